@@ -1,0 +1,2 @@
+//! Columnist writes a column.
+pub mod base;
