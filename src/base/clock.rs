@@ -44,7 +44,10 @@ impl TokioClock {
     /// A clock that shows `origin` now.
     #[must_use]
     pub fn starting_at(origin: Time) -> Self {
-        TokioClock { origin, started: tokio::time::Instant::now() }
+        TokioClock {
+            origin,
+            started: tokio::time::Instant::now(),
+        }
     }
 }
 

@@ -151,7 +151,10 @@ impl fmt::Debug for Error {
 
 impl StdError for Error {
     fn source(&self) -> Option<&(dyn StdError + 'static)> {
-        self.0.source.as_deref().map(|source| source as &(dyn StdError + 'static))
+        self.0
+            .source
+            .as_deref()
+            .map(|source| source as &(dyn StdError + 'static))
     }
 }
 
@@ -183,7 +186,10 @@ mod tests {
             .with("version", 7)
             .hint("free some space");
         assert_eq!(error.to_string(), "cannot write the commit, version=`7`");
-        assert_eq!(error.source().map(ToString::to_string), Some("disk on fire".into()));
+        assert_eq!(
+            error.source().map(ToString::to_string),
+            Some("disk on fire".into())
+        );
         assert_eq!(error.hint_text(), Some("free some space"));
         assert_eq!(error.kind().exit_code(), 1);
     }

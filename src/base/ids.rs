@@ -39,12 +39,18 @@ impl Ids {
     /// `len` characters of `[a-z0-9]`, five bits of chance each.
     pub fn nonce(&self, len: usize) -> String {
         let mut rng = self.rng();
-        (0..len).map(|_| char::from(ALPHABET[rng.random_range(0..ALPHABET.len())])).collect()
+        (0..len)
+            .map(|_| char::from(ALPHABET[rng.random_range(0..ALPHABET.len())]))
+            .collect()
     }
 
     /// A number in `0..end`; zero where `end` is zero.
     pub fn below(&self, end: u64) -> u64 {
-        if end == 0 { 0 } else { self.rng().random_range(0..end) }
+        if end == 0 {
+            0
+        } else {
+            self.rng().random_range(0..end)
+        }
     }
 
     /// `duration` times a factor in `0.75..=1.0`.

@@ -7,6 +7,7 @@ mod clock;
 mod crash;
 mod error;
 mod ids;
+mod store;
 
 use std::sync::Arc;
 
@@ -14,6 +15,7 @@ pub use clock::{Clock, SystemClock, Time, TokioClock};
 pub use crash::{Crash, CrashPoint};
 pub use error::{Error, ErrorKind, Result, ResultExt};
 pub use ids::Ids;
+pub use store::{Location, Stores};
 
 /// The seams of the program: everything from outside that a test may replace.
 #[derive(Clone, Debug)]
@@ -22,6 +24,8 @@ pub struct Components {
     pub clock: Arc<dyn Clock>,
     /// Ids, nonces and jitter.
     pub ids: Arc<Ids>,
+    /// Local disk and object storage.
+    pub stores: Arc<Stores>,
     /// Where a test may stop the world.
     pub crash: Crash,
 }
@@ -33,6 +37,7 @@ impl Components {
         Components {
             clock: Arc::new(SystemClock),
             ids: Arc::new(Ids::from_entropy()),
+            stores: Arc::new(Stores::default()),
             crash: Crash::never(),
         }
     }

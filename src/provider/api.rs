@@ -1,0 +1,244 @@
+//! What the engine asks of a provider.
+
+use std::fmt::{Debug, Display};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::stream::BoxStream;
+
+use crate::base::{Error, Result, Time};
+use crate::work::{Api, BatchId, BatchView, Frame, Limits, Reply, ResultFile, Shape};
+
+/// A vendor's batch interface, through one account.
+///
+/// `Err` means "we do not know" or "nobody can go on"; every expected ending is a value.
+#[async_trait]
+pub trait Provider: Debug + Display + Send + Sync + 'static {
+    /// What this provider takes and offers.
+    fn capability(&self) -> &Capability;
+
+    /// The constant bytes around the requests of `shape`.
+    ///
+    /// # Errors
+    /// `Invalid` if a parameter of the job contradicts what we set ourselves.
+    fn frame(&self, shape: &Shape) -> Result<Frame>;
+
+    /// Asks, for free, whether a request of `shape` that says `prompt` would be accepted.
+    ///
+    /// # Errors
+    /// `Refused` for credentials; `Unavailable` when the provider does not answer.
+    async fn trial(&self, shape: &Shape, prompt: &str) -> Result<Trial>;
+
+    /// Brings the body to where [`submit`](Provider::submit) can use it. Costs nothing, and may be
+    /// repeated. Where a provider takes the body with the submission itself, this does nothing.
+    ///
+    /// # Errors
+    /// As for `submit`; nothing can have been billed in either case.
+    async fn stage(&self, tag: &Tag, body: Body) -> Result<Staged, SubmitError>;
+
+    /// Makes the batch: the billable call. Sent once, never repeated from in here.
+    ///
+    /// # Errors
+    /// [`SubmitError::Rejected`] only when the provider certainly took nothing.
+    async fn submit(&self, submission: Submission) -> Result<BatchView, SubmitError>;
+
+    /// Looks for what an attempt left at the provider whose answer we never saw.
+    ///
+    /// # Errors
+    /// When the listing could not be read to its end: then nobody knows, and nothing is absent.
+    async fn find(&self, sought: &Sought) -> Result<Found>;
+
+    /// Where a batch stands.
+    ///
+    /// # Errors
+    /// `Unavailable` when the provider does not answer: the batch is as it was. `Refused` for
+    /// credentials, and for a batch that this account cannot see.
+    async fn poll(&self, id: &BatchId) -> Result<BatchView>;
+
+    /// Opens a result file at `offset` bytes, or at its start where the provider cannot skip.
+    ///
+    /// # Errors
+    /// As for [`poll`](Provider::poll).
+    async fn fetch(&self, file: &ResultFile, offset: u64) -> Result<Download>;
+
+    /// The custom id on the first line of a batch's results, read without downloading the rest.
+    /// `None` where the results hold no readable line.
+    ///
+    /// # Errors
+    /// As for [`poll`](Provider::poll).
+    async fn first_id(&self, batch: &BatchView) -> Result<Option<String>>;
+
+    /// Understands one line of a result file.
+    ///
+    /// # Errors
+    /// `Data` if it is not a result line at all. Unknown fields and words are no error.
+    fn parse<'a>(&self, line: &'a [u8]) -> Result<Reply<'a>>;
+
+    /// Asks for a batch to be canceled. What is finished stays, and is harvested.
+    ///
+    /// # Errors
+    /// As for [`poll`](Provider::poll). A batch that has ended already is no error.
+    async fn cancel(&self, id: &BatchId) -> Result<()>;
+
+    /// Deletes an uploaded body at the provider. One that is gone already is no error.
+    ///
+    /// # Errors
+    /// As for [`poll`](Provider::poll).
+    async fn discard(&self, staged: &str) -> Result<()>;
+}
+
+/// What a provider takes and offers: plain data, in one place per provider.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Capability {
+    /// The provider's short name, as in `[model] use`.
+    pub name: &'static str,
+    /// The interface its batches speak.
+    pub api: Api,
+    /// Whose models these are: the vendor, or the origin of a base URL that is not the vendor's.
+    pub service: String,
+    /// A fingerprint of endpoint and key: two accounts never share it. Holds no part of the key.
+    pub account: String,
+    /// The provider's own limits. A job may set lower ones.
+    pub limits: Limits,
+    /// Whether a batch keeps metadata by which [`Provider::find`] recognises it at once.
+    pub tagged: bool,
+    /// Whether the body is uploaded as a file of its own before the submission.
+    pub staged: bool,
+    /// How long a batch may take, in hours; afterwards the provider ends it.
+    pub window_hours: u32,
+}
+
+/// What marks a body and a batch as ours, wherever the provider has room for it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tag {
+    /// The job's name.
+    pub job: String,
+    /// The chunk's number.
+    pub chunk: u64,
+    /// The nonce of the body: the start of each of its custom ids.
+    pub nonce: String,
+    /// The attempt's id. Several attempts may use one body.
+    pub attempt: String,
+}
+
+/// A chunk's bytes as they are sent, made while they are sent. Exactly `len` bytes follow.
+pub struct Body {
+    /// Length in bytes.
+    pub len: u64,
+    /// The bytes.
+    pub stream: BoxStream<'static, std::io::Result<Bytes>>,
+}
+
+impl Debug for Body {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Body")
+            .field("len", &self.len)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A body, where `submit` can use it.
+#[derive(Debug)]
+pub enum Staged {
+    /// It goes with the submission.
+    Inline(Body),
+    /// The provider holds it under this name.
+    File(String),
+}
+
+/// Everything a submission needs.
+#[derive(Debug)]
+pub struct Submission {
+    /// What marks it as ours.
+    pub tag: Tag,
+    /// The requests.
+    pub staged: Staged,
+}
+
+/// Why a submission did not come back with a batch.
+#[derive(Debug)]
+pub enum SubmitError {
+    /// The provider certainly did not take the chunk. Submitting again costs nothing.
+    Rejected(Rejection),
+    /// The provider may have taken the chunk. Look before submitting again.
+    Unknown(Error),
+}
+
+/// What a provider's "no" means for the chunk.
+#[derive(Debug)]
+pub enum Rejection {
+    /// Not now: an overload or a rate limit. The same again later, at the earliest after the wait
+    /// that the provider asked for.
+    Later(Error, Option<std::time::Duration>),
+    /// The queue is full. The same again when something has left it; `limit` is what the provider
+    /// says fits in, in its own unit (tokens for OpenAI).
+    QueueFull(Error, Option<u64>),
+    /// The chunk is too large for one batch.
+    TooLarge(Error),
+    /// Never: credentials, access or money, or a body that is wrong.
+    Final(Error),
+}
+
+/// What was asked of the provider when its answer was lost.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sought {
+    /// What the attempt carried.
+    pub tag: Tag,
+    /// How many requests the body has.
+    pub count: u64,
+    /// Bytes of the body.
+    pub bytes: u64,
+    /// When the attempt was promised, by our clock.
+    pub since: Time,
+    /// The uploaded file, if we know of one.
+    pub staged: Option<String>,
+    /// Batches that are known to belong to other attempts.
+    pub not: Vec<BatchId>,
+}
+
+/// What a look at the provider found.
+#[derive(Debug)]
+pub enum Found {
+    /// These are ours, the oldest first. More than one means that a body was submitted twice.
+    Ours(Vec<BatchView>),
+    /// The body was uploaded, under this name, and no batch was made of it.
+    Staged(String),
+    /// One of these may be ours; only its results can tell.
+    Maybe(Vec<BatchView>),
+    /// The listings were read to their end and hold nothing of ours, as of this moment of the
+    /// provider's own clock.
+    Absent {
+        /// The provider's `Date`.
+        as_of: Option<Time>,
+    },
+}
+
+/// What a trial of one request said.
+#[derive(Debug)]
+pub enum Trial {
+    /// The provider would accept it, as far as anybody can tell without paying.
+    Passed,
+    /// The provider would refuse every request of this shape.
+    Refused(Error),
+    /// Only a real request can tell.
+    Untold,
+}
+
+/// Bytes of a result file.
+pub struct Download {
+    /// Where in the file the stream starts: what was asked for, or zero.
+    pub offset: u64,
+    /// Length of the whole file, where the provider says it.
+    pub total: Option<u64>,
+    /// The bytes. Ends with an error when the connection is cut.
+    pub stream: BoxStream<'static, Result<Bytes>>,
+}
+
+impl Debug for Download {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Download")
+            .field("offset", &self.offset)
+            .field("total", &self.total)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,11 @@
+//! The providers: one trait, one folder each, as alike as bricks.
+//!
+//! A client makes single calls and reads single answers. It never sleeps, never sends a submission
+//! twice, and never sees the ledger: pace, repetition and memory are the engine's.
+
+mod api;
+
+pub use api::{
+    Body, Capability, Download, Found, Provider, Rejection, Sought, Staged, Submission,
+    SubmitError, Tag, Trial,
+};

@@ -1,0 +1,204 @@
+//! The job as it holds: checked, resolved, complete. No `Option` for what cannot be absent.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::work::AnswerType;
+
+/// A job, resolved: paths are absolute or URLs, defaults are filled in, files are read.
+///
+/// It is stored with each plan, so that `collect` and `show` act on what was planned and not on a
+/// file that has changed since. It never holds a key: connection settings name environment
+/// variables at most.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Job {
+    /// `[a-z0-9-]`; names the ledger.
+    pub name: String,
+    /// Which rows.
+    pub source: SourceSpec,
+    /// What to ask of each.
+    pub prompt: PromptSpec,
+    /// What the new column is.
+    pub answer: AnswerSpec,
+    /// Who answers.
+    pub model: ModelSpec,
+    /// What it may cost.
+    pub budget: BudgetSpec,
+    /// Where the table goes.
+    pub output: OutputSpec,
+    /// Where the work is remembered.
+    pub ledger: LedgerSpec,
+    /// The values given by `--var`: bound to `$name` in SQL, and `vars.name` in prompts.
+    pub vars: BTreeMap<String, String>,
+}
+
+/// Which rows.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SourceSpec {
+    /// A table or a query.
+    pub input: SourceInput,
+    /// The row id: unique, not null. Empty: the row's position.
+    pub key: Vec<String>,
+    /// An SQL predicate: rows that get a prompt.
+    pub filter: Option<String>,
+    /// At most this many rows get a prompt.
+    pub limit: Option<u64>,
+}
+
+/// A table or a query.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SourceInput {
+    /// A file, folder or glob, as an absolute path or a URL.
+    Table(String),
+    /// A query over named tables.
+    Query {
+        /// The SQL text.
+        sql: String,
+        /// Where it was read from, for messages.
+        file: String,
+        /// What each name in it reads: absolute paths or URLs.
+        tables: BTreeMap<String, String>,
+    },
+}
+
+/// What to ask of each row.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PromptSpec {
+    /// The system prompt's template; may name `vars` alone, for it is the same for every row.
+    pub system: Option<String>,
+    /// The user prompt's template.
+    pub user: String,
+    /// Identical requests go once.
+    pub dedupe: bool,
+}
+
+/// What the new column is.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct AnswerSpec {
+    /// Its name.
+    pub column: String,
+    /// Its type.
+    pub answer: AnswerType,
+    /// The columns that say how each answer came about.
+    pub meta: Meta,
+}
+
+/// The columns that say how each answer came about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Meta {
+    /// None.
+    Off,
+    /// `<column>_status` and `<column>_error`.
+    Minimal,
+}
+
+/// How requests travel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mode {
+    /// The provider's batch interface.
+    Batch,
+}
+
+/// Who answers.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ModelSpec {
+    /// The provider, as in `[model] use = "provider/model"`.
+    pub provider: String,
+    /// The model, as the provider names it.
+    pub model: String,
+    /// How requests travel.
+    pub mode: Mode,
+    /// The most tokens that an answer may have.
+    pub max_output_tokens: u32,
+    /// The sampling temperature.
+    pub temperature: Option<f64>,
+    /// Passed through as they are.
+    pub params: Map<String, Value>,
+    /// Another endpoint than the vendor's.
+    pub base_url: Option<String>,
+    /// The environment variable that holds the key, where it is not the vendor's own.
+    pub api_key_env: Option<String>,
+    /// A name for the service behind `base_url`, which request keys then carry instead of it.
+    pub service: Option<String>,
+    /// Fewer requests in a batch than the provider takes.
+    pub max_requests_per_batch: Option<u64>,
+    /// Fewer bytes in a batch than the provider takes.
+    pub max_bytes_per_batch: Option<u64>,
+    /// The first wait between two looks at a batch.
+    pub poll_min: Duration,
+    /// The longest wait between two looks at a batch.
+    pub poll_max: Duration,
+}
+
+/// What it may cost.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct BudgetSpec {
+    /// Failed rows that are tolerated.
+    pub max_failed: MaxFailed,
+}
+
+/// Failed rows that are tolerated.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MaxFailed {
+    /// So many.
+    Rows(u64),
+    /// So many of a hundred.
+    Percent(f64),
+}
+
+/// Where the table goes.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct OutputSpec {
+    /// An absolute path or a URL, with `vars` filled in.
+    pub path: String,
+    /// How it is laid out; `None` for the default, which depends on the source.
+    pub layout: Option<LayoutSpec>,
+    /// Whether an output that is not ours may be replaced.
+    pub overwrite: bool,
+}
+
+/// How the output is laid out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LayoutSpec {
+    /// The source's files.
+    Mirror,
+    /// One file.
+    Single,
+    /// The row id and the new columns alone.
+    Delta,
+}
+
+/// Where the work is remembered.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LedgerSpec {
+    /// An absolute path or a URL of a folder.
+    pub path: String,
+    /// How long a holder's claim lasts without being renewed.
+    pub lease: Duration,
+    /// How long "not found at the provider" must hold before it means "never accepted".
+    pub settle: Duration,
+    /// What to do where nobody can tell whether a batch was accepted.
+    pub on_ambiguous: AmbiguousPolicy,
+    /// Whether prompts are kept as they were sent.
+    pub keep_prompts: bool,
+}
+
+/// What to do where nobody can tell whether a batch was accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AmbiguousPolicy {
+    /// Wait until it is settled.
+    Wait,
+    /// Stop, with exit code 5.
+    Fail,
+    /// Send again, at the risk of paying twice.
+    Resubmit,
+}

@@ -1,0 +1,114 @@
+//! The provider's batch, as it last told us.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::base::Time;
+
+/// The provider's name for a batch.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct BatchId(pub String);
+
+impl fmt::Display for BatchId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Where a batch stands. Every ended status may carry results, so that each is harvested first and
+/// judged afterwards.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BatchStatus {
+    /// Accepted, not started.
+    Validating,
+    /// Being worked on.
+    InProgress,
+    /// A cancel was asked for; it has not ended yet.
+    Canceling,
+    /// Ended by itself.
+    Completed,
+    /// Refused as a whole; nothing ran.
+    Failed,
+    /// Ended by its window; some requests may be done.
+    Expired,
+    /// Ended by a cancel; some requests may be done.
+    Canceled,
+    /// A word this version does not know. Polled on, until the provider's maximum age.
+    Unknown(String),
+}
+
+impl BatchStatus {
+    /// Whether nothing more will come of it.
+    #[must_use]
+    pub fn is_ended(&self) -> bool {
+        use BatchStatus::{Canceled, Completed, Expired, Failed};
+        matches!(self, Completed | Failed | Expired | Canceled)
+    }
+}
+
+impl fmt::Display for BatchStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            BatchStatus::Validating => "validating",
+            BatchStatus::InProgress => "in progress",
+            BatchStatus::Canceling => "canceling",
+            BatchStatus::Completed => "completed",
+            BatchStatus::Failed => "failed",
+            BatchStatus::Expired => "expired",
+            BatchStatus::Canceled => "canceled",
+            BatchStatus::Unknown(word) => word,
+        })
+    }
+}
+
+/// How many of a batch's requests are where, as far as the provider tells.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RequestCounts {
+    /// All of them. Zero where the provider has not counted yet.
+    pub total: u64,
+    /// Answered.
+    pub succeeded: u64,
+    /// Ended in any other way.
+    pub failed: u64,
+}
+
+/// A file of results at the provider, opaque to everyone but the provider's own client.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ResultFile(pub String);
+
+/// Why a batch failed as a whole.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct BatchError {
+    /// The provider's code, such as `token_limit_exceeded`; empty where it gave none.
+    pub code: String,
+    /// The provider's sentence.
+    pub message: String,
+    /// The line of the input that it speaks of.
+    pub line: Option<u64>,
+}
+
+/// A batch as the provider described it in one answer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BatchView {
+    /// The provider's id.
+    pub id: BatchId,
+    /// Where it stands.
+    pub status: BatchStatus,
+    /// The provider's counts.
+    pub counts: RequestCounts,
+    /// When the provider made it, by the provider's clock.
+    pub created_at: Option<Time>,
+    /// When the provider will give up on it.
+    pub expires_at: Option<Time>,
+    /// What can be downloaded now. May be empty for a while after the end.
+    pub results: Vec<ResultFile>,
+    /// Why it failed as a whole.
+    pub errors: Vec<BatchError>,
+    /// The uploaded file it was made from, where the provider has such a thing.
+    pub input_file: Option<String>,
+    /// The nonce of the body it was made from, where the provider keeps metadata.
+    pub nonce: Option<String>,
+}

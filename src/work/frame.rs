@@ -1,0 +1,210 @@
+//! How a chunk's requests become the bytes of a body.
+//!
+//! All that the requests of a plan share is made once, as constant bytes around the two things that
+//! differ: the custom id, and the row's text as a JSON string. Writing a request is three copies and
+//! one escape.
+
+use super::CustomId;
+
+/// The constant bytes of a body. The text stands between `after_id` and `after_text`, which bring
+/// the quotes around it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Frame {
+    /// Before the first request.
+    pub open: Vec<u8>,
+    /// A request's start, up to its custom id.
+    pub before_id: Vec<u8>,
+    /// From the custom id to the text.
+    pub after_id: Vec<u8>,
+    /// From the text to the request's end.
+    pub after_text: Vec<u8>,
+    /// Between two requests.
+    pub between: Vec<u8>,
+    /// After the last request.
+    pub close: Vec<u8>,
+}
+
+impl Frame {
+    /// Bytes of a body of no request.
+    #[must_use]
+    pub fn base_len(&self) -> u64 {
+        (self.open.len() + self.close.len()) as u64
+    }
+
+    /// Bytes of the request for `text`, without a separator.
+    #[must_use]
+    pub fn request_len(&self, text: &str) -> u64 {
+        let fixed = self.before_id.len() + self.after_id.len() + self.after_text.len();
+        (fixed + CustomId::LEN) as u64 + escaped_len(text)
+    }
+
+    /// Bytes that the request for `text` adds to a body. The first request of a body pays for a
+    /// separator that is not there, which errs on the safe side.
+    #[must_use]
+    pub fn added_len(&self, text: &str) -> u64 {
+        self.request_len(text) + self.between.len() as u64
+    }
+
+    /// Appends request `n`, for `text`, to `out`; with the separator unless it is the first.
+    pub fn write(&self, ids: &CustomId, n: u64, text: &str, out: &mut Vec<u8>) {
+        if n > 0 {
+            out.extend_from_slice(&self.between);
+        }
+        out.extend_from_slice(&self.before_id);
+        ids.write(n, out);
+        out.extend_from_slice(&self.after_id);
+        escape(text, out);
+        out.extend_from_slice(&self.after_text);
+    }
+}
+
+const ONES: u64 = u64::MAX / 255;
+const HIGHS: u64 = ONES << 7;
+
+/// Eight bytes at once: a high bit wherever a byte must be escaped. A bit can be set wrongly only
+/// above a right one, so "none" is exact, and so is the lowest.
+const fn suspects(word: u64) -> u64 {
+    let below_space = word.wrapping_sub(ONES * 0x20) & !word;
+    let quote = word ^ (ONES * b'"' as u64);
+    let backslash = word ^ (ONES * b'\\' as u64);
+    let is_quote = quote.wrapping_sub(ONES) & !quote;
+    let is_backslash = backslash.wrapping_sub(ONES) & !backslash;
+    (below_space | is_quote | is_backslash) & HIGHS
+}
+
+/// The first byte of `bytes` at or after `from` that must be escaped.
+fn next_special(bytes: &[u8], from: usize) -> Option<usize> {
+    let mut at = from;
+    while let Some(word) = bytes.get(at..at + 8) {
+        let word = u64::from_le_bytes(word.try_into().ok()?);
+        let found = suspects(word);
+        if found != 0 {
+            return Some(at + (found.trailing_zeros() / 8) as usize);
+        }
+        at += 8;
+    }
+    let tail = bytes.get(at..)?;
+    tail.iter()
+        .position(|byte| is_special(*byte))
+        .map(|offset| at + offset)
+}
+
+fn is_special(byte: u8) -> bool {
+    byte < 0x20 || byte == b'"' || byte == b'\\'
+}
+
+/// Appends `text` to `out` as the inside of a JSON string.
+pub fn escape(text: &str, out: &mut Vec<u8>) {
+    const HEX: &[u8; 16] = b"0123456789abcdef";
+    let bytes = text.as_bytes();
+    out.reserve(bytes.len() + 16);
+    let mut start = 0;
+    while let Some(at) = next_special(bytes, start) {
+        out.extend_from_slice(&bytes[start..at]);
+        let byte = bytes[at];
+        match short_escape(byte) {
+            Some(letter) => out.extend_from_slice(&[b'\\', letter]),
+            None => out.extend_from_slice(&[
+                b'\\',
+                b'u',
+                b'0',
+                b'0',
+                HEX[usize::from(byte >> 4)],
+                HEX[usize::from(byte & 15)],
+            ]),
+        }
+        start = at + 1;
+    }
+    out.extend_from_slice(&bytes[start..]);
+}
+
+fn short_escape(byte: u8) -> Option<u8> {
+    Some(match byte {
+        b'"' | b'\\' => byte,
+        b'\n' => b'n',
+        b'\r' => b'r',
+        b'\t' => b't',
+        0x08 => b'b',
+        0x0c => b'f',
+        _ => return None,
+    })
+}
+
+/// Bytes that [`escape`] would append.
+#[must_use]
+pub fn escaped_len(text: &str) -> u64 {
+    let bytes = text.as_bytes();
+    let mut len = bytes.len();
+    let mut start = 0;
+    while let Some(at) = next_special(bytes, start) {
+        len += if short_escape(bytes[at]).is_some() {
+            1
+        } else {
+            5
+        };
+        start = at + 1;
+    }
+    len as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn an_escaped_text_is_the_text_again_when_parsed(text in "(?s)[\\x00-\\x7f\u{80}-\u{10ffff}\"\\\\\n]{0,80}") {
+            let mut out = vec![b'"'];
+            escape(&text, &mut out);
+            prop_assert_eq!(out.len() as u64 - 1, escaped_len(&text));
+            out.push(b'"');
+            let back: String = serde_json::from_slice(&out).expect("valid JSON");
+            prop_assert_eq!(back, text);
+        }
+    }
+
+    #[test]
+    fn every_byte_is_escaped_wherever_it_stands_in_a_word() {
+        for code in 0..=0x7fu8 {
+            for pad in 0..17 {
+                let text = format!("{}{}zzzzzzzz", "é".repeat(pad), char::from(code));
+                let mut out = vec![b'"'];
+                escape(&text, &mut out);
+                out.push(b'"');
+                let back: String = serde_json::from_slice(&out).expect("valid JSON");
+                assert_eq!(back, text);
+            }
+        }
+    }
+
+    #[test]
+    fn a_body_is_as_long_as_it_was_promised() {
+        let frame = Frame {
+            open: b"[".to_vec(),
+            before_id: b"{\"id\":\"".to_vec(),
+            after_id: b"\",\"q\":\"".to_vec(),
+            after_text: b"\"}".to_vec(),
+            between: b",".to_vec(),
+            close: b"]".to_vec(),
+        };
+        let ids = CustomId::new("abcdefghjkmn", 0);
+        let texts = ["plain", "a \"quoted\"\nline \u{1}", ""];
+        let mut out = frame.open.clone();
+        let mut promised = frame.base_len();
+        for (n, text) in texts.iter().enumerate() {
+            frame.write(&ids, n as u64, text, &mut out);
+            promised += frame.added_len(text);
+        }
+        out.extend_from_slice(&frame.close);
+        assert_eq!(
+            out.len() as u64 + 1,
+            promised,
+            "one separator less than requests"
+        );
+        let parsed: Vec<serde_json::Value> = serde_json::from_slice(&out).expect("valid JSON");
+        assert_eq!(parsed[1]["q"], texts[1]);
+        assert_eq!(parsed[2]["id"], "abcdefghjkmn-000000-000002");
+    }
+}

@@ -1,0 +1,18 @@
+//! The shared nouns: what the stages hand to each other. Values and pure functions only; nothing
+//! here waits, reads or writes.
+
+pub mod answer;
+pub mod batch;
+pub mod chunk;
+pub mod frame;
+pub mod outcome;
+pub mod request;
+pub mod row;
+
+pub use answer::AnswerType;
+pub use batch::{BatchId, BatchStatus, BatchView, RequestCounts, ResultFile};
+pub use chunk::{CustomId, Limits, Packer};
+pub use frame::Frame;
+pub use outcome::{FailureClass, Finish, Outcome, Reply, ReplyBody, Usage};
+pub use request::{Api, Keyer, RequestKey, Shape};
+pub use row::{RowStatus, StatusCounts};

@@ -1,0 +1,149 @@
+//! What came back for a request.
+
+use std::borrow::Cow;
+use std::ops::AddAssign;
+
+use serde::{Deserialize, Serialize};
+
+use super::RowStatus;
+
+/// Tokens by class of price. Every class is zero where the provider did not report it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Usage {
+    /// Input at the full price: neither read from a cache nor written to one.
+    pub input: u64,
+    /// Input read from a cache.
+    pub cache_read: u64,
+    /// Input written to a cache that lives five minutes, or that has no such classes.
+    pub cache_write_5m: u64,
+    /// Input written to a cache that lives an hour.
+    pub cache_write_1h: u64,
+    /// Output, reasoning included.
+    pub output: u64,
+    /// The part of the output that was reasoning.
+    pub reasoning: u64,
+}
+
+impl Usage {
+    /// All input, of whatever class.
+    #[must_use]
+    pub fn input_total(&self) -> u64 {
+        self.input + self.cache_read + self.cache_write_5m + self.cache_write_1h
+    }
+}
+
+impl AddAssign for Usage {
+    fn add_assign(&mut self, other: Usage) {
+        self.input += other.input;
+        self.cache_read += other.cache_read;
+        self.cache_write_5m += other.cache_write_5m;
+        self.cache_write_1h += other.cache_write_1h;
+        self.output += other.output;
+        self.reasoning += other.reasoning;
+    }
+}
+
+/// Why the model stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Finish {
+    /// It was done.
+    Stop,
+    /// The output limit cut it.
+    Length,
+    /// It called a tool.
+    Tool,
+    /// It refused, or a filter did.
+    Refusal,
+    /// It wants to go on in another turn.
+    Unfinished,
+    /// A word this version does not know.
+    Other,
+}
+
+impl Finish {
+    /// The word stored beside an outcome.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Finish::Stop => "stop",
+            Finish::Length => "length",
+            Finish::Tool => "tool",
+            Finish::Refusal => "refusal",
+            Finish::Unfinished => "unfinished",
+            Finish::Other => "other",
+        }
+    }
+}
+
+/// Whether sending a failed request again can help.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FailureClass {
+    /// It failed in passing (a server's error, an overload, an expiry): send it again.
+    Transient,
+    /// It will fail again in the same way.
+    Permanent,
+}
+
+/// One line of a result file, as the provider's client understood it. Borrows from the line.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reply<'a> {
+    /// The id that we gave the request.
+    pub custom_id: Cow<'a, str>,
+    /// What the line says of it.
+    pub body: ReplyBody<'a>,
+}
+
+/// What a line says of a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ReplyBody<'a> {
+    /// The model answered, in whatever way.
+    Answered {
+        /// The answer's text; empty where there is none.
+        text: Cow<'a, str>,
+        /// Why the model stopped.
+        finish: Finish,
+        /// The reason of a refusal, where one was given.
+        refusal: Option<Cow<'a, str>>,
+        /// The model that answered, as the provider names it.
+        model: Cow<'a, str>,
+        /// What was used, and so what was paid.
+        usage: Usage,
+    },
+    /// The request ended in an error; nothing was paid.
+    Failed {
+        /// Whether it is worth sending again.
+        class: FailureClass,
+        /// The provider's code or error type.
+        code: Cow<'a, str>,
+        /// The provider's sentence.
+        message: Cow<'a, str>,
+    },
+    /// The batch's window ended before its turn.
+    Expired,
+    /// The batch was canceled before its turn.
+    Canceled,
+}
+
+/// What became of one request in one attempt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outcome<'a> {
+    /// Never `Deferred`, `Skipped` or `Pending`.
+    pub status: RowStatus,
+    /// The answer, in its final form. Only where `status` is `Succeeded`.
+    pub answer: Option<Cow<'a, str>>,
+    /// What the model said where that is not the answer: it was paid for, and is kept.
+    pub raw: Option<Cow<'a, str>>,
+    /// Why there is no answer: a code or a short sentence.
+    pub error: Option<Cow<'a, str>>,
+    /// Whether sending it again can help.
+    pub transient: bool,
+    /// Why the model stopped, where it answered.
+    pub finish: Option<Finish>,
+    /// The model that answered.
+    pub model: Option<Cow<'a, str>>,
+    /// What was paid for.
+    pub usage: Usage,
+}
