@@ -7,6 +7,8 @@ mod clock;
 mod crash;
 mod error;
 mod ids;
+mod index;
+mod sort;
 mod store;
 
 use std::sync::Arc;
@@ -15,6 +17,8 @@ pub use clock::{Clock, SystemClock, Time, TokioClock};
 pub use crash::{Crash, CrashPoint};
 pub use error::{Error, ErrorKind, Result, ResultExt};
 pub use ids::Ids;
+pub use index::KeyIndex;
+pub use sort::{Sorted, Sorter};
 pub use store::{Location, Stores};
 
 /// The seams of the program: everything from outside that a test may replace.

@@ -1,0 +1,339 @@
+//! The facts of the ledger, as they are stored: about chunks, attempts and plans, never about rows.
+//!
+//! A reader keeps what it does not know: unknown fields are ignored, while an unknown action stops
+//! it, for it may change what everything else means.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::base::Time;
+use crate::work::{BatchId, BatchStatus, Shape, StatusCounts, Usage};
+
+/// One fact.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "action", rename_all = "snake_case")]
+pub enum Action {
+    /// The ledger was made, for this job and no other.
+    LedgerMade(LedgerMade),
+    /// A process began to work on the job.
+    RunStarted(RunStarted),
+    /// A plan was begun: what will be read, and what will be asked.
+    PlanStarted(Box<PlanStarted>),
+    /// A chunk's requests are durable.
+    ChunkStored(ChunkStored),
+    /// Every row has been looked at; the row map is durable.
+    PlanSealed(PlanSealed),
+    /// A plan will never be finished: the source or the job changed under it.
+    PlanAbandoned {
+        /// Which.
+        plan: u64,
+        /// Why, for people.
+        why: String,
+    },
+    /// An attempt is about to be made. Durable before anything billable leaves this machine.
+    Promised(Promised),
+    /// The body was uploaded under this name.
+    Staged {
+        /// Of which attempt.
+        attempt: String,
+        /// The provider's name for it.
+        file: String,
+    },
+    /// The provider took the batch.
+    Accepted(Accepted),
+    /// The provider certainly did not take it.
+    Rejected {
+        /// Which attempt.
+        attempt: String,
+        /// What the provider said.
+        why: String,
+        /// Whether the same chunk may be sent again.
+        again: bool,
+    },
+    /// Nothing of the attempt is at the provider, and nothing can come any more.
+    Absent {
+        /// Which attempt.
+        attempt: String,
+    },
+    /// A cancel was asked for, by a person. Open batches are to be canceled and harvested, and
+    /// nothing more is submitted for the plan.
+    CancelAsked {
+        /// Which plan.
+        plan: u64,
+    },
+    /// The provider was told to cancel the batch.
+    CancelSent {
+        /// Which attempt.
+        attempt: String,
+    },
+    /// Everything that an ended batch holds is durable in an outcome part.
+    Landed(Box<Landed>),
+    /// The uploaded body was deleted at the provider.
+    Discarded {
+        /// Which attempt's.
+        attempt: String,
+    },
+    /// The output is about to become visible.
+    PublishStarted(PublishStarted),
+    /// The output is visible.
+    Published(Box<Published>),
+    /// Bulk files of a plan were deleted, for nothing needs them any more.
+    Cleaned {
+        /// Which plan.
+        plan: u64,
+        /// Whether the prompts alone went, or the whole plan.
+        prompts_only: bool,
+    },
+}
+
+/// The first fact of every ledger.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LedgerMade {
+    /// The ledger's own id.
+    pub ledger: String,
+    /// The job's name.
+    pub job: String,
+    /// What the job reads: its address, or its query's file.
+    pub source: String,
+    /// The key columns.
+    pub key: Vec<String>,
+}
+
+/// A process began to work.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunStarted {
+    /// The run's id.
+    pub run: String,
+    /// The command, such as `run`.
+    pub command: String,
+    /// The version of the program.
+    pub version: String,
+    /// When.
+    pub at: Time,
+}
+
+/// A source file as it was when the plan was made.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pin {
+    /// Its address.
+    pub url: String,
+    /// Bytes.
+    pub size: u64,
+    /// The store's entity tag, where it has one.
+    pub etag: Option<String>,
+    /// When it was last written.
+    pub modified: Time,
+    /// Rows.
+    pub rows: u64,
+}
+
+/// A plan was begun.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PlanStarted {
+    /// Its number: 0, 1, 2, …
+    pub plan: u64,
+    /// The run that began it.
+    pub run: String,
+    /// When.
+    pub at: Time,
+    /// The fingerprint of the parts of the job that make a plan.
+    pub digest: String,
+    /// The resolved job, whole.
+    pub job: Value,
+    /// What all its requests share.
+    pub shape: Shape,
+    /// The fingerprint of that.
+    pub fingerprint: String,
+    /// The source's files; for a query, those of its snapshot.
+    pub pins: Vec<Pin>,
+    /// Whether the files are a snapshot in the ledger.
+    pub snapshot: bool,
+    /// Rows of the source.
+    pub rows: u64,
+    /// How many of the first requests form a chunk of their own, that is tried before the others.
+    pub trial: u64,
+}
+
+/// A chunk's requests are durable.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChunkStored {
+    /// Of which plan.
+    pub plan: u64,
+    /// Its number within the plan.
+    pub chunk: u64,
+    /// 0 for what is sent for the first time; n for what is sent for the nth time again.
+    pub wave: u32,
+    /// The first ordinal. The others follow it, or stand in the file where `listed`.
+    pub first: u64,
+    /// Whether the ordinals are a list with gaps.
+    pub listed: bool,
+    /// How many requests.
+    pub requests: u64,
+    /// Bytes of the body as it is sent.
+    pub body_bytes: u64,
+}
+
+/// Every row has been looked at.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlanSealed {
+    /// Which plan.
+    pub plan: u64,
+    /// Its distinct new requests.
+    pub requests: u64,
+    /// Rows by what the plan made of them.
+    pub rows: PlanCounts,
+    /// Bytes of all prompts of new requests: what the token estimate starts from.
+    pub prompt_bytes: u64,
+}
+
+/// Rows by what a plan made of them. They sum to the rows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlanCounts {
+    /// The row's request is new; it is the first row to ask it.
+    pub new: u64,
+    /// As new, for a row that an earlier plan asked something else for.
+    pub changed: u64,
+    /// The row's request is that of an earlier row.
+    pub identical: u64,
+    /// The row's request was settled, or is under way, in an earlier plan.
+    pub answered: u64,
+    /// There is no prompt for the row.
+    pub skipped: u64,
+    /// The row's request cannot be sent at all.
+    pub failed: u64,
+}
+
+impl PlanCounts {
+    /// All rows.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.new + self.changed + self.identical + self.answered + self.skipped + self.failed
+    }
+}
+
+/// An attempt is about to be made.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Promised {
+    /// Its id: unique, and sent along where the provider has room for it.
+    pub attempt: String,
+    /// Of which plan.
+    pub plan: u64,
+    /// Of which chunk.
+    pub chunk: u64,
+    /// The nonce of its body.
+    pub nonce: String,
+    /// The body's requests.
+    pub requests: u64,
+    /// The body's bytes.
+    pub body_bytes: u64,
+    /// The provider's short name.
+    pub provider: String,
+    /// The fingerprint of endpoint and key.
+    pub account: String,
+    /// When, by our clock.
+    pub at: Time,
+}
+
+/// The provider took the batch.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Accepted {
+    /// Which attempt.
+    pub attempt: String,
+    /// The provider's batch.
+    pub batch: BatchId,
+    /// When it was made, by the provider's clock.
+    pub created_at: Option<Time>,
+    /// When the provider gives up on it.
+    pub expires_at: Option<Time>,
+    /// Whether it was found afterwards, its answer having been lost.
+    pub adopted: bool,
+}
+
+/// Everything that an ended batch holds is durable.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Landed {
+    /// Which attempt.
+    pub attempt: String,
+    /// How the batch ended.
+    pub status: BatchStatus,
+    /// Why it failed as a whole, if it did.
+    pub error: Option<String>,
+    /// Its requests by outcome.
+    pub counts: Counts,
+    /// How many of them are worth another attempt.
+    pub transient: u64,
+    /// What was used.
+    pub usage: Usage,
+    /// What that cost, in millionths of a US dollar; `None` where no price is known.
+    pub cost_micros: Option<u64>,
+    /// What was wrong with the result files.
+    pub oddities: Oddities,
+}
+
+/// Requests by status: only those that occur.
+pub type Counts = std::collections::BTreeMap<String, u64>;
+
+/// What was wrong with a batch's result files.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Oddities {
+    /// Lines for a request that had one already.
+    pub duplicates: u64,
+    /// Lines for ids that are not the batch's.
+    pub strangers: u64,
+    /// Lines that could not be read.
+    pub broken: u64,
+}
+
+/// The output is about to become visible.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PublishStarted {
+    /// The publication's id; also its staging's.
+    pub publish: String,
+    /// Of which plan.
+    pub plan: u64,
+    /// The fingerprint of the plan and of the output's settings.
+    pub digest: String,
+    /// Where to.
+    pub output: String,
+}
+
+/// The output is visible.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Published {
+    /// The publication's id.
+    pub publish: String,
+    /// Of which plan.
+    pub plan: u64,
+    /// The fingerprint of the plan and of the output's settings.
+    pub digest: String,
+    /// Where to.
+    pub output: String,
+    /// Its rows by status.
+    pub rows: Counts,
+    /// The outcomes that it shows: parts landed later make it out of date.
+    pub landed: u64,
+    /// When.
+    pub at: Time,
+}
+
+/// Counts as they are stored.
+#[must_use]
+pub fn stored_counts(counts: &StatusCounts) -> Counts {
+    let counted = counts.iter().filter(|(_, count)| *count > 0);
+    counted
+        .map(|(status, count)| (status.as_str().to_owned(), count))
+        .collect()
+}
+
+/// Stored counts as they are used. Words that this version does not know are left out.
+#[must_use]
+pub fn read_counts(counts: &Counts) -> StatusCounts {
+    let mut read = StatusCounts::default();
+    for (word, count) in counts {
+        if let Ok(status) = word.parse() {
+            read.add(status, *count);
+        }
+    }
+    read
+}

@@ -1,0 +1,174 @@
+//! What the bulk files have in common: Parquet, written to a local file and read from one.
+
+use std::fs::File;
+use std::path::Path;
+use std::sync::Arc;
+
+use arrow::array::{
+    ArrayRef, AsArray, DictionaryArray, FixedSizeBinaryArray, FixedSizeBinaryBuilder, RecordBatch,
+    StringArray, UInt8Array,
+};
+use arrow::datatypes::{DataType, Field, SchemaRef, UInt8Type};
+use parquet::arrow::ProjectionMask;
+use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
+use parquet::arrow::arrow_writer::ArrowWriter;
+use parquet::basic::Compression;
+use parquet::file::metadata::KeyValue;
+use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use parquet::schema::types::ColumnPath;
+
+use crate::base::{Error, ErrorKind, Result, ResultExt};
+use crate::work::{RequestKey, RowStatus};
+
+/// Rows that are handed to Parquet at once.
+const BATCH_ROWS: usize = 1024;
+/// Encoded bytes of a row group: what a writer holds in memory.
+const GROUP_BYTES: usize = 8 << 20;
+
+/// Writes `RecordBatch`es to a local Parquet file in bounded memory.
+pub(super) struct BulkWriter {
+    writer: ArrowWriter<File>,
+    schema: SchemaRef,
+    rows: u64,
+}
+
+impl BulkWriter {
+    /// A new file at `path`; `plain` names the columns that repeat too little for a dictionary.
+    pub(super) fn create(
+        path: &Path,
+        schema: SchemaRef,
+        plain: &[&str],
+        notes: &[(&str, String)],
+    ) -> Result<Self> {
+        let file = File::create(path)
+            .or_err(ErrorKind::Unavailable, "cannot write to the scratch folder")?;
+        let notes = notes
+            .iter()
+            .map(|(key, value)| KeyValue::new((*key).to_owned(), value.clone()));
+        let mut properties = WriterProperties::builder()
+            .set_compression(Compression::LZ4_RAW)
+            .set_statistics_enabled(EnabledStatistics::None)
+            .set_key_value_metadata(Some(notes.collect()));
+        for column in plain {
+            properties = properties.set_column_dictionary_enabled(ColumnPath::from(*column), false);
+        }
+        let writer = ArrowWriter::try_new(file, Arc::clone(&schema), Some(properties.build()))
+            .or_err(ErrorKind::Internal, "cannot begin a Parquet file")?;
+        Ok(BulkWriter {
+            writer,
+            schema,
+            rows: 0,
+        })
+    }
+
+    /// Writes some rows.
+    pub(super) fn write(&mut self, columns: Vec<ArrayRef>) -> Result<()> {
+        let batch = RecordBatch::try_new(Arc::clone(&self.schema), columns)
+            .or_err(ErrorKind::Internal, "the columns do not fit the schema")?;
+        self.rows += batch.num_rows() as u64;
+        self.writer.write(&batch).map_err(cannot_write)?;
+        if self.writer.in_progress_size() > GROUP_BYTES {
+            self.writer.flush().map_err(cannot_write)?;
+        }
+        Ok(())
+    }
+
+    /// Ends the file; the number of its rows.
+    pub(super) fn finish(self) -> Result<u64> {
+        self.writer.close().map_err(cannot_write)?;
+        Ok(self.rows)
+    }
+}
+
+fn cannot_write(error: parquet::errors::ParquetError) -> Error {
+    Error::unavailable("cannot write to the scratch folder")
+        .because(error)
+        .hint("free some space, or set TMPDIR to a folder that has more")
+}
+
+/// Reads `columns` of the local Parquet file `file`, in order; all columns if there are none named.
+pub(super) fn read(file: File, columns: &[&str]) -> Result<ParquetRecordBatchReader> {
+    let builder = ParquetRecordBatchReaderBuilder::try_new(file)
+        .or_err(ErrorKind::Data, "a bulk file of the ledger is damaged")?;
+    let mask = if columns.is_empty() {
+        ProjectionMask::all()
+    } else {
+        ProjectionMask::columns(builder.parquet_schema(), columns.iter().copied())
+    };
+    builder
+        .with_projection(mask)
+        .with_batch_size(BATCH_ROWS)
+        .build()
+        .or_err(ErrorKind::Data, "a bulk file of the ledger is damaged")
+}
+
+/// One `RecordBatch` that was read, or why it could not be.
+pub(super) fn batch(read: Result<RecordBatch, arrow::error::ArrowError>) -> Result<RecordBatch> {
+    read.or_err(ErrorKind::Data, "a bulk file of the ledger is damaged")
+}
+
+/// The column `name` of `batch`.
+pub(super) fn column<'a>(batch: &'a RecordBatch, name: &'static str) -> Result<&'a ArrayRef> {
+    batch
+        .column_by_name(name)
+        .ok_or_else(|| Error::data("a bulk file of the ledger lacks a column").with("column", name))
+}
+
+/// How many rows are collected before they are handed to Parquet.
+pub(super) fn is_full(rows: usize) -> bool {
+    rows >= BATCH_ROWS
+}
+
+/// The type of a column of status words.
+pub(super) fn words_type() -> DataType {
+    DataType::Dictionary(Box::new(DataType::UInt8), Box::new(DataType::Utf8))
+}
+
+/// A field of status words.
+pub(super) fn status_field(name: &str) -> Field {
+    Field::new(name, words_type(), false)
+}
+
+/// A column of status words, from their codes.
+pub(super) fn status_column(codes: &mut Vec<u8>) -> ArrayRef {
+    let words: StringArray = RowStatus::ALL
+        .iter()
+        .map(|status| Some(status.as_str()))
+        .collect();
+    let keys = UInt8Array::from(std::mem::take(codes));
+    Arc::new(DictionaryArray::<UInt8Type>::new(keys, Arc::new(words)))
+}
+
+/// The statuses in a column of status words.
+pub(super) fn statuses(column: &ArrayRef) -> Result<Vec<RowStatus>> {
+    let dictionary = column
+        .as_dictionary_opt::<UInt8Type>()
+        .ok_or_else(|| Error::data("a status column of the ledger has another type"))?;
+    let words = dictionary.values().as_string::<i32>();
+    let known: Vec<RowStatus> = words
+        .iter()
+        .map(|word| word.unwrap_or_default().parse())
+        .collect::<Result<_>>()?;
+    let keys = dictionary.keys().values().iter();
+    Ok(keys.map(|key| known[usize::from(*key)]).collect())
+}
+
+/// A builder for a column of request keys.
+pub(super) fn key_builder() -> FixedSizeBinaryBuilder {
+    FixedSizeBinaryBuilder::new(16)
+}
+
+/// The request keys in a column of them.
+pub(super) fn keys(column: &ArrayRef) -> Result<&FixedSizeBinaryArray> {
+    column
+        .as_fixed_size_binary_opt()
+        .filter(|keys| keys.value_length() == 16)
+        .ok_or_else(|| Error::data("a key column of the ledger has another type"))
+}
+
+/// The request key at `row`.
+pub(super) fn key(keys: &FixedSizeBinaryArray, row: usize) -> RequestKey {
+    let mut key = [0; 16];
+    key.copy_from_slice(keys.value(row));
+    RequestKey(key)
+}

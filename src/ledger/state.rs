@@ -1,0 +1,269 @@
+//! The state of a job: a pure fold of the ledger's actions.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::action::{
+    Accepted, Action, ChunkStored, Landed, LedgerMade, PlanSealed, PlanStarted, Promised,
+    PublishStarted, Published, RunStarted,
+};
+use crate::base::{Error, Result};
+
+/// What the ledger says, all together.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct State {
+    /// Whose ledger it is.
+    pub made: Option<LedgerMade>,
+    /// The run that wrote last.
+    pub run: Option<RunStarted>,
+    /// All plans, by number.
+    pub plans: BTreeMap<u64, PlanState>,
+    /// All attempts, in the order in which they were promised: an attempt's id sorts by time.
+    pub attempts: BTreeMap<String, Attempt>,
+    /// A publication whose end is not known.
+    pub publishing: Option<PublishStarted>,
+    /// The last publication.
+    pub published: Option<Published>,
+}
+
+/// One plan.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PlanState {
+    /// What it set out to do.
+    pub started: PlanStarted,
+    /// Its chunks, by number.
+    pub chunks: BTreeMap<u64, ChunkState>,
+    /// What it came to.
+    pub sealed: Option<PlanSealed>,
+    /// Why it was given up, if it was.
+    pub abandoned: Option<String>,
+    /// Whether a person asked to cancel it.
+    pub canceled: bool,
+    /// Whether its prompts were deleted.
+    pub prompts_gone: bool,
+    /// Whether all its bulk files were deleted.
+    pub gone: bool,
+}
+
+/// One chunk.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChunkState {
+    /// What is in it.
+    pub stored: ChunkStored,
+    /// The attempts to send it, in order.
+    pub attempts: Vec<String>,
+}
+
+/// One attempt.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Attempt {
+    /// What was promised.
+    pub promised: Promised,
+    /// The uploaded body, where there is one.
+    pub staged: Option<String>,
+    /// Whether that was deleted again.
+    pub discarded: bool,
+    /// Where it stands.
+    pub phase: Phase,
+    /// The batch, once the provider took it.
+    pub accepted: Option<Accepted>,
+    /// Whether the provider was told to cancel it.
+    pub cancel_sent: bool,
+    /// What came of it.
+    pub landed: Option<Landed>,
+}
+
+/// Where an attempt stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Phase {
+    /// Promised; whether the provider has it is not known.
+    Promised,
+    /// The provider has it.
+    Accepted,
+    /// The provider refused it, and would take it later.
+    RejectedForNow,
+    /// The provider refused it for good.
+    RejectedForGood,
+    /// The provider never had it.
+    Absent,
+    /// Its results are ours.
+    Landed,
+}
+
+impl Phase {
+    /// Whether something may still come of it.
+    #[must_use]
+    pub fn is_open(self) -> bool {
+        matches!(self, Phase::Promised | Phase::Accepted)
+    }
+}
+
+impl State {
+    /// Takes in one more fact.
+    ///
+    /// # Errors
+    /// `Data` if the fact cannot follow what went before: the ledger is corrupt.
+    pub fn apply(&mut self, action: &Action) -> Result<()> {
+        match action {
+            Action::LedgerMade(made) => self.made = Some(made.clone()),
+            Action::RunStarted(run) => self.run = Some(run.clone()),
+            Action::PlanStarted(started) => self.start_plan(started)?,
+            Action::ChunkStored(stored) => self.store_chunk(stored)?,
+            Action::PlanSealed(sealed) => self.plan_mut(sealed.plan)?.sealed = Some(sealed.clone()),
+            Action::PlanAbandoned { plan, why } => {
+                self.plan_mut(*plan)?.abandoned = Some(why.clone());
+            }
+            Action::Promised(promised) => self.promise(promised)?,
+            Action::CancelAsked { plan } => self.plan_mut(*plan)?.canceled = true,
+            Action::PublishStarted(started) => self.publishing = Some(started.clone()),
+            Action::Published(published) => {
+                self.publishing = None;
+                self.published = Some((**published).clone());
+            }
+            Action::Cleaned { plan, prompts_only } => {
+                let plan = self.plan_mut(*plan)?;
+                plan.prompts_gone = true;
+                plan.gone |= !prompts_only;
+            }
+            Action::Staged { attempt, .. }
+            | Action::Rejected { attempt, .. }
+            | Action::Absent { attempt }
+            | Action::CancelSent { attempt }
+            | Action::Discarded { attempt }
+            | Action::Accepted(Accepted { attempt, .. }) => {
+                self.attempt_mut(attempt)?.apply(action)
+            }
+            Action::Landed(landed) => self.attempt_mut(&landed.attempt)?.apply(action),
+        }
+        Ok(())
+    }
+
+    /// The newest plan that was not given up.
+    #[must_use]
+    pub fn plan(&self) -> Option<&PlanState> {
+        self.plans
+            .values()
+            .next_back()
+            .filter(|plan| plan.abandoned.is_none())
+    }
+
+    /// The attempts of a chunk, in order.
+    pub fn attempts_of<'a>(&'a self, chunk: &'a ChunkState) -> impl Iterator<Item = &'a Attempt> {
+        chunk.attempts.iter().filter_map(|id| self.attempts.get(id))
+    }
+
+    /// The attempts of which something may still come.
+    pub fn open_attempts(&self) -> impl Iterator<Item = &Attempt> {
+        self.attempts
+            .values()
+            .filter(|attempt| attempt.phase.is_open())
+    }
+
+    /// How many attempts of a plan have landed.
+    #[must_use]
+    pub fn landed_count(&self, plan: u64) -> u64 {
+        let landed = |a: &&Attempt| a.promised.plan == plan && a.landed.is_some();
+        self.attempts.values().filter(landed).count() as u64
+    }
+
+    fn start_plan(&mut self, started: &PlanStarted) -> Result<()> {
+        let next = self.plans.keys().next_back().map_or(0, |last| last + 1);
+        if started.plan != next {
+            return Err(corrupt("a plan is out of order", "plan", started.plan));
+        }
+        let plan = PlanState {
+            started: started.clone(),
+            chunks: BTreeMap::new(),
+            sealed: None,
+            abandoned: None,
+            canceled: false,
+            prompts_gone: false,
+            gone: false,
+        };
+        self.plans.insert(started.plan, plan);
+        Ok(())
+    }
+
+    fn store_chunk(&mut self, stored: &ChunkStored) -> Result<()> {
+        let chunks = &mut self.plan_mut(stored.plan)?.chunks;
+        let chunk = ChunkState {
+            stored: stored.clone(),
+            attempts: Vec::new(),
+        };
+        match chunks.insert(stored.chunk, chunk) {
+            Some(_) => Err(corrupt("a chunk is stored twice", "chunk", stored.chunk)),
+            None => Ok(()),
+        }
+    }
+
+    fn promise(&mut self, promised: &Promised) -> Result<()> {
+        let chunk = self
+            .plan_mut(promised.plan)?
+            .chunks
+            .get_mut(&promised.chunk);
+        let chunk = chunk.ok_or_else(|| corrupt("no such chunk", "chunk", promised.chunk))?;
+        chunk.attempts.push(promised.attempt.clone());
+        let attempt = Attempt {
+            promised: promised.clone(),
+            staged: None,
+            discarded: false,
+            phase: Phase::Promised,
+            accepted: None,
+            cancel_sent: false,
+            landed: None,
+        };
+        match self.attempts.insert(promised.attempt.clone(), attempt) {
+            Some(_) => Err(corrupt(
+                "an attempt is promised twice",
+                "attempt",
+                &promised.attempt,
+            )),
+            None => Ok(()),
+        }
+    }
+
+    fn plan_mut(&mut self, plan: u64) -> Result<&mut PlanState> {
+        self.plans
+            .get_mut(&plan)
+            .ok_or_else(|| corrupt("no such plan", "plan", plan))
+    }
+
+    fn attempt_mut(&mut self, attempt: &str) -> Result<&mut Attempt> {
+        self.attempts
+            .get_mut(attempt)
+            .ok_or_else(|| corrupt("no such attempt", "attempt", attempt))
+    }
+}
+
+impl Attempt {
+    fn apply(&mut self, action: &Action) {
+        match action {
+            Action::Staged { file, .. } => self.staged = Some(file.clone()),
+            Action::Accepted(accepted) => {
+                self.phase = Phase::Accepted;
+                self.accepted = Some(accepted.clone());
+            }
+            Action::Rejected { again, .. } => {
+                self.phase = if *again {
+                    Phase::RejectedForNow
+                } else {
+                    Phase::RejectedForGood
+                };
+            }
+            Action::Absent { .. } => self.phase = Phase::Absent,
+            Action::CancelSent { .. } => self.cancel_sent = true,
+            Action::Discarded { .. } => self.discarded = true,
+            Action::Landed(landed) => {
+                self.phase = Phase::Landed;
+                self.landed = Some((**landed).clone());
+            }
+            _ => {}
+        }
+    }
+}
+
+fn corrupt(message: &str, key: &'static str, value: impl std::fmt::Display) -> Error {
+    Error::data(format!("the ledger is corrupt: {message}")).with(key, value)
+}
