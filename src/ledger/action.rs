@@ -50,10 +50,26 @@ pub enum Action {
         /// Whether the same chunk may be sent again.
         again: bool,
     },
+    /// The answer to the billable call was lost: whether the provider took the batch is not known.
+    Lost {
+        /// Which attempt.
+        attempt: String,
+        /// When: nothing can have been sent after this moment.
+        at: Time,
+        /// What went wrong.
+        why: String,
+    },
     /// Nothing of the attempt is at the provider, and nothing can come any more.
     Absent {
         /// Which attempt.
         attempt: String,
+    },
+    /// A second batch of one body was found, and canceled: money that may be lost.
+    Wasted {
+        /// Of which attempt.
+        attempt: String,
+        /// The superfluous batch.
+        batch: BatchId,
     },
     /// A cancel was asked for, by a person. Open batches are to be canceled and harvested, and
     /// nothing more is submitted for the plan.
@@ -201,13 +217,21 @@ pub struct PlanCounts {
     pub skipped: u64,
     /// The row's request cannot be sent at all.
     pub failed: u64,
+    /// The row's request is new, and is not to be sent now.
+    pub deferred: u64,
 }
 
 impl PlanCounts {
     /// All rows.
     #[must_use]
     pub fn total(&self) -> u64 {
-        self.new + self.changed + self.identical + self.answered + self.skipped + self.failed
+        self.new
+            + self.changed
+            + self.identical
+            + self.answered
+            + self.skipped
+            + self.failed
+            + self.deferred
     }
 }
 

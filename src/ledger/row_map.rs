@@ -72,6 +72,8 @@ pub enum RowPlan<'a> {
     Skipped(Option<&'a str>),
     /// Its request cannot be sent.
     Failed(&'a str),
+    /// Its request is new, and is not to be sent now.
+    Deferred,
 }
 
 /// Writes a row map.
@@ -115,6 +117,7 @@ impl RowMapWriter {
             RowPlan::Asks(place) => (RowStatus::Pending, Some(*place), None),
             RowPlan::Skipped(why) => (RowStatus::Skipped, None, *why),
             RowPlan::Failed(why) => (RowStatus::Failed, None, Some(*why)),
+            RowPlan::Deferred => (RowStatus::Deferred, None, None),
         };
         self.statuses.push(status.code());
         self.plans.append_option(place.map(|place| place.plan));
@@ -186,6 +189,7 @@ impl RowMapSlice {
             })),
             RowStatus::Skipped => Ok(RowPlan::Skipped(error)),
             RowStatus::Failed => Ok(RowPlan::Failed(error.unwrap_or_default())),
+            RowStatus::Deferred => Ok(RowPlan::Deferred),
             other => {
                 Err(Error::data("the row map has a status that no plan gives")
                     .with("status", other))
@@ -253,13 +257,14 @@ mod tests {
     fn rows_are_read_as_they_were_written() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("rows.parquet");
-        let row = |n: u64| match n % 4 {
+        let row = |n: u64| match n % 5 {
             0 => RowPlan::Asks(Place {
                 plan: 3,
                 ordinal: n,
             }),
             1 => RowPlan::Skipped(None),
             2 => RowPlan::Skipped(Some("blank")),
+            3 => RowPlan::Deferred,
             _ => RowPlan::Failed("too large"),
         };
         let mut writer = RowMapWriter::create(&path).expect("a file");

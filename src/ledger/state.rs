@@ -8,7 +8,8 @@ use super::action::{
     Accepted, Action, ChunkStored, Landed, LedgerMade, PlanSealed, PlanStarted, Promised,
     PublishStarted, Published, RunStarted,
 };
-use crate::base::{Error, Result};
+use crate::base::{Error, Result, Time};
+use crate::work::BatchId;
 
 /// What the ledger says, all together.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -68,6 +69,11 @@ pub struct Attempt {
     pub phase: Phase,
     /// The batch, once the provider took it.
     pub accepted: Option<Accepted>,
+    /// The last moment at which its sender can have been alive, once that is known. Durable, so that
+    /// restarts do not extend the wait that is counted from here.
+    pub lost_at: Option<Time>,
+    /// Second batches of its body, canceled.
+    pub wasted: Vec<BatchId>,
     /// Whether the provider was told to cancel it.
     pub cancel_sent: bool,
     /// What came of it.
@@ -108,7 +114,7 @@ impl State {
     pub fn apply(&mut self, action: &Action) -> Result<()> {
         match action {
             Action::LedgerMade(made) => self.made = Some(made.clone()),
-            Action::RunStarted(run) => self.run = Some(run.clone()),
+            Action::RunStarted(run) => self.start_run(run),
             Action::PlanStarted(started) => self.start_plan(started)?,
             Action::ChunkStored(stored) => self.store_chunk(stored)?,
             Action::PlanSealed(sealed) => self.plan_mut(sealed.plan)?.sealed = Some(sealed.clone()),
@@ -130,6 +136,8 @@ impl State {
             Action::Staged { attempt, .. }
             | Action::Rejected { attempt, .. }
             | Action::Absent { attempt }
+            | Action::Lost { attempt, .. }
+            | Action::Wasted { attempt, .. }
             | Action::CancelSent { attempt }
             | Action::Discarded { attempt }
             | Action::Accepted(Accepted { attempt, .. }) => {
@@ -166,6 +174,16 @@ impl State {
     pub fn landed_count(&self, plan: u64) -> u64 {
         let landed = |a: &&Attempt| a.promised.plan == plan && a.landed.is_some();
         self.attempts.values().filter(landed).count() as u64
+    }
+
+    /// Whoever sent what is still unanswered is dead by now: a run starts when it holds the job.
+    fn start_run(&mut self, run: &RunStarted) {
+        self.run = Some(run.clone());
+        for attempt in self.attempts.values_mut() {
+            if attempt.phase == Phase::Promised && attempt.lost_at.is_none() {
+                attempt.lost_at = Some(run.at);
+            }
+        }
     }
 
     fn start_plan(&mut self, started: &PlanStarted) -> Result<()> {
@@ -211,6 +229,8 @@ impl State {
             discarded: false,
             phase: Phase::Promised,
             accepted: None,
+            lost_at: None,
+            wasted: Vec::new(),
             cancel_sent: false,
             landed: None,
         };
@@ -253,6 +273,8 @@ impl Attempt {
                 };
             }
             Action::Absent { .. } => self.phase = Phase::Absent,
+            Action::Lost { at, .. } => self.lost_at = Some(*at),
+            Action::Wasted { batch, .. } => self.wasted.push(batch.clone()),
             Action::CancelSent { .. } => self.cancel_sent = true,
             Action::Discarded { .. } => self.discarded = true,
             Action::Landed(landed) => {

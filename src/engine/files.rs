@@ -1,0 +1,109 @@
+//! The ledger's bulk files: written here first, then durable there; fetched here to be read.
+
+use std::fs::File;
+use std::io::{Seek, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use futures::TryStreamExt;
+use tempfile::TempDir;
+
+use crate::base::{Error, ErrorKind, Location, Result, ResultExt};
+use crate::ledger::path;
+use crate::ledger::state::Attempt;
+
+/// The ledger's folder, and a local one for what is under way.
+#[derive(Clone, Debug)]
+pub(super) struct Files {
+    root: Location,
+    scratch: Arc<TempDir>,
+}
+
+impl Files {
+    /// Files of the ledger at `root`. What is under way lies beside a local ledger, so that it
+    /// becomes durable by a rename; else in the system's folder for temporary files.
+    pub(super) fn new(root: Location) -> Result<Self> {
+        let failed = "cannot make a scratch folder";
+        let scratch = match &root.local {
+            Some(folder) => {
+                std::fs::create_dir_all(folder).or_err(ErrorKind::Unavailable, failed)?;
+                tempfile::Builder::new().prefix(path::SCRATCH_PREFIX).tempdir_in(folder)
+            }
+            None => tempfile::Builder::new().prefix("columnist-").tempdir(),
+        };
+        let scratch = scratch.or_err(ErrorKind::Unavailable, failed).map_err(|error| {
+            error.hint("the ledger's folder (or TMPDIR, for a ledger on object storage) must be writable")
+        })?;
+        Ok(Files { root, scratch: Arc::new(scratch) })
+    }
+
+    /// The folder for what is under way.
+    pub(super) fn scratch(&self) -> &Path {
+        self.scratch.path()
+    }
+
+    /// A new path for something under way.
+    pub(super) fn draft(&self, name: &str) -> PathBuf {
+        self.scratch.path().join(name)
+    }
+
+    /// Where a plan's row map lies.
+    pub(super) fn rows(&self, plan: u64) -> Location {
+        self.root.join(&path::rows(plan))
+    }
+
+    /// Where a chunk's requests lie.
+    pub(super) fn requests(&self, plan: u64, chunk: u64) -> Location {
+        self.root.join(&path::requests(plan, chunk))
+    }
+
+    /// Where an attempt's outcomes lie.
+    pub(super) fn outcomes(&self, attempt: &Attempt) -> Location {
+        let promised = &attempt.promised;
+        self.root.join(&path::outcomes(promised.plan, promised.chunk, &promised.attempt))
+    }
+
+    /// Where a plan's snapshot of a query's result lies.
+    pub(super) fn snapshot(&self, plan: u64) -> Location {
+        self.root.join(&path::snapshot(plan))
+    }
+
+    /// Makes `draft` durable at `place`, and removes it here.
+    pub(super) async fn keep(&self, draft: &Path, place: &Location) -> Result<()> {
+        place.upload_file(draft).await?;
+        match std::fs::remove_file(draft) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(error).or_err(ErrorKind::Unavailable, "cannot clear the scratch folder")
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The file at `place`, to be read here.
+    pub(super) async fn open(&self, place: &Location) -> Result<File> {
+        if let Some(local) = &place.local {
+            return File::open(local).or_err(ErrorKind::Data, MISSING).map_err(|e| at(e, place));
+        }
+        let got = place.store.get(&place.path).await;
+        let got = got.or_err(ErrorKind::Data, MISSING).map_err(|error| at(error, place))?;
+        let failed = "cannot write to the scratch folder";
+        let mut file = tempfile::tempfile_in(self.scratch()).or_err(ErrorKind::Unavailable, failed)?;
+        let mut stream = got.into_stream();
+        while let Some(piece) = stream
+            .try_next()
+            .await
+            .or_err(ErrorKind::Unavailable, "cannot read a file of the ledger")
+            .map_err(|error| at(error, place))?
+        {
+            file.write_all(&piece).or_err(ErrorKind::Unavailable, failed)?;
+        }
+        file.rewind().or_err(ErrorKind::Unavailable, failed)?;
+        Ok(file)
+    }
+}
+
+const MISSING: &str = "a file that the ledger speaks of cannot be read";
+
+fn at(error: Error, place: &Location) -> Error {
+    error.with("file", &place.url)
+}

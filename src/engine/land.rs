@@ -1,0 +1,282 @@
+//! Landing: everything that an ended batch holds, durable in an outcome part.
+//!
+//! However a batch ended, its files are read first and it is judged afterwards: by what is there,
+//! line by line, never by the provider's word for the whole. What no line speaks of is counted by
+//! how the batch ended.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::StreamExt;
+use tracing::warn;
+
+use crate::base::{Components, Error, ErrorKind, Result};
+use crate::ledger::action::{ChunkStored, Landed, Oddities, stored_counts};
+use crate::ledger::outcomes::OutcomesWriter;
+use crate::ledger::requests::RequestsReader;
+use crate::ledger::state::Attempt;
+use crate::provider::Provider;
+use crate::work::price::Price;
+use crate::work::{
+    AnswerType, BatchStatus, BatchView, CustomId, Outcome, ResultFile, RowStatus, StatusCounts,
+    Usage,
+};
+
+use super::files::Files;
+use super::slots::{Put, Slots};
+
+/// Bytes of outcomes that a landing holds in memory; more of them lie in a file.
+const SPOOL_MEMORY: usize = 8 << 20;
+/// Times that a download is taken up again without having got any further.
+const CUTS_MAX: u32 = 5;
+
+/// One batch to land, and what it takes.
+#[derive(Debug)]
+pub(super) struct Landing<'a> {
+    pub attempt: &'a Attempt,
+    pub chunk: &'a ChunkStored,
+    pub answer: &'a AnswerType,
+    pub price: Option<Price>,
+    pub provider: &'a dyn Provider,
+    pub files: &'a Files,
+    pub components: &'a Components,
+}
+
+impl Landing<'_> {
+    /// Lands the batch `view`, which has ended. The part is durable when this returns.
+    ///
+    /// # Errors
+    /// `Unavailable` if the results cannot be downloaded to their end, or the part not be written:
+    /// then nothing has landed, and the next try starts over.
+    pub(super) async fn land(&self, view: &BatchView) -> Result<Landed> {
+        let count = usize::try_from(self.chunk.requests).unwrap_or(usize::MAX);
+        let mut harvest = Harvest {
+            ids: CustomId::new(&self.attempt.promised.nonce, self.chunk.chunk),
+            answer: self.answer,
+            provider: self.provider,
+            slots: Slots::new(count, self.files.scratch(), SPOOL_MEMORY),
+            oddities: Oddities::default(),
+        };
+        for file in &view.results {
+            self.download(file, &mut harvest).await?;
+        }
+        let (counts, transient, usage) = self.write(view, &mut harvest.slots).await?;
+        Ok(Landed {
+            attempt: self.attempt.promised.attempt.clone(),
+            status: view.status.clone(),
+            error: view.errors.first().map(|error| format!("{}: {}", error.code, error.message)),
+            counts: stored_counts(&counts),
+            transient,
+            usage,
+            cost_micros: self.price.as_ref().map(|price| price.batch_micros(&usage)),
+            oddities: harvest.oddities,
+        })
+    }
+
+    /// Reads a result file to its end, however often the connection is cut.
+    async fn download(&self, file: &ResultFile, harvest: &mut Harvest<'_>) -> Result<()> {
+        let mut lines = Lines::default();
+        let mut cuts = 0;
+        loop {
+            let before = lines.consumed;
+            let error = match self.read(file, &mut lines, harvest).await {
+                Ok(()) => return Ok(()),
+                Err(error) if error.kind() == ErrorKind::Unavailable => error,
+                Err(error) => return Err(error),
+            };
+            cuts = if lines.consumed > before { 1 } else { cuts + 1 };
+            if cuts > CUTS_MAX {
+                return Err(error);
+            }
+            warn!(%error, offset = lines.consumed, "a download was cut; taking it up again");
+            let wait = self.components.ids.jitter(Duration::from_secs(1 << cuts));
+            self.components.clock.sleep(wait).await;
+        }
+    }
+
+    /// Reads on from the last whole line.
+    async fn read(&self, file: &ResultFile, lines: &mut Lines, harvest: &mut Harvest<'_>) -> Result<()> {
+        lines.partial.clear();
+        let mut download = self.provider.fetch(file, lines.consumed).await?;
+        // A provider that cannot skip starts over: what was read already is passed by.
+        let mut skip = lines.consumed.saturating_sub(download.offset);
+        let mut seen = download.offset;
+        while let Some(piece) = download.stream.next().await {
+            let mut piece = piece?;
+            seen += piece.len() as u64;
+            let pass = skip.min(piece.len() as u64);
+            skip -= pass;
+            let pass = usize::try_from(pass).unwrap_or(usize::MAX);
+            lines.feed(piece.split_off(pass), |line| harvest.line(line))?;
+        }
+        if download.total.is_some_and(|total| seen < total) {
+            return Err(Error::unavailable("a result file ended early").with("bytes", seen));
+        }
+        // A last line without an end is whole if it can be read, and cut if it cannot.
+        let rest = std::mem::take(&mut lines.partial);
+        if rest.iter().all(u8::is_ascii_whitespace) {
+            return Ok(());
+        }
+        if download.total.is_none() && self.provider.parse(&rest).is_err() {
+            return Err(Error::unavailable("a result file ended in the middle of a line"));
+        }
+        lines.consumed += rest.len() as u64;
+        harvest.line(&rest)
+    }
+
+    /// Writes the part: each request of the chunk, in order.
+    async fn write(&self, view: &BatchView, slots: &mut Slots) -> Result<(StatusCounts, u64, Usage)> {
+        let promised = &self.attempt.promised;
+        let place = self.files.outcomes(self.attempt);
+        let draft = self.files.draft(&format!("outcomes-{}.parquet", promised.attempt));
+        let mut writer = OutcomesWriter::create(&draft, &promised.attempt, &view.id.0)?;
+        let requests = self.files.open(&self.files.requests(promised.plan, promised.chunk)).await?;
+        let (mut counts, mut transient, mut usage) = (StatusCounts::default(), 0, Usage::default());
+        let silence = silence(view);
+        let (mut n, mut buffer) = (0, Vec::new());
+        for some in RequestsReader::open(requests)? {
+            let some = some?;
+            for at in 0..some.len() {
+                if n >= slots.len() {
+                    return Err(Error::data("a chunk has more requests than the ledger says"));
+                }
+                let found = slots.take(n, &mut buffer)?;
+                let outcome = found.as_ref().unwrap_or(&silence);
+                counts.add(outcome.status, 1);
+                transient += u64::from(outcome.transient);
+                usage += outcome.usage;
+                writer.push(some.ordinals.value(at), some.key(at), outcome)?;
+                n += 1;
+            }
+        }
+        if n != slots.len() {
+            return Err(Error::data("a chunk has fewer requests than the ledger says"));
+        }
+        writer.finish()?;
+        self.files.keep(&draft, &place).await?;
+        Ok((counts, transient, usage))
+    }
+}
+
+/// What a request is of which the result files say nothing.
+fn silence(view: &BatchView) -> Outcome<'static> {
+    match view.status {
+        BatchStatus::Expired => Outcome::without_answer(RowStatus::Expired, "expired".into()),
+        BatchStatus::Canceled => Outcome::without_answer(RowStatus::Canceled, "canceled".into()),
+        BatchStatus::Failed => {
+            let why = view.errors.first().map_or_else(
+                || "the batch failed".to_owned(),
+                |error| format!("{}: {}", error.code, error.message),
+            );
+            Outcome::without_answer(RowStatus::Failed, why.into())
+        }
+        _ => Outcome::without_answer(
+            RowStatus::Missing,
+            "the provider's files say nothing of it".into(),
+        ),
+    }
+}
+
+/// Lines of a result file as they arrive.
+#[derive(Debug, Default)]
+struct Lines {
+    /// Bytes of the file up to the end of the last whole line.
+    consumed: u64,
+    /// The beginning of a line whose end has not come yet.
+    partial: Vec<u8>,
+}
+
+/// The longest line that is waited for. An answer of 300,000 tokens is two megabytes.
+const LINE_MAX: usize = 64 << 20;
+
+impl Lines {
+    /// Takes in `piece`, and hands on each line that it ends.
+    fn feed(&mut self, piece: Bytes, mut line: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
+        let mut start = 0;
+        for end in memchr::memchr_iter(b'\n', &piece) {
+            if self.partial.is_empty() {
+                line(&piece[start..end])?;
+            } else {
+                self.partial.extend_from_slice(&piece[start..end]);
+                line(&self.partial)?;
+            }
+            self.consumed += (self.partial.len().max(end - start) + 1) as u64;
+            self.partial.clear();
+            start = end + 1;
+        }
+        if self.partial.len() + piece.len() - start > LINE_MAX {
+            return Err(Error::data("a line of a result file is longer than 64 MiB"));
+        }
+        self.partial.extend_from_slice(&piece[start..]);
+        Ok(())
+    }
+}
+
+/// What is made of each line.
+struct Harvest<'a> {
+    ids: CustomId,
+    answer: &'a AnswerType,
+    provider: &'a dyn Provider,
+    slots: Slots,
+    oddities: Oddities,
+}
+
+impl Harvest<'_> {
+    fn line(&mut self, line: &[u8]) -> Result<()> {
+        if line.iter().all(u8::is_ascii_whitespace) {
+            return Ok(());
+        }
+        let Ok(reply) = self.provider.parse(line) else {
+            self.oddities.broken += 1;
+            return Ok(());
+        };
+        let Some(n) = self.ids.number(&reply.custom_id, self.slots.len() as u64) else {
+            self.oddities.strangers += 1;
+            return Ok(());
+        };
+        let n = usize::try_from(n).unwrap_or(usize::MAX);
+        if self.slots.put(n, &self.answer.judge(reply.body))? == Put::Again {
+            self.oddities.duplicates += 1;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn lines_are_whole_however_the_bytes_arrive(
+            text in prop::collection::vec("[a-z\u{e9}]{0,12}", 0..20),
+            tail in "[a-z]{0,5}",
+            cuts in prop::collection::vec(1usize..9, 1..40),
+        ) {
+            let mut bytes = text.join("\n");
+            if !text.is_empty() {
+                bytes.push('\n');
+            }
+            let whole = bytes.len() as u64;
+            bytes.push_str(&tail);
+            let mut rest = Bytes::from(bytes);
+            let (mut lines, mut seen) = (Lines::default(), Vec::new());
+            let mut cuts = cuts.into_iter().cycle();
+            while !rest.is_empty() {
+                let cut = cuts.next().unwrap_or(1).min(rest.len());
+                let piece = rest.split_to(cut);
+                lines
+                    .feed(piece, |line| {
+                        seen.push(String::from_utf8_lossy(line).into_owned());
+                        Ok(())
+                    })
+                    .expect("no line is too long");
+            }
+            prop_assert_eq!(seen, text);
+            prop_assert_eq!(lines.consumed, whole);
+            prop_assert_eq!(lines.partial, tail.as_bytes());
+        }
+    }
+}

@@ -1,0 +1,277 @@
+//! The heart: what the ledger says, and what time it is, into what to do next. Pure; no I/O.
+//!
+//! The loop that carries the steps out writes each result into the ledger and asks again. It adds
+//! only what the ledger cannot know: which steps are being carried out right now, and when a thing
+//! may be tried again.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::base::Time;
+use crate::ledger::state::{Attempt, ChunkState, Phase, PlanState, State};
+
+/// One thing to do.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Step {
+    /// Promise an attempt to send the chunk, and send it.
+    Submit {
+        /// Of the current plan.
+        chunk: u64,
+    },
+    /// Find out what became of an attempt whose answer we never saw.
+    Recover {
+        /// Which.
+        attempt: String,
+    },
+    /// Look where a batch stands; land it if it has ended.
+    Poll {
+        /// Whose batch.
+        attempt: String,
+    },
+    /// Tell the provider to cancel a batch.
+    Cancel {
+        /// Whose batch.
+        attempt: String,
+    },
+    /// Delete an uploaded body that nothing needs any more.
+    Discard {
+        /// Whose.
+        attempt: String,
+    },
+    /// Make chunks of what failed in passing in the last wave.
+    Resend {
+        /// The wave to make.
+        wave: u32,
+    },
+    /// Join and publish.
+    Publish,
+}
+
+/// What the loop knows and the ledger does not.
+#[derive(Debug, Default)]
+pub(super) struct Desk {
+    /// Steps that are being carried out.
+    pub busy: BTreeSet<Step>,
+    /// What must not be done before a moment.
+    pub not_before: BTreeMap<Step, Time>,
+    /// Discards that failed; they are not worth another try in this process.
+    pub given_up: BTreeSet<Step>,
+}
+
+/// The limits within which the engine works.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pace {
+    /// Bodies that are uploaded at the same time.
+    pub submits_max: usize,
+    /// Batches that are looked at, or landed, at the same time.
+    pub polls_max: usize,
+    /// Times that a request is sent, in all.
+    pub sends_max: u32,
+    /// Whether chunks may be sent at all; harvesting goes on in any case.
+    pub may_submit: bool,
+}
+
+/// Where the current plan stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Standing {
+    /// Something is under way, or waits for its time.
+    Working,
+    /// Everything is settled; the output may be published, or is already.
+    Settled,
+    /// The trial failed: the provider refuses every request of this shape.
+    TrialFailed {
+        /// The attempt that says why.
+        attempt: String,
+    },
+    /// The provider refused a chunk for good.
+    Refused {
+        /// The attempt that says why.
+        attempt: String,
+    },
+    /// There are chunks to send, and sending is not asked for.
+    Unsent,
+}
+
+/// What to do next.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Next {
+    /// Steps to begin now.
+    pub steps: Vec<Step>,
+    /// When to ask again, if nothing happens before.
+    pub wake: Option<Time>,
+    /// Where the current plan stands.
+    pub standing: Standing,
+}
+
+/// What to do next about `plan`, and about whatever is open of earlier plans.
+pub(super) fn next(state: &State, plan: Option<&PlanState>, desk: &Desk, pace: Pace, now: Time) -> Next {
+    let mut asked = Asked { desk, now, steps: Vec::new(), wake: None };
+    harvest(state, &mut asked, pace);
+    let standing = match plan {
+        Some(plan) => advance(state, plan, &mut asked, pace),
+        None if state.open_attempts().next().is_some() => Standing::Working,
+        None => Standing::Settled,
+    };
+    Next { steps: asked.steps, wake: asked.wake, standing }
+}
+
+/// Steps as they come up: those that are not being carried out, and whose time has come.
+struct Asked<'a> {
+    desk: &'a Desk,
+    now: Time,
+    steps: Vec<Step>,
+    wake: Option<Time>,
+}
+
+impl Asked<'_> {
+    fn ask(&mut self, step: Step) {
+        if self.desk.busy.contains(&step) {
+            return;
+        }
+        match self.desk.not_before.get(&step) {
+            Some(at) if *at > self.now => self.wake = Some(self.wake.map_or(*at, |wake| wake.min(*at))),
+            _ => self.steps.push(step),
+        }
+    }
+
+    /// How many steps of a kind are under way or about to be.
+    fn count(&self, kind: impl Fn(&Step) -> bool) -> usize {
+        let busy = self.desk.busy.iter().filter(|step| kind(step)).count();
+        busy + self.steps.iter().filter(|step| kind(step)).count()
+    }
+}
+
+/// Whatever is open, of whatever plan, is looked after: it may have been paid for.
+fn harvest(state: &State, asked: &mut Asked<'_>, pace: Pace) {
+    for (id, attempt) in &state.attempts {
+        match attempt.phase {
+            Phase::Promised => asked.ask(Step::Recover { attempt: id.clone() }),
+            Phase::Accepted if is_canceled(state, attempt) && !attempt.cancel_sent => {
+                asked.ask(Step::Cancel { attempt: id.clone() });
+            }
+            Phase::Accepted if asked.count(|step| matches!(step, Step::Poll { .. })) < pace.polls_max => {
+                asked.ask(Step::Poll { attempt: id.clone() });
+            }
+            Phase::Landed if attempt.staged.is_some() && !attempt.discarded => {
+                let step = Step::Discard { attempt: id.clone() };
+                if !asked.desk.given_up.contains(&step) {
+                    asked.ask(step);
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+fn is_canceled(state: &State, attempt: &Attempt) -> bool {
+    state.plans.get(&attempt.promised.plan).is_some_and(|plan| plan.canceled)
+}
+
+/// Where the current plan stands, and what brings it on.
+fn advance(state: &State, plan: &PlanState, asked: &mut Asked<'_>, pace: Pace) -> Standing {
+    let trial = trial(state, plan);
+    let mut standing = Standing::Settled;
+    for (number, chunk) in &plan.chunks {
+        let is_trial = *number == 0 && plan.started.trial > 0;
+        match stage(state, chunk) {
+            Stage::Done => {}
+            Stage::Open => standing = Standing::Working,
+            Stage::Refused(attempt) => return Standing::Refused { attempt },
+            Stage::Unsent if plan.canceled => {}
+            Stage::Unsent if !pace.may_submit => standing = worse(standing, Standing::Unsent),
+            Stage::Unsent => {
+                standing = Standing::Working;
+                let room = asked.count(|step| matches!(step, Step::Submit { .. })) < pace.submits_max;
+                if room && (is_trial || trial == Trial::Passed) {
+                    asked.ask(Step::Submit { chunk: *number });
+                }
+            }
+        }
+    }
+    if let Trial::Failed(attempt) = trial {
+        return Standing::TrialFailed { attempt };
+    }
+    if plan.sealed.is_none() {
+        return Standing::Working;
+    }
+    if standing == Standing::Settled {
+        return settle(state, plan, asked, pace);
+    }
+    standing
+}
+
+fn worse(standing: Standing, other: Standing) -> Standing {
+    if standing == Standing::Working { standing } else { other }
+}
+
+/// Everything that was sent is home: send again what failed in passing, or publish.
+fn settle(state: &State, plan: &PlanState, asked: &mut Asked<'_>, pace: Pace) -> Standing {
+    let wave = plan.chunks.values().map(|chunk| chunk.stored.wave).max().unwrap_or(0);
+    let last = plan.chunks.values().filter(|chunk| chunk.stored.wave == wave);
+    let transient: u64 = last
+        .filter_map(|chunk| state.attempts_of(chunk).filter_map(|a| a.landed.as_ref()).next_back())
+        .map(|landed| landed.transient)
+        .sum();
+    if transient > 0 && wave + 1 < pace.sends_max && !plan.canceled {
+        if !pace.may_submit {
+            return Standing::Unsent;
+        }
+        asked.ask(Step::Resend { wave: wave + 1 });
+        return Standing::Working;
+    }
+    asked.ask(Step::Publish);
+    Standing::Settled
+}
+
+/// Where a chunk stands.
+enum Stage {
+    /// It is to be sent, for the first time or after a "not now".
+    Unsent,
+    /// Something may still come of it.
+    Open,
+    /// Its results are ours.
+    Done,
+    /// The provider refused it for good.
+    Refused(String),
+}
+
+fn stage(state: &State, chunk: &ChunkState) -> Stage {
+    let Some(last) = state.attempts_of(chunk).last() else { return Stage::Unsent };
+    if state.attempts_of(chunk).any(|attempt| attempt.phase == Phase::Landed) {
+        return Stage::Done;
+    }
+    match last.phase {
+        Phase::Landed => Stage::Done,
+        Phase::Promised | Phase::Accepted => Stage::Open,
+        Phase::RejectedForNow | Phase::Absent => Stage::Unsent,
+        Phase::RejectedForGood => Stage::Refused(last.promised.attempt.clone()),
+    }
+}
+
+/// What the trial chunk says of the others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Trial {
+    /// There is none, or a request of it was accepted: the others may go.
+    Passed,
+    /// Its answer is not there yet.
+    Open,
+    /// Every request of it was refused for good.
+    Failed(String),
+}
+
+fn trial(state: &State, plan: &PlanState) -> Trial {
+    if plan.started.trial == 0 {
+        return Trial::Passed;
+    }
+    let landed = plan.chunks.get(&0).and_then(|chunk| {
+        state.attempts_of(chunk).find(|attempt| attempt.landed.is_some())
+    });
+    let Some(attempt) = landed else { return Trial::Open };
+    let Some(landed) = &attempt.landed else { return Trial::Open };
+    let failed = landed.counts.get("failed").copied().unwrap_or_default();
+    // Whatever passes may pass next time; only what the provider refuses for good stops the others.
+    let refused = failed.saturating_sub(landed.transient);
+    if refused == attempt.promised.requests {
+        return Trial::Failed(attempt.promised.attempt.clone());
+    }
+    Trial::Passed
+}

@@ -1,0 +1,309 @@
+//! Planning: every row is read, rendered and keyed, once, in order; what is new goes into chunks.
+//!
+//! Three things leave here, durable before they are spoken of: chunks of requests, as soon as each
+//! is full, so that sending overlaps with reading; at the end the row map; and the counts by which
+//! the plan is judged. A plan that was cut off is taken up again by doing the same once more, for
+//! the same rows make the same requests: those that are stored already are passed by.
+
+use std::path::Path;
+
+use futures::StreamExt;
+
+use crate::base::{Error, KeyIndex, Result};
+use crate::ledger::action::{Action, ChunkStored, PlanCounts, PlanSealed, PlanStarted};
+use crate::ledger::outcomes::{OutcomeColumns, OutcomesReader};
+use crate::ledger::row_map::{Place, RowMapReader, RowMapWriter, RowPlan};
+use crate::ledger::state::State;
+use crate::prompt::{Prompts, Rendered, Template};
+use crate::source::{RowIds, Scan, Slice, Source};
+use crate::work::{Frame, Keyer, Limits};
+
+use super::chunks::ChunkWriter;
+use super::files::Files;
+use super::scribe::Scribe;
+
+/// Keys that an index holds in memory before it writes them to the scratch folder.
+pub(super) const INDEX_KEYS: usize = 900_000;
+
+/// What is planned, and how.
+#[derive(Debug)]
+pub(super) struct Planning<'a> {
+    pub source: &'a Source,
+    pub key: &'a [String],
+    pub filter: Option<&'a str>,
+    pub limit: Option<u64>,
+    pub template: &'a Template,
+    pub dedupe: bool,
+    /// New requests are not to be sent now.
+    pub defer: bool,
+    pub keyer: Keyer,
+    pub frame: &'a Frame,
+    pub limits: Limits,
+    pub trial: u64,
+}
+
+/// What a plan comes to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Tally {
+    pub rows: PlanCounts,
+    pub requests: u64,
+    pub prompt_bytes: u64,
+}
+
+/// Where the requests and the rows of a plan go.
+pub(super) enum Sink<'a> {
+    /// Nowhere: they are only counted.
+    Count,
+    /// Into the ledger.
+    Ledger {
+        chunks: ChunkWriter<'a>,
+        rows: RowMapWriter,
+        scribe: &'a Scribe,
+        /// Requests that are stored already.
+        stored: u64,
+    },
+}
+
+/// What earlier plans left: requests that are settled, and rows that were there.
+#[derive(Debug)]
+pub(super) struct Past {
+    pub settled: KeyIndex,
+    pub rows: Option<KeyIndex>,
+}
+
+impl Past {
+    /// What the plans before `plan` left.
+    pub(super) async fn read(state: &State, plan: u64, files: &Files) -> Result<Past> {
+        let mut settled = KeyIndex::new(files.scratch(), INDEX_KEYS)?;
+        let before = state.plans.range(..plan).filter(|(_, plan)| !plan.gone);
+        for (number, earlier) in before.clone() {
+            let number = u32::try_from(*number).map_err(|_| Error::data("too many plans"))?;
+            for attempt in earlier.chunks.values().flat_map(|chunk| state.attempts_of(chunk)) {
+                if attempt.landed.is_none() {
+                    continue;
+                }
+                let file = files.open(&files.outcomes(attempt)).await?;
+                for some in OutcomesReader::open(file, OutcomeColumns::Verdicts)? {
+                    let some = some?;
+                    for at in (0..some.len()).filter(|at| !some.is_transient(*at)) {
+                        let place = Place { plan: number, ordinal: some.ordinal(at) };
+                        settled.insert(some.key(at).as_u128(), place.pack())?;
+                    }
+                }
+            }
+        }
+        let last = before.clone().filter(|(_, plan)| plan.sealed.is_some()).next_back();
+        let rows = match last {
+            Some((number, plan)) if plan.started.has_key() => {
+                Some(read_row_ids(*number, files).await?)
+            }
+            _ => None,
+        };
+        Ok(Past { settled, rows })
+    }
+}
+
+/// The rows of a plan, by the hash of their key.
+async fn read_row_ids(plan: u64, files: &Files) -> Result<KeyIndex> {
+    let mut ids = KeyIndex::new(files.scratch(), INDEX_KEYS)?;
+    for slice in RowMapReader::open(files.open(&files.rows(plan)).await?)? {
+        let slice = slice?;
+        for id in (0..slice.len()).filter_map(|at| slice.row_id(at)) {
+            ids.insert(u128::from(id), 0)?;
+        }
+    }
+    Ok(ids)
+}
+
+impl Planning<'_> {
+    /// Looks at every row.
+    ///
+    /// # Errors
+    /// Whatever keeps the source from being read, or the ledger from being written.
+    pub(super) async fn carry_out(
+        &self,
+        plan: u64,
+        past: Past,
+        sink: Sink<'_>,
+        mut progress: impl FnMut(&Tally),
+    ) -> Result<(Tally, Option<RowMapWriter>)> {
+        let plan = u32::try_from(plan).map_err(|_| Error::data("too many plans"))?;
+        let row_ids = match self.key {
+            [] => None,
+            key => Some(RowIds::new(&self.source.schema(), key)?),
+        };
+        let mut clerk = Clerk {
+            planning: self,
+            plan,
+            past,
+            sink,
+            tally: Tally::default(),
+            next_row: 0,
+            prompted: 0,
+            row_ids,
+        };
+        let mut prompts = Prompts::default();
+        let mut slices = self.source.scan(&self.scan())?;
+        while let Some(slice) = slices.next().await {
+            clerk.take(&slice?, &mut prompts).await?;
+            progress(&clerk.tally);
+            if self.limit.is_some_and(|limit| clerk.prompted >= limit) && self.key.is_empty() {
+                break;
+            }
+        }
+        drop(slices);
+        clerk.skip_to(self.source.rows())?;
+        clerk.finish().await
+    }
+
+    /// The columns that are read: the template's and the key's, no others.
+    fn scan(&self) -> Scan {
+        let mut columns = self.template.columns().to_vec();
+        for key in self.key {
+            if !columns.contains(key) {
+                columns.push(key.clone());
+            }
+        }
+        Scan { columns, filter: self.filter.map(str::to_owned), ..Scan::default() }
+    }
+}
+
+/// Takes the rows one after the other.
+struct Clerk<'a> {
+    planning: &'a Planning<'a>,
+    plan: u32,
+    past: Past,
+    sink: Sink<'a>,
+    tally: Tally,
+    next_row: u64,
+    /// Rows that the filter chose so far.
+    prompted: u64,
+    row_ids: Option<RowIds>,
+}
+
+impl Clerk<'_> {
+    async fn take(&mut self, slice: &Slice, prompts: &mut Prompts) -> Result<()> {
+        self.planning.template.render(&slice.batch, prompts)?;
+        let keys = self.row_ids.as_mut().map(|ids| ids.encode(&slice.batch)).transpose()?;
+        for at in 0..slice.batch.num_rows() {
+            let row = slice.rows.at(at);
+            self.skip_to(row)?;
+            let key = keys.as_ref().map(|keys| keys.row(at));
+            let id = key.as_ref().map(|key| short_hash(key.as_ref()));
+            self.prompted += 1;
+            if self.planning.limit.is_some_and(|limit| self.prompted > limit) {
+                self.note(&RowPlan::Skipped(None), id)?;
+                continue;
+            }
+            match prompts.get(at) {
+                Rendered::Skipped(why) => self.note(&RowPlan::Skipped(Some(&why)), id)?,
+                Rendered::Failed(why) => self.note(&RowPlan::Failed(why), id)?,
+                Rendered::Text(prompt) => {
+                    let own = row.to_le_bytes();
+                    let key = key.as_ref().map_or(&own[..], AsRef::as_ref);
+                    self.ask(row, key, id, prompt).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A row that has a prompt: a request of its own, or one that is there already.
+    async fn ask(&mut self, row: u64, key: &[u8], id: Option<u64>, prompt: &str) -> Result<()> {
+        let planning = self.planning;
+        if planning.frame.request_len(prompt) > planning.limits.request_bytes_max {
+            return self.note(&RowPlan::Failed(TOO_LARGE), id);
+        }
+        let request = planning.keyer.key(prompt, (!planning.dedupe).then_some(key));
+        let place = Place { plan: self.plan, ordinal: self.tally.requests };
+        let there = self.past.settled.get(request.as_u128())?.map(Place::unpack);
+        if let Some(there) = there {
+            let counts = &mut self.tally.rows;
+            let identical = there.plan == self.plan;
+            *(if identical { &mut counts.identical } else { &mut counts.answered }) += 1;
+            return self.record(&RowPlan::Asks(there), id);
+        }
+        if planning.defer {
+            return self.note(&RowPlan::Deferred, id);
+        }
+        if planning.dedupe {
+            self.past.settled.insert(request.as_u128(), place.pack())?;
+        }
+        let known = match (&mut self.past.rows, id) {
+            (Some(rows), Some(id)) => rows.get(u128::from(id))?.is_some(),
+            _ => false,
+        };
+        *(if known { &mut self.tally.rows.changed } else { &mut self.tally.rows.new }) += 1;
+        self.tally.requests += 1;
+        self.tally.prompt_bytes += prompt.len() as u64;
+        self.record(&RowPlan::Asks(place), id)?;
+        self.store(place.ordinal, row, request, prompt).await
+    }
+
+    async fn store(
+        &mut self,
+        ordinal: u64,
+        row: u64,
+        key: crate::work::RequestKey,
+        prompt: &str,
+    ) -> Result<()> {
+        let Sink::Ledger { chunks, scribe, stored, .. } = &mut self.sink else { return Ok(()) };
+        if ordinal < *stored {
+            return Ok(());
+        }
+        let mut full = chunks.push(ordinal, row, key, prompt).await?;
+        if full.is_none() && ordinal + 1 == self.planning.trial {
+            full = chunks.cut().await?;
+        }
+        match full {
+            Some(chunk) => scribe.write(vec![Action::ChunkStored(chunk)]).await,
+            None => Ok(()),
+        }
+    }
+
+    /// Notes a row that asks nothing, and counts it.
+    fn note(&mut self, row: &RowPlan<'_>, id: Option<u64>) -> Result<()> {
+        let counts = &mut self.tally.rows;
+        match row {
+            RowPlan::Skipped(_) => counts.skipped += 1,
+            RowPlan::Failed(_) => counts.failed += 1,
+            RowPlan::Deferred => counts.deferred += 1,
+            RowPlan::Asks(_) => {}
+        }
+        self.record(row, id)
+    }
+
+    fn record(&mut self, row: &RowPlan<'_>, id: Option<u64>) -> Result<()> {
+        self.next_row += 1;
+        match &mut self.sink {
+            Sink::Count => Ok(()),
+            Sink::Ledger { rows, .. } => rows.push(row, id),
+        }
+    }
+
+    /// The rows before `row` that were not chosen have no prompt.
+    fn skip_to(&mut self, row: u64) -> Result<()> {
+        while self.next_row < row {
+            self.note(&RowPlan::Skipped(None), None)?;
+        }
+        Ok(())
+    }
+
+    /// Stores the last chunk; the row map is finished and returned by the caller.
+    async fn finish(self) -> Result<(Tally, Option<RowMapWriter>)> {
+        let Sink::Ledger { mut chunks, rows, scribe, .. } = self.sink else {
+            return Ok((self.tally, None));
+        };
+        if let Some(chunk) = chunks.cut().await? {
+            scribe.write(vec![Action::ChunkStored(chunk)]).await?;
+        }
+        Ok((self.tally, Some(rows)))
+    }
+}
+
+const TOO_LARGE: &str = "the prompt is over the provider's limit for one request";
+
+/// Sixty-four bits that stand for a row's key in the row map.
+fn short_hash(key: &[u8]) -> u64 {
+    xxhash_rust::xxh3::xxh3_64(key)
+}

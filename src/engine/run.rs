@@ -1,0 +1,281 @@
+//! The loop: ask what is next, do it, write down what came of it, ask again.
+//!
+//! Everything that takes time is a task; the loop owns the ledger and does nothing else than start
+//! tasks, write what they tell, and wait. An event is never acted upon as it arrives: it is written
+//! down, and `next` is asked what follows.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+
+use crate::base::{Error, ErrorKind, Result, Time};
+use crate::ledger::action::Action;
+use crate::ledger::state::PlanState;
+
+use super::book::Book;
+use super::next::{Desk, Next, Pace, Standing, Step, next};
+use super::scribe::{Entry, Scribe};
+use super::submit::After;
+use super::tasks::Tasks;
+
+/// How far a run goes before it returns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Goal {
+    /// Until the output is published.
+    Publish,
+    /// Until everything that may be sent is sent.
+    Submit,
+    /// Once through everything that is open; the output is published if that completes it.
+    OnePass,
+    /// Until no batch is open any more. Nothing is sent.
+    Harvest,
+}
+
+/// Where a run stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stop {
+    /// The output shows the plan.
+    Published,
+    /// The source is not what was planned any more: the rows must be looked at again.
+    SourceChanged,
+    /// Work is pending at the provider.
+    Pending,
+    /// No batch is open.
+    Idle,
+}
+
+/// What a task came back with.
+pub(super) struct Ended {
+    pub step: Option<Step>,
+    pub result: Result<After>,
+}
+
+/// Steps that failed because something was away are tried again so many times in a row.
+const TRIES_MAX: u32 = 8;
+
+/// One run of the loop.
+pub(super) struct Loop<'a> {
+    pub book: &'a mut Book,
+    pub tasks: Arc<Tasks>,
+    pub goal: Goal,
+    pub plan: Option<u64>,
+    pub pace: Pace,
+    desk: Desk,
+    running: JoinSet<Ended>,
+    planning: bool,
+    scribe: Scribe,
+    entries: mpsc::Receiver<Entry>,
+    tries: BTreeMap<Step, u32>,
+}
+
+impl<'a> Loop<'a> {
+    pub(super) fn new(
+        book: &'a mut Book,
+        tasks: Arc<Tasks>,
+        goal: Goal,
+        plan: Option<u64>,
+        pace: Pace,
+    ) -> Self {
+        let (scribe, entries) = Scribe::new();
+        Loop {
+            book,
+            tasks,
+            goal,
+            plan,
+            pace,
+            desk: Desk::default(),
+            running: JoinSet::new(),
+            planning: false,
+            scribe,
+            entries,
+            tries: BTreeMap::new(),
+        }
+    }
+
+    /// Goes on until the goal is reached.
+    ///
+    /// # Errors
+    /// The first error that another try would not mend. The ledger is whole in any case; what is at
+    /// the provider stays there for the next run.
+    pub(super) async fn run(mut self) -> Result<Stop> {
+        self.begin_planning();
+        loop {
+            if let Some(stop) = self.stop()? {
+                return Ok(stop);
+            }
+            let next = self.next();
+            for step in &next.steps {
+                self.begin(step.clone());
+            }
+            if self.running.is_empty() {
+                if let Some(stop) = self.at_rest(&next)? {
+                    return Ok(stop);
+                }
+            }
+            self.wait(next.wake).await?;
+        }
+    }
+
+    fn plan(&self) -> Option<&PlanState> {
+        self.plan.and_then(|plan| self.book.state().plans.get(&plan))
+    }
+
+    fn next(&self) -> Next {
+        let now = self.tasks.components.clock.now();
+        let mut next = next(self.book.state(), self.plan(), &self.desk, self.pace, now);
+        next.steps.retain(|step| match step {
+            Step::Publish => matches!(self.goal, Goal::Publish | Goal::OnePass),
+            _ => true,
+        });
+        next
+    }
+
+    /// A plan that is not sealed is worked on by a task of its own.
+    fn begin_planning(&mut self) {
+        let Some(plan) = self.plan().filter(|plan| plan.sealed.is_none()).cloned() else { return };
+        let (tasks, scribe) = (Arc::clone(&self.tasks), self.scribe.clone());
+        self.planning = true;
+        let state = self.book.shared();
+        self.running.spawn(async move {
+            let result = tasks.plan(&state, plan, &scribe).await.map(|()| After::Done);
+            Ended { step: None, result }
+        });
+    }
+
+    fn begin(&mut self, step: Step) {
+        self.desk.busy.insert(step.clone());
+        let (tasks, scribe) = (Arc::clone(&self.tasks), self.scribe.clone());
+        let (state, plan) = (self.book.shared(), self.plan);
+        self.running.spawn(async move {
+            let result = tasks.carry_out(&step, &state, plan, &scribe).await;
+            Ended { step: Some(step), result }
+        });
+    }
+
+    /// Waits for whatever comes first: facts to write, a task's end, or the time to ask again.
+    async fn wait(&mut self, wake: Option<Time>) -> Result<()> {
+        let clock = Arc::clone(&self.tasks.components.clock);
+        let pause = wake.map_or(Duration::from_secs(3600), |at| {
+            (at - clock.now()).to_std().unwrap_or_default()
+        });
+        tokio::select! {
+            biased;
+            Some(entry) = self.entries.recv() => self.write(entry).await,
+            Some(ended) = self.running.join_next(), if !self.running.is_empty() => {
+                let ended = ended.map_err(|error| Error::internal("a task panicked").because(error))?;
+                self.end(ended)
+            }
+            () = clock.sleep(pause) => Ok(()),
+        }
+    }
+
+    async fn write(&mut self, entry: Entry) -> Result<()> {
+        for action in &entry.actions {
+            if let Action::Promised(promised) = action {
+                // Whoever promised it is at work on it: nobody else is to look for it meanwhile.
+                self.desk.busy.insert(Step::Recover { attempt: promised.attempt.clone() });
+            }
+        }
+        self.book.record(entry.actions).await?;
+        // Nobody waits any more when the task was dropped; the facts are true all the same.
+        let _ = entry.written.send(());
+        Ok(())
+    }
+
+    fn end(&mut self, ended: Ended) -> Result<()> {
+        let Some(step) = ended.step else {
+            self.planning = false;
+            return ended.result.map(|_| ());
+        };
+        self.desk.busy.remove(&step);
+        if let Step::Submit { chunk } = &step {
+            self.release(*chunk);
+        }
+        match ended.result {
+            Ok(After::Done) => {
+                self.tries.remove(&step);
+                self.desk.not_before.remove(&step);
+            }
+            Ok(After::NotBefore(at)) => {
+                self.tries.remove(&step);
+                self.desk.not_before.insert(step, at);
+            }
+            Ok(After::SendAgain(chunk, at)) => {
+                self.tries.remove(&step);
+                self.desk.not_before.insert(Step::Submit { chunk }, at);
+            }
+            Err(error) if matches!(step, Step::Discard { .. }) => {
+                self.tasks.warn(&format!("an uploaded file stays at the provider: {error}"));
+                self.desk.given_up.insert(step);
+            }
+            Err(error) if error.kind() == ErrorKind::Unavailable => self.again(step, error)?,
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+
+    /// The promised attempts of a chunk are nobody's now: if one is still open, it is looked for.
+    fn release(&mut self, chunk: u64) {
+        let attempts = self.book.state().attempts.values();
+        for attempt in attempts.filter(|a| Some(a.promised.plan) == self.plan) {
+            if attempt.promised.chunk == chunk {
+                let attempt = attempt.promised.attempt.clone();
+                self.desk.busy.remove(&Step::Recover { attempt });
+            }
+        }
+    }
+
+    /// Something was away: the same again, later and later, but not for ever.
+    fn again(&mut self, step: Step, error: Error) -> Result<()> {
+        let tries = self.tries.entry(step.clone()).or_default();
+        *tries += 1;
+        if *tries >= TRIES_MAX {
+            return Err(error);
+        }
+        let wait = Duration::from_secs(1 << (*tries).min(6));
+        self.tasks.warn(&format!("{error}; trying again in {} s", wait.as_secs()));
+        let at = self.tasks.components.clock.now() + self.tasks.components.ids.jitter(wait);
+        self.desk.not_before.insert(step, at);
+        Ok(())
+    }
+
+    /// Whether the goal is reached already.
+    fn stop(&mut self) -> Result<Option<Stop>> {
+        if self.tasks.source_changed() {
+            return Ok(Some(Stop::SourceChanged));
+        }
+        let published = self.plan().is_some_and(|plan| self.tasks.is_published(self.book.state(), plan));
+        if published && !self.planning && matches!(self.goal, Goal::Publish | Goal::OnePass) {
+            return Ok(Some(Stop::Published));
+        }
+        Ok(None)
+    }
+
+    /// Nothing is being done: waiting is all that is left, or the run is over.
+    fn at_rest(&self, next: &Next) -> Result<Option<Stop>> {
+        let open = self.book.state().open_attempts().next().is_some();
+        match &next.standing {
+            Standing::TrialFailed { attempt } => return Err(self.tasks.trial_failed(self.book.state(), attempt)),
+            Standing::Refused { attempt } => return Err(refused(attempt)),
+            _ => {}
+        }
+        Ok(match self.goal {
+            Goal::Harvest if !open => Some(Stop::Idle),
+            Goal::Submit | Goal::OnePass => Some(Stop::Pending),
+            Goal::Publish if next.standing == Standing::Unsent => Some(Stop::Pending),
+            Goal::Publish if !open && next.wake.is_none() => {
+                return Err(Error::internal("nothing is left to do, and the output is not there"));
+            }
+            Goal::Publish | Goal::Harvest => None,
+        })
+    }
+}
+
+fn refused(attempt: &str) -> Error {
+    Error::new(ErrorKind::Refused, "the provider refused a chunk for good")
+        .with("attempt", attempt)
+        .hint("`columnist status` shows what it said; mend that, and change the job or run again")
+}

@@ -1,0 +1,262 @@
+//! A batch's answers, put in order: lines come as they like, outcomes leave by ordinal.
+//!
+//! Each line that is understood is judged at once, and what is worth keeping of it goes to a spool,
+//! in memory while it is small and in a file when it is not. A slot per request remembers where. So
+//! a batch of long answers costs no more memory than one of short ones.
+
+use std::borrow::Cow;
+use std::fs::File;
+use std::io::Write;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+use crate::base::{Error, ErrorKind, Result, ResultExt};
+use crate::work::{Finish, Outcome, RowStatus, Usage};
+
+/// Where the outcome of one request lies in the spool; nothing of it has come while `len` is zero.
+#[derive(Clone, Copy, Debug, Default)]
+struct Slot {
+    at: u64,
+    len: u32,
+    succeeded: bool,
+}
+
+/// The outcomes of one batch, as they come.
+#[derive(Debug)]
+pub(super) struct Slots {
+    slots: Vec<Slot>,
+    spool: Spool,
+    record: Vec<u8>,
+}
+
+/// Whether a request had an outcome already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Put {
+    /// It is the first.
+    First,
+    /// There was one.
+    Again,
+}
+
+impl Slots {
+    /// Slots for `count` requests; what does not fit into `memory_max` bytes lies in `folder`.
+    pub(super) fn new(count: usize, folder: &Path, memory_max: usize) -> Self {
+        Slots {
+            slots: vec![Slot::default(); count],
+            spool: Spool::new(folder, memory_max),
+            record: Vec::new(),
+        }
+    }
+
+    /// Keeps the outcome of request `n`. Where there are several, a success wins over the others,
+    /// and else the first.
+    pub(super) fn put(&mut self, n: usize, outcome: &Outcome<'_>) -> Result<Put> {
+        let slot = self.slots[n];
+        let succeeded = outcome.status == RowStatus::Succeeded;
+        let put = if slot.len == 0 { Put::First } else { Put::Again };
+        if put == Put::First || (succeeded && !slot.succeeded) {
+            self.record.clear();
+            encode(outcome, &mut self.record);
+            let len = u32::try_from(self.record.len())
+                .or_err(ErrorKind::Unavailable, "an answer is larger than four gigabytes")?;
+            let at = self.spool.append(&self.record)?;
+            self.slots[n] = Slot { at, len, succeeded };
+        }
+        Ok(put)
+    }
+
+    /// How many requests there are.
+    pub(super) fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// The outcome of request `n`, if there is one, read into `buffer`.
+    pub(super) fn take<'a>(&mut self, n: usize, buffer: &'a mut Vec<u8>) -> Result<Option<Outcome<'a>>> {
+        let slot = self.slots[n];
+        if slot.len == 0 {
+            return Ok(None);
+        }
+        self.spool.read(slot.at, slot.len as usize, buffer)?;
+        decode(buffer).map(Some).ok_or_else(|| Error::internal("a spooled outcome does not parse"))
+    }
+}
+
+/// Bytes that are appended and read back; in memory first, in a file when they are many.
+#[derive(Debug)]
+struct Spool {
+    folder: PathBuf,
+    memory_max: usize,
+    /// What has not been written to the file yet. It starts at `written`.
+    tail: Vec<u8>,
+    written: u64,
+    file: Option<File>,
+}
+
+impl Spool {
+    fn new(folder: &Path, memory_max: usize) -> Self {
+        Spool { folder: folder.to_owned(), memory_max, tail: Vec::new(), written: 0, file: None }
+    }
+
+    fn append(&mut self, bytes: &[u8]) -> Result<u64> {
+        let at = self.written + self.tail.len() as u64;
+        self.tail.extend_from_slice(bytes);
+        if self.tail.len() > self.memory_max {
+            self.flush()?;
+        }
+        Ok(at)
+    }
+
+    fn flush(&mut self) -> Result<()> {
+        let failed = "cannot write to the scratch folder";
+        let file = match self.file.take() {
+            Some(file) => file,
+            None => tempfile::tempfile_in(&self.folder).or_err(ErrorKind::Unavailable, failed)?,
+        };
+        (&file).write_all(&self.tail).or_err(ErrorKind::Unavailable, failed)?;
+        self.written += self.tail.len() as u64;
+        self.tail.clear();
+        self.file = Some(file);
+        Ok(())
+    }
+
+    fn read(&self, at: u64, len: usize, buffer: &mut Vec<u8>) -> Result<()> {
+        buffer.clear();
+        if let Some(start) = at.checked_sub(self.written) {
+            let start = usize::try_from(start).or_err(ErrorKind::Internal, "a spool is too long")?;
+            buffer.extend_from_slice(&self.tail[start..start + len]);
+            return Ok(());
+        }
+        buffer.resize(len, 0);
+        let file = self.file.as_ref().ok_or_else(|| Error::internal("a spool has no file"))?;
+        file.read_exact_at(buffer, at).or_err(ErrorKind::Unavailable, "cannot read the scratch folder")
+    }
+}
+
+/// Marks a text that is not there.
+const ABSENT: u32 = u32::MAX;
+
+fn encode(outcome: &Outcome<'_>, out: &mut Vec<u8>) {
+    out.push(outcome.status.code());
+    out.push(u8::from(outcome.transient));
+    out.push(outcome.finish.map_or(u8::MAX, |finish| finish as u8));
+    let used = outcome.usage;
+    for count in [
+        used.input,
+        used.cache_read,
+        used.cache_write_5m,
+        used.cache_write_1h,
+        used.output,
+        used.reasoning,
+    ] {
+        out.extend_from_slice(&count.to_le_bytes());
+    }
+    for text in [&outcome.answer, &outcome.raw, &outcome.error, &outcome.model] {
+        let len = text.as_ref().map_or(ABSENT, |text| u32::try_from(text.len()).unwrap_or(ABSENT));
+        out.extend_from_slice(&len.to_le_bytes());
+        if len != ABSENT {
+            out.extend_from_slice(text.as_deref().unwrap_or_default().as_bytes());
+        }
+    }
+}
+
+fn decode(bytes: &[u8]) -> Option<Outcome<'_>> {
+    let (head, mut rest) = bytes.split_first_chunk::<3>()?;
+    let mut number = || {
+        let (word, after) = rest.split_first_chunk::<8>()?;
+        rest = after;
+        Some(u64::from_le_bytes(*word))
+    };
+    let usage = Usage {
+        input: number()?,
+        cache_read: number()?,
+        cache_write_5m: number()?,
+        cache_write_1h: number()?,
+        output: number()?,
+        reasoning: number()?,
+    };
+    let mut text = || {
+        let (word, after) = rest.split_first_chunk::<4>()?;
+        let len = u32::from_le_bytes(*word);
+        if len == ABSENT {
+            rest = after;
+            return Some(None);
+        }
+        let (text, after) = after.split_at_checked(len as usize)?;
+        rest = after;
+        Some(Some(Cow::Borrowed(std::str::from_utf8(text).ok()?)))
+    };
+    Some(Outcome {
+        status: RowStatus::from_code(head[0])?,
+        transient: head[1] != 0,
+        finish: finish(head[2]),
+        usage,
+        answer: text()?,
+        raw: text()?,
+        error: text()?,
+        model: text()?,
+    })
+}
+
+fn finish(code: u8) -> Option<Finish> {
+    use Finish::{Length, Other, Refusal, Stop, Tool, Unfinished};
+    [Stop, Length, Tool, Refusal, Unfinished, Other].into_iter().find(|finish| *finish as u8 == code)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn texts() -> impl Strategy<Value = Option<Cow<'static, str>>> {
+        prop::option::of("(?s).{0,40}".prop_map(Cow::Owned))
+    }
+
+    fn outcomes() -> impl Strategy<Value = Outcome<'static>> {
+        let words = (texts(), texts(), texts(), texts());
+        (0u8..8, any::<bool>(), 0u8..7, any::<[u64; 6]>(), words).prop_map(
+            |(status, transient, code, tokens, (answer, raw, error, model))| Outcome {
+                status: RowStatus::from_code(status).expect("a status"),
+                transient,
+                finish: finish(code),
+                usage: Usage {
+                    input: tokens[0],
+                    cache_read: tokens[1],
+                    cache_write_5m: tokens[2],
+                    cache_write_1h: tokens[3],
+                    output: tokens[4],
+                    reasoning: tokens[5],
+                },
+                answer,
+                raw,
+                error,
+                model,
+            },
+        )
+    }
+
+    proptest! {
+        #[test]
+        fn what_comes_in_any_order_leaves_by_number(
+            lines in prop::collection::vec((0usize..20, outcomes()), 0..60),
+            memory_max in 0usize..2000,
+        ) {
+            let folder = tempfile::tempdir().expect("a folder");
+            let mut slots = Slots::new(20, folder.path(), memory_max);
+            let mut expect: Vec<Option<Outcome<'static>>> = vec![None; 20];
+            for (n, outcome) in &lines {
+                let put = slots.put(*n, outcome).expect("no I/O error");
+                prop_assert_eq!(put == Put::First, expect[*n].is_none());
+                let succeeded = |o: &Outcome<'_>| o.status == RowStatus::Succeeded;
+                let wins = expect[*n].as_ref().is_none_or(|old| !succeeded(old) && succeeded(outcome));
+                if wins {
+                    expect[*n] = Some(outcome.clone());
+                }
+            }
+            let mut buffer = Vec::new();
+            for (n, expect) in expect.into_iter().enumerate() {
+                prop_assert_eq!(slots.take(n, &mut buffer).expect("no I/O error"), expect);
+            }
+        }
+    }
+}
