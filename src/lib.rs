@@ -26,6 +26,7 @@
 
 pub mod base;
 pub mod ledger;
+pub mod prompt;
 pub mod provider;
 pub mod spec;
 pub mod work;
