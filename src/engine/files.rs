@@ -9,7 +9,7 @@ use futures::TryStreamExt;
 use tempfile::TempDir;
 
 use crate::base::{Error, ErrorKind, Location, Result, ResultExt};
-use crate::ledger::path;
+use crate::ledger::path::PlanFile;
 use crate::ledger::state::Attempt;
 
 /// The ledger's folder, and a local one for what is under way.
@@ -22,12 +22,13 @@ pub(super) struct Files {
 impl Files {
     /// Files of the ledger at `root`. What is under way lies beside a local ledger, so that it
     /// becomes durable by a rename; else in the system's folder for temporary files.
-    pub(super) fn new(root: Location) -> Result<Self> {
+    pub(super) fn new(root: &Location) -> Result<Self> {
+        let root = root.clone().private();
         let failed = "cannot make a scratch folder";
         let scratch = match &root.local {
             Some(folder) => {
                 std::fs::create_dir_all(folder).or_err(ErrorKind::Unavailable, failed)?;
-                tempfile::Builder::new().prefix(path::SCRATCH_PREFIX).tempdir_in(folder)
+                tempfile::Builder::new().prefix(SCRATCH).tempdir_in(folder)
             }
             None => tempfile::Builder::new().prefix("columnist-").tempdir(),
         };
@@ -49,23 +50,31 @@ impl Files {
 
     /// Where a plan's row map lies.
     pub(super) fn rows(&self, plan: u64) -> Location {
-        self.root.join(&path::rows(plan))
+        self.place(PlanFile::Rows { plan: short(plan) })
     }
 
     /// Where a chunk's requests lie.
     pub(super) fn requests(&self, plan: u64, chunk: u64) -> Location {
-        self.root.join(&path::requests(plan, chunk))
+        self.place(PlanFile::Requests { plan: short(plan), chunk: short(chunk) })
     }
 
     /// Where an attempt's outcomes lie.
     pub(super) fn outcomes(&self, attempt: &Attempt) -> Location {
         let promised = &attempt.promised;
-        self.root.join(&path::outcomes(promised.plan, promised.chunk, &promised.attempt))
+        self.place(PlanFile::Outcomes {
+            plan: short(promised.plan),
+            chunk: short(promised.chunk),
+            attempt: promised.number,
+        })
     }
 
-    /// Where a plan's snapshot of a query's result lies.
+    /// The folder where a plan's snapshot of a query's result lies.
     pub(super) fn snapshot(&self, plan: u64) -> Location {
-        self.root.join(&path::snapshot(plan))
+        self.place(PlanFile::Snapshot { plan: short(plan) })
+    }
+
+    fn place(&self, file: PlanFile) -> Location {
+        self.root.join(&file.to_string())
     }
 
     /// Makes `draft` durable at `place`, and removes it here.
@@ -100,6 +109,14 @@ impl Files {
         file.rewind().or_err(ErrorKind::Unavailable, failed)?;
         Ok(file)
     }
+}
+
+/// How the names of scratch folders beside a local ledger begin.
+const SCRATCH: &str = ".scratch-";
+
+/// Plans and chunks are numbered within 32 bits; the state refuses others.
+fn short(number: u64) -> u32 {
+    u32::try_from(number).unwrap_or(u32::MAX)
 }
 
 const MISSING: &str = "a file that the ledger speaks of cannot be read";

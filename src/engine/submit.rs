@@ -35,6 +35,8 @@ pub(super) enum After {
 pub(super) struct Sending<'a> {
     pub job: &'a str,
     pub chunk: &'a ChunkStored,
+    /// Which attempt at the chunk this is; the first is 1.
+    pub number: u32,
     pub frame: &'a Frame,
     pub provider: &'a dyn Provider,
     pub files: &'a Files,
@@ -95,6 +97,7 @@ impl Sending<'_> {
             attempt: tag.attempt.clone(),
             plan: self.chunk.plan,
             chunk: self.chunk.chunk,
+            number: self.number,
             nonce: tag.nonce.clone(),
             requests: self.chunk.requests,
             body_bytes: self.chunk.body_bytes,

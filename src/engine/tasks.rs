@@ -180,6 +180,7 @@ impl Tasks {
         let sending = Sending {
             job: &self.job.name,
             chunk: &chunk.stored,
+            number: u32::try_from(chunk.attempts.len() + 1).unwrap_or(u32::MAX),
             frame: &self.frame,
             provider: &*self.provider,
             files: &self.files,

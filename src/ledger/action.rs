@@ -244,6 +244,8 @@ pub struct Promised {
     pub plan: u64,
     /// Of which chunk.
     pub chunk: u64,
+    /// Which attempt at the chunk it is; the first is 1.
+    pub number: u32,
     /// The nonce of its body.
     pub nonce: String,
     /// The body's requests.
