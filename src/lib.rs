@@ -1,2 +1,3 @@
 //! Columnist writes a column.
 pub mod base;
+pub mod emulator;
