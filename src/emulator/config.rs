@@ -1,0 +1,110 @@
+//! What a sandbox can be told.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::Faults;
+
+/// The settings of a sandbox. The default is the real vendors' behaviour, but quick.
+#[derive(Clone, Debug)]
+pub struct SandboxConfig {
+    /// Decides answers, ids, orders, times and faults.
+    pub seed: u64,
+    /// The shortest and the longest time from a batch's creation to its end. A batch that would
+    /// take longer than the vendor's 24 hours expires.
+    pub batch_time: (Duration, Duration),
+    /// Batches end at once. For benchmarks.
+    pub instant: bool,
+    /// Whether uploaded files can be read back. Off saves their size on disk.
+    pub keep_uploads: bool,
+    /// What goes wrong, and how often.
+    pub faults: Faults,
+    /// Where files, batches and the bill live on. A temporary folder if there is none.
+    pub state_dir: Option<PathBuf>,
+    /// What the Anthropic dialect refuses.
+    pub anthropic: AnthropicLimits,
+    /// What the OpenAI dialect refuses.
+    pub openai: OpenAiLimits,
+}
+
+impl Default for SandboxConfig {
+    fn default() -> Self {
+        SandboxConfig {
+            seed: 0,
+            batch_time: (Duration::from_secs(1), Duration::from_secs(3)),
+            instant: false,
+            keep_uploads: true,
+            faults: Faults::default(),
+            state_dir: None,
+            anthropic: AnthropicLimits::default(),
+            openai: OpenAiLimits::default(),
+        }
+    }
+}
+
+/// The limits of Anthropic's Message Batches.
+#[derive(Clone, Debug)]
+pub struct AnthropicLimits {
+    /// Requests in one batch.
+    pub requests_max: u64,
+    /// Bytes of a create call's body.
+    pub body_bytes_max: u64,
+    /// Bytes of an online call's body.
+    pub online_bytes_max: u64,
+    /// Requests in all batches that have not ended; none is no limit.
+    pub queue_requests_max: Option<u64>,
+    /// How long results are kept, from the batch's creation.
+    pub results_kept: Duration,
+    /// Batches on one page of a list.
+    pub page_max: u64,
+}
+
+impl Default for AnthropicLimits {
+    fn default() -> Self {
+        AnthropicLimits {
+            requests_max: 100_000,
+            body_bytes_max: 256_000_000,
+            online_bytes_max: 32_000_000,
+            queue_requests_max: None,
+            results_kept: days(29),
+            page_max: 1000,
+        }
+    }
+}
+
+/// The limits of OpenAI's Files and Batches.
+#[derive(Clone, Debug)]
+pub struct OpenAiLimits {
+    /// Requests in one file; for embeddings, inputs as well.
+    pub requests_max: u64,
+    /// Bytes of a batch's file.
+    pub file_bytes_max: u64,
+    /// Bytes of an online call's body.
+    pub online_bytes_max: u64,
+    /// Prompt tokens of one model in all batches that have not ended; none is no limit.
+    pub enqueued_tokens_max: Option<u64>,
+    /// How long output files are kept, from the batch's end.
+    pub results_kept: Duration,
+    /// Batches on one page of a list.
+    pub page_max: u64,
+    /// Files on one page of a list.
+    pub file_page_max: u64,
+}
+
+impl Default for OpenAiLimits {
+    fn default() -> Self {
+        OpenAiLimits {
+            requests_max: 50_000,
+            file_bytes_max: 200_000_000,
+            online_bytes_max: 32_000_000,
+            enqueued_tokens_max: None,
+            results_kept: days(30),
+            page_max: 100,
+            file_page_max: 10_000,
+        }
+    }
+}
+
+const fn days(count: u64) -> Duration {
+    Duration::from_secs(count * 24 * 3600)
+}

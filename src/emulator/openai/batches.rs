@@ -1,0 +1,429 @@
+//! Batches: create, retrieve, list, cancel.
+
+use std::sync::Arc;
+
+use axum::Extension;
+use axum::extract::{Path, Query, Request, State};
+use axum::response::Response;
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use super::body::not_served;
+use super::files::{
+    OpenAiFile, Side, find as find_file, has_ended, listed, result_file, start_after,
+};
+use super::{CHAT, EMBEDDINGS, NAME, not_found, page_limit, too_large};
+use crate::base::Time;
+use crate::emulator::batch::{Batch, End, Failure, Phase};
+use crate::emulator::faults::Fault;
+use crate::emulator::front;
+use crate::emulator::problem::Problem;
+use crate::emulator::world::{Caller, NewBatch, World, read};
+
+type Answer = Result<Response, Problem>;
+
+/// The most bytes of a create call.
+const BODY_BYTES_MAX: u64 = 1_000_000;
+
+/// What the vendor batches, and the sandbox does not.
+const ELSEWHERE: [&str; 6] = [
+    "/v1/responses",
+    "/v1/completions",
+    "/v1/moderations",
+    "/v1/images/generations",
+    "/v1/images/edits",
+    "/v1/videos",
+];
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Create {
+    input_file_id: Option<String>,
+    endpoint: Option<String>,
+    completion_window: Option<String>,
+    metadata: Option<Map<String, Value>>,
+    output_expires_after: Option<ExpiresAfter>,
+}
+
+#[derive(Deserialize)]
+struct ExpiresAfter {
+    anchor: String,
+    seconds: u64,
+}
+
+impl Create {
+    fn parse(body: &str) -> Result<Self, Problem> {
+        let create: Create = serde_json::from_str(body)
+            .map_err(|error| Problem::invalid(format!("Invalid body: {error}")))?;
+        create.check()?;
+        Ok(create)
+    }
+
+    fn check(&self) -> Result<(), Problem> {
+        let missing = |param: &str| {
+            let text = format!("Missing required parameter: '{param}'.");
+            Err(Problem::invalid(text)
+                .param(param)
+                .code("missing_required_parameter"))
+        };
+        if self.input_file_id.is_none() {
+            return missing("input_file_id");
+        }
+        match self.endpoint.as_deref() {
+            None => return missing("endpoint"),
+            Some(CHAT | EMBEDDINGS) => {}
+            Some(other) if ELSEWHERE.contains(&other) => return Err(not_served(other)),
+            Some(other) => return Err(wrong("endpoint", other)),
+        }
+        match self.completion_window.as_deref() {
+            None => return missing("completion_window"),
+            Some("24h") => {}
+            Some(other) => return Err(wrong("completion_window", other)),
+        }
+        if let Some(expires) = &self.output_expires_after {
+            if expires.anchor != "created_at" || !(3_600..=2_592_000).contains(&expires.seconds) {
+                return Err(wrong("output_expires_after", &expires.seconds.to_string()));
+            }
+        }
+        self.metadata.as_ref().map_or(Ok(()), check_metadata)
+    }
+}
+
+fn wrong(param: &str, value: &str) -> Problem {
+    Problem::invalid(format!("Invalid value for '{param}': '{value}'."))
+        .param(param)
+        .code("invalid_value")
+}
+
+fn check_metadata(metadata: &Map<String, Value>) -> Result<(), Problem> {
+    let refuse = |text: String| Err(Problem::invalid(text).param("metadata"));
+    if metadata.len() > 16 {
+        return refuse("Invalid 'metadata': too many properties. Expected at most 16.".into());
+    }
+    for (key, value) in metadata {
+        if key.chars().count() > 64 {
+            return refuse(format!(
+                "Invalid 'metadata': key '{key}' is longer than 64."
+            ));
+        }
+        match value.as_str() {
+            Some(text) if text.chars().count() <= 512 => {}
+            Some(_) => return refuse(format!("Invalid 'metadata.{key}': longer than 512.")),
+            None => {
+                return refuse(format!(
+                    "Invalid type for 'metadata.{key}': expected a string."
+                ));
+            }
+        }
+    }
+    Ok(())
+}
+
+pub(super) async fn create(
+    State(world): State<Arc<World>>,
+    Extension(caller): Extension<Caller>,
+    request: Request,
+) -> Answer {
+    let create = Create::parse(&read(request.into_body(), BODY_BYTES_MAX, too_large()).await?)?;
+    let file_id = create.input_file_id.unwrap_or_default();
+    let file = find_file(&world, &caller, &file_id).map_err(|_| {
+        Problem::invalid(format!("No such File object: {file_id}")).param("input_file_id")
+    })?;
+    if file.purpose != "batch" {
+        let text = format!("File '{file_id}' must have purpose 'batch'.");
+        return Err(Problem::invalid(text).param("input_file_id"));
+    }
+    let expires = create
+        .output_expires_after
+        .map(|expires| json!({"anchor": expires.anchor, "seconds": expires.seconds}));
+    let endpoint = create.endpoint.unwrap_or_default();
+    let mut batch = world.new_batch(NewBatch {
+        prefix: "batch_",
+        dialect: NAME,
+        endpoint: endpoint.clone(),
+        owner: caller.owner.clone(),
+        requests: file.requests.clone(),
+        summary: file.summary.clone(),
+        details: json!({
+            "input_file_id": file_id,
+            "metadata": create.metadata,
+            "model": file.models.first().map(|(model, _)| model),
+            "output_expires_after": expires,
+        }),
+    });
+    batch.failures = failures(&world, &file, &batch)?;
+    for side in [Side::Output, Side::Error] {
+        world.store.write(&result_file(&world, &batch, side))?;
+    }
+    world.store.write(&batch)?;
+    // Whatever the clock says, a batch that was just made is not validated yet.
+    Ok(front::json(
+        shown(&world, &batch, Phase::Validating)?.to_string(),
+    ))
+}
+
+/// What validation will find.
+fn failures(world: &World, file: &OpenAiFile, batch: &Batch) -> Result<Vec<Failure>, Problem> {
+    let mut failures = file.failures.clone();
+    let mut fail = |code: &str, message: String, line: Option<u64>| {
+        failures.push(Failure {
+            code: code.into(),
+            message,
+            param: None,
+            line,
+        });
+    };
+    if file.summary.count == 0 && file.failures.is_empty() {
+        fail("empty_file", "The input file is empty.".into(), None);
+    }
+    if let Some((url, line)) = file.urls.iter().find(|(url, _)| *url != batch.endpoint) {
+        let text = format!(
+            "The URL '{url}' does not match the batch endpoint '{}'.",
+            batch.endpoint
+        );
+        fail("invalid_url", text, Some(*line));
+    }
+    if let Some((model, line)) = file.models.get(1) {
+        let text = format!("The model '{model}' does not match the model of the lines before it.");
+        fail("mismatched_model", text, Some(*line));
+    }
+    let missing = file
+        .models
+        .iter()
+        .find(|(model, _)| model.ends_with("-nonexistent"));
+    if let Some((model, line)) = missing {
+        let text = format!("The provided model '{model}' is not supported by the Batch API.");
+        fail("model_not_found", text, Some(*line));
+    }
+    let inputs_max = world.config.openai.requests_max;
+    if batch.endpoint == EMBEDDINGS && file.summary.draws > inputs_max {
+        let text = format!("This file has more than {inputs_max} embedding inputs.");
+        fail("too_many_tasks", text, None);
+    }
+    if failures.is_empty() {
+        failures.extend(token_failure(world, batch)?);
+    }
+    Ok(failures)
+}
+
+/// Whether the batch does not fit beside those that run, or a fault says so.
+fn token_failure(world: &World, batch: &Batch) -> Result<Option<Failure>, Problem> {
+    let limit = world.config.openai.enqueued_tokens_max;
+    // Every nth means every nth batch; a share is drawn for each.
+    let mut over = world
+        .config
+        .faults
+        .nth_hits(Fault::FailBatch, || world.attempt(1));
+    over |= batch.luck().hits(Fault::FailBatch, 0);
+    if let Some(limit) = limit {
+        let open = world.store.all::<Batch>()?.into_iter().filter(|other| {
+            other.dialect == NAME
+                && other.details["model"] == batch.details["model"]
+                && !has_ended(world, other)
+        });
+        let enqueued: u64 = open.map(|other| other.summary.input_tokens).sum();
+        over |= enqueued + batch.summary.input_tokens > limit;
+    }
+    let model = batch.details["model"].as_str().unwrap_or_default();
+    let limit = limit.unwrap_or(900_000);
+    let message = format!(
+        "Enqueued token limit reached for {model} in organization org-sandbox. Limit: {limit} \
+         enqueued tokens. Please try again once some in_progress batches have been completed."
+    );
+    let code = "token_limit_exceeded".into();
+    Ok(over.then_some(Failure {
+        code,
+        message,
+        param: None,
+        line: None,
+    }))
+}
+
+/// The id of a batch's result file, once it is there.
+pub(super) fn result_id(
+    world: &World,
+    batch: &Batch,
+    side: Side,
+) -> Result<Option<String>, Problem> {
+    if !has_ended(world, batch) || batch.end() == End::Failed {
+        return Ok(None);
+    }
+    let late = side == Side::Output && batch.luck().hits(Fault::LateOutput, 0);
+    if late && world.now() < batch.ends_at() + (batch.lasts / 2).max(LATE_MIN) {
+        return Ok(None);
+    }
+    let tally = world.tally(batch)?;
+    let lines = match side {
+        Side::Output => tally.succeeded,
+        Side::Error => tally.errored + tally.cancelled + tally.expired,
+    };
+    Ok((lines > 0).then(|| side.file_id(batch)))
+}
+
+/// How long a late output file's id takes at least.
+const LATE_MIN: std::time::Duration = std::time::Duration::from_secs(1);
+
+/// A batch as the vendor shows it.
+fn shown(world: &World, batch: &Batch, phase: Phase) -> Result<Value, Problem> {
+    let ended = matches!(phase, Phase::Ended(_));
+    let failed = phase == Phase::Ended(End::Failed);
+    let mut expired = phase == Phase::Ended(End::Expired);
+    let (mut counts, mut usage) = (
+        json!({"total": 0, "completed": 0, "failed": 0}),
+        Value::Null,
+    );
+    let now = world.now();
+    if ended && !failed {
+        let tally = world.tally(batch)?;
+        expired |= phase == Phase::Ended(End::Completed) && tally.expired > 0;
+        counts = json!({"total": batch.summary.count, "completed": tally.succeeded,
+            "failed": tally.errored});
+        usage = json!({"input_tokens": tally.input_tokens,
+            "input_tokens_details": {"cached_tokens": 0},
+            "output_tokens": tally.output_tokens,
+            "output_tokens_details": {"reasoning_tokens": 0},
+            "total_tokens": tally.input_tokens + tally.output_tokens});
+    } else if !failed && phase != Phase::Validating {
+        let good = batch.summary.count - batch.summary.invalid;
+        let share = |count: u64| scaled(count, batch.share_done(now));
+        counts = json!({"total": batch.summary.count, "completed": share(good),
+            "failed": share(batch.summary.invalid)});
+    }
+    let errors = failed.then(|| json!({"object": "list", "data": batch.failures}));
+    let status = match phase {
+        Phase::Validating => "validating",
+        Phase::Running => "in_progress",
+        Phase::Finalizing => "finalizing",
+        Phase::Cancelling => "cancelling",
+        Phase::Ended(_) if expired => "expired",
+        Phase::Ended(End::Cancelled) => "cancelled",
+        Phase::Ended(End::Completed | End::Expired) => "completed",
+        Phase::Ended(End::Failed) => "failed",
+    };
+    let file = |side| {
+        if ended {
+            result_id(world, batch, side)
+        } else {
+            Ok(None)
+        }
+    };
+    let mut shown = json!({
+        "id": batch.id,
+        "object": "batch",
+        "endpoint": batch.endpoint,
+        "model": batch.details["model"],
+        "errors": errors,
+        "input_file_id": batch.details["input_file_id"],
+        "completion_window": "24h",
+        "status": status,
+        "output_file_id": file(Side::Output)?,
+        "error_file_id": file(Side::Error)?,
+        "request_counts": counts,
+        "usage": usage,
+        "metadata": batch.details["metadata"],
+    });
+    if let Some(shown) = shown.as_object_mut() {
+        shown.extend(times(batch, phase, now, status));
+    }
+    Ok(shown)
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_precision_loss,
+    clippy::cast_sign_loss,
+    reason = "a share of a count"
+)]
+fn scaled(count: u64, share: f64) -> u64 {
+    (count as f64 * share) as u64
+}
+
+/// The moments of a batch, in seconds.
+fn times(batch: &Batch, phase: Phase, now: Time, status: &str) -> Map<String, Value> {
+    let validated = phase != Phase::Validating && status != "failed";
+    let stopped = batch.cancelled_at.unwrap_or(batch.ends_at());
+    // What a moment must lie before to have come.
+    let passed = |at: Time| (validated && at <= now && at <= stopped).then_some(at);
+    let ended = |name: &str| (status == name).then(|| batch.ends_at());
+    let moments = [
+        ("created_at", Some(batch.created_at)),
+        ("expires_at", Some(batch.expires_at())),
+        ("in_progress_at", passed(batch.starts_at())),
+        ("finalizing_at", passed(batch.finalizes_at())),
+        ("completed_at", ended("completed")),
+        ("failed_at", ended("failed")),
+        ("expired_at", ended("expired")),
+        ("cancelling_at", batch.cancelled_at),
+        ("cancelled_at", ended("cancelled")),
+    ];
+    let seconds = |at: Option<Time>| at.map_or(Value::Null, |at| at.timestamp().into());
+    moments
+        .into_iter()
+        .map(|(name, at)| (name.to_owned(), seconds(at)))
+        .collect()
+}
+
+/// The batch, if it is the caller's.
+fn find(world: &World, caller: &Caller, id: &str) -> Result<Batch, Problem> {
+    let kept = world.store.read::<Batch>(id)?;
+    let mine = kept.filter(|batch| batch.dialect == NAME && batch.owner == caller.owner);
+    mine.ok_or_else(|| not_found(format!("No batch found with id '{id}'.")))
+}
+
+fn answer(world: &World, batch: &Batch) -> Answer {
+    Ok(front::json(
+        shown(world, batch, batch.phase(world.now()))?.to_string(),
+    ))
+}
+
+pub(super) async fn retrieve(
+    State(world): State<Arc<World>>,
+    Extension(caller): Extension<Caller>,
+    Path(id): Path<String>,
+) -> Answer {
+    answer(&world, &find(&world, &caller, &id)?)
+}
+
+#[derive(Deserialize)]
+pub(super) struct Page {
+    limit: Option<String>,
+    after: Option<String>,
+}
+
+pub(super) async fn list(
+    State(world): State<Arc<World>>,
+    Extension(caller): Extension<Caller>,
+    Query(page): Query<Page>,
+) -> Answer {
+    let limit = page_limit(page.limit.as_deref(), 20, world.config.openai.page_max)?;
+    let mut all = world.store.all::<Batch>()?;
+    all.retain(|batch| batch.dialect == NAME && batch.owner == caller.owner);
+    let start = start_after(page.after.as_deref(), all.iter().map(|batch| &*batch.id))?;
+    let has_more = all.len() > start + limit;
+    let page = all.iter().skip(start).take(limit);
+    let data: Result<Vec<_>, Problem> = page
+        .map(|batch| shown(&world, batch, batch.phase(world.now())))
+        .collect();
+    Ok(front::json(listed(data?, has_more).to_string()))
+}
+
+pub(super) async fn cancel(
+    State(world): State<Arc<World>>,
+    Extension(caller): Extension<Caller>,
+    Path(id): Path<String>,
+) -> Answer {
+    let mut batch = find(&world, &caller, &id)?;
+    if has_ended(&world, &batch) {
+        let shown = shown(&world, &batch, batch.phase(world.now()))?;
+        let status = shown["status"].as_str().unwrap_or_default();
+        let text = format!("Cannot cancel a batch with status '{status}'.");
+        return Err(Problem::new(409, "invalid_request_error", text));
+    }
+    if batch.cancelled_at.is_none() {
+        batch.cancelled_at = Some(world.now());
+        world.store.write(&batch)?;
+    }
+    Ok(front::json(
+        shown(&world, &batch, Phase::Cancelling)?.to_string(),
+    ))
+}

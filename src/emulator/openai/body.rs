@@ -1,0 +1,355 @@
+//! A request's body: what is wrong with it, and what must be kept of it.
+
+use std::borrow::Cow;
+
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+use serde_json::value::RawValue;
+
+use super::{CHAT, EMBEDDINGS, NAME};
+use crate::emulator::problem::Problem;
+use crate::emulator::record::{Request, Shape};
+use crate::emulator::schema::{Tree, strict_complaint};
+use crate::emulator::text::{Borrowed, Message, draw_of, draw_of_messages, tokens_of};
+use crate::emulator::world::body_hash;
+
+/// The most inputs of one embeddings request.
+const INPUTS_MAX: usize = 2048;
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "known to the vendor, and without meaning here")]
+struct Chat<'a> {
+    #[serde(borrow)]
+    model: Option<Borrowed<'a>>,
+    #[serde(borrow)]
+    messages: Option<Vec<Message<'a>>>,
+    max_completion_tokens: Option<i64>,
+    max_tokens: Option<i64>,
+    temperature: Option<f64>,
+    top_p: Option<f64>,
+    n: Option<u32>,
+    stream: Option<bool>,
+    #[serde(borrow)]
+    response_format: Option<ResponseFormat<'a>>,
+    frequency_penalty: Option<IgnoredAny>,
+    logit_bias: Option<IgnoredAny>,
+    logprobs: Option<IgnoredAny>,
+    metadata: Option<IgnoredAny>,
+    modalities: Option<IgnoredAny>,
+    moderation: Option<IgnoredAny>,
+    parallel_tool_calls: Option<IgnoredAny>,
+    prediction: Option<IgnoredAny>,
+    presence_penalty: Option<IgnoredAny>,
+    prompt_cache_key: Option<IgnoredAny>,
+    prompt_cache_options: Option<IgnoredAny>,
+    prompt_cache_retention: Option<IgnoredAny>,
+    reasoning_effort: Option<IgnoredAny>,
+    safety_identifier: Option<IgnoredAny>,
+    seed: Option<IgnoredAny>,
+    service_tier: Option<IgnoredAny>,
+    stop: Option<IgnoredAny>,
+    store: Option<IgnoredAny>,
+    stream_options: Option<IgnoredAny>,
+    tool_choice: Option<IgnoredAny>,
+    tools: Option<IgnoredAny>,
+    top_logprobs: Option<IgnoredAny>,
+    user: Option<IgnoredAny>,
+    verbosity: Option<IgnoredAny>,
+    web_search_options: Option<IgnoredAny>,
+}
+
+#[derive(Debug, Deserialize)]
+struct ResponseFormat<'a> {
+    #[serde(borrow)]
+    r#type: Cow<'a, str>,
+    #[serde(borrow)]
+    json_schema: Option<JsonSchema<'a>>,
+}
+
+#[derive(Debug, Deserialize)]
+struct JsonSchema<'a> {
+    #[serde(borrow)]
+    name: Option<Borrowed<'a>>,
+    #[serde(borrow)]
+    schema: Option<&'a RawValue>,
+    strict: Option<bool>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[expect(dead_code, reason = "known to the vendor, and without meaning here")]
+struct Embeddings<'a> {
+    #[serde(borrow)]
+    model: Option<Borrowed<'a>>,
+    #[serde(borrow)]
+    input: Option<Input<'a>>,
+    dimensions: Option<u32>,
+    #[serde(borrow)]
+    encoding_format: Option<Borrowed<'a>>,
+    user: Option<IgnoredAny>,
+}
+
+/// A token list is kept as its JSON.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum Input<'a> {
+    #[serde(borrow)]
+    One(Cow<'a, str>),
+    Many(Vec<Cow<'a, str>>),
+    Tokens(Vec<u64>),
+    ManyTokens(Vec<Vec<u64>>),
+}
+
+/// Understands the body of a call to `endpoint`, as far as it can be.
+pub(super) fn understand<'a>(
+    raw: &'a str,
+    custom_id: Cow<'a, str>,
+    seed: u64,
+    endpoint: &str,
+) -> Request<'a> {
+    let request = Request {
+        custom_id,
+        model: Cow::Borrowed(""),
+        body: body_hash(NAME, endpoint, raw),
+        draws: Vec::new(),
+        input_tokens: 0,
+        budget: u32::MAX,
+        shape: Shape::Text,
+        problem: None,
+    };
+    let understood = match endpoint {
+        CHAT => serde_json::from_str(raw).map(|chat| (chat_parts(chat, seed), raw)),
+        EMBEDDINGS => serde_json::from_str(raw).map(|body| (embedding_parts(body, seed), raw)),
+        _ => {
+            return Request {
+                problem: Some(not_served(endpoint)),
+                ..request
+            };
+        }
+    };
+    match understood {
+        Ok((parts, _)) => Request {
+            model: parts.model,
+            draws: parts.draws,
+            input_tokens: tokens_of(parts.bytes).max(1),
+            budget: parts.budget,
+            shape: parts.shape,
+            problem: parts.problem,
+            ..request
+        },
+        Err(error) => Request {
+            problem: Some(said(&error)),
+            ..request
+        },
+    }
+}
+
+/// The endpoint exists at the vendor, and not here.
+pub(super) fn not_served(endpoint: &str) -> Problem {
+    Problem::invalid(format!("the sandbox does not serve {endpoint}"))
+        .param("endpoint")
+        .code("unsupported_value")
+}
+
+struct Parts<'a> {
+    model: Cow<'a, str>,
+    draws: Vec<u64>,
+    bytes: usize,
+    budget: u32,
+    shape: Shape<'a>,
+    problem: Option<Problem>,
+}
+
+fn chat_parts(chat: Chat<'_>, seed: u64) -> Parts<'_> {
+    let problem = chat_complaint(&chat);
+    let messages = chat.messages.unwrap_or_default();
+    let budget = chat.max_completion_tokens.or(chat.max_tokens);
+    let shape = match chat.response_format {
+        Some(format) if format.r#type == "json_object" => Shape::Object,
+        Some(ResponseFormat {
+            json_schema:
+                Some(JsonSchema {
+                    schema: Some(schema),
+                    ..
+                }),
+            ..
+        }) => Shape::Schema(schema.get()),
+        _ => Shape::Text,
+    };
+    Parts {
+        model: chat.model.map_or(Cow::Borrowed(""), |model| model.0),
+        draws: vec![draw_of_messages(seed, &messages)],
+        bytes: messages
+            .iter()
+            .map(|message| message.content.text.len())
+            .sum(),
+        budget: budget
+            .and_then(|budget| u32::try_from(budget).ok())
+            .unwrap_or(u32::MAX),
+        shape,
+        problem,
+    }
+}
+
+fn chat_complaint(chat: &Chat<'_>) -> Option<Problem> {
+    let refuse = |text: &str, param, code| Some(Problem::invalid(text).param(param).code(code));
+    let Some(messages) = &chat.messages else {
+        let code = "missing_required_parameter";
+        return refuse("Missing required parameter: 'messages'.", "messages", code);
+    };
+    if messages.is_empty() {
+        let text = "Invalid 'messages': empty array. Expected an array with minimum length 1.";
+        return refuse(text, "messages", "empty_array");
+    }
+    for (at, message) in messages.iter().enumerate() {
+        if !["developer", "system", "user", "assistant", "tool"].contains(&&*message.role) {
+            let text = format!("Invalid value: '{}'.", message.role);
+            return refuse(&text, &format!("messages[{at}].role"), "invalid_value");
+        }
+    }
+    if chat.stream == Some(true) {
+        return refuse(
+            "The sandbox and the Batch API do not stream.",
+            "stream",
+            "unsupported_value",
+        );
+    }
+    if chat.n.is_some_and(|n| n != 1) {
+        return refuse("The sandbox gives one choice.", "n", "unsupported_value");
+    }
+    if chat
+        .temperature
+        .is_some_and(|value| !(0.0..=2.0).contains(&value))
+    {
+        let text = "Invalid 'temperature': expected a value between 0 and 2.";
+        return refuse(text, "temperature", "decimal_above_max_value");
+    }
+    let budgets = [
+        ("max_completion_tokens", chat.max_completion_tokens),
+        ("max_tokens", chat.max_tokens),
+    ];
+    if let [(_, Some(_)), (_, Some(_))] = budgets {
+        let text =
+            "Setting 'max_tokens' and 'max_completion_tokens' at the same time is not supported.";
+        return refuse(text, "max_tokens", "invalid_parameter_combination");
+    }
+    if let Some((name, _)) = budgets
+        .iter()
+        .find(|(_, budget)| budget.is_some_and(|max| max < 1))
+    {
+        let text = format!("Invalid '{name}': integer below minimum value.");
+        return refuse(&text, name, "integer_below_min_value");
+    }
+    chat.response_format
+        .as_ref()
+        .and_then(|format| format_complaint(format, messages))
+}
+
+fn format_complaint(format: &ResponseFormat<'_>, messages: &[Message<'_>]) -> Option<Problem> {
+    let refuse =
+        |text: String, param: &str, code| Some(Problem::invalid(text).param(param).code(code));
+    match &*format.r#type {
+        "text" => return None,
+        "json_object" => {
+            let named =
+                |message: &Message<'_>| message.content.text.to_lowercase().contains("json");
+            let text = "'messages' must contain the word 'json' in some form, to use \
+                        'response_format' of type 'json_object'.";
+            return if messages.iter().any(named) {
+                None
+            } else {
+                Some(Problem::invalid(text).param("messages"))
+            };
+        }
+        "json_schema" => {}
+        other => {
+            let text = format!("Invalid value: '{other}'.");
+            return refuse(text, "response_format.type", "invalid_value");
+        }
+    }
+    let missing = |param: &str| {
+        let text = format!("Missing required parameter: '{param}'.");
+        refuse(text, param, "missing_required_parameter")
+    };
+    let Some(json_schema) = &format.json_schema else {
+        return missing("response_format.json_schema");
+    };
+    let Some(Borrowed(name)) = &json_schema.name else {
+        return missing("response_format.json_schema.name");
+    };
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
+    if name.is_empty() || name.len() > 64 || !name.bytes().all(allowed) {
+        let text = format!("Invalid 'response_format.json_schema.name': '{name}'.");
+        return refuse(text, "response_format.json_schema.name", "invalid_value");
+    }
+    let schema = json_schema
+        .schema
+        .and_then(|schema| Tree::parse(schema.get()));
+    let Some(schema) = schema else {
+        return missing("response_format.json_schema.schema");
+    };
+    if json_schema.strict != Some(true) {
+        return None;
+    }
+    let complaint = strict_complaint(&schema)?;
+    let text = format!("Invalid schema for response_format '{name}': {complaint}");
+    refuse(text, "response_format", "invalid_json_schema")
+}
+
+fn embedding_parts(body: Embeddings<'_>, seed: u64) -> Parts<'_> {
+    let model = body.model.map_or(Cow::Borrowed(""), |model| model.0);
+    let tokens = |list: &Vec<u64>| Cow::Owned(serde_json::to_string(list).unwrap_or_default());
+    let inputs: Vec<Cow<'_, str>> = match body.input {
+        None => Vec::new(),
+        Some(Input::One(text)) => vec![text],
+        Some(Input::Many(texts)) => texts,
+        Some(Input::Tokens(list)) => vec![tokens(&list)],
+        Some(Input::ManyTokens(lists)) => lists.iter().map(tokens).collect(),
+    };
+    let native = if model.contains("large") { 3072 } else { 1536 };
+    let dimensions = body.dimensions.unwrap_or(native);
+    let format = body
+        .encoding_format
+        .as_ref()
+        .map_or("float", |format| &*format.0);
+    let base64 = format == "base64";
+    let problem = if inputs.is_empty() || inputs.iter().any(|input| input.is_empty()) {
+        Some(Problem::invalid("'$.input' is invalid: empty input.").param("input"))
+    } else if inputs.len() > INPUTS_MAX {
+        let text = format!("'$.input' is invalid: at most {INPUTS_MAX} inputs.");
+        Some(Problem::invalid(text).param("input"))
+    } else if dimensions == 0 || dimensions > native {
+        let text = format!("Invalid value for 'dimensions' = {dimensions}.");
+        Some(Problem::invalid(text).param("dimensions"))
+    } else if !base64 && format != "float" {
+        Some(Problem::invalid(format!("Invalid value: '{format}'.")).param("encoding_format"))
+    } else {
+        None
+    };
+    Parts {
+        model,
+        draws: inputs.iter().map(|input| draw_of(seed, input)).collect(),
+        bytes: inputs.iter().map(|input| input.len()).sum(),
+        budget: u32::MAX,
+        shape: Shape::Vectors { dimensions, base64 },
+        problem,
+    }
+}
+
+/// The vendor's words for what the parser says.
+fn said(error: &serde_json::Error) -> Problem {
+    let text = error.to_string();
+    match text
+        .strip_prefix("unknown field `")
+        .and_then(|rest| rest.split_once('`'))
+    {
+        Some((field, _)) => {
+            let text = format!("Unknown parameter: '{field}'.");
+            Problem::invalid(text)
+                .param(field)
+                .code("unknown_parameter")
+        }
+        None => Problem::invalid(format!("Invalid body: {text}")).code("invalid_type"),
+    }
+}

@@ -1,0 +1,165 @@
+//! Answers in the vendor's shape: completions, embeddings, and the lines of result files.
+
+use std::fmt::Write as _;
+
+use super::{EMBEDDINGS, refusal};
+use crate::emulator::answer::{quoted, write_vector};
+use crate::emulator::batch::{Batch, Outcome};
+use crate::emulator::problem::Problem;
+use crate::emulator::record::Stored;
+use crate::emulator::results::{REFUSAL, Reply, Stop};
+
+/// A completion's parts.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Completion<'a> {
+    pub(super) draw: u64,
+    /// Seconds since the Unix epoch.
+    pub(super) created: i64,
+    pub(super) model: &'a str,
+    pub(super) text: &'a str,
+    pub(super) stop: Stop,
+    pub(super) input_tokens: u32,
+    pub(super) output_tokens: u32,
+}
+
+impl Completion<'_> {
+    pub(super) fn write(&self, out: &mut String) {
+        // Writing to a string cannot fail.
+        let _ = write!(
+            out,
+            r#"{{"id":"chatcmpl-{:016x}","object":"chat.completion","created":{},"model":"#,
+            self.draw, self.created
+        );
+        quoted(self.model, out);
+        out.push_str(r#","choices":[{"index":0,"message":{"role":"assistant","content":"#);
+        if self.stop == Stop::Refused {
+            out.push_str("null,\"refusal\":");
+            quoted(REFUSAL, out);
+        } else {
+            quoted(self.text, out);
+            out.push_str(",\"refusal\":null");
+        }
+        let reason = if self.stop == Stop::Length {
+            "length"
+        } else {
+            "stop"
+        };
+        let _ = write!(
+            out,
+            concat!(
+                r#","annotations":[]}},"logprobs":null,"finish_reason":"{}"}}],"#,
+                r#""usage":{{"prompt_tokens":{},"completion_tokens":{},"total_tokens":{},"#,
+                r#""prompt_tokens_details":{{"cached_tokens":0}},"#,
+                r#""completion_tokens_details":{{"reasoning_tokens":0}}}},"#,
+                r#""service_tier":"default"}}"#,
+            ),
+            reason,
+            self.input_tokens,
+            self.output_tokens,
+            u64::from(self.input_tokens) + u64::from(self.output_tokens)
+        );
+    }
+}
+
+/// Writes an embeddings answer: one vector per draw.
+pub(super) fn write_embeddings(
+    model: &str,
+    draws: impl Iterator<Item = u64>,
+    (dimensions, base64): (u32, bool),
+    input_tokens: u32,
+    out: &mut String,
+) {
+    out.push_str("{\"object\":\"list\",\"data\":[");
+    for (index, draw) in draws.enumerate() {
+        let comma = if index == 0 { "" } else { "," };
+        let _ = write!(
+            out,
+            r#"{comma}{{"object":"embedding","index":{index},"embedding":"#
+        );
+        write_vector(draw, dimensions, base64, out);
+        out.push('}');
+    }
+    out.push_str("],\"model\":");
+    quoted(model, out);
+    let _ = write!(
+        out,
+        r#","usage":{{"prompt_tokens":{input_tokens},"total_tokens":{input_tokens}}}}}"#
+    );
+}
+
+/// One line of an output or error file.
+pub(super) fn write_line(batch: &Batch, reply: &Reply<'_>, out: &mut String) {
+    let _ = write!(
+        out,
+        r#"{{"id":"batch_req_{:016x}","custom_id":"#,
+        reply.draw
+    );
+    quoted(reply.record.custom_id, out);
+    match reply.outcome {
+        Outcome::Cancelled => {
+            let text = "This request was not executed because the batch was cancelled.";
+            unreached("batch_cancelled", text, out);
+        }
+        Outcome::Expired => {
+            let text = "This request could not be executed before the completion window expired.";
+            unreached("batch_expired", text, out);
+        }
+        Outcome::Errored => {
+            let text = "The server had an error while processing your request. Sorry about that!";
+            let problem = Problem::new(500, "server_error", text);
+            responded(reply, 500, out);
+            out.push_str(&refusal(&problem, ""));
+            out.push_str("},\"error\":null}");
+        }
+        Outcome::Invalid => {
+            let problem = reply.problem();
+            responded(reply, problem.status, out);
+            out.push_str(&refusal(&problem, ""));
+            out.push_str("},\"error\":null}");
+        }
+        Outcome::Cut | Outcome::Refused | Outcome::Succeeded => {
+            responded(reply, 200, out);
+            body(batch, reply, out);
+            out.push_str("},\"error\":null}");
+        }
+    }
+}
+
+fn unreached(code: &str, text: &str, out: &mut String) {
+    let _ = write!(
+        out,
+        r#","response":null,"error":{{"code":"{code}","message":"{text}"}}}}"#
+    );
+}
+
+fn responded(reply: &Reply<'_>, status: u16, out: &mut String) {
+    let _ = write!(
+        out,
+        r#","response":{{"status_code":{status},"request_id":"req_{:016x}","body":"#,
+        reply.draw
+    );
+}
+
+fn body(batch: &Batch, reply: &Reply<'_>, out: &mut String) {
+    let record = &reply.record;
+    if let (EMBEDDINGS, Stored::Vectors { dimensions, base64 }) = (&*batch.endpoint, record.shape) {
+        let format = (dimensions, base64);
+        return write_embeddings(
+            record.model,
+            record.draws(),
+            format,
+            record.input_tokens,
+            out,
+        );
+    }
+    let completion = Completion {
+        draw: reply.draw,
+        created: batch.starts_at().timestamp(),
+        model: record.model,
+        text: reply.text,
+        stop: reply.stop,
+        input_tokens: record.input_tokens,
+        output_tokens: reply.output_tokens,
+    };
+    completion.write(out);
+}

@@ -1,0 +1,345 @@
+//! Uploading a file: a form, read while it streams in.
+
+use std::borrow::Cow;
+use std::collections::HashSet;
+use std::fs::File;
+use std::io::{BufWriter, Write as _};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Extension;
+use axum::extract::{Request, State};
+use axum::http::header;
+use axum::response::Response;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use xxhash_rust::xxh3::xxh3_64;
+
+use super::body::understand;
+use super::files::{OpenAiFile, answer};
+use super::too_large;
+use crate::base::{ErrorKind, ResultExt as _};
+use crate::emulator::batch::Failure;
+use crate::emulator::multipart::{Event, Multipart};
+use crate::emulator::problem::Problem;
+use crate::emulator::record::RecordWriter;
+use crate::emulator::split::Lines;
+use crate::emulator::store::remove;
+use crate::emulator::text::Borrowed;
+use crate::emulator::world::{Caller, World, feed};
+
+/// Complaints kept of one file.
+const FAILURES_MAX: usize = 20;
+
+/// The most bytes of a form beside its file.
+const FORM_BYTES_MAX: u64 = 1_000_000;
+
+#[derive(Deserialize)]
+struct Line<'a> {
+    #[serde(borrow)]
+    custom_id: Option<Borrowed<'a>>,
+    #[serde(borrow)]
+    method: Option<Borrowed<'a>>,
+    #[serde(borrow)]
+    url: Option<Borrowed<'a>>,
+    #[serde(borrow)]
+    body: Option<&'a RawValue>,
+}
+
+/// What is found in the lines.
+pub(super) struct Found {
+    pub(super) writer: RecordWriter,
+    /// Different URLs and models, each with the line that has it first.
+    pub(super) urls: Vec<(String, u64)>,
+    pub(super) models: Vec<(String, u64)>,
+    pub(super) failures: Vec<Failure>,
+    ids: HashSet<u64>,
+    line: u64,
+    seed: u64,
+    requests_max: u64,
+}
+
+impl Found {
+    fn take(&mut self, line: &[u8]) -> Result<(), Problem> {
+        self.line += 1;
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        if line.trim_ascii().is_empty() || self.failures.len() >= FAILURES_MAX {
+            return Ok(());
+        }
+        let Ok(line) = serde_json::from_slice::<Line<'_>>(line) else {
+            let text = "This line is not parseable as valid JSON.";
+            self.fail("invalid_json_line", text, None);
+            return Ok(());
+        };
+        let (Some(id), Some(method), Some(url), Some(body)) =
+            (line.custom_id, line.method, line.url, line.body)
+        else {
+            let text = "Each line needs 'custom_id', 'method', 'url' and 'body'.";
+            self.fail("missing_required_parameter", text, None);
+            return Ok(());
+        };
+        if method.0 != "POST" {
+            let text = "The method of a batch request must be POST.";
+            self.fail("invalid_method", text, Some("method"));
+        }
+        self.request(id.0, &url.0, body.get())
+    }
+
+    fn request(&mut self, id: Cow<'_, str>, url: &str, body: &str) -> Result<(), Problem> {
+        if !self.ids.insert(xxh3_64(id.as_bytes())) {
+            let text = format!("The custom_id '{id}' is used more than once.");
+            self.fail("duplicate_custom_id", &text, Some("custom_id"));
+        }
+        let request = understand(body, id, self.seed, url);
+        let model = request.model.clone().into_owned();
+        if model.is_empty() {
+            let text = "Missing required parameter: 'model'.";
+            self.fail("missing_required_parameter", text, Some("body.model"));
+        }
+        note(&mut self.urls, url, self.line);
+        note(&mut self.models, &model, self.line);
+        if self.writer.count() < self.requests_max {
+            self.writer.push(&request)?;
+        } else if self.writer.count() == self.requests_max && self.failures.is_empty() {
+            let text = format!("This file has more than {} requests.", self.requests_max);
+            self.fail("too_many_tasks", &text, None);
+        }
+        Ok(())
+    }
+
+    fn fail(&mut self, code: &str, message: &str, param: Option<&str>) {
+        self.failures.push(Failure {
+            code: code.into(),
+            message: message.into(),
+            param: param.map(Into::into),
+            line: Some(self.line),
+        });
+    }
+}
+
+/// Two are enough to see that they differ.
+fn note(seen: &mut Vec<(String, u64)>, name: &str, line: u64) {
+    if seen.len() < 2 && !seen.iter().any(|(seen, _)| seen == name) {
+        seen.push((name.to_owned(), line));
+    }
+}
+
+/// The form as far as it has come.
+struct Form {
+    part: String,
+    filename: Option<String>,
+    purpose: String,
+    anchor: String,
+    seconds: String,
+    lines: Lines,
+    found: Found,
+    raw: Option<BufWriter<File>>,
+    bytes: u64,
+}
+
+impl Form {
+    fn take(&mut self, event: &Event<'_>) -> Result<(), Problem> {
+        match event {
+            Event::Part { name, filename } => {
+                self.part = (*name).to_owned();
+                if *name == "file" {
+                    self.filename = Some(filename.unwrap_or("upload").to_owned());
+                }
+                Ok(())
+            }
+            Event::Data(bytes) if self.part == "file" => self.file(bytes),
+            Event::Data(bytes) => {
+                let text = String::from_utf8_lossy(bytes);
+                match self.part.as_str() {
+                    "purpose" => self.purpose.push_str(&text),
+                    "expires_after[anchor]" => self.anchor.push_str(&text),
+                    "expires_after[seconds]" => self.seconds.push_str(&text),
+                    _ => {}
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn file(&mut self, bytes: &[u8]) -> Result<(), Problem> {
+        self.bytes += bytes.len() as u64;
+        if let Some(raw) = &mut self.raw {
+            raw.write_all(bytes)
+                .or_err(ErrorKind::Unavailable, "cannot keep an upload")?;
+        }
+        if self.is_batch() {
+            self.lines.feed(bytes, &mut |line| self.found.take(line))?;
+        }
+        Ok(())
+    }
+
+    /// Whether the file is for a batch, or may be: its purpose may come after it.
+    fn is_batch(&self) -> bool {
+        self.purpose.is_empty() || self.purpose == "batch"
+    }
+
+    fn check(&self) -> Result<(), Problem> {
+        let missing = |name: &str| {
+            let text = format!("'{name}' is a required property");
+            Err(Problem::invalid(text).param(name))
+        };
+        let Some(filename) = &self.filename else {
+            return missing("file");
+        };
+        if self.purpose.is_empty() {
+            return missing("purpose");
+        }
+        let purposes = [
+            "assistants",
+            "batch",
+            "evals",
+            "fine-tune",
+            "user_data",
+            "vision",
+        ];
+        if !purposes.contains(&self.purpose.as_str()) {
+            let text = format!("'{}' is not one of {purposes:?} - 'purpose'", self.purpose);
+            return Err(Problem::invalid(text).param("purpose"));
+        }
+        if self.purpose == "batch" && !filename.ends_with(".jsonl") {
+            let text = format!("Invalid file format for Batch API. Must be .jsonl, got {filename}");
+            return Err(Problem::invalid(text).param("file"));
+        }
+        Ok(())
+    }
+
+    /// How long the file is kept.
+    fn kept(&self) -> Result<Option<Duration>, Problem> {
+        if self.anchor.is_empty() && self.seconds.is_empty() {
+            return Ok((self.purpose == "batch").then_some(Duration::from_secs(2_592_000)));
+        }
+        let seconds = self
+            .seconds
+            .parse()
+            .ok()
+            .filter(|s| (3_600..=2_592_000).contains(s));
+        match seconds {
+            Some(seconds) if self.anchor == "created_at" => Ok(Some(Duration::from_secs(seconds))),
+            _ => Err(Problem::invalid("Invalid 'expires_after'.").param("expires_after")),
+        }
+    }
+}
+
+/// Removes the raw copy of an upload that was not finished.
+struct RawGuard(Option<PathBuf>);
+
+impl Drop for RawGuard {
+    fn drop(&mut self) {
+        if let Some(path) = &self.0 {
+            // Best effort: nothing refers to it.
+            drop(remove(path));
+        }
+    }
+}
+
+pub(super) async fn create(
+    State(world): State<Arc<World>>,
+    Extension(caller): Extension<Caller>,
+    request: Request,
+) -> Result<Response, Problem> {
+    let content_type = request.headers().get(header::CONTENT_TYPE);
+    let mut multipart = content_type
+        .and_then(|value| Multipart::new(value.to_str().ok()?))
+        .ok_or_else(|| Problem::invalid("Could not parse multipart form"))?;
+    let (_, name) = world.new_id("upload_");
+    let raw_path = world.store.requests(&name).with_extension("raw");
+    let mut guard = RawGuard(world.config.keep_uploads.then(|| raw_path.clone()));
+    let mut form = form(&world, &name, &guard)?;
+    let most = world.config.openai.file_bytes_max;
+    feed(
+        request.into_body(),
+        most + FORM_BYTES_MAX,
+        too_large(),
+        |chunk| {
+            multipart.feed(chunk, &mut |event| form.take(&event))?;
+            if form.bytes > most {
+                Err(too_large())
+            } else {
+                Ok(())
+            }
+        },
+    )
+    .await?;
+    multipart.finish()?;
+    form.check()?;
+    let kept = form.kept()?;
+    let Form {
+        found: mut lines,
+        bytes,
+        filename,
+        purpose,
+        raw,
+        ..
+    } = form_lines(form)?;
+    if let Some(mut raw) = raw {
+        raw.flush()
+            .or_err(ErrorKind::Unavailable, "cannot keep an upload")?;
+    }
+    let (urls, models) = (
+        std::mem::take(&mut lines.urls),
+        std::mem::take(&mut lines.models),
+    );
+    let failures = std::mem::take(&mut lines.failures);
+    let (seq, id) = world.new_id("file-");
+    let created_at = world.now();
+    let file = OpenAiFile {
+        id,
+        seq,
+        owner: caller.owner,
+        filename: filename.unwrap_or_default(),
+        purpose,
+        bytes,
+        created_at,
+        expires_at: kept.map(|kept| created_at + kept),
+        requests: name,
+        summary: lines.writer.finish()?,
+        urls,
+        models,
+        failures,
+        deleted: false,
+        of_batch: None,
+    };
+    world.store.write(&file)?;
+    guard.0 = None;
+    answer(&world, &file)
+}
+
+fn form(world: &World, name: &str, guard: &RawGuard) -> Result<Form, Problem> {
+    let create =
+        |path: &PathBuf| File::create(path).map(|file| BufWriter::with_capacity(1 << 17, file));
+    let raw = guard.0.as_ref().map(create).transpose();
+    Ok(Form {
+        part: String::new(),
+        filename: None,
+        purpose: String::new(),
+        anchor: String::new(),
+        seconds: String::new(),
+        lines: Lines::default(),
+        found: Found {
+            writer: RecordWriter::create(&world.store.requests(name))?,
+            urls: Vec::new(),
+            models: Vec::new(),
+            failures: Vec::new(),
+            ids: HashSet::new(),
+            line: 0,
+            seed: world.config.seed,
+            requests_max: world.config.openai.requests_max,
+        },
+        raw: raw.or_err(ErrorKind::Unavailable, "cannot keep an upload")?,
+        bytes: 0,
+    })
+}
+
+/// Takes the last line, which needs no end.
+fn form_lines(mut form: Form) -> Result<Form, Problem> {
+    if form.is_batch() {
+        std::mem::take(&mut form.lines).finish(&mut |line| form.found.take(line))?;
+    }
+    Ok(form)
+}

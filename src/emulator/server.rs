@@ -1,0 +1,134 @@
+//! The sandbox as a whole: its router, and its server on loopback.
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+use super::bill::Bill;
+use super::front::{self, Dialect};
+use super::wire::{Wire, Wires};
+use super::world::World;
+use super::{SandboxConfig, anthropic, control, openai};
+use crate::base::{Clock, Error, ErrorKind, Result, ResultExt};
+
+/// Every vendor there is.
+const DIALECTS: [Dialect; 2] = [anthropic::DIALECT, openai::DIALECT];
+
+/// How long open connections may take to end when the server is told to.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// A stand-in for the vendors.
+#[derive(Clone)]
+pub struct Sandbox(Arc<World>);
+
+impl fmt::Debug for Sandbox {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Sandbox").field(&self.0.config).finish()
+    }
+}
+
+impl Sandbox {
+    /// A sandbox over its state folder, going on where the last one was.
+    ///
+    /// # Errors
+    /// `Unavailable` if the folder cannot be used, `Data` if what is in it is corrupt.
+    pub fn new(config: SandboxConfig, clock: Arc<dyn Clock>) -> Result<Self> {
+        Ok(Sandbox(Arc::new(World::new(config, clock)?)))
+    }
+
+    /// All dialects and the control paths, to be called in process or served.
+    pub fn router(&self) -> Router {
+        let control = Router::new().nest("/__sandbox", control::router(Arc::clone(&self.0)));
+        DIALECTS.iter().fold(control, |router, dialect| {
+            router.nest(dialect.base, front::router(*dialect, &self.0))
+        })
+    }
+
+    /// Serves on a loopback address; port 0 takes a free one.
+    ///
+    /// # Errors
+    /// `Invalid` if the address is not loopback, `Unavailable` if it cannot be had.
+    pub async fn serve(&self, addr: SocketAddr) -> Result<Running> {
+        if !addr.ip().is_loopback() {
+            return Err(
+                Error::invalid("the sandbox serves on loopback alone").with("address", addr)
+            );
+        }
+        let listener = TcpListener::bind(addr)
+            .await
+            .or_err(ErrorKind::Unavailable, "cannot listen")
+            .map_err(|error| error.with("address", addr))?;
+        let addr = listener
+            .local_addr()
+            .or_err(ErrorKind::Unavailable, "cannot listen")?;
+        let (stop, stopped) = oneshot::channel::<()>();
+        let service = self.router().into_make_service_with_connect_info::<Wire>();
+        let server = axum::serve(Wires(listener), service).with_graceful_shutdown(async {
+            // A dropped sender stops the server as well.
+            let _ = stopped.await;
+        });
+        let task = tokio::spawn(async move { server.await });
+        Ok(Running {
+            addr,
+            stop,
+            task,
+            clock: Arc::clone(&self.0.clock),
+        })
+    }
+
+    /// What has been accepted and billed so far.
+    ///
+    /// # Errors
+    /// If the sandbox's state cannot be read.
+    pub fn bill(&self) -> Result<Bill> {
+        Bill::of(&self.0)
+    }
+}
+
+/// A sandbox that accepts connections. Dropping it stops the server.
+#[derive(Debug)]
+pub struct Running {
+    addr: SocketAddr,
+    stop: oneshot::Sender<()>,
+    task: JoinHandle<std::io::Result<()>>,
+    clock: Arc<dyn Clock>,
+}
+
+impl Running {
+    /// Where it listens.
+    #[must_use]
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// The name of each dialect, and the base URL that the vendor's own SDK takes for it.
+    #[must_use]
+    pub fn urls(&self) -> Vec<(&'static str, String)> {
+        let url = |dialect: &Dialect| format!("http://{}{}", self.addr, dialect.base);
+        DIALECTS
+            .iter()
+            .map(|dialect| (dialect.name, url(dialect)))
+            .collect()
+    }
+
+    /// Stops accepting, lets open answers end for a moment, and returns.
+    pub async fn shutdown(self) {
+        let Running {
+            stop,
+            mut task,
+            clock,
+            ..
+        } = self;
+        drop(stop);
+        tokio::select! {
+            _ = &mut task => {}
+            () = clock.sleep(GRACE) => task.abort(),
+        }
+    }
+}

@@ -1,0 +1,143 @@
+//! The text in a request's messages, whichever of its shapes it came in.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::de::{SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+use sha2::{Digest, Sha256};
+
+/// One message.
+#[derive(Debug, Deserialize)]
+pub(super) struct Message<'a> {
+    #[serde(borrow)]
+    pub(super) role: Cow<'a, str>,
+    #[serde(borrow, default)]
+    pub(super) content: Content<'a>,
+}
+
+/// The text of a message: a string, or the text parts of a list, joined without a separator.
+#[derive(Debug, Default)]
+pub(super) struct Content<'a> {
+    pub(super) text: Cow<'a, str>,
+    /// Parts that are not text.
+    pub(super) others: u32,
+}
+
+impl Content<'_> {
+    /// Whether there is nothing in it.
+    pub(super) fn is_empty(&self) -> bool {
+        self.text.is_empty() && self.others == 0
+    }
+}
+
+/// A string that is borrowed where it can be, also within an `Option`.
+#[derive(Debug, Deserialize)]
+pub(super) struct Borrowed<'a>(#[serde(borrow)] pub(super) Cow<'a, str>);
+
+#[derive(Deserialize)]
+struct Part<'a> {
+    #[serde(borrow, default)]
+    text: Option<Borrowed<'a>>,
+}
+
+impl<'de: 'a, 'a> Deserialize<'de> for Content<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(ContentVisitor)
+    }
+}
+
+struct ContentVisitor;
+
+impl<'de> Visitor<'de> for ContentVisitor {
+    type Value = Content<'de>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a string or a list of parts")
+    }
+
+    fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
+        Ok(Content {
+            text: Cow::Borrowed(text),
+            others: 0,
+        })
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
+        Ok(Content {
+            text: Cow::Owned(text.to_owned()),
+            others: 0,
+        })
+    }
+
+    fn visit_unit<E>(self) -> Result<Self::Value, E> {
+        Ok(Content::default())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut parts: A) -> Result<Self::Value, A::Error> {
+        let mut content = Content::default();
+        while let Some(part) = parts.next_element::<Part<'de>>()? {
+            match part.text {
+                Some(Borrowed(text)) if content.text.is_empty() => content.text = text,
+                Some(Borrowed(text)) => content.text.to_mut().push_str(&text),
+                None => content.others += 1,
+            }
+        }
+        Ok(content)
+    }
+}
+
+/// What an answer is drawn from: the first 8 bytes, big-endian, of SHA-256 over the seed in
+/// decimal, a newline, and the text.
+pub(super) fn draw_of(seed: u64, text: &str) -> u64 {
+    let mut hash = Sha256::new();
+    hash.update(seed.to_string());
+    hash.update(b"\n");
+    hash.update(text.as_bytes());
+    let bytes = hash.finalize();
+    bytes
+        .first_chunk()
+        .map_or(0, |first| u64::from_be_bytes(*first))
+}
+
+/// The draw of the last user message.
+pub(super) fn draw_of_messages(seed: u64, messages: &[Message<'_>]) -> u64 {
+    let last = messages.iter().rev().find(|message| message.role == "user");
+    draw_of(seed, last.map_or("", |message| &message.content.text))
+}
+
+/// A quarter of the bytes, rounded up: near enough to any tokenizer.
+pub(super) fn tokens_of(bytes: usize) -> u32 {
+    u32::try_from(bytes.div_ceil(4)).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_is_the_same_in_every_shape() {
+        let check = |json: &str, text: &str| {
+            let content: Content<'_> = serde_json::from_str(json).expect(json);
+            assert_eq!(content.text, text);
+        };
+        check(r#""a\nb""#, "a\nb");
+        check(r#""ab""#, "ab");
+        check(
+            r#"[{"type":"text","text":"a"},{"type":"text","text":"\u0062"}]"#,
+            "ab",
+        );
+        check(
+            r#"[{"type":"image","source":{}},{"type":"text","text":"a"}]"#,
+            "a",
+        );
+        check("null", "");
+    }
+
+    #[test]
+    fn the_draw_is_the_start_of_the_documented_hash() {
+        // python3: hashlib.sha256(b"0\nhello").hexdigest()[:16]
+        assert_eq!(format!("{:016x}", draw_of(0, "hello")), "f6c5c364cd6e8340");
+        assert_eq!(format!("{:016x}", draw_of(7, "grüße")), "3bb024945a5cdd84");
+    }
+}
