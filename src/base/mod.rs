@@ -3,9 +3,11 @@
 //! Whatever a test must be able to replace comes in one bundle, [`Components`], made once by `cli`
 //! and handed down. Nothing else in the crate reads a clock, draws a number or opens a socket.
 
+pub mod backoff;
 mod clock;
 mod crash;
 mod error;
+pub mod http;
 mod ids;
 mod index;
 mod sort;
@@ -30,6 +32,8 @@ pub struct Components {
     pub ids: Arc<Ids>,
     /// Local disk and object storage.
     pub stores: Arc<Stores>,
+    /// The network.
+    pub http: Arc<dyn http::HttpService>,
     /// Where a test may stop the world.
     pub crash: Crash,
 }
@@ -42,6 +46,7 @@ impl Components {
             clock: Arc::new(SystemClock),
             ids: Arc::new(Ids::from_entropy()),
             stores: Arc::new(Stores::default()),
+            http: Arc::new(http::SystemHttp::default()),
             crash: Crash::never(),
         }
     }

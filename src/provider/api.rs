@@ -36,11 +36,13 @@ pub trait Provider: Debug + Display + Send + Sync + 'static {
     /// As for `submit`; nothing can have been billed in either case.
     async fn stage(&self, tag: &Tag, body: Body) -> Result<Staged, SubmitError>;
 
-    /// Makes the batch: the billable call. Sent once, never repeated from in here.
+    /// Makes the batch: the billable call. Sent once, never repeated from in here. `shape` is the
+    /// one that the requests were framed with; a provider may speak another version for it.
     ///
     /// # Errors
     /// [`SubmitError::Rejected`] only when the provider certainly took nothing.
-    async fn submit(&self, submission: Submission) -> Result<BatchView, SubmitError>;
+    async fn submit(&self, shape: &Shape, submission: Submission)
+    -> Result<BatchView, SubmitError>;
 
     /// Looks for what an attempt left at the provider whose answer we never saw.
     ///
@@ -201,7 +203,8 @@ pub struct Sought {
 pub enum Found {
     /// These are ours, the oldest first. More than one means that a body was submitted twice.
     Ours(Vec<BatchView>),
-    /// The body was uploaded, under this name, and no batch was made of it.
+    /// The body was uploaded, under this name that the seeker did not know, and no batch was made
+    /// of it. (Where the seeker did know it, having no batch is `Absent`.)
     Staged(String),
     /// One of these may be ours; only its results can tell.
     Maybe(Vec<BatchView>),

@@ -3,9 +3,20 @@
 //! A client makes single calls and reads single answers. It never sleeps, never sends a submission
 //! twice, and never sees the ledger: pace, repetition and memory are the engine's.
 
+mod account;
+mod anthropic;
 mod api;
+mod call;
+mod cut;
+mod find;
+mod lax;
+mod open;
+mod openai;
 
+pub use account::{Network, Options};
 pub use api::{
     Body, Capability, Download, Found, Provider, Rejection, Sought, Staged, Submission,
     SubmitError, Tag, Trial,
 };
+pub use open::{KNOWN, open};
+pub use openai::queue_limit;

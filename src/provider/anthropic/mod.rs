@@ -1,0 +1,333 @@
+//! Anthropic's Message Batches.
+//!
+//! One call takes the whole body and makes the batch; there is no upload, no metadata and no
+//! idempotency. So a batch of ours can be told from a stranger's by its number of requests, and
+//! surely only by the first line of its results. A request's parameters are checked when the whole
+//! batch ends, which is why one is tried first, for free, by counting its tokens.
+//!
+//! | as of 2026-11 | |
+//! |---|---|
+//! | a batch | 100,000 requests, 256 MB |
+//! | window | 24 hours from its creation; the rest expires, unpaid |
+//! | results | kept 29 days from its creation; any order, every request has a line |
+//! | price | half of the online price, see `work/price.rs` |
+//!
+//! <https://platform.claude.com/docs/en/build-with-claude/batch-processing>
+
+mod client;
+mod config;
+#[cfg(test)]
+mod tests;
+mod wire;
+
+use std::fmt;
+
+use async_trait::async_trait;
+use serde_json::{Map, Value, json};
+
+pub(super) use config::NAME;
+
+use super::account::{Network, Options};
+use super::call::{Caller, complete, first_line, length};
+use super::cut::{contradiction, cut, refuse};
+use super::lax::read_line;
+use super::{
+    Body, Capability, Download, Found, Provider, Rejection, Sought, Staged, Submission,
+    SubmitError, Tag, Trial, find,
+};
+use crate::base::{Error, Result, Time};
+use crate::work::{BatchId, BatchView, CustomId, Frame, Reply, ResultFile, Shape};
+use config::{Config, VERSION, VERSION_WITH_SAMPLING};
+
+/// How much earlier than promised a batch may seem to have been made.
+const SLACK: chrono::Duration = chrono::Duration::minutes(5);
+
+/// Parameters that choose the older version of the interface.
+const SAMPLING: [&str; 3] = ["temperature", "top_p", "top_k"];
+
+/// Parameters that the job sets elsewhere, or that no batch takes.
+const REFUSED: [(&str, &str); 6] = [
+    ("model", "the model is set by [model] use"),
+    ("messages", "the messages are made from [prompt]"),
+    ("max_tokens", "set [model] max_output_tokens instead"),
+    ("stream", "a batch does not stream"),
+    ("speed", "Anthropic's batches do not take it"),
+    ("fallbacks", "Anthropic's batches do not take it"),
+];
+
+/// What counting tokens looks at.
+const COUNTED: [&str; 8] = [
+    "model",
+    "messages",
+    "system",
+    "tools",
+    "tool_choice",
+    "thinking",
+    "output_config",
+    "cache_control",
+];
+
+/// Anthropic, or a server that speaks as it does, through one account.
+#[derive(Debug)]
+pub(super) struct Anthropic {
+    caller: Caller,
+    capability: Capability,
+}
+
+impl Anthropic {
+    /// Opens it. No call is made.
+    ///
+    /// # Errors
+    /// As for [`open`](super::open).
+    pub(super) fn open(options: &Options<'_>, network: Network) -> Result<Self> {
+        let config = Config::build(options)?;
+        Ok(Anthropic {
+            caller: Caller::new(NAME, config.account, config.headers, network, client::judge),
+            capability: config.capability,
+        })
+    }
+
+    /// The batches that may be what is sought, by time and number, and the moment of the list.
+    async fn candidates(&self, sought: &Sought) -> Result<(Vec<BatchView>, Option<Time>)> {
+        let mut candidates = Vec::new();
+        let mut as_of = None;
+        let mut after: Option<String> = None;
+        loop {
+            let answer = client::list(&self.caller, after.as_deref()).await?;
+            let page: wire::Page<'_> = answer.read()?;
+            if after.is_none() {
+                as_of = answer.date();
+            }
+            let horizon = find::horizon(sought.since, self.caller.skew(&answer), SLACK);
+            let batches: Vec<BatchView> = page.data.iter().filter_map(client::view).collect();
+            let is_past = find::is_past(batches.iter().map(|batch| batch.created_at), horizon);
+            let last = batches.last().map(|batch| batch.id.0.clone());
+            let last = page.last_id.filled().map(Into::into).or(last);
+            candidates.extend(batches.into_iter().filter(|batch| {
+                let is_recent = batch.created_at.is_none_or(|at| at >= horizon);
+                let fits = [0, sought.count].contains(&batch.counts.total);
+                is_recent && fits && !sought.not.contains(&batch.id)
+            }));
+            match last {
+                Some(last) if page.has_more.0 != Some(false) && !is_past => {
+                    find::advance(&mut after, &last)?;
+                }
+                _ => return Ok((candidates, as_of)),
+            }
+        }
+    }
+
+    /// Tells ours from strangers' among `candidates`: the ended ones show it.
+    async fn sift(&self, sought: &Sought, candidates: Vec<BatchView>) -> Result<Sifted> {
+        let mut sifted = Sifted::default();
+        for batch in candidates {
+            let first = if batch.status.is_ended() {
+                self.first_id(&batch).await?
+            } else {
+                None
+            };
+            match first {
+                Some(id) if CustomId::carries(&sought.tag.nonce, &id) => sifted.ours.push(batch),
+                Some(_) => {}
+                None => sifted.open.push(batch),
+            }
+        }
+        find::oldest_first(&mut sifted.ours);
+        find::oldest_first(&mut sifted.open);
+        Ok(sifted)
+    }
+}
+
+/// Candidates, the oldest first.
+#[derive(Default)]
+struct Sifted {
+    /// Their results carry our nonce.
+    ours: Vec<BatchView>,
+    /// Their results cannot be seen, or not yet.
+    open: Vec<BatchView>,
+}
+
+impl fmt::Display for Anthropic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{NAME} at {}", self.caller.base())
+    }
+}
+
+#[async_trait]
+impl Provider for Anthropic {
+    fn capability(&self) -> &Capability {
+        &self.capability
+    }
+
+    fn frame(&self, shape: &Shape) -> Result<Frame> {
+        params(shape, "")?;
+        let (before_id, after_id, after_text) = cut(|id, text| {
+            let params = params(shape, text).unwrap_or_default();
+            let params = Value::Object(params);
+            format!(r#"{{"custom_id":"{id}","params":{params}}}"#)
+        })?;
+        Ok(Frame {
+            open: b"{\"requests\":[".to_vec(),
+            before_id,
+            after_id,
+            after_text,
+            between: b",".to_vec(),
+            close: b"]}".to_vec(),
+        })
+    }
+
+    async fn trial(&self, shape: &Shape, prompt: &str) -> Result<Trial> {
+        let mut body = params(shape, prompt)?;
+        body.remove("max_tokens");
+        let named = body.len();
+        body.retain(|name, _| COUNTED.contains(&name.as_str()));
+        let is_all = named == body.len();
+        let body = Value::Object(body).to_string();
+        let answer = client::count_tokens(&self.caller, version(shape), body).await?;
+        if answer.status.is_success() {
+            return Ok(if is_all { Trial::Passed } else { Trial::Untold });
+        }
+        let complaint = self.caller.complaint(&answer);
+        let error = self.caller.error_of(&answer, &complaint);
+        match answer.status.as_u16() {
+            400 | 422 => Ok(Trial::Refused(error)),
+            // The service says this of a model that it does not have; a proxy, of the call itself.
+            404 if complaint.message.contains(&shape.model) => Ok(Trial::Refused(
+                error.hint("check the model's name, and that the account may use it"),
+            )),
+            404 | 405 | 413 | 501 => Ok(Trial::Untold),
+            _ => Err(error),
+        }
+    }
+
+    async fn stage(&self, _tag: &Tag, body: Body) -> Result<Staged, SubmitError> {
+        Ok(Staged::Inline(body))
+    }
+
+    async fn submit(
+        &self,
+        shape: &Shape,
+        submission: Submission,
+    ) -> Result<BatchView, SubmitError> {
+        let Staged::Inline(body) = submission.staged else {
+            let error = Error::internal("Anthropic takes the body with the submission");
+            return Err(SubmitError::Rejected(Rejection::Final(error)));
+        };
+        let answer = client::create(&self.caller, version(shape), body)
+            .await
+            .map_err(|error| self.caller.silence(error))?;
+        if !answer.status.is_success() {
+            return Err(self.caller.refusal(&answer));
+        }
+        let batch = answer.read().map_err(SubmitError::Unknown)?;
+        client::view(&batch).ok_or_else(|| {
+            SubmitError::Unknown(Error::unavailable("the provider's answer names no batch"))
+        })
+    }
+
+    async fn find(&self, sought: &Sought) -> Result<Found> {
+        let (candidates, as_of) = self.candidates(sought).await?;
+        let Sifted { ours, open } = self.sift(sought, candidates).await?;
+        Ok(match (ours.is_empty(), open.is_empty()) {
+            (false, _) => Found::Ours(ours),
+            (true, false) => Found::Maybe(open),
+            (true, true) => Found::Absent { as_of },
+        })
+    }
+
+    async fn poll(&self, id: &BatchId) -> Result<BatchView> {
+        client::retrieve(&self.caller, id).await
+    }
+
+    async fn fetch(&self, file: &ResultFile, _offset: u64) -> Result<Download> {
+        let response = client::results(&self.caller, file).await?;
+        Ok(Download {
+            offset: 0,
+            total: length(&response),
+            stream: complete(response),
+        })
+    }
+
+    async fn first_id(&self, batch: &BatchView) -> Result<Option<String>> {
+        for file in &batch.results {
+            let download = self.fetch(file, 0).await?;
+            let read = |line: &[u8]| self.parse(line).ok().map(|reply| reply.custom_id.into());
+            if let Some(id) = first_line(download.stream, read).await? {
+                return Ok(Some(id));
+            }
+        }
+        Ok(None)
+    }
+
+    fn parse<'a>(&self, line: &'a [u8]) -> Result<Reply<'a>> {
+        read_line(line, client::reply)
+    }
+
+    async fn cancel(&self, id: &BatchId) -> Result<()> {
+        let answer = client::cancel(&self.caller, id).await?;
+        if answer.status.is_success() {
+            return Ok(());
+        }
+        let error = self.caller.error(&answer);
+        // One that has ended cannot be canceled, and need not be.
+        if matches!(answer.status.as_u16(), 400 | 409) && self.poll(id).await?.status.is_ended() {
+            return Ok(());
+        }
+        Err(error)
+    }
+
+    async fn discard(&self, _staged: &str) -> Result<()> {
+        Ok(())
+    }
+}
+
+/// The version of the interface that takes a request of `shape`.
+fn version(shape: &Shape) -> &'static str {
+    let samples =
+        shape.temperature.is_some() || SAMPLING.iter().any(|name| shape.params.contains_key(*name));
+    if samples {
+        VERSION_WITH_SAMPLING
+    } else {
+        VERSION
+    }
+}
+
+/// A request's parameters: the body of an online call.
+///
+/// # Errors
+/// `Invalid` if a parameter of the job contradicts what we set.
+fn params(shape: &Shape, text: &str) -> Result<Map<String, Value>> {
+    refuse(&shape.params, &REFUSED)?;
+    let mut body = shape.params.clone();
+    let mut put = |name: &'static str, value: Value| match body.insert(name.to_owned(), value) {
+        None => Ok(()),
+        Some(_) => Err(contradiction(name, "it is set in [model] or [prompt] too")),
+    };
+    put("model", json!(shape.model))?;
+    put("max_tokens", json!(shape.max_output_tokens))?;
+    put("messages", json!([{ "role": "user", "content": text }]))?;
+    if let Some(system) = &shape.system {
+        put("system", json!(system))?;
+    }
+    if let Some(temperature) = shape.temperature {
+        put("temperature", json!(temperature))?;
+    }
+    if let Some(schema) = shape.answer.schema() {
+        let format = json!({ "type": "json_schema", "schema": schema });
+        put_format(&mut body, format)?;
+    }
+    Ok(body)
+}
+
+/// Sets the output's format beside what the job sets of `output_config`.
+fn put_format(body: &mut Map<String, Value>, format: Value) -> Result<()> {
+    let config = body.entry("output_config").or_insert_with(|| json!({}));
+    let taken = "the answer's format is set by [answer]";
+    let Value::Object(config) = config else {
+        return Err(contradiction("output_config", "it has to be a table"));
+    };
+    match config.insert("format".to_owned(), format) {
+        None => Ok(()),
+        Some(_) => Err(contradiction("output_config.format", taken)),
+    }
+}

@@ -1,0 +1,75 @@
+//! Reading a list back to a moment: what looking for an orphan has in common.
+
+use crate::base::{Error, Result, Time};
+use crate::work::BatchView;
+
+/// The moment before which nothing of an attempt can have been made, by the provider's clock, which
+/// is `skew` ahead of ours. Whichever clock is right, the earlier moment errs on the safe side.
+pub(super) fn horizon(since: Time, skew: chrono::Duration, slack: chrono::Duration) -> Time {
+    since.min(since + skew) - slack
+}
+
+/// Whether a page is older than `horizon` as a whole, in a list that goes back in time. Where a list
+/// goes forward, or does not say, nothing can be concluded, and it is read to its end.
+pub(super) fn is_past(made: impl Iterator<Item = Option<Time>>, horizon: Time) -> bool {
+    let Some(made) = made.collect::<Option<Vec<Time>>>() else {
+        return false;
+    };
+    match (made.first(), made.last()) {
+        (Some(first), Some(last)) => first > last && made.iter().all(|at| *at < horizon),
+        _ => false,
+    }
+}
+
+/// Moves the cursor to `next`.
+///
+/// # Errors
+/// `Unavailable` if it is there already: a list that does not advance has no end, and shows nothing.
+pub(super) fn advance(cursor: &mut Option<String>, next: &str) -> Result<()> {
+    if cursor.as_deref() == Some(next) {
+        let error = Error::unavailable("the provider's list does not advance");
+        return Err(error.with("after", next));
+    }
+    *cursor = Some(next.to_owned());
+    Ok(())
+}
+
+/// Sorts by age.
+pub(super) fn oldest_first(batches: &mut [BatchView]) {
+    batches.sort_by(|a, b| (a.created_at, &a.id).cmp(&(b.created_at, &b.id)));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: i64) -> Time {
+        Time::from_timestamp(seconds, 0).expect("in range")
+    }
+
+    #[test]
+    fn only_a_list_that_goes_back_is_left_early() {
+        let check = |made: &[i64], expect| {
+            let made = made.iter().map(|seconds| Some(at(*seconds)));
+            assert_eq!(is_past(made, at(100)), expect);
+        };
+        check(&[99, 98], true);
+        check(&[101, 98], false);
+        check(&[98, 99], false);
+        check(&[98, 98], false);
+        check(&[98], false);
+        check(&[], false);
+        assert!(!is_past(
+            [Some(at(9)), None, Some(at(8))].into_iter(),
+            at(100)
+        ));
+    }
+
+    #[test]
+    fn the_horizon_is_the_earlier_of_both_clocks() {
+        let slack = chrono::Duration::seconds(10);
+        let skew = chrono::Duration::seconds;
+        assert_eq!(horizon(at(100), skew(30), slack), at(90));
+        assert_eq!(horizon(at(100), skew(-30), slack), at(60));
+    }
+}

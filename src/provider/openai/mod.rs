@@ -1,0 +1,372 @@
+//! OpenAI's batches of chat completions, and the servers that speak its dialect.
+//!
+//! A body is uploaded as a file, then a batch is made of it. Both can be found again: the file by
+//! its name, the batch by its metadata or its file.
+//!
+//! | as of 2026-11 | |
+//! |---|---|
+//! | a batch | 50,000 requests, 200 MB, one model |
+//! | queue | a limit on enqueued tokens per model, told only by refusals |
+//! | window | 24 hours; the rest expires, unpaid |
+//! | results | an output file, an error file, or both; any order; not every request has a line |
+//! | price | half of the online price, see `work/price.rs` |
+//!
+//! <https://platform.openai.com/docs/guides/batch>
+
+mod client;
+mod config;
+#[cfg(test)]
+mod tests;
+mod wire;
+
+use std::fmt;
+
+use async_trait::async_trait;
+use futures::{StreamExt, stream};
+use serde_json::{Map, Value, json};
+
+pub use client::queue_limit;
+pub(super) use config::NAME;
+
+use super::account::{Network, Options};
+use super::call::{Caller, complete, first_line, length};
+use super::cut::{contradiction, cut, refuse};
+use super::lax::read_line;
+use super::{
+    Body, Capability, Download, Found, Provider, Rejection, Sought, Staged, Submission,
+    SubmitError, Tag, Trial, find,
+};
+use crate::base::http::{HttpResponse, StatusCode};
+use crate::base::{Error, Result, Time};
+use crate::work::{BatchId, BatchView, Frame, Reply, ResultFile, Shape};
+use config::Config;
+
+/// How much earlier than promised a file or a batch may seem to have been made.
+const SLACK: chrono::Duration = chrono::Duration::minutes(5);
+
+/// Parameters that the job sets elsewhere.
+const REFUSED: [(&str, &str); 4] = [
+    ("model", "the model is set by [model] use"),
+    ("messages", "the messages are made from [prompt]"),
+    (
+        "max_completion_tokens",
+        "set [model] max_output_tokens instead; or max_tokens here, for a server that knows no other",
+    ),
+    ("stream", "a batch does not stream"),
+];
+
+/// OpenAI, or a server that speaks as it does, through one account.
+#[derive(Debug)]
+pub(super) struct OpenAi {
+    caller: Caller,
+    capability: Capability,
+}
+
+impl OpenAi {
+    /// Opens it. No call is made.
+    ///
+    /// # Errors
+    /// As for [`open`](super::open).
+    pub(super) fn open(options: &Options<'_>, network: Network) -> Result<Self> {
+        let config = Config::build(options)?;
+        Ok(OpenAi {
+            caller: Caller::new(NAME, config.account, config.headers, network, client::judge),
+            capability: config.capability,
+        })
+    }
+
+    /// The uploaded files that carry the nonce and are as long as the body, and the moment of the
+    /// list.
+    async fn files(&self, sought: &Sought) -> Result<(Vec<String>, Option<Time>)> {
+        let name = client::file_name(&sought.tag);
+        let mut ours = Vec::new();
+        let mut as_of = None;
+        let mut after: Option<String> = None;
+        loop {
+            let answer = client::list_files(&self.caller, after.as_deref()).await?;
+            let page: wire::Page<wire::File<'_>> = answer.read()?;
+            if after.is_none() {
+                as_of = answer.date();
+            }
+            let horizon = find::horizon(sought.since, self.caller.skew(&answer), SLACK);
+            let is_past = find::is_past(page.data.iter().map(|file| file.created_at.0), horizon);
+            let matching = page
+                .data
+                .iter()
+                .filter(|file| file.filename.text() == name && file.bytes.0 == sought.bytes);
+            ours.extend(matching.map(|file| file.id.text().to_owned()));
+            let last = page.data.last().and_then(|file| file.id.clone().filled());
+            match last {
+                Some(last) if page.has_more.0 != Some(false) && !is_past => {
+                    find::advance(&mut after, &last)?;
+                }
+                _ => return Ok((ours, as_of)),
+            }
+        }
+    }
+
+    /// The batches of the attempt, and the moment of the list. A batch that kept no metadata is
+    /// known by its file, one of `files`.
+    async fn batches(
+        &self,
+        sought: &Sought,
+        files: &[String],
+    ) -> Result<(Vec<BatchView>, Option<Time>)> {
+        let mut ours = Vec::new();
+        let mut as_of = None;
+        let mut after: Option<String> = None;
+        loop {
+            let answer = client::list_batches(&self.caller, after.as_deref()).await?;
+            let page: wire::Page<wire::Batch<'_>> = answer.read()?;
+            if after.is_none() {
+                as_of = answer.date();
+            }
+            let horizon = find::horizon(sought.since, self.caller.skew(&answer), SLACK);
+            let is_past = find::is_past(page.data.iter().map(|batch| batch.created_at.0), horizon);
+            let matching = page
+                .data
+                .iter()
+                .filter(|batch| is_ours(batch, sought, files));
+            ours.extend(matching.filter_map(client::view));
+            let last = page.data.last().and_then(|batch| batch.id.clone().filled());
+            match last {
+                Some(last) if page.has_more.0 != Some(false) && !is_past => {
+                    find::advance(&mut after, &last)?;
+                }
+                _ => break,
+            }
+        }
+        find::oldest_first(&mut ours);
+        Ok((ours, as_of))
+    }
+}
+
+/// Whether `batch` is of the attempt: by the attempt's id, which several attempts of one body do not
+/// share; else by the body's nonce; else by the file.
+fn is_ours(batch: &wire::Batch<'_>, sought: &Sought, files: &[String]) -> bool {
+    let metadata = batch.metadata.0.as_ref();
+    let attempt = metadata.map_or("", |own| own.columnist_attempt.text());
+    if !attempt.is_empty() {
+        return attempt == sought.tag.attempt;
+    }
+    let nonce = metadata.map_or("", |own| own.columnist_nonce.text());
+    let file = batch.input_file_id.text();
+    let fits = nonce == sought.tag.nonce || files.iter().any(|ours| ours == file);
+    fits && !sought.not.iter().any(|other| other.0 == batch.id.text())
+}
+
+impl fmt::Display for OpenAi {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{NAME} at {}", self.caller.base())
+    }
+}
+
+#[async_trait]
+impl Provider for OpenAi {
+    fn capability(&self) -> &Capability {
+        &self.capability
+    }
+
+    fn frame(&self, shape: &Shape) -> Result<Frame> {
+        body(shape, "")?;
+        let (before_id, after_id, after_text) = cut(|id, text| {
+            let body = Value::Object(body(shape, text).unwrap_or_default());
+            let endpoint = client::ENDPOINT;
+            format!(r#"{{"custom_id":"{id}","method":"POST","url":"{endpoint}","body":{body}}}"#)
+        })?;
+        Ok(Frame {
+            open: Vec::new(),
+            before_id,
+            after_id,
+            after_text,
+            between: b"\n".to_vec(),
+            close: b"\n".to_vec(),
+        })
+    }
+
+    async fn trial(&self, shape: &Shape, _prompt: &str) -> Result<Trial> {
+        body(shape, "")?;
+        let is_plain = shape.temperature.is_none()
+            && shape.params.is_empty()
+            && shape.answer.schema().is_none();
+        // Of a plain request only the model's name can be wrong, which is checked for free before
+        // the batch begins.
+        Ok(if is_plain {
+            Trial::Passed
+        } else {
+            Trial::Untold
+        })
+    }
+
+    async fn stage(&self, tag: &Tag, body: Body) -> Result<Staged, SubmitError> {
+        let answer = client::upload(&self.caller, tag, body)
+            .await
+            .map_err(|error| self.caller.silence(error))?;
+        if !answer.status.is_success() {
+            return Err(self.caller.refusal(&answer));
+        }
+        let file: wire::File<'_> = answer.read().map_err(SubmitError::Unknown)?;
+        let id = file.id.filled().ok_or_else(|| {
+            SubmitError::Unknown(Error::unavailable("the provider's answer names no file"))
+        })?;
+        Ok(Staged::File(id.into_owned()))
+    }
+
+    async fn submit(
+        &self,
+        _shape: &Shape,
+        submission: Submission,
+    ) -> Result<BatchView, SubmitError> {
+        let Staged::File(file) = submission.staged else {
+            let error = Error::internal("OpenAI takes a body by its uploaded file");
+            return Err(SubmitError::Rejected(Rejection::Final(error)));
+        };
+        let answer = client::create(&self.caller, &submission.tag, &file)
+            .await
+            .map_err(|error| self.caller.silence(error))?;
+        if !answer.status.is_success() {
+            return Err(self.caller.refusal(&answer));
+        }
+        let batch = answer.read().map_err(SubmitError::Unknown)?;
+        client::view(&batch).ok_or_else(|| {
+            SubmitError::Unknown(Error::unavailable("the provider's answer names no batch"))
+        })
+    }
+
+    async fn find(&self, sought: &Sought) -> Result<Found> {
+        // Files first: a batch is made after its file, so what is missing in the later list was
+        // missing all along.
+        let (files, files_as_of) = match &sought.staged {
+            Some(file) => (vec![file.clone()], None),
+            None => self.files(sought).await?,
+        };
+        let (ours, as_of) = self.batches(sought, &files).await?;
+        if !ours.is_empty() {
+            return Ok(Found::Ours(ours));
+        }
+        Ok(match files.into_iter().next() {
+            Some(file) if sought.staged.is_none() => Found::Staged(file),
+            _ => Found::Absent {
+                as_of: files_as_of.or(as_of),
+            },
+        })
+    }
+
+    async fn poll(&self, id: &BatchId) -> Result<BatchView> {
+        client::retrieve(&self.caller, id).await
+    }
+
+    async fn fetch(&self, file: &ResultFile, offset: u64) -> Result<Download> {
+        let response = client::content(&self.caller, &file.0, offset).await?;
+        Ok(match response.status {
+            StatusCode::RANGE_NOT_SATISFIABLE => nothing_more(&response, offset),
+            StatusCode::PARTIAL_CONTENT => the_rest(response, offset),
+            _ => Download {
+                offset: 0,
+                total: length(&response),
+                stream: complete(response),
+            },
+        })
+    }
+
+    async fn first_id(&self, batch: &BatchView) -> Result<Option<String>> {
+        for file in &batch.results {
+            let download = self.fetch(file, 0).await?;
+            let read = |line: &[u8]| self.parse(line).ok().map(|reply| reply.custom_id.into());
+            if let Some(id) = first_line(download.stream, read).await? {
+                return Ok(Some(id));
+            }
+        }
+        Ok(None)
+    }
+
+    fn parse<'a>(&self, line: &'a [u8]) -> Result<Reply<'a>> {
+        read_line(line, client::reply)
+    }
+
+    async fn cancel(&self, id: &BatchId) -> Result<()> {
+        let answer = client::cancel(&self.caller, id).await?;
+        if answer.status.is_success() {
+            return Ok(());
+        }
+        let error = self.caller.error(&answer);
+        // One that has ended cannot be canceled, and need not be.
+        if matches!(answer.status.as_u16(), 400 | 409) && self.poll(id).await?.status.is_ended() {
+            return Ok(());
+        }
+        Err(error)
+    }
+
+    async fn discard(&self, staged: &str) -> Result<()> {
+        let answer = client::delete(&self.caller, staged).await?;
+        if answer.status.is_success() || answer.status == StatusCode::NOT_FOUND {
+            return Ok(());
+        }
+        Err(self.caller.error(&answer))
+    }
+}
+
+/// The answer to a range that starts at the end: there is nothing more.
+fn nothing_more(response: &HttpResponse, offset: u64) -> Download {
+    let total = response
+        .header("content-range")
+        .and_then(|range| range.rsplit('/').next()?.parse().ok());
+    Download {
+        offset,
+        total,
+        stream: stream::empty().boxed(),
+    }
+}
+
+/// The answer to a range: `content-range` says where it really starts.
+fn the_rest(response: HttpResponse, asked: u64) -> Download {
+    let range = response.header("content-range").unwrap_or_default();
+    let (span, total) = range.split_once('/').unwrap_or_default();
+    let start = span.trim_start_matches("bytes").trim().split('-').next();
+    Download {
+        offset: start.and_then(|start| start.parse().ok()).unwrap_or(asked),
+        total: total.parse().ok(),
+        stream: complete(response),
+    }
+}
+
+/// The body of a request: that of an online call.
+///
+/// # Errors
+/// `Invalid` if a parameter of the job contradicts what we set.
+fn body(shape: &Shape, text: &str) -> Result<Map<String, Value>> {
+    refuse(&shape.params, &REFUSED)?;
+    if shape.params.get("n").is_some_and(|n| *n != json!(1)) {
+        return Err(contradiction(
+            "n",
+            "a row has one answer; more would be paid for nothing",
+        ));
+    }
+    let mut body = shape.params.clone();
+    let mut put = |name: &'static str, value: Value| match body.insert(name.to_owned(), value) {
+        None => Ok(()),
+        Some(_) => Err(contradiction(name, "it is set in [model] or [answer] too")),
+    };
+    let user = json!({ "role": "user", "content": text });
+    // `system` is the one name for this role that OpenAI and all its relatives know.
+    let messages = match &shape.system {
+        Some(system) => json!([{ "role": "system", "content": system }, user]),
+        None => json!([user]),
+    };
+    put("model", json!(shape.model))?;
+    put("messages", messages)?;
+    if !shape.params.contains_key("max_tokens") {
+        put("max_completion_tokens", json!(shape.max_output_tokens))?;
+    }
+    if let Some(temperature) = shape.temperature {
+        put("temperature", json!(temperature))?;
+    }
+    if let Some(schema) = shape.answer.schema() {
+        let format = json!({ "name": "answer", "strict": true, "schema": schema });
+        put(
+            "response_format",
+            json!({ "type": "json_schema", "json_schema": format }),
+        )?;
+    }
+    Ok(body)
+}
