@@ -1,0 +1,371 @@
+//! Drawing up a plan: is the last one still good, and if not, what is the next one to be? What is
+//! wrong with a job or its input shows here, before any spend.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex};
+
+use futures::StreamExt;
+
+use crate::base::{Error, KeyIndex, Result};
+use crate::ledger::action::{Action, Pin, PlanStarted};
+use crate::ledger::state::PlanState;
+use crate::output::{
+    self, AnswerColumns, Existing, Form, Layout, MetaColumns, RUN_KEY, Target, check_names,
+};
+use crate::prompt::{Prompts, Rendered, Template, compile_system};
+use crate::provider::{Provider, Trial};
+use crate::source::{Input, Predicate, RowIds, Scan, Source, check_unique};
+use crate::spec::{Job, LayoutSpec, Meta, SourceInput};
+use crate::work::price::Price;
+use crate::work::{CustomId, Frame, Keyer, Limits, Shape};
+
+use super::files::Files;
+use super::open::Office;
+use super::prepare::INDEX_KEYS;
+use super::publish::Publication;
+use super::run::{Goal, Stop};
+use super::tasks::Tasks;
+
+/// Where a job's plan stands.
+pub(super) enum Drawn {
+    /// This plan is to be carried out, or carried on.
+    Current { tasks: Arc<Tasks>, plan: u64 },
+    /// Batches of an earlier plan are still open; a new one comes after them.
+    Waiting,
+}
+
+/// The key-value that holds the ledger's id.
+const LEDGER_KEY: &str = "columnist.ledger";
+/// The key-value that holds the job's name.
+const JOB_KEY: &str = "columnist.job";
+/// Requests that are tried before the others, where no free call can tell.
+const TRIAL: u64 = 3;
+
+impl Office {
+    /// The plan that the job needs now: the last one if it is still good, else a new one, once
+    /// everything that is open of earlier ones has been harvested.
+    pub(super) async fn draw_up(&mut self, goal: Goal, defer: bool) -> Result<Drawn> {
+        let job = self.setup.job.clone();
+        let source = open_source(&job, &self.setup, &self.files).await?;
+        let desk = Desk::check(&job, &source, &*self.provider)?;
+        if let Some(plan) = self.still_good(&desk, &source).await? {
+            let source = self.pinned_source(plan, source).await?;
+            let tasks = self.tasks(&job, source, desk, defer)?;
+            self.check_target(&tasks).await?;
+            return Ok(Drawn::Current { tasks, plan });
+        }
+        let source_of_plan = source;
+        if !self.harvest(goal, &job, &source_of_plan, &desk).await? {
+            return Ok(Drawn::Waiting);
+        }
+        let tasks = self.tasks(&job, source_of_plan.clone(), desk.clone(), defer)?;
+        self.check_target(&tasks).await?;
+        let (plan, source) = self.start_plan(&job, source_of_plan, &desk).await?;
+        let tasks = self.tasks(&job, source, desk, defer)?;
+        Ok(Drawn::Current { tasks, plan })
+    }
+
+    /// The tasks of a stored plan.
+    pub(super) async fn tasks_for(&mut self, plan: u64) -> Result<Arc<Tasks>> {
+        let job = self.setup.job.clone();
+        let source = open_source(&job, &self.setup, &self.files).await?;
+        let desk = Desk::check(&job, &source, &*self.provider)?;
+        let source = self.pinned_source(plan, source).await?;
+        self.tasks(&job, source, desk, false)
+    }
+
+    /// The last plan, if neither the job nor the source has changed since.
+    async fn still_good(&self, desk: &Desk, source: &Source) -> Result<Option<u64>> {
+        let state = self.book.state();
+        let Some(plan) = state.plan().filter(|plan| !plan.gone && !plan.canceled) else {
+            return Ok(None);
+        };
+        let same = plan.started.fingerprint == desk.keyer.fingerprint()
+            && plan.started.digest == self.setup.job.fingerprints().plan
+            && plan.started.pins == pins(source);
+        Ok(same.then_some(plan.started.plan))
+    }
+
+    /// The files that a plan reads: the source's own, or those of its snapshot.
+    async fn pinned_source(&self, plan: u64, source: Source) -> Result<Source> {
+        let snapshot = self.book.state().plans.get(&plan).is_some_and(|p| p.started.snapshot);
+        if !snapshot {
+            return Ok(source);
+        }
+        let folder = self.files.snapshot(plan);
+        let address = folder.local.as_ref().and_then(|local| local.to_str()).map_or_else(
+            || format!("{}/", folder.url.as_str().trim_end_matches('/')),
+            str::to_owned,
+        );
+        let stores = &self.setup.components.stores;
+        Source::open(&Input::Table { address }, stores, self.files.scratch()).await
+    }
+
+    /// Brings home whatever is open of earlier plans; `false` if that has to be waited for.
+    async fn harvest(
+        &mut self,
+        goal: Goal,
+        job: &Job,
+        source: &Source,
+        desk: &Desk,
+    ) -> Result<bool> {
+        if self.book.state().open_attempts().next().is_none() {
+            return Ok(true);
+        }
+        let tasks = self.tasks(job, source.clone(), desk.clone(), false)?;
+        let harvest = if goal == Goal::Submit { Goal::OnePass } else { Goal::Harvest };
+        let stop = self.go(harvest, None, tasks).await?;
+        Ok(stop == Stop::Idle || self.book.state().open_attempts().next().is_none())
+    }
+
+    /// Pins the source and writes down what is going to be asked of it.
+    async fn start_plan(&mut self, job: &Job, source: Source, desk: &Desk) -> Result<(u64, Source)> {
+        let number = self.book.state().plans.keys().next_back().map_or(0, |last| last + 1);
+        let pins = pins(&source);
+        let snapshot = !source.is_table();
+        let source = if snapshot {
+            let folder = self.files.snapshot(number);
+            let stores = &self.setup.components.stores;
+            source.snapshot(&folder, stores, self.files.scratch()).await?
+        } else {
+            source
+        };
+        check_key(job, &source, &self.files).await?;
+        let rows = source.rows().ok_or_else(|| Error::internal("a source without a row count"))?;
+        let started = PlanStarted {
+            plan: number,
+            run: self.run.clone(),
+            at: self.setup.components.clock.now(),
+            digest: job.fingerprints().plan,
+            job: serde_json::to_value(job)
+                .map_err(|error| Error::internal("the job cannot be stored").because(error))?,
+            shape: desk.shape.clone(),
+            fingerprint: desk.keyer.fingerprint(),
+            pins,
+            snapshot,
+            rows,
+            trial: self.trial(job, &source, desk).await?,
+        };
+        self.book.record(vec![Action::PlanStarted(Box::new(started))]).await?;
+        Ok((number, source))
+    }
+
+    /// How many requests have to be tried before the others. None, if the provider has answered a
+    /// request of this shape before, or can tell for free that it would.
+    async fn trial(&self, job: &Job, source: &Source, desk: &Desk) -> Result<u64> {
+        let state = self.book.state();
+        let fingerprint = desk.keyer.fingerprint();
+        let answered = state.attempts.values().any(|attempt| {
+            let plan = state.plans.get(&attempt.promised.plan);
+            let same = plan.is_some_and(|plan| plan.started.fingerprint == fingerprint);
+            same && attempt.landed.as_ref().is_some_and(|l| l.counts.contains_key("succeeded"))
+        });
+        if answered {
+            return Ok(0);
+        }
+        let Some(prompt) = first_prompt(job, source, &desk.template).await? else { return Ok(0) };
+        match self.provider.trial(&desk.shape, &prompt).await? {
+            Trial::Passed => Ok(0),
+            Trial::Refused(error) => Err(error),
+            Trial::Untold => Ok(TRIAL),
+        }
+    }
+
+    /// The output is ours, or nobody's, or may be replaced; and it can be written.
+    async fn check_target(&self, tasks: &Tasks) -> Result<()> {
+        let target = &tasks.publication.target;
+        if let Existing::Foreign = output::examine(target).await?
+            && !tasks.publication.overwrite
+        {
+            return Err(Error::invalid("the output exists, and was not written by columnist")
+                .with("output", &target.location.url)
+                .hint("choose another `[output] path`, or set `overwrite = true` (--overwrite)"));
+        }
+        let id = self.setup.components.ids.nonce(8);
+        output::check_writable(target, &id).await
+    }
+
+    fn tasks(&self, job: &Job, source: Source, desk: Desk, defer: bool) -> Result<Arc<Tasks>> {
+        let publication = self.publication(job, &source, &desk)?;
+        Ok(Arc::new(Tasks {
+            job: job.clone(),
+            components: self.setup.components.clone(),
+            files: self.files.clone(),
+            provider: Arc::clone(&self.provider),
+            source: Arc::new(source),
+            filter: desk.filter,
+            template: desk.template,
+            price: Price::of(&job.model.provider, &job.model.model),
+            shape: desk.shape,
+            frame: desk.frame,
+            keyer: desk.keyer,
+            limits: desk.limits,
+            defer,
+            publication,
+            watch: Arc::clone(&self.setup.watch),
+            memory: self.setup.memory,
+            changed: AtomicBool::new(false),
+            pauses: Mutex::new(BTreeMap::new()),
+        }))
+    }
+
+    fn publication(&self, job: &Job, source: &Source, desk: &Desk) -> Result<Publication> {
+        let location = self.setup.components.stores.locate(&job.output.path)?;
+        let spec = job.output.layout.unwrap_or(match job.source.input {
+            SourceInput::Table(_) if source.is_table() => LayoutSpec::Mirror,
+            _ => LayoutSpec::Single,
+        });
+        let layout = match spec {
+            LayoutSpec::Mirror => Layout::Mirror,
+            LayoutSpec::Single => Layout::Single,
+            LayoutSpec::Delta => Layout::Delta { key: job.source.key.clone() },
+        };
+        let form = match spec {
+            LayoutSpec::Mirror if !source.is_single_file() => Form::Folder,
+            _ => Form::File,
+        };
+        let meta = match job.answer.meta {
+            Meta::Off => MetaColumns::Off,
+            Meta::Minimal => MetaColumns::Minimal,
+        };
+        let about = [
+            ("columnist.model", format!("{}/{}", job.model.provider, job.model.model)),
+            (JOB_KEY, job.name.clone()),
+            ("columnist.prompt", desk.keyer.fingerprint()),
+        ];
+        let about = about.map(|(key, value)| (key.to_owned(), value));
+        let identity = [
+            (RUN_KEY, self.run.clone()),
+            (LEDGER_KEY, self.ledger.clone()),
+            (JOB_KEY, job.name.clone()),
+        ];
+        Ok(Publication {
+            target: Target { location, form },
+            layout,
+            overwrite: job.output.overwrite,
+            columns: AnswerColumns::new(&job.answer.column, meta, &about),
+            digest: job.fingerprints().output,
+            identity: identity.map(|(key, value)| (key.to_owned(), value)).to_vec(),
+        })
+    }
+}
+
+/// A job's parts, checked against its source and its provider.
+#[derive(Clone, Debug)]
+pub(super) struct Desk {
+    pub template: Template,
+    pub filter: Option<Predicate>,
+    pub shape: Shape,
+    pub frame: Frame,
+    pub keyer: Keyer,
+    pub limits: Limits,
+}
+
+impl Desk {
+    pub(super) fn check(job: &Job, source: &Source, provider: &dyn Provider) -> Result<Desk> {
+        let schema = source.schema();
+        check_names(schema.fields().iter().map(|field| field.name().as_str()), &new_names(job))?;
+        let template = Template::compile(&job.prompt.user, schema, &job.vars)?;
+        let filter = job.source.filter.as_deref();
+        let filter = filter.map(|sql| Predicate::compile(sql, schema, &job.vars)).transpose()?;
+        if !job.source.key.is_empty() {
+            RowIds::new(schema, &job.source.key)?;
+        }
+        let system = job.prompt.system.as_deref();
+        let capability = provider.capability();
+        let shape = Shape {
+            api: capability.api,
+            service: capability.service.clone(),
+            model: job.model.model.clone(),
+            system: system.map(|text| compile_system(text, &job.vars)).transpose()?,
+            max_output_tokens: job.model.max_output_tokens,
+            temperature: job.model.temperature,
+            params: job.model.params.clone(),
+            answer: job.answer.answer.clone(),
+        };
+        Ok(Desk {
+            template,
+            filter,
+            frame: provider.frame(&shape)?,
+            keyer: shape.keyer(),
+            limits: limits(job, capability.limits),
+            shape,
+        })
+    }
+}
+
+/// The provider's limits, lowered by the job's.
+fn limits(job: &Job, provider: Limits) -> Limits {
+    let requests = job.model.max_requests_per_batch.unwrap_or(u64::MAX);
+    let bytes = job.model.max_bytes_per_batch.unwrap_or(u64::MAX);
+    Limits {
+        requests_max: provider.requests_max.min(requests).min(CustomId::REQUESTS_MAX),
+        bytes_max: provider.bytes_max.min(bytes),
+        request_bytes_max: provider.request_bytes_max.min(bytes),
+    }
+}
+
+/// The columns that the job adds.
+fn new_names(job: &Job) -> Vec<String> {
+    let column = &job.answer.column;
+    match job.answer.meta {
+        Meta::Off => vec![column.clone()],
+        Meta::Minimal => {
+            vec![column.clone(), format!("{column}_status"), format!("{column}_error")]
+        }
+    }
+}
+
+/// Opens what the job reads.
+pub(super) async fn open_source(job: &Job, setup: &super::Setup, files: &Files) -> Result<Source> {
+    let input = match &job.source.input {
+        SourceInput::Table(address) => Input::Table { address: address.clone() },
+        SourceInput::Query { sql, tables, .. } => {
+            Input::Query { sql: sql.clone(), tables: tables.clone(), vars: job.vars.clone() }
+        }
+    };
+    Source::open(&input, &setup.components.stores, files.scratch()).await
+}
+
+/// What pins the source's files.
+fn pins(source: &Source) -> Vec<Pin> {
+    let pin = |pin: crate::source::Pin| Pin {
+        url: pin.url,
+        size: pin.size,
+        etag: pin.etag,
+        modified: pin.modified,
+    };
+    source.pins().into_iter().map(pin).collect()
+}
+
+/// The key is there, not null, and unique over the whole table.
+pub(super) async fn check_key(job: &Job, source: &Source, files: &Files) -> Result<()> {
+    if job.source.key.is_empty() {
+        return Ok(());
+    }
+    let ids = RowIds::new(source.schema(), &job.source.key)?;
+    let mut index = KeyIndex::new(files.scratch(), INDEX_KEYS)?;
+    check_unique(source, &ids, |key, row| index.insert(key, row)).await
+}
+
+/// The prompt of the first row that has one.
+async fn first_prompt(job: &Job, source: &Source, template: &Template) -> Result<Option<String>> {
+    let mut scan = Scan::of(template.columns()).batch_rows(64);
+    if let Some(filter) = &job.source.filter {
+        scan = scan.filter(Predicate::compile(filter, source.schema(), &job.vars)?);
+    }
+    let mut slices = source.scan(scan).await?;
+    let mut prompts = Prompts::default();
+    while let Some(slice) = slices.next().await {
+        let slice = slice?;
+        template.render(&slice.batch, &mut prompts)?;
+        let rendered = (0..prompts.len()).map(|at| prompts.get(at));
+        for prompt in rendered {
+            if let Rendered::Text(text) = prompt {
+                return Ok(Some(text.to_owned()));
+            }
+        }
+    }
+    Ok(None)
+}

@@ -1,0 +1,101 @@
+//! The engine: replay the ledger, ask what is next, do it, write it down, again.
+//!
+//! ```text
+//!            ┌──────────── ledger (book) ◄───────────┐ facts, one after the other
+//!            ▼                                       │
+//!   next: (state, now) ──► steps ──► tasks ──► scribe┘
+//!                                     │
+//!        prepare   rows ► prompts ► requests ► chunks, row map
+//!        submit    promise ► upload ► submit ► receipt; or look for the lost one
+//!        land      download ► lines ► slots ► outcome part
+//!        resend    what failed in passing, in chunks of the next wave
+//!        publish   row map + parts ► new columns ► output
+//! ```
+//!
+//! # Promises
+//! - Nothing billable leaves this machine before the intent to send it is durable.
+//! - Whatever is open at the provider is looked after first, whatever the job says now.
+//! - The engine does not act on an event as it arrives: it is written down, and `next` is asked.
+//! - The sum of the rows by status is the number of rows, and is checked before publishing.
+
+mod body;
+mod book;
+mod chunks;
+mod clean;
+mod files;
+mod join;
+mod land;
+mod next;
+mod open;
+mod parts;
+mod plan;
+mod prepare;
+mod publish;
+mod report;
+mod resend;
+mod run;
+mod scribe;
+mod show;
+mod slots;
+mod status;
+mod submit;
+mod tasks;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::base::{Components, Result};
+use crate::provider::Provider;
+use crate::spec::Job;
+use crate::work::progress::Watch;
+
+pub use clean::{Cleaned, clean};
+pub use plan::{Checked, CheckedRow, PlanReport, check, plan};
+pub use report::Report;
+pub use show::{Story, show};
+pub use status::{BatchLine, StatusReport, cancel, status};
+
+/// What a command works with.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    /// The job, resolved.
+    pub job: Job,
+    /// The command's name, for the ledger and for whoever finds the job held.
+    pub command: &'static str,
+    /// The seams.
+    pub components: Components,
+    /// Who is told what happens.
+    pub watch: Arc<dyn Watch>,
+    /// Bytes that sorting and joining may hold in memory.
+    pub memory: usize,
+    /// New requests of a source that changed meanwhile are deferred, not sent.
+    pub no_follow: bool,
+}
+
+/// Does everything: plan, submit, wait, collect, publish.
+///
+/// # Errors
+/// By kind, as [`crate::base::ErrorKind`] says. The ledger is whole in any case.
+pub async fn run(setup: Setup, provider: Arc<dyn Provider>) -> Result<Report> {
+    open::Office::open(setup, Some(provider), open::Patience::Wait).await?.run().await
+}
+
+/// Plans and submits, then returns.
+///
+/// # Errors
+/// As [`run`].
+pub async fn submit(setup: Setup, provider: Arc<dyn Provider>) -> Result<Report> {
+    open::Office::open(setup, Some(provider), open::Patience::None).await?.submit().await
+}
+
+/// One pass over what is open: poll, land, send again, publish if that completes it. With `wait`,
+/// as many passes as it takes.
+///
+/// # Errors
+/// As [`run`].
+pub async fn collect(setup: Setup, provider: Arc<dyn Provider>, wait: bool) -> Result<Report> {
+    open::Office::open(setup, Some(provider), open::Patience::None).await?.collect(wait).await
+}
+
+/// How long the loop may go on after it was asked to stop.
+pub const GRACE: Duration = Duration::from_secs(4);

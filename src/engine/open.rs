@@ -1,0 +1,263 @@
+//! A job, held: its ledger, its lease, and what a run of it does from beginning to end.
+
+use std::sync::Arc;
+
+use crate::base::{Error, ErrorKind, Location, Result};
+use crate::ledger::action::{Action, LedgerMade, RunStarted};
+use crate::ledger::state::State;
+use crate::ledger::{Author, Holder, Keeper, Lease, Leases, Patience, Scope, Taken, probe};
+use crate::provider::Provider;
+use crate::spec::{Job, SourceInput};
+
+use super::Setup;
+use super::book::Book;
+use super::draw_up::Drawn;
+use super::files::Files;
+use super::next::Pace;
+use super::report::{Report, is_over};
+use super::run::{Goal, Loop, Stop};
+use super::tasks::Tasks;
+
+/// A job, held by this process.
+pub(super) struct Office {
+    pub setup: Setup,
+    pub provider: Arc<dyn Provider>,
+    pub root: Location,
+    pub files: Files,
+    pub book: Book,
+    pub run: String,
+    pub ledger: String,
+    lease: Lease,
+    _keeper: Keeper,
+}
+
+/// Bodies that are uploaded at the same time.
+const SUBMITS_MAX: usize = 2;
+/// Batches that are looked at or landed at the same time.
+const POLLS_MAX: usize = 4;
+/// Times that a request is sent, in all.
+const SENDS_MAX: u32 = 3;
+
+impl Office {
+    /// Takes the job: its lease, then its ledger.
+    pub(super) async fn open(
+        setup: Setup,
+        provider: Arc<dyn Provider>,
+        patience: Patience,
+    ) -> Result<Office> {
+        let components = &setup.components;
+        let root = components.stores.locate(&setup.job.ledger.path)?.private();
+        let files = Files::new(&root)?;
+        let now = components.clock.now();
+        let run = components.ids.uuid(now).to_string();
+        let mut book = Book::read(components, &root, &run).await?;
+        if book.state().made.is_none() {
+            probe(&root, &components.ids).await?;
+        } else {
+            check_ours(book.state(), &setup.job)?;
+        }
+        let scope = Scope::job();
+        let holder = Holder::this_process(&run, setup.command, now);
+        let uptime = Arc::clone(&components.uptime);
+        let leases = Leases::new(components, uptime, &root, holder, setup.job.ledger.lease);
+        let lease = match leases.take(&scope, book.epoch(&scope), patience).await? {
+            Taken::Lease(lease) => lease,
+            Taken::Held(held) => return Err(held.into()),
+        };
+        let keeper = lease.keep();
+        book.sign_as(Author { run: run.clone(), lease: Some(lease.stamp()) });
+        // Whoever held the job before may have written until a moment ago.
+        book.catch_up().await?;
+        let ledger = enter(&mut book, &setup, &run).await?;
+        Ok(Office { setup, provider, root, files, book, run, ledger, lease, _keeper: keeper })
+    }
+
+    /// Everything: plan, submit, wait, collect, publish.
+    pub(super) async fn run(mut self) -> Result<Report> {
+        let done = self.work(Goal::Publish).await;
+        self.close(done).await
+    }
+
+    /// Plan and submit.
+    pub(super) async fn submit(mut self) -> Result<Report> {
+        let done = self.work(Goal::Submit).await;
+        self.close(done).await
+    }
+
+    /// What is open of the stored plan: once, or until it is published.
+    pub(super) async fn collect(mut self, wait: bool) -> Result<Report> {
+        let goal = if wait { Goal::Publish } else { Goal::OnePass };
+        let done = self.gather(goal).await;
+        self.close(done).await
+    }
+
+    /// The lease is given back, whatever came of the work.
+    async fn close(self, done: Result<Report>) -> Result<Report> {
+        let released = self.lease.release().await;
+        let report = done?;
+        if let Err(error) = released {
+            tracing::warn!(%error, "the lease could not be given back; it runs out by itself");
+        }
+        Ok(report)
+    }
+
+    async fn work(&mut self, goal: Goal) -> Result<Report> {
+        let mut defer = false;
+        loop {
+            let drawn = self.draw_up(goal, defer).await?;
+            let (tasks, plan) = match drawn {
+                Drawn::Current { tasks, plan } => (tasks, plan),
+                Drawn::Waiting => return Ok(self.report(self.last_plan(), None)),
+            };
+            let published = self.is_published(&tasks, plan);
+            if published {
+                return Ok(Report { unchanged: true, ..self.report(plan, Some(&tasks)) });
+            }
+            match self.go(goal, Some(plan), Arc::clone(&tasks)).await? {
+                Stop::SourceChanged => {
+                    let why = "the source changed after it was planned".to_owned();
+                    self.book.record(vec![Action::PlanAbandoned { plan, why }]).await?;
+                    defer = self.setup.no_follow;
+                }
+                _ => return Ok(self.report(plan, Some(&tasks))),
+            }
+        }
+    }
+
+    /// Collects by the stored plan, whatever the job file says now.
+    async fn gather(&mut self, goal: Goal) -> Result<Report> {
+        let Some(plan) = self.book.state().plan() else {
+            return Err(Error::invalid("nothing was submitted for this job yet")
+                .with("ledger", &self.root.url)
+                .hint("`columnist run` or `columnist submit` comes first"));
+        };
+        let number = plan.started.plan;
+        let stored = self.stored_job(number)?;
+        if stored.fingerprints() != self.setup.job.fingerprints() {
+            tracing::warn!("the job file differs from what was planned; the stored plan counts");
+        }
+        self.setup.job = stored;
+        let tasks = self.tasks_for(number).await?;
+        if self.is_published(&tasks, number) {
+            return Ok(Report { unchanged: true, ..self.report(number, Some(&tasks)) });
+        }
+        match self.go(goal, Some(number), Arc::clone(&tasks)).await? {
+            Stop::SourceChanged => Err(Error::invalid("the source changed after it was planned")
+                .hint("`columnist run` plans it anew; what was answered is not paid again")),
+            _ => Ok(self.report(number, Some(&tasks))),
+        }
+    }
+
+    /// The job of a plan, with the connection and the budget of the present one.
+    fn stored_job(&self, plan: u64) -> Result<Job> {
+        let now = &self.setup.job;
+        let stored = self.book.state().plans.get(&plan).map(|plan| plan.started.job.clone());
+        let stored: Job = serde_json::from_value(stored.unwrap_or_default()).map_err(|error| {
+            Error::data("the stored job cannot be read").because(error)
+        })?;
+        Ok(Job { budget: now.budget.clone(), ledger: now.ledger.clone(), ..stored.connected(now) })
+    }
+
+    pub(super) async fn go(&mut self, goal: Goal, plan: Option<u64>, tasks: Arc<Tasks>) -> Result<Stop> {
+        let pace = Pace {
+            submits_max: SUBMITS_MAX,
+            polls_max: POLLS_MAX,
+            sends_max: SENDS_MAX,
+            may_submit: goal != Goal::Harvest,
+        };
+        let interrupt = self.setup.interrupt.clone();
+        let lost = self.lease.clone();
+        let mut work = Loop::new(&mut self.book, tasks, goal, plan, pace);
+        let stop = tokio::select! {
+            biased;
+            () = lost.lost() => Err(lost_lease()),
+            stop = work.run(&interrupt) => stop,
+        };
+        stop
+    }
+
+    fn is_published(&self, tasks: &Tasks, plan: u64) -> bool {
+        let state = self.book.state();
+        state.plans.get(&plan).is_some_and(|plan| tasks.is_published(state, plan))
+    }
+
+    fn last_plan(&self) -> u64 {
+        self.book.state().plans.keys().next_back().copied().unwrap_or_default()
+    }
+
+    fn report(&self, plan: u64, tasks: Option<&Tasks>) -> Report {
+        let state = self.book.state();
+        let report = Report::of(state, plan);
+        let published = state.plans.get(&plan).zip(tasks);
+        let published = published.is_some_and(|(plan, tasks)| tasks.is_published(state, plan));
+        Report {
+            job: self.setup.job.name.clone(),
+            run: self.run.clone(),
+            output: self.setup.job.output.path.clone(),
+            ledger: self.root.url.to_string(),
+            published,
+            over_budget: published && is_over(self.setup.job.budget.max_failed, &report.counts),
+            ..report
+        }
+    }
+}
+
+fn lost_lease() -> Error {
+    Error::new(ErrorKind::Held, "another process has taken the job over")
+        .hint("nothing was lost; run again when the other one is done")
+}
+
+/// Writes that a run begins; the ledger's own id.
+async fn enter(book: &mut Book, setup: &Setup, run: &str) -> Result<String> {
+    let now = setup.components.clock.now();
+    let mut actions = Vec::new();
+    let ledger = match &book.state().made {
+        Some(made) => made.ledger.clone(),
+        None => {
+            let made = LedgerMade {
+                ledger: setup.components.ids.uuid(now).to_string(),
+                job: setup.job.name.clone(),
+                source: source_name(&setup.job),
+                key: setup.job.source.key.clone(),
+            };
+            let id = made.ledger.clone();
+            actions.push(Action::LedgerMade(made));
+            id
+        }
+    };
+    check_ours(book.state(), &setup.job)?;
+    actions.push(Action::RunStarted(RunStarted {
+        run: run.to_owned(),
+        command: setup.command.to_owned(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        at: now,
+    }));
+    book.record(actions).await?;
+    Ok(ledger)
+}
+
+/// What a job reads, by name.
+fn source_name(job: &Job) -> String {
+    match &job.source.input {
+        SourceInput::Table(address) => address.clone(),
+        SourceInput::Query { file, .. } => file.clone(),
+    }
+}
+
+/// A ledger belongs to one job.
+pub(super) fn check_ours(state: &State, job: &Job) -> Result<()> {
+    let Some(made) = &state.made else { return Ok(()) };
+    let checks = [
+        ("job", made.job.clone(), job.name.clone()),
+        ("source", made.source.clone(), source_name(job)),
+        ("key", made.key.join(", "), job.source.key.join(", ")),
+    ];
+    match checks.into_iter().find(|(_, theirs, ours)| theirs != ours) {
+        None => Ok(()),
+        Some((what, theirs, ours)) => Err(Error::invalid("the ledger belongs to another job")
+            .with("differs", what)
+            .with("ledger", theirs)
+            .with("job", ours)
+            .hint("give this job a ledger of its own: another `name`, or `[ledger] path`")),
+    }
+}

@@ -1,0 +1,107 @@
+//! What a command came to, for the last line of its output.
+
+use crate::base::{ErrorKind, Result};
+use crate::ledger::action::read_counts;
+use crate::ledger::state::State;
+use crate::spec::MaxFailed;
+use crate::work::{StatusCounts, Usage};
+
+/// What a command came to.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Report {
+    /// The job's name.
+    pub job: String,
+    /// The run's id.
+    pub run: String,
+    /// The plan's number.
+    pub plan: u64,
+    /// The source's rows.
+    pub rows: u64,
+    /// Rows by status. They sum to `rows`.
+    pub counts: StatusCounts,
+    /// Distinct requests of the plan that were sent for it.
+    pub requests: u64,
+    /// Rows that ask what an earlier row of the plan asks.
+    pub identical: u64,
+    /// Rows whose request was answered in an earlier plan.
+    pub answered: u64,
+    /// Tokens of the plan's batches.
+    pub usage: Usage,
+    /// What the plan's batches cost, in millionths of a US dollar; `None` where a price is unknown.
+    pub cost_micros: Option<u64>,
+    /// The plan's batches at the provider.
+    pub batches: Vec<String>,
+    /// Batches that have not landed.
+    pub open: u64,
+    /// Second batches of one body, which were canceled.
+    pub wasted: u64,
+    /// Where the output is.
+    pub output: String,
+    /// Where the ledger is.
+    pub ledger: String,
+    /// Whether the output shows the plan.
+    pub published: bool,
+    /// Whether there was nothing to do.
+    pub unchanged: bool,
+    /// Whether more rows failed than the job allows.
+    pub over_budget: bool,
+}
+
+impl Report {
+    /// What the ledger says of `plan`.
+    pub(super) fn of(state: &State, plan: u64) -> Report {
+        let mut report = Report { plan, cost_micros: Some(0), ..Report::default() };
+        let Some(planned) = state.plans.get(&plan) else { return report };
+        report.rows = planned.started.rows;
+        if let Some(sealed) = &planned.sealed {
+            report.requests = sealed.requests;
+            report.identical = sealed.rows.identical;
+            report.answered = sealed.rows.answered;
+        }
+        for attempt in state.attempts.values().filter(|a| a.promised.plan == plan) {
+            report.open += u64::from(attempt.phase.is_open());
+            report.wasted += attempt.wasted.len() as u64;
+            let batch = attempt.accepted.as_ref().map(|accepted| accepted.batch.to_string());
+            report.batches.extend(batch);
+            if let Some(landed) = &attempt.landed {
+                report.usage += landed.usage;
+                report.cost_micros = report.cost_micros.zip(landed.cost_micros).map(|(a, b)| a + b);
+            }
+        }
+        if let Some(published) = state.published.as_ref().filter(|p| p.plan == plan) {
+            report.counts = read_counts(&published.rows);
+        }
+        report
+    }
+
+    /// The exit code: 0, 3 where more rows failed than allowed, 75 where work is pending.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        if !self.published {
+            return ErrorKind::Pending.exit_code();
+        }
+        if self.over_budget { 3 } else { 0 }
+    }
+}
+
+/// Whether `counts` has more failed rows than `max` allows.
+pub(super) fn is_over(max: MaxFailed, counts: &StatusCounts) -> bool {
+    match max {
+        MaxFailed::Rows(rows) => counts.failed() > rows,
+        #[expect(clippy::cast_precision_loss, reason = "a share of rows needs no last digit")]
+        MaxFailed::Percent(percent) => {
+            counts.failed() as f64 * 100.0 > percent * counts.total() as f64
+        }
+    }
+}
+
+/// Checks that the rows by status are the rows.
+pub(super) fn check_sum(counts: &StatusCounts, rows: u64) -> Result<()> {
+    if counts.total() == rows {
+        return Ok(());
+    }
+    Err(crate::base::Error::internal("the rows by status do not sum to the rows")
+        .with("sum", counts.total())
+        .with("rows", rows)
+        .hint("nothing was published; this is a defect of columnist, please report it"))
+}
