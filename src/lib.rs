@@ -25,6 +25,8 @@
 //! A room imports only from floors beneath its own. A test reads the `use` lines and says so.
 
 pub mod base;
+pub mod prompt;
 pub mod provider;
+pub mod source;
 pub mod spec;
 pub mod work;

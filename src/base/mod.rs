@@ -7,6 +7,7 @@ mod clock;
 mod crash;
 mod error;
 mod ids;
+mod nearest;
 mod store;
 
 use std::sync::Arc;
@@ -15,6 +16,7 @@ pub use clock::{Clock, SystemClock, Time, TokioClock};
 pub use crash::{Crash, CrashPoint};
 pub use error::{Error, ErrorKind, Result, ResultExt};
 pub use ids::Ids;
+pub use nearest::nearest;
 pub use store::{Location, Stores};
 
 /// The seams of the program: everything from outside that a test may replace.
