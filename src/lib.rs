@@ -26,8 +26,10 @@
 
 pub mod base;
 pub mod emulator;
+pub mod engine;
 pub mod ledger;
 pub mod prompt;
 pub mod provider;
+pub mod source;
 pub mod spec;
 pub mod work;

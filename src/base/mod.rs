@@ -11,6 +11,7 @@ pub mod http;
 mod ids;
 mod index;
 mod sort;
+mod nearest;
 mod store;
 
 use std::sync::Arc;
@@ -21,6 +22,7 @@ pub use error::{Error, ErrorKind, Result, ResultExt};
 pub use ids::Ids;
 pub use index::KeyIndex;
 pub use sort::{Sorted, Sorter};
+pub use nearest::nearest;
 pub use store::{Location, Stores};
 
 /// The seams of the program: everything from outside that a test may replace.

@@ -1,0 +1,75 @@
+//! What a file holds, by its name.
+
+use std::str::FromStr;
+use std::sync::Arc;
+
+use datafusion::common::parsers::CompressionTypeVariant;
+use datafusion::datasource::file_format::FileFormat;
+use datafusion::datasource::file_format::arrow::ArrowFormat;
+use datafusion::datasource::file_format::csv::CsvFormat;
+use datafusion::datasource::file_format::file_compression_type::FileCompressionType;
+use datafusion::datasource::file_format::json::JsonFormat;
+use datafusion::datasource::file_format::parquet::ParquetFormat;
+
+/// How many records of a text file are looked at to find its types.
+const INFERRED_RECORDS: usize = 100_000;
+
+/// What a file holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Format {
+    /// Arrow IPC, as a file or a stream.
+    Arrow,
+    /// Comma-separated values with a header line.
+    Csv(CompressionTypeVariant),
+    /// One JSON object per line.
+    Json(CompressionTypeVariant),
+    /// Parquet.
+    Parquet,
+}
+
+impl Format {
+    /// The format that a file's name says, if it says one.
+    pub(super) fn of(name: &str) -> Option<Format> {
+        let name = name.to_ascii_lowercase();
+        let (rest, ending) = name.rsplit_once('.')?;
+        let packed = match ending {
+            "gz" | "bz2" | "xz" | "zst" => CompressionTypeVariant::from_str(ending).ok()?,
+            _ => CompressionTypeVariant::UNCOMPRESSED,
+        };
+        let ending = match packed {
+            CompressionTypeVariant::UNCOMPRESSED => ending,
+            _ => rest.rsplit_once('.')?.1,
+        };
+        match ending {
+            "csv" => Some(Format::Csv(packed)),
+            "ndjson" | "jsonl" | "json" => Some(Format::Json(packed)),
+            "parquet" | "pq" if !packed.is_compressed() => Some(Format::Parquet),
+            "arrow" | "feather" | "ipc" if !packed.is_compressed() => Some(Format::Arrow),
+            _ => None,
+        }
+    }
+
+    /// DataFusion's reader of it.
+    pub(super) fn reader(self) -> Arc<dyn FileFormat> {
+        match self {
+            Format::Arrow => Arc::new(ArrowFormat),
+            Format::Csv(packed) => Arc::new(
+                CsvFormat::default()
+                    .with_has_header(true)
+                    .with_newlines_in_values(true)
+                    .with_schema_infer_max_rec(INFERRED_RECORDS)
+                    .with_file_compression_type(FileCompressionType::from(packed)),
+            ),
+            Format::Json(packed) => Arc::new(
+                JsonFormat::default()
+                    .with_schema_infer_max_rec(INFERRED_RECORDS)
+                    .with_file_compression_type(FileCompressionType::from(packed)),
+            ),
+            Format::Parquet => Arc::new(
+                ParquetFormat::default()
+                    .with_force_view_types(false)
+                    .with_skip_metadata(false),
+            ),
+        }
+    }
+}

@@ -1,0 +1,219 @@
+//! A source, opened: what it is, what it holds, and how to read it.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arrow::datatypes::{Schema, SchemaRef};
+
+use crate::base::{Error, ErrorKind, Location, Result, ResultExt, Stores, nearest};
+
+use super::context::context;
+use super::format::Format;
+use super::listing::{self, Listing};
+use super::query::Query;
+use super::scan::{Resolved, Scan, Slices, scan_table};
+use super::snapshot;
+use super::table::{ParquetTable, SourceFile};
+
+/// What to read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Input {
+    /// A query over named tables.
+    Query {
+        /// The SQL text.
+        sql: String,
+        /// What each name in it reads: absolute paths or URLs.
+        tables: BTreeMap<String, String>,
+        /// The values that `$name` stands for.
+        vars: BTreeMap<String, String>,
+    },
+    /// A file, folder or glob, as an absolute path or a URL.
+    Table {
+        /// Where.
+        address: String,
+    },
+}
+
+/// A source whose schema is known, and whose rows can be read as often as needed.
+#[derive(Clone, Debug)]
+pub struct Source {
+    kind: Kind,
+    schema: SchemaRef,
+}
+
+#[derive(Clone, Debug)]
+enum Kind {
+    Table(Arc<ParquetTable>),
+    Query(Arc<Query>),
+}
+
+impl Source {
+    /// Opens `input`: finds its files and reads their footers, or plans its query. No rows are read.
+    /// Sorts that do not fit into memory are spilled beneath `scratch`.
+    ///
+    /// # Errors
+    /// `Invalid` if the input is not there, cannot be read as what it is, or is not understood;
+    /// `Refused` or `Unavailable` if a store does not answer.
+    pub async fn open(input: &Input, stores: &Arc<Stores>, scratch: &Path) -> Result<Source> {
+        match input {
+            Input::Table { address } => {
+                let listing = listing::list(stores, address).await?;
+                Source::of_listing(listing, stores, scratch).await
+            }
+            Input::Query { sql, tables, vars } => {
+                let context = context(stores, scratch)?;
+                let query = Query::open(context, stores, sql, tables, vars).await?;
+                Source::of_query(query)
+            }
+        }
+    }
+
+    async fn of_listing(listing: Listing, stores: &Arc<Stores>, scratch: &Path) -> Result<Source> {
+        if listing.format == Format::Parquet {
+            let table = ParquetTable::open(listing).await?;
+            let schema = Arc::clone(&table.schema);
+            check_names(&schema)?;
+            return Ok(Source {
+                kind: Kind::Table(Arc::new(table)),
+                schema,
+            });
+        }
+        Source::of_query(Query::files(context(stores, scratch)?, listing).await?)
+    }
+
+    fn of_query(query: Query) -> Result<Source> {
+        let schema = Arc::clone(&query.schema);
+        check_names(&schema)?;
+        Ok(Source {
+            kind: Kind::Query(Arc::new(query)),
+            schema,
+        })
+    }
+
+    /// The columns, as a user sees them: the files' own, then the Hive partitions' (strings).
+    #[must_use]
+    pub fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    /// Whether it is Parquet files as they are; anything else needs a [`Source::snapshot`] to be
+    /// pinned.
+    #[must_use]
+    pub fn is_table(&self) -> bool {
+        matches!(self.kind, Kind::Table(_))
+    }
+
+    /// The Parquet files, in the order of their rows; none unless [`Source::is_table`].
+    #[must_use]
+    pub fn files(&self) -> &[SourceFile] {
+        match &self.kind {
+            Kind::Table(table) => &table.files,
+            Kind::Query(_) => &[],
+        }
+    }
+
+    /// How many rows there are, where the footers say so.
+    #[must_use]
+    pub fn rows(&self) -> Option<u64> {
+        match &self.kind {
+            Kind::Table(table) => Some(table.rows()),
+            Kind::Query(_) => None,
+        }
+    }
+
+    /// Reads rows, in the order of the source, each with its position.
+    ///
+    /// A query runs anew with each scan; unless it says `ORDER BY` over unique columns, its
+    /// positions hold for this scan alone.
+    ///
+    /// # Errors
+    /// `Invalid` if a column does not exist or the query cannot run. The stream fails where the
+    /// rows cannot be read; nothing comes after a failure.
+    pub async fn scan(&self, scan: Scan) -> Result<Slices> {
+        let resolved = Resolved {
+            columns: self.places(&scan.columns)?,
+            filter: scan.filter,
+            batch_rows: scan.batch_rows,
+            from: scan.from,
+            limit: scan.limit,
+        };
+        match &self.kind {
+            Kind::Table(table) => Ok(scan_table(Arc::clone(table), resolved)),
+            Kind::Query(query) => query.scan(resolved).await,
+        }
+    }
+
+    fn places(&self, columns: &[String]) -> Result<Vec<usize>> {
+        columns
+            .iter()
+            .map(|name| find_column(&self.schema, name))
+            .collect()
+    }
+
+    /// Writes all rows, in order, as Parquet files beneath `folder`, and opens those in the place of
+    /// this source.
+    ///
+    /// # Errors
+    /// As [`Source::scan`]; `Invalid` if a column's type has no place in Parquet, `Unavailable` if
+    /// the folder cannot be written.
+    pub async fn snapshot(
+        &self,
+        folder: &Location,
+        stores: &Arc<Stores>,
+        scratch: &Path,
+    ) -> Result<Source> {
+        let all = self
+            .schema
+            .fields()
+            .iter()
+            .map(|field| field.name().clone());
+        let rows = self.scan(Scan::of(all)).await?;
+        snapshot::write(rows, &self.schema, folder).await?;
+        let address = match &folder.local {
+            Some(local) => text_of(local)?,
+            None => format!("{}/", folder.url.as_str().trim_end_matches('/')),
+        };
+        Source::open(&Input::Table { address }, stores, scratch).await
+    }
+}
+
+fn text_of(local: &PathBuf) -> Result<String> {
+    local
+        .to_str()
+        .map(str::to_owned)
+        .ok_or_else(|| Error::invalid("the path is not Unicode").with("path", local.display()))
+}
+
+/// The place of the column `name`, or an error that says which was meant.
+pub(super) fn find_column(schema: &Schema, name: &str) -> Result<usize> {
+    schema
+        .index_of(name)
+        .or_err(ErrorKind::Invalid, "the source has no such column")
+        .map_err(|error| {
+            let names = schema.fields().iter().map(|field| field.name().as_str());
+            let error = error.with("column", name);
+            match nearest(name, names.clone()) {
+                Some(near) => error.hint(format!("did you mean `{near}`?")),
+                None => error.hint(format!("it has {}", names.collect::<Vec<_>>().join(", "))),
+            }
+        })
+}
+
+/// A column that cannot be told from another cannot be named.
+fn check_names(schema: &Schema) -> Result<()> {
+    let mut names: Vec<&str> = schema
+        .fields()
+        .iter()
+        .map(|field| field.name().as_str())
+        .collect();
+    names.sort_unstable();
+    match names.windows(2).find(|pair| pair[0] == pair[1]) {
+        None => Ok(()),
+        Some(pair) => Err(
+            Error::invalid("two columns of the source have the same name")
+                .with("column", pair[0])
+                .hint("give one of them another name, in a query with `AS`"),
+        ),
+    }
+}

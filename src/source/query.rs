@@ -1,0 +1,429 @@
+//! What is not a Parquet table: a query over named tables, or files of another format.
+//!
+//! It runs in DataFusion, in one partition, so that its rows come in the order of the files or of
+//! its `ORDER BY`. `$name` stands for a bound value, never for text of the query.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Field, FieldRef, SchemaRef};
+use async_trait::async_trait;
+use datafusion::catalog::{Session, TableProvider};
+use datafusion::common::{DataFusionError, ScalarValue, TableReference};
+use datafusion::datasource::listing::PartitionedFile;
+use datafusion::datasource::physical_plan::{FileGroup, FileScanConfigBuilder};
+use datafusion::datasource::table_schema::TableSchema;
+use datafusion::execution::context::SQLOptions;
+use datafusion::execution::object_store::ObjectStoreUrl;
+use datafusion::logical_expr::{Expr, LogicalPlan, TableProviderFilterPushDown, TableType};
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::prelude::{DataFrame, SessionContext};
+use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
+
+use crate::base::{Error, ErrorKind, Result, ResultExt, Stores, nearest};
+
+use super::context::from_datafusion;
+use super::format::Format;
+use super::listing::{self, Listing};
+use super::predicate::value_of;
+use super::scan::{Resolved, RowNumbers, Slice, Slices, as_index, cut, keep};
+use super::table::{ParquetTable, without_views};
+
+/// A plan that can be run, again and again.
+pub(super) struct Query {
+    context: SessionContext,
+    plan: LogicalPlan,
+    /// What it returns, without view types.
+    pub(super) schema: SchemaRef,
+}
+
+impl fmt::Debug for Query {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Query")
+            .field("plan", &self.plan)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Query {
+    /// Plans `sql` over the tables that it names.
+    pub(super) async fn open(
+        context: SessionContext,
+        stores: &Stores,
+        sql: &str,
+        tables: &BTreeMap<String, String>,
+        vars: &BTreeMap<String, String>,
+    ) -> Result<Query> {
+        for (number, (name, address)) in tables.iter().enumerate() {
+            let listing = listing::list(stores, address)
+                .await
+                .map_err(|e| e.with("name", name))?;
+            let table = FileTable::open(&context, listing, number).await?;
+            context
+                .register_table(TableReference::bare(name.clone()), Arc::new(table))
+                .map_err(|error| {
+                    from_datafusion(error, "cannot name the table").with("name", name)
+                })?;
+        }
+        let plan = context
+            .state()
+            .create_logical_plan(sql)
+            .await
+            .map_err(|error| explain(error, tables))?;
+        only_reads(&plan)?;
+        let plan = bind(plan, vars)?;
+        Ok(Query::of(context, plan))
+    }
+
+    /// Reads files of another format than Parquet as they are.
+    pub(super) async fn files(context: SessionContext, listing: Listing) -> Result<Query> {
+        let table = Arc::new(FileTable::open(&context, listing, 0).await?);
+        let plan = context
+            .read_table(table)
+            .map_err(|error| from_datafusion(error, "cannot read the table"))?
+            .into_unoptimized_plan();
+        Ok(Query::of(context, plan))
+    }
+
+    fn of(context: SessionContext, plan: LogicalPlan) -> Query {
+        let schema = Arc::new(without_views(plan.schema().as_arrow()));
+        Query {
+            context,
+            plan,
+            schema,
+        }
+    }
+
+    /// Runs the plan for some columns.
+    async fn run(&self, columns: &[usize]) -> Result<BoxStream<'static, Result<RecordBatch>>> {
+        let wrong = |error| from_datafusion(error, "the query failed");
+        let plan = LogicalPlanProjection {
+            plan: &self.plan,
+            columns,
+        }
+        .build()
+        .map_err(wrong)?;
+        let frame = DataFrame::new(self.context.state(), plan);
+        let schema = Arc::new(
+            self.schema
+                .project(columns)
+                .or_err(ErrorKind::Internal, "no such column")?,
+        );
+        let batches = frame.execute_stream().await.map_err(wrong)?;
+        Ok(batches
+            .map_err(|error| from_datafusion(error, "the query failed"))
+            .and_then(move |batch| futures::future::ready(as_schema(&batch, &schema)))
+            .boxed())
+    }
+
+    /// Runs the plan, numbers its rows as they come, and keeps those that are wanted.
+    pub(super) async fn scan(&self, scan: Resolved) -> Result<Slices> {
+        let wanted = scan.columns.len();
+        let mut columns = scan.columns.clone();
+        if let Some(filter) = &scan.filter {
+            columns.extend(filter.columns());
+        }
+        let batches = self.run(&columns).await?;
+        let numbered = Numbered {
+            scan,
+            wanted,
+            next: 0,
+            remaining: 0,
+        };
+        Ok(stream::try_unfold(
+            (batches, numbered.begun()),
+            |(mut batches, mut numbered)| async {
+                while numbered.remaining > 0 {
+                    let Some(batch) = batches.try_next().await? else {
+                        break;
+                    };
+                    let slice = numbered.take(&batch)?;
+                    if !slice.rows.is_empty() {
+                        return Ok(Some((slice, (batches, numbered))));
+                    }
+                }
+                Ok(None)
+            },
+        )
+        .boxed())
+    }
+}
+
+/// `plan` narrowed to some of its columns, by place: names may repeat across relations.
+struct LogicalPlanProjection<'p> {
+    plan: &'p LogicalPlan,
+    columns: &'p [usize],
+}
+
+impl LogicalPlanProjection<'_> {
+    fn build(&self) -> datafusion::common::Result<LogicalPlan> {
+        let schema = self.plan.schema();
+        let mut seen = Vec::new();
+        let columns: Vec<Expr> = self
+            .columns
+            .iter()
+            .map(|&at| {
+                let column = Expr::Column(schema.columns()[at].clone());
+                seen.push(at);
+                match seen.iter().filter(|earlier| **earlier == at).count() {
+                    1 => column,
+                    // A projection may not hold one name twice.
+                    again => column.alias(format!("{} ({again})", schema.field(at).name())),
+                }
+            })
+            .collect();
+        datafusion::logical_expr::LogicalPlanBuilder::from(self.plan.clone())
+            .project(columns)?
+            .build()
+    }
+}
+
+/// Rows of a stream, counted.
+struct Numbered {
+    scan: Resolved,
+    wanted: usize,
+    next: u64,
+    remaining: u64,
+}
+
+impl Numbered {
+    fn begun(mut self) -> Self {
+        self.remaining = self.scan.limit.unwrap_or(u64::MAX);
+        self
+    }
+
+    fn take(&mut self, batch: &RecordBatch) -> Result<Slice> {
+        let start = self.next;
+        self.next += batch.num_rows() as u64;
+        let skipped = as_index(self.scan.from.saturating_sub(start)).min(batch.num_rows());
+        let batch = batch.slice(skipped, batch.num_rows() - skipped);
+        let start = start + skipped as u64;
+        let slice = self.select(start, &batch)?;
+        let slice = cut(slice, self.remaining);
+        self.remaining -= slice.rows.len() as u64;
+        Ok(slice)
+    }
+
+    fn select(&self, start: u64, batch: &RecordBatch) -> Result<Slice> {
+        let project = |columns: Vec<usize>| {
+            batch
+                .project(&columns)
+                .or_err(ErrorKind::Internal, "no such column")
+        };
+        let wanted = project((0..self.wanted).collect())?;
+        let Some(filter) = &self.scan.filter else {
+            let end = start + wanted.num_rows() as u64;
+            return Ok(Slice {
+                rows: RowNumbers::Range(start..end),
+                batch: wanted,
+            });
+        };
+        let tested = project((self.wanted..batch.num_columns()).collect())?;
+        let selected = filter.select(&tested)?.values().clone();
+        let rows = selected.set_indices().map(|at| start + at as u64).collect();
+        Ok(Slice {
+            rows: RowNumbers::List(rows),
+            batch: keep(&wanted, selected)?,
+        })
+    }
+}
+
+/// The batch with the types and names of `schema`.
+fn as_schema(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
+    let columns = batch
+        .columns()
+        .iter()
+        .zip(schema.fields())
+        .map(|(column, field)| {
+            if column.data_type() == field.data_type() {
+                Ok(Arc::clone(column))
+            } else {
+                cast(column, field.data_type())
+            }
+        })
+        .collect::<Result<Vec<_>, _>>()
+        .or_err(ErrorKind::Invalid, "cannot convert a column of the query")?;
+    let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
+    RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options).or_err(
+        ErrorKind::Invalid,
+        "the query's rows do not have its own types",
+    )
+}
+
+fn only_reads(plan: &LogicalPlan) -> Result<()> {
+    SQLOptions::new()
+        .with_allow_ddl(false)
+        .with_allow_dml(false)
+        .with_allow_statements(false)
+        .verify_plan(plan)
+        .map_err(|error| {
+            from_datafusion(error, "the query does more than read")
+                .hint("write one SELECT; what it reads is named in `tables`")
+        })
+}
+
+/// DataFusion's words on a query that it does not understand, and the table that was meant.
+fn explain(error: DataFusionError, tables: &BTreeMap<String, String>) -> Error {
+    let text = error.strip_backtrace();
+    let unknown = text
+        .split_once("table '")
+        .and_then(|(_, rest)| rest.split_once('\''))
+        .filter(|(_, rest)| rest.trim_start().starts_with("not found"))
+        .map(|(name, _)| name.rsplit('.').next().unwrap_or(name).to_owned());
+    let error = from_datafusion(error, "cannot understand the query");
+    let Some(name) = unknown else { return error };
+    let known: Vec<&str> = tables.keys().map(String::as_str).collect();
+    let hint = match nearest(&name, known.iter().copied()) {
+        Some(near) => format!("no table is called `{name}`; did you mean `{near}`?"),
+        None if known.is_empty() => {
+            format!("say where `{name}` is: tables = {{ {name} = \"...\" }}")
+        }
+        None => format!(
+            "no table is called `{name}`; `tables` names {}",
+            known.join(", ")
+        ),
+    };
+    error.hint(hint)
+}
+
+fn bind(plan: LogicalPlan, vars: &BTreeMap<String, String>) -> Result<LogicalPlan> {
+    let wrong = |error| from_datafusion(error, "cannot bind the variables");
+    let mut types = plan.get_parameter_types().map_err(wrong)?;
+    for name in plan.get_parameter_names().map_err(wrong)? {
+        types.entry(name).or_insert(None);
+    }
+    if types.is_empty() {
+        return Ok(plan);
+    }
+    let values = types
+        .into_iter()
+        .map(|(id, wanted)| {
+            let value = value_of(&id, wanted.as_ref(), vars)?;
+            Ok((id.trim_start_matches('$').to_owned(), value))
+        })
+        .collect::<Result<HashMap<String, ScalarValue>>>()?;
+    plan.with_param_values(values).map_err(wrong)
+}
+
+/// Files, as a table that SQL can name. DataFusion reads them, but which files there are, in which
+/// order, and what their partition columns hold is ours: its own listing reads hidden files and
+/// takes Hive's word for null as a string.
+#[derive(Debug)]
+struct FileTable {
+    url: ObjectStoreUrl,
+    format: Format,
+    files: Vec<PartitionedFile>,
+    parts: TableSchema,
+    schema: SchemaRef,
+}
+
+impl FileTable {
+    async fn open(context: &SessionContext, listing: Listing, number: usize) -> Result<FileTable> {
+        let internal = |error| from_datafusion(error, "cannot register the table");
+        let url = ObjectStoreUrl::parse(format!("columnist://{number}")).map_err(internal)?;
+        context.register_object_store(url.as_ref(), Arc::clone(&listing.base.store));
+        let objects: Vec<_> = listing
+            .files
+            .iter()
+            .map(|file| file.object.clone())
+            .collect();
+        let stored = match listing.format {
+            // Its own check names the file and the column that differ.
+            Format::Parquet => ParquetTable::open(listing.clone()).await?.file_schema(),
+            other => infer(context, &listing, other, &objects).await?,
+        };
+        let is_new = |name: &&String| stored.index_of(name).is_err();
+        let partitions: Vec<FieldRef> = listing
+            .partitions
+            .iter()
+            .filter(is_new)
+            .map(|name| Arc::new(Field::new(name, DataType::Utf8, true)))
+            .collect();
+        let files = listing
+            .files
+            .iter()
+            .map(|file| {
+                let values = listing
+                    .partitions
+                    .iter()
+                    .zip(&file.partition)
+                    .filter(|(name, _)| is_new(name))
+                    .map(|(_, value)| ScalarValue::Utf8(value.clone()))
+                    .collect();
+                PartitionedFile::new_from_meta(file.object.clone()).with_partition_values(values)
+            })
+            .collect();
+        let parts = TableSchema::builder(stored)
+            .with_table_partition_cols(partitions)
+            .build();
+        let schema = Arc::clone(parts.table_schema());
+        Ok(FileTable {
+            url,
+            format: listing.format,
+            files,
+            parts,
+            schema,
+        })
+    }
+}
+
+async fn infer(
+    context: &SessionContext,
+    listing: &Listing,
+    format: Format,
+    objects: &[object_store::ObjectMeta],
+) -> Result<SchemaRef> {
+    let schema = format
+        .reader()
+        .infer_schema(&context.state(), &listing.base.store, objects)
+        .await
+        .map_err(|error| {
+            from_datafusion(error, "cannot find out the columns of the table")
+                .with("table", &listing.address)
+        })?;
+    if schema.fields().is_empty() {
+        return Err(Error::invalid("the table has no columns")
+            .with("table", &listing.address)
+            .hint("a CSV file needs a header line, an NDJSON file one object per line"));
+    }
+    Ok(Arc::new(without_views(&schema)))
+}
+
+#[async_trait]
+impl TableProvider for FileTable {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::Base
+    }
+
+    /// Filters prune row groups; the query evaluates them all the same.
+    fn supports_filters_pushdown(
+        &self,
+        filters: &[&Expr],
+    ) -> datafusion::common::Result<Vec<TableProviderFilterPushDown>> {
+        Ok(vec![TableProviderFilterPushDown::Inexact; filters.len()])
+    }
+
+    async fn scan(
+        &self,
+        state: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        _filters: &[Expr],
+        limit: Option<usize>,
+    ) -> datafusion::common::Result<Arc<dyn ExecutionPlan>> {
+        let reader = self.format.reader();
+        let source = reader.file_source(self.parts.clone());
+        let config = FileScanConfigBuilder::new(self.url.clone(), source)
+            .with_file_group(FileGroup::new(self.files.clone()))
+            .with_projection_indices(projection.cloned())?
+            .with_limit(limit)
+            .build();
+        reader.create_physical_plan(state, config).await
+    }
+}

@@ -1,0 +1,386 @@
+//! The rows of a table in its own order, each with its position.
+//!
+//! A Parquet table is read by one thread, one row group after the other, the named columns alone. A
+//! predicate is evaluated first, over the columns that it names; what it did not select is then
+//! skipped in the other columns. What is held at a time is a page per column, a bit per row of the
+//! row group, and two batches.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use arrow::array::{BooleanBufferBuilder, RecordBatch};
+use arrow::buffer::BooleanBuffer;
+use arrow::compute::filter_record_batch;
+use futures::stream::{self, BoxStream, StreamExt};
+use parquet::arrow::arrow_reader::RowSelection;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+use crate::base::{Error, ErrorKind, Result, ResultExt};
+
+use super::predicate::Predicate;
+use super::table::{OpenFile, ParquetTable};
+
+/// Beyond so many separate runs of selected rows in a row group, all its rows are decoded and
+/// filtered: skipping by a list of runs would cost more, in time and in memory.
+const RUNS_MAX: usize = 1 << 16;
+
+/// What to read.
+#[derive(Clone, Debug)]
+pub struct Scan {
+    /// The columns, in the order in which they are wanted.
+    pub columns: Vec<String>,
+    /// Which rows; all, if there is none.
+    pub filter: Option<Predicate>,
+    /// The most rows that come at once.
+    pub batch_rows: usize,
+    /// The position to begin at.
+    pub from: u64,
+    /// The most rows that come at all.
+    pub limit: Option<u64>,
+}
+
+impl Scan {
+    /// All rows of `columns`.
+    pub fn of<C: Into<String>>(columns: impl IntoIterator<Item = C>) -> Self {
+        Scan {
+            columns: columns.into_iter().map(Into::into).collect(),
+            filter: None,
+            batch_rows: super::context::BATCH_ROWS,
+            from: 0,
+            limit: None,
+        }
+    }
+
+    /// Only the rows that `predicate` selects.
+    #[must_use]
+    pub fn filter(mut self, predicate: Predicate) -> Self {
+        self.filter = Some(predicate);
+        self
+    }
+
+    /// At most `rows` rows.
+    #[must_use]
+    pub fn limit(mut self, rows: u64) -> Self {
+        self.limit = Some(rows);
+        self
+    }
+
+    /// Begins at position `from`.
+    #[must_use]
+    pub fn from(mut self, from: u64) -> Self {
+        self.from = from;
+        self
+    }
+
+    /// At most `rows` rows at once.
+    #[must_use]
+    pub fn batch_rows(mut self, rows: usize) -> Self {
+        self.batch_rows = rows.max(1);
+        self
+    }
+}
+
+/// Positions in the table, strictly ascending.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RowNumbers {
+    /// Some of them.
+    List(Vec<u64>),
+    /// All from one to another.
+    Range(Range<u64>),
+}
+
+impl RowNumbers {
+    /// How many there are.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        match self {
+            RowNumbers::List(list) => list.len(),
+            RowNumbers::Range(range) => {
+                usize::try_from(range.end - range.start).unwrap_or(usize::MAX)
+            }
+        }
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The position of the batch's row `index`, if it has so many.
+    #[must_use]
+    pub fn get(&self, index: usize) -> Option<u64> {
+        match self {
+            RowNumbers::List(list) => list.get(index).copied(),
+            RowNumbers::Range(range) => {
+                Some(range.start + index as u64).filter(|at| *at < range.end)
+            }
+        }
+    }
+
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = u64> + '_ {
+        (0..self.len()).filter_map(|index| self.get(index))
+    }
+
+    fn truncate(&mut self, rows: usize) {
+        match self {
+            RowNumbers::List(list) => list.truncate(rows),
+            RowNumbers::Range(range) => range.end = range.end.min(range.start + rows as u64),
+        }
+    }
+}
+
+/// Some rows, with their positions.
+#[derive(Clone, Debug)]
+pub struct Slice {
+    /// Where they stand in the table.
+    pub rows: RowNumbers,
+    /// The columns that were asked for.
+    pub batch: RecordBatch,
+}
+
+/// A stream of slices, in the order of the table.
+pub type Slices = BoxStream<'static, Result<Slice>>;
+
+/// A scan whose columns are known to be there.
+#[derive(Clone, Debug)]
+pub(super) struct Resolved {
+    pub(super) columns: Vec<usize>,
+    pub(super) filter: Option<Predicate>,
+    pub(super) batch_rows: usize,
+    pub(super) from: u64,
+    pub(super) limit: Option<u64>,
+}
+
+/// Reads a Parquet table on a thread of its own, which ends when the stream is dropped.
+pub(super) fn scan_table(table: Arc<ParquetTable>, scan: Resolved) -> Slices {
+    let (send, receive) = mpsc::channel(1);
+    let reader = tokio::task::spawn_blocking(move || {
+        let sink = Sink {
+            send,
+            remaining: scan.limit.unwrap_or(u64::MAX),
+        };
+        let mut reader = Reader {
+            table: &table,
+            scan: &scan,
+            sink,
+        };
+        if let Err(error) = reader.read_files() {
+            // Nobody is left to tell if this fails.
+            let _ = reader.sink.send.blocking_send(Err(error));
+        }
+    });
+    stream::unfold((receive, Some(reader)), next_slice).boxed()
+}
+
+type Receiving = (mpsc::Receiver<Result<Slice>>, Option<JoinHandle<()>>);
+
+/// The next slice. When there is none, the thread is asked whether it came to its end, so that a
+/// panic in it is never taken for the end of the table.
+async fn next_slice((mut receive, reader): Receiving) -> Option<(Result<Slice>, Receiving)> {
+    if let Some(slice) = receive.recv().await {
+        return Some((slice, (receive, reader)));
+    }
+    let ended = reader?.await;
+    let failed = ended.or_err(ErrorKind::Internal, "reading the table was cut off");
+    failed.err().map(|error| (Err(error), (receive, None)))
+}
+
+/// Whether to go on.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Flow {
+    On,
+    Stop,
+}
+
+struct Sink {
+    send: mpsc::Sender<Result<Slice>>,
+    remaining: u64,
+}
+
+impl Sink {
+    fn push(&mut self, slice: Slice) -> Flow {
+        let slice = cut(slice, self.remaining);
+        if slice.rows.is_empty() {
+            return if self.remaining == 0 {
+                Flow::Stop
+            } else {
+                Flow::On
+            };
+        }
+        self.remaining -= slice.rows.len() as u64;
+        if self.send.blocking_send(Ok(slice)).is_err() || self.remaining == 0 {
+            return Flow::Stop;
+        }
+        Flow::On
+    }
+}
+
+/// At most `rows` rows of a slice.
+pub(super) fn cut(mut slice: Slice, rows: u64) -> Slice {
+    let rows = usize::try_from(rows).unwrap_or(usize::MAX);
+    if rows < slice.rows.len() {
+        slice.rows.truncate(rows);
+        slice.batch = slice.batch.slice(0, rows);
+    }
+    slice
+}
+
+struct Reader<'t> {
+    table: &'t ParquetTable,
+    scan: &'t Resolved,
+    sink: Sink,
+}
+
+impl Reader<'_> {
+    fn read_files(&mut self) -> Result<()> {
+        let mut start = 0;
+        for file in &self.table.files {
+            let end = start + file.rows;
+            if end > self.scan.from && file.rows > 0 {
+                let open = OpenFile::open(file)?;
+                if self.read_groups(&open, start, file.row_groups, end)? == Flow::Stop {
+                    return Ok(());
+                }
+            }
+            start = end;
+        }
+        Ok(())
+    }
+
+    fn read_groups(
+        &mut self,
+        file: &OpenFile<'_>,
+        start: u64,
+        groups: usize,
+        end: u64,
+    ) -> Result<Flow> {
+        let mut at = start;
+        for group in 0..groups.min(file.groups()) {
+            let rows = file.group_rows(group);
+            if at + rows > self.scan.from && self.read_group(file, group, at)? == Flow::Stop {
+                return Ok(Flow::Stop);
+            }
+            at += rows;
+        }
+        if at != end {
+            return Err(
+                Error::unavailable("a file of the table was replaced while it was read")
+                    .hint("run again once nobody writes to it"),
+            );
+        }
+        Ok(Flow::On)
+    }
+
+    fn read_group(&mut self, file: &OpenFile<'_>, group: usize, start: u64) -> Result<Flow> {
+        match &self.scan.filter {
+            None => self.read_all(file, group, start),
+            Some(filter) => self.read_selected(file, group, start, filter),
+        }
+    }
+
+    fn read_all(&mut self, file: &OpenFile<'_>, group: usize, start: u64) -> Result<Flow> {
+        let skipped = self.scan.from.saturating_sub(start);
+        let rows = as_index(file.group_rows(group));
+        let selection = (skipped > 0).then(|| {
+            RowSelection::from_consecutive_ranges([as_index(skipped)..rows].into_iter(), rows)
+        });
+        let mut at = start + skipped;
+        for batch in file.read(
+            self.table,
+            group,
+            &self.scan.columns,
+            selection,
+            self.scan.batch_rows,
+        )? {
+            let batch = batch?;
+            let end = at + batch.num_rows() as u64;
+            let slice = Slice {
+                rows: RowNumbers::Range(at..end),
+                batch,
+            };
+            if self.sink.push(slice) == Flow::Stop {
+                return Ok(Flow::Stop);
+            }
+            at = end;
+        }
+        Ok(Flow::On)
+    }
+
+    fn read_selected(
+        &mut self,
+        file: &OpenFile<'_>,
+        group: usize,
+        start: u64,
+        filter: &Predicate,
+    ) -> Result<Flow> {
+        let selected = self.evaluate(file, group, start, filter)?;
+        let runs = selected.set_slices().take(RUNS_MAX + 1).count();
+        if runs == 0 {
+            return Ok(Flow::On);
+        }
+        let sparse = (runs <= RUNS_MAX).then(|| {
+            let ranges = selected.set_slices().map(|(from, to)| from..to);
+            RowSelection::from_consecutive_ranges(ranges, selected.len())
+        });
+        let is_sparse = sparse.is_some();
+        let mut positions = selected.set_indices().map(|at| start + at as u64);
+        let mut seen = 0;
+        for batch in file.read(
+            self.table,
+            group,
+            &self.scan.columns,
+            sparse,
+            self.scan.batch_rows,
+        )? {
+            let mut batch = batch?;
+            if !is_sparse {
+                let mask = selected.slice(seen, batch.num_rows());
+                seen += batch.num_rows();
+                batch = keep(&batch, mask)?;
+            }
+            let rows = RowNumbers::List(positions.by_ref().take(batch.num_rows()).collect());
+            if self.sink.push(Slice { rows, batch }) == Flow::Stop {
+                return Ok(Flow::Stop);
+            }
+        }
+        Ok(Flow::On)
+    }
+
+    /// One bit per row of the group: whether it is wanted.
+    fn evaluate(
+        &self,
+        file: &OpenFile<'_>,
+        group: usize,
+        start: u64,
+        filter: &Predicate,
+    ) -> Result<BooleanBuffer> {
+        let mut selected = BooleanBufferBuilder::new(as_index(file.group_rows(group)));
+        for batch in file.read(
+            self.table,
+            group,
+            filter.columns(),
+            None,
+            self.scan.batch_rows,
+        )? {
+            selected.append_buffer(filter.select(&batch?)?.values());
+        }
+        for skipped in 0..as_index(self.scan.from.saturating_sub(start)).min(selected.len()) {
+            selected.set_bit(skipped, false);
+        }
+        Ok(selected.finish())
+    }
+}
+
+/// The rows of `batch` whose bit is set.
+pub(super) fn keep(batch: &RecordBatch, mask: BooleanBuffer) -> Result<RecordBatch> {
+    filter_record_batch(batch, &mask.into())
+        .or_err(ErrorKind::Internal, "cannot choose the rows of a batch")
+}
+
+/// A count that is a place in memory as well.
+pub(super) fn as_index(count: u64) -> usize {
+    usize::try_from(count).unwrap_or(usize::MAX)
+}

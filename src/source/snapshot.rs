@@ -1,0 +1,162 @@
+//! A query's result, or a table of another format, written once as Parquet, in its order.
+//!
+//! From there on there is one path: everything after it reads Parquet files. Row groups are bounded
+//! in rows and in bytes, for the writer holds one in memory; files are bounded in rows.
+
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use futures::TryStreamExt;
+use object_store::buffered::BufWriter;
+use object_store::path::Path;
+use parquet::arrow::AsyncArrowWriter;
+use parquet::arrow::arrow_writer::ArrowWriterOptions;
+use parquet::arrow::async_writer::AsyncFileWriter;
+use parquet::basic::Compression;
+use parquet::file::properties::WriterProperties;
+
+use crate::base::{Error, ErrorKind, Location, Result, ResultExt};
+
+use super::scan::Slices;
+
+/// The rows of a file.
+const FILE_ROWS: u64 = 1 << 20;
+/// The rows of a row group.
+const GROUP_ROWS: usize = 1 << 16;
+/// The bytes of a row group, encoded. What is being written is in memory.
+const GROUP_BYTES: usize = 16 << 20;
+/// What is handed to a store at once.
+const UPLOAD_BYTES: usize = 8 << 20;
+
+type Writer = AsyncArrowWriter<Box<dyn AsyncFileWriter>>;
+
+/// Writes `rows` into files beneath `folder`, and returns their places. There is at least one file,
+/// even of an empty table.
+pub(super) async fn write(
+    mut rows: Slices,
+    schema: &SchemaRef,
+    folder: &Location,
+) -> Result<Vec<Location>> {
+    let mut files = Vec::new();
+    let mut open: Option<(OpenPart, u64)> = None;
+    while let Some(slice) = rows.try_next().await? {
+        let (mut part, written) = match open.take() {
+            Some(open) => open,
+            None => (OpenPart::create(folder, files.len(), schema).await?, 0),
+        };
+        let written = written + slice.batch.num_rows() as u64;
+        part.write(&slice.batch).await?;
+        if written >= FILE_ROWS {
+            files.push(part.finish().await?);
+        } else {
+            open = Some((part, written));
+        }
+    }
+    match open {
+        Some((part, _)) => files.push(part.finish().await?),
+        None if files.is_empty() => {
+            files.push(OpenPart::create(folder, 0, schema).await?.finish().await?);
+        }
+        None => {}
+    }
+    Ok(files)
+}
+
+/// A file that is being written.
+struct OpenPart {
+    writer: Writer,
+    place: Location,
+}
+
+impl OpenPart {
+    async fn create(folder: &Location, number: usize, schema: &SchemaRef) -> Result<OpenPart> {
+        let place = folder.join(&format!("part-{number:05}.parquet"));
+        let sink: Box<dyn AsyncFileWriter> = match &place.local {
+            Some(local) => {
+                let parent = local.parent().unwrap_or(local);
+                tokio::fs::create_dir_all(parent)
+                    .await
+                    .map_err(|error| cannot_write(error, &place))?;
+                let file = tokio::fs::File::create(aside(local)).await;
+                Box::new(file.map_err(|error| cannot_write(error, &place))?)
+            }
+            None => Box::new(stored(&place)),
+        };
+        let options = ArrowWriterOptions::new().with_properties(properties());
+        let writer = AsyncArrowWriter::try_new_with_options(sink, Arc::clone(schema), options)
+            .map_err(|error| {
+                Error::invalid("a column's type cannot be kept as Parquet")
+                    .hint("cast it in the query")
+                    .because(error)
+            })?;
+        Ok(OpenPart { writer, place })
+    }
+
+    async fn write(&mut self, batch: &RecordBatch) -> Result<()> {
+        self.writer
+            .write(batch)
+            .await
+            .map_err(|error| cannot_write(error, &self.place))
+    }
+
+    /// Makes the file whole, durable, and visible under its name.
+    async fn finish(mut self) -> Result<Location> {
+        let place = self.place;
+        self.writer
+            .finish()
+            .await
+            .map_err(|error| cannot_write(error, &place))?;
+        drop(self.writer);
+        if let Some(local) = place.local.clone() {
+            tokio::task::spawn_blocking(move || settle(&local))
+                .await
+                .or_err(ErrorKind::Internal, "writing the snapshot was cut off")?
+                .map_err(|error| cannot_write(error, &place))?;
+        }
+        Ok(place)
+    }
+}
+
+fn stored(place: &Location) -> BufWriter {
+    let path: Path = place.path.clone();
+    BufWriter::with_capacity(Arc::clone(&place.store), path, UPLOAD_BYTES)
+}
+
+/// Where a local file is written before it has its name.
+fn aside(local: &std::path::Path) -> std::path::PathBuf {
+    let mut name = std::ffi::OsString::from("_");
+    name.push(local.file_name().unwrap_or_default());
+    local.with_file_name(name)
+}
+
+fn settle(local: &std::path::Path) -> std::io::Result<()> {
+    std::fs::File::open(aside(local))?.sync_all()?;
+    std::fs::rename(aside(local), local)?;
+    match local.parent() {
+        Some(parent) => std::fs::File::open(parent)?.sync_all(),
+        None => Ok(()),
+    }
+}
+
+fn properties() -> WriterProperties {
+    WriterProperties::builder()
+        .set_compression(CODEC)
+        .set_max_row_group_row_count(Some(GROUP_ROWS))
+        .set_max_row_group_bytes(Some(GROUP_BYTES))
+        .set_write_batch_size(1024)
+        .build()
+}
+
+/// A snapshot is written once and read two or three times: speed counts, and then size.
+const CODEC: Compression = Compression::LZ4_RAW;
+
+fn cannot_write(
+    error: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    place: &Location,
+) -> Error {
+    Error::unavailable("cannot write the snapshot of the source")
+        .with("file", &place.url)
+        .hint("is there room, and may it be written to?")
+        .because(error)
+}
