@@ -28,6 +28,7 @@ pub mod base;
 pub mod emulator;
 pub mod engine;
 pub mod ledger;
+pub mod output;
 pub mod prompt;
 pub mod provider;
 pub mod source;

@@ -1,0 +1,232 @@
+//! The new columns' chunks of one row group, and where a chunk's pages lie once it has moved.
+
+use std::io::{self, Write};
+use std::sync::Arc;
+
+use arrow::array::ArrayRef;
+use arrow::datatypes::SchemaRef;
+use parquet::arrow::arrow_writer::{
+    ArrowColumnChunk, ArrowColumnWriter, ArrowRowGroupWriterFactory, compute_leaves,
+};
+use parquet::basic::{Compression, ZstdLevel};
+use parquet::errors::Result as ParquetResult;
+use parquet::file::metadata::{ColumnChunkMetaData, RowGroupMetaData};
+use parquet::file::page_index::column_index::ColumnIndexMetaData;
+use parquet::file::page_index::offset_index::OffsetIndexMetaData;
+use parquet::file::properties::{WriterProperties, WriterPropertiesPtr};
+use parquet::file::writer::SerializedFileWriter;
+use parquet::schema::types::{ColumnDescPtr, TypePtr};
+
+use super::shape::Shape;
+use super::sink::Sink;
+use super::spill::Spill;
+
+/// A column chunk that lies in the output, and its page indexes.
+#[derive(Debug)]
+pub(super) struct Placed {
+    /// Its metadata, with places in the output.
+    pub(super) chunk: ColumnChunkMetaData,
+    /// What its pages hold.
+    pub(super) column_index: ColumnIndexMetaData,
+    /// Where its pages lie; none where the source did not say.
+    pub(super) offset_index: Option<OffsetIndexMetaData>,
+}
+
+/// Encodes the new columns.
+#[derive(Debug)]
+pub(super) struct Encoder {
+    schema: SchemaRef,
+    root: TypePtr,
+    properties: WriterPropertiesPtr,
+    factory: ArrowRowGroupWriterFactory,
+}
+
+/// The new columns of one row group while it is filled.
+#[derive(Debug)]
+pub(super) struct Group {
+    schema: SchemaRef,
+    writers: Vec<ArrowColumnWriter>,
+}
+
+/// A dictionary pays for words that repeat (a status, a choice) and stays small for them; a column
+/// of long texts gives its dictionary up at this size, before it has cost anything.
+const DICTIONARY_BYTES_MAX: usize = 64 << 10;
+
+/// The length of the magic with which a file begins.
+const MAGIC_BYTES: i64 = 4;
+
+impl Encoder {
+    /// An encoder of the columns that `shape` does not copy.
+    pub(super) fn new(shape: &Shape, spill: Spill) -> ParquetResult<Encoder> {
+        let properties = Arc::new(
+            WriterProperties::builder()
+                .set_compression(Compression::ZSTD(ZstdLevel::try_new(1)?))
+                .set_dictionary_page_size_limit(DICTIONARY_BYTES_MAX)
+                .build(),
+        );
+        let root = Arc::clone(&shape.encoded_root);
+        let nowhere =
+            SerializedFileWriter::new(io::sink(), Arc::clone(&root), Arc::clone(&properties))?;
+        let schema = Arc::clone(&shape.encoded);
+        let factory = ArrowRowGroupWriterFactory::new(&nowhere, Arc::clone(&schema))
+            .with_page_store_factory(Arc::new(spill));
+        Ok(Encoder {
+            schema,
+            root,
+            properties,
+            factory,
+        })
+    }
+
+    /// A new row group.
+    pub(super) fn group(&self) -> ParquetResult<Group> {
+        Ok(Group {
+            schema: Arc::clone(&self.schema),
+            writers: self.factory.create_column_writers(0)?,
+        })
+    }
+
+    /// Appends a row group's new columns to `sink`; `columns` are their descriptions in the output.
+    pub(super) fn place(
+        &self,
+        group: Group,
+        columns: &[ColumnDescPtr],
+        sink: &mut Sink,
+    ) -> ParquetResult<Vec<Placed>> {
+        let shift = sink.written().cast_signed() - MAGIC_BYTES;
+        let mut indexes = Vec::with_capacity(columns.len());
+        let row_group = self.write(group, &mut indexes, Unmagic::new(sink))?;
+        let placed = row_group.columns().iter().zip(columns).zip(indexes);
+        placed
+            .map(|((chunk, column), (column_index, offset_index))| {
+                let chunk = moved(chunk, Arc::clone(column), shift)?;
+                Ok(Placed {
+                    offset_index: offset_index.map(|index| starting_at(index, &chunk)),
+                    column_index,
+                    chunk,
+                })
+            })
+            .collect()
+    }
+
+    fn write(
+        &self,
+        group: Group,
+        indexes: &mut Vec<(ColumnIndexMetaData, Option<OffsetIndexMetaData>)>,
+        to: Unmagic<'_>,
+    ) -> ParquetResult<Arc<RowGroupMetaData>> {
+        let (root, properties) = (Arc::clone(&self.root), Arc::clone(&self.properties));
+        let mut file = SerializedFileWriter::new(to, root, properties)?;
+        let mut row_group = file.next_row_group()?;
+        for chunk in group.close()? {
+            let close = chunk.close();
+            let column_index = close.column_index.clone();
+            let column_index = column_index.unwrap_or(ColumnIndexMetaData::NONE);
+            indexes.push((column_index, close.offset_index.clone()));
+            chunk.append_to_row_group(&mut row_group)?;
+        }
+        let written = row_group.close()?;
+        file.flush()?;
+        Ok(written)
+    }
+}
+
+impl Group {
+    /// Appends rows.
+    pub(super) fn write(&mut self, columns: &[ArrayRef]) -> ParquetResult<()> {
+        let mut writers = self.writers.iter_mut();
+        for (field, column) in self.schema.fields().iter().zip(columns) {
+            for leaf in compute_leaves(field, column)? {
+                if let Some(writer) = writers.next() {
+                    writer.write(&leaf)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn close(self) -> ParquetResult<Vec<ArrowColumnChunk>> {
+        let writers = self.writers.into_iter();
+        writers.map(ArrowColumnWriter::close).collect()
+    }
+}
+
+/// The metadata of `chunk` when all its bytes move by `shift` and it is the output's `column`.
+pub(super) fn moved(
+    chunk: &ColumnChunkMetaData,
+    column: ColumnDescPtr,
+    shift: i64,
+) -> ParquetResult<ColumnChunkMetaData> {
+    let mut builder = ColumnChunkMetaData::builder(column)
+        .set_compression_codec(chunk.compression_codec())
+        .set_encodings_mask(*chunk.encodings_mask())
+        .set_num_values(chunk.num_values())
+        .set_total_compressed_size(chunk.compressed_size())
+        .set_total_uncompressed_size(chunk.uncompressed_size())
+        .set_data_page_offset(chunk.data_page_offset() + shift)
+        .set_dictionary_page_offset(dictionary_offset(chunk).map(|offset| offset + shift))
+        .set_index_page_offset(chunk.index_page_offset().map(|offset| offset + shift))
+        .set_unencoded_byte_array_data_bytes(chunk.unencoded_byte_array_data_bytes())
+        .set_repetition_level_histogram(chunk.repetition_level_histogram().cloned())
+        .set_definition_level_histogram(chunk.definition_level_histogram().cloned());
+    if let Some(statistics) = chunk.statistics() {
+        builder = builder.set_statistics(statistics.clone());
+    }
+    if let Some(statistics) = chunk.geo_statistics() {
+        builder = builder.set_geo_statistics(Box::new(statistics.clone()));
+    }
+    if let Some(pages) = chunk.page_encoding_stats() {
+        builder = builder.set_page_encoding_stats(pages.clone());
+    }
+    builder.build()
+}
+
+/// Where the dictionary page is. Some writers say zero where there is none.
+pub(super) fn dictionary_offset(chunk: &ColumnChunkMetaData) -> Option<i64> {
+    let offset = chunk.dictionary_page_offset();
+    offset.filter(|offset| (1..chunk.data_page_offset()).contains(offset))
+}
+
+/// `index` of a chunk whose bytes move by `shift`.
+pub(super) fn shifted(mut index: OffsetIndexMetaData, shift: i64) -> OffsetIndexMetaData {
+    for page in &mut index.page_locations {
+        page.offset += shift;
+    }
+    index
+}
+
+/// `index` with its pages where `chunk` now lies. The library counted them from the first data page,
+/// and puts the dictionary before it afterwards.
+fn starting_at(index: OffsetIndexMetaData, chunk: &ColumnChunkMetaData) -> OffsetIndexMetaData {
+    let first = index.page_locations.first().map(|page| page.offset);
+    let shift = first.map_or(0, |first| chunk.data_page_offset() - first);
+    shifted(index, shift)
+}
+
+/// A sink for the middle of a file: it leaves out the magic that the library writes first.
+struct Unmagic<'s> {
+    sink: &'s mut Sink,
+    left_out: usize,
+}
+
+impl<'s> Unmagic<'s> {
+    fn new(sink: &'s mut Sink) -> Self {
+        let left_out = usize::try_from(MAGIC_BYTES).unwrap_or_default();
+        Unmagic { sink, left_out }
+    }
+}
+
+impl Write for Unmagic<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.left_out > 0 {
+            let skipped = self.left_out.min(bytes.len());
+            self.left_out -= skipped;
+            return Ok(skipped);
+        }
+        self.sink.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.sink.flush()
+    }
+}

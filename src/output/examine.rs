@@ -1,0 +1,117 @@
+//! What stands where the output is to go: asked before any spend.
+
+use tokio_util::sync::CancellationToken;
+
+use super::bridge::Bridge;
+use super::marker::Marker;
+use super::read::Source;
+use super::schema::identity_of;
+use super::{Form, RUN_KEY, Target, local, remote};
+use crate::base::{Error, ErrorKind, Location, Result, ResultExt};
+
+/// What stands where the output is to go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Existing {
+    /// Something that Columnist did not write, or not all of it.
+    Foreign,
+    /// Nothing, or an empty folder.
+    Nothing,
+    /// An output of ours.
+    Ours {
+        /// The identity that it was published with.
+        identity: Vec<(String, String)>,
+        /// Whether its publishing came to an end. Only a folder on object storage can lack it.
+        complete: bool,
+    },
+}
+
+impl Existing {
+    /// What a folder is that holds `files` and these markers.
+    pub(super) fn of_folder(
+        files: &[String],
+        success: Option<Marker>,
+        publishing: Option<Marker>,
+    ) -> Existing {
+        if files.is_empty() {
+            return Existing::Nothing;
+        }
+        let complete = success.is_some();
+        // While both are there the folder is complete, but may hold files of an older output.
+        let known = |file: &String| {
+            let markers = success.iter().chain(&publishing);
+            markers.into_iter().any(|marker| marker.knows(file))
+        };
+        let all_known = files.iter().all(known);
+        match success.or(publishing) {
+            Some(Marker { identity, .. }) if all_known => Existing::Ours { identity, complete },
+            _ => Existing::Foreign,
+        }
+    }
+}
+
+/// Looks at what stands at `target`.
+///
+/// # Errors
+/// `Invalid` if a folder is where a file should be, or the other way round, or if a ledger lies in
+/// the folder; `Refused` and `Unavailable` as storage says.
+pub async fn examine(target: &Target) -> Result<Existing> {
+    let location = target.location.clone();
+    match (target.form, location.local.clone()) {
+        (Form::Folder, Some(path)) => blocking(move || local::examine_folder(&path)).await,
+        (Form::Folder, None) => remote::examine_folder(&location).await,
+        (Form::File, Some(path)) => match std::fs::metadata(&path) {
+            Ok(found) if found.is_dir() => Err(Error::invalid(
+                "a folder is where the output's file should be",
+            )
+            .with("path", path.display())
+            .hint("end `output.path` with `/` for a folder, or choose another name")),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Existing::Nothing),
+            _ => examine_file(location).await,
+        },
+        (Form::File, None) if remote::exists(&location).await? => examine_file(location).await,
+        (Form::File, None) => Ok(Existing::Nothing),
+    }
+}
+
+/// Finds out whether the output can be written at `target`; `id` names the probe, as a staging id
+/// does. Nothing stays behind.
+///
+/// # Errors
+/// `Refused` for a read-only place, `Invalid` for one that cannot be replaced.
+pub async fn check_writable(target: &Target, id: &str) -> Result<()> {
+    let form = target.form;
+    match target.location.local.clone() {
+        Some(path) => blocking(move || local::check_writable(&path, form)).await,
+        None => remote::check_writable(&target.location, form, id).await,
+    }
+}
+
+/// Whose file it is, by its key-values. What is no Parquet file is somebody else's.
+async fn examine_file(location: Location) -> Result<Existing> {
+    let abandoned = CancellationToken::new();
+    let _until_dropped = abandoned.clone().drop_guard();
+    let bridge = Bridge::new(abandoned);
+    let opened = blocking(move || Ok(Source::open(&location, &bridge))).await?;
+    match opened {
+        Ok(source) => {
+            let identity = identity_of(source.metadata().file_metadata());
+            let ours = identity.iter().any(|(key, _)| key == RUN_KEY);
+            let complete = true;
+            Ok(if ours {
+                Existing::Ours { identity, complete }
+            } else {
+                Existing::Foreign
+            })
+        }
+        Err(error) if error.kind() == ErrorKind::Invalid => Ok(Existing::Foreign),
+        Err(error) => Err(error),
+    }
+}
+
+/// Runs `work` on a thread that may block.
+pub(super) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T> + Send + 'static,
+) -> Result<T> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.or_err(ErrorKind::Internal, "the writer stopped")?
+}

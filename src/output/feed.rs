@@ -1,0 +1,88 @@
+//! The new columns' rows, in the portions that row groups want.
+
+use arrow::array::{Array, RecordBatch};
+use arrow::datatypes::SchemaRef;
+use tokio::sync::mpsc::Receiver;
+
+use crate::base::{Error, Result};
+
+/// Takes rows off a stream, as many as are wanted, on a blocking thread.
+#[derive(Debug)]
+pub(super) struct RowFeed {
+    schema: SchemaRef,
+    batches: Receiver<Result<RecordBatch>>,
+    rest: Option<RecordBatch>,
+    taken: u64,
+}
+
+impl RowFeed {
+    /// Rows of `schema` from `batches`.
+    pub(super) fn new(schema: SchemaRef, batches: Receiver<Result<RecordBatch>>) -> Self {
+        RowFeed {
+            schema,
+            batches,
+            rest: None,
+            taken: 0,
+        }
+    }
+
+    /// How many rows were taken: the position of the next one in the table.
+    pub(super) fn position(&self) -> u64 {
+        self.taken
+    }
+
+    /// The next rows: at least one and at most `wanted`, which is not zero.
+    pub(super) fn take(&mut self, wanted: u64) -> Result<RecordBatch> {
+        let Some(batch) = self.next()? else {
+            return Err(Error::internal("there are fewer answers than rows")
+                .with("answers", self.taken)
+                .hint("nothing was published; the ledger and the source do not fit each other"));
+        };
+        let rows = usize::try_from(wanted).map_or(batch.num_rows(), |n| n.min(batch.num_rows()));
+        if rows < batch.num_rows() {
+            self.rest = Some(batch.slice(rows, batch.num_rows() - rows));
+        }
+        self.taken += rows as u64;
+        Ok(batch.slice(0, rows))
+    }
+
+    /// Checks that no row is left.
+    pub(super) fn expect_end(&mut self) -> Result<()> {
+        match self.next()? {
+            None => Ok(()),
+            Some(_) => Err(Error::internal("there are more answers than rows")
+                .with("rows", self.taken)
+                .hint("nothing was published; the ledger and the source do not fit each other")),
+        }
+    }
+
+    fn next(&mut self) -> Result<Option<RecordBatch>> {
+        if let Some(rest) = self.rest.take() {
+            return Ok(Some(rest));
+        }
+        while let Some(batch) = self.batches.blocking_recv() {
+            let batch = batch?;
+            self.check(&batch)?;
+            if batch.num_rows() > 0 {
+                return Ok(Some(batch));
+            }
+        }
+        Ok(None)
+    }
+
+    fn check(&self, batch: &RecordBatch) -> Result<()> {
+        let fields = self.schema.fields();
+        let fits = fields.len() == batch.num_columns()
+            && fields.iter().zip(batch.columns()).all(|(field, column)| {
+                field.data_type() == column.data_type()
+                    && (field.is_nullable() || column.null_count() == 0)
+            });
+        if fits {
+            Ok(())
+        } else {
+            Err(Error::internal("answers of another type than was promised")
+                .with("promised", &self.schema)
+                .with("came", batch.schema()))
+        }
+    }
+}

@@ -1,0 +1,283 @@
+//! Publishing: writes the output aside, checks it, and makes it visible at once.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use futures::StreamExt;
+use futures::stream::BoxStream;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::bridge::Bridge;
+use super::examine::{blocking, examine};
+use super::feed::RowFeed;
+use super::layout::{FilePlan, plan};
+use super::local::Staging;
+use super::marker::success;
+use super::sink::Sink;
+use super::write::Common;
+use super::{Existing, Form, Publication, Published, PublishedFile, RUN_KEY, Target, remote};
+use crate::base::{Crash, Error, Location, Result};
+
+/// Batches that may wait between whoever makes them and the writer.
+const BATCHES_AHEAD: usize = 2;
+
+/// Writes the source's table with its new columns to the target.
+///
+/// # Errors
+/// `Invalid` if something that is not ours stands there and may not be replaced, or if the source
+/// cannot be copied; `Internal` if there are more or fewer answers than rows; else as storage says.
+/// After an error the old output is as it was; on object storage, a folder's old output may be
+/// unfinished, without its `_SUCCESS`, and the next publishing goes on from there.
+pub async fn publish(publication: Publication) -> Result<Published> {
+    let Publication {
+        sources,
+        layout,
+        columns,
+        batches,
+        identity,
+        target,
+        overwrite,
+        staging_id,
+        crash,
+    } = publication;
+    check_identity(&identity)?;
+    refuse_foreign(&target, overwrite).await?;
+    let files = plan(&layout, &target, &sources)?;
+    crash.point("output.before_staging").await;
+    let stage = Stage::open(&target, &identity, &files, &staging_id).await?;
+    crash.point("output.after_staging").await;
+    let abandoned = CancellationToken::new();
+    let _until_dropped = abandoned.clone().drop_guard();
+    let common = Arc::new(Common {
+        sources,
+        layout,
+        columns,
+        identity,
+        bridge: Bridge::new(abandoned),
+    });
+    let writer = Writer {
+        common: Arc::clone(&common),
+        stage: &stage,
+        crash: &crash,
+    };
+    match writer.write_all(&files, batches).await {
+        Ok(published) => {
+            stage.reveal(&common.identity, &published, &crash).await?;
+            Ok(published)
+        }
+        Err(error) => {
+            stage.discard().await;
+            Err(error)
+        }
+    }
+}
+
+fn check_identity(identity: &[(String, String)]) -> Result<()> {
+    if identity.iter().any(|(key, _)| key == RUN_KEY) {
+        Ok(())
+    } else {
+        Err(Error::internal("an output needs to say which run wrote it"))
+    }
+}
+
+async fn refuse_foreign(target: &Target, overwrite: bool) -> Result<()> {
+    match examine(target).await? {
+        Existing::Foreign if !overwrite => Err(Error::invalid(
+            "something that Columnist did not write stands where the output goes",
+        )
+        .with("path", &target.location.url)
+        .hint("choose another `output.path`, or say `overwrite = true` in [output]")),
+        _ => Ok(()),
+    }
+}
+
+/// Where the output is while it is not visible.
+enum Stage {
+    /// A file or a folder on disk.
+    Disk(Staging, Form),
+    /// One object.
+    Object(Location),
+    /// A folder on object storage.
+    Objects(Location),
+}
+
+impl Stage {
+    async fn open(
+        target: &Target,
+        identity: &[(String, String)],
+        files: &[FilePlan],
+        id: &str,
+    ) -> Result<Stage> {
+        let (location, form) = (target.location.clone(), target.form);
+        if let Some(path) = location.local.clone() {
+            let id = id.to_owned();
+            let staging = blocking(move || Staging::prepare(&path, form, &id)).await?;
+            return Ok(Stage::Disk(staging, form));
+        }
+        if form == Form::File {
+            return Ok(Stage::Object(location));
+        }
+        let names = files.iter().map(|file| file.relative.clone());
+        remote::begin(&location, identity, names).await?;
+        Ok(Stage::Objects(location))
+    }
+
+    /// Where the bytes of `file` go.
+    fn sink(&self, file: &FilePlan, common: &Common) -> Result<Sink> {
+        let expected = common.sources[file.sources.clone()].iter();
+        let expected = expected.map(|source| source.size).sum();
+        let upload = |place: &Location| Sink::upload(place, expected, common.bridge.clone());
+        match self {
+            Stage::Disk(staging, _) => Sink::create(staging.file(&file.relative)),
+            Stage::Object(place) => Ok(upload(place)),
+            Stage::Objects(folder) => Ok(upload(&remote::beneath(folder, &file.relative)?)),
+        }
+    }
+
+    /// Makes what was written the output.
+    async fn reveal(
+        self,
+        identity: &[(String, String)],
+        published: &Published,
+        crash: &Crash,
+    ) -> Result<()> {
+        let success = success(identity, published);
+        match self {
+            Stage::Disk(staging, form) => reveal_on_disk(staging, form, success, crash).await,
+            Stage::Object(_) => Ok(()),
+            Stage::Objects(folder) => {
+                let files = published.files.iter();
+                let files: HashSet<_> = files.map(|file| file.relative.clone()).collect();
+                remote::delete_stale(&folder, &files).await?;
+                crash.point("output.before_success").await;
+                remote::succeed(&folder, success).await?;
+                crash.point("output.after_success").await;
+                crash.point("output.before_cleaning").await;
+                remote::clean(&folder).await
+            }
+        }
+    }
+
+    /// Removes what was staged. Of a folder on object storage nothing can be taken back.
+    async fn discard(self) {
+        if let Stage::Disk(staging, _) = self {
+            let cleaned = blocking(move || {
+                staging.clean();
+                Ok(())
+            });
+            if let Err(error) = cleaned.await {
+                tracing::warn!(%error, "cannot remove what was staged");
+            }
+        }
+    }
+}
+
+async fn reveal_on_disk(
+    staging: Staging,
+    form: Form,
+    success: Vec<u8>,
+    crash: &Crash,
+) -> Result<()> {
+    if form == Form::Folder {
+        crash.point("output.before_success").await;
+        let staging = staging.clone();
+        blocking(move || staging.succeed(&success)).await?;
+        crash.point("output.after_success").await;
+    }
+    crash.point("output.before_rename").await;
+    let revealing = staging.clone();
+    let revealed = blocking(move || revealing.reveal()).await;
+    if revealed.is_ok() {
+        crash.point("output.after_rename").await;
+    }
+    crash.point("output.before_cleaning").await;
+    blocking(move || {
+        staging.clean();
+        Ok(())
+    })
+    .await?;
+    revealed
+}
+
+/// Writes the output's files one after the other.
+struct Writer<'p> {
+    common: Arc<Common>,
+    stage: &'p Stage,
+    crash: &'p Crash,
+}
+
+impl Writer<'_> {
+    async fn write_all(
+        &self,
+        files: &[FilePlan],
+        batches: BoxStream<'static, Result<RecordBatch>>,
+    ) -> Result<Published> {
+        let (sender, receiver) = mpsc::channel(BATCHES_AHEAD);
+        // Dropped, and so stopped, with this future: the writer then sees the end of the rows.
+        let mut pump = JoinSet::new();
+        pump.spawn(pump_batches(batches, sender));
+        let mut feed = RowFeed::new(Arc::clone(&self.common.columns), receiver);
+        let mut published = Published::default();
+        for (at, file) in files.iter().enumerate() {
+            self.crash.point("output.before_file").await;
+            let is_last = at + 1 == files.len();
+            let (written, rest) = self.write_file(file, feed, is_last).await?;
+            published.files.push(written);
+            feed = rest;
+            self.crash.point("output.after_file").await;
+        }
+        Ok(published)
+    }
+
+    /// One file. The last one is finished only when no row is left over, so that an output of one
+    /// object never appears with too few.
+    async fn write_file(
+        &self,
+        file: &FilePlan,
+        mut feed: RowFeed,
+        is_last: bool,
+    ) -> Result<(PublishedFile, RowFeed)> {
+        let (common, plan) = (Arc::clone(&self.common), file.clone());
+        let mut sink = self.stage.sink(file, &common)?;
+        let (sink, rows, feed) = blocking(move || {
+            let written = common.write(&plan, &mut feed, &mut sink);
+            let checked = written.and_then(|rows| {
+                if is_last {
+                    feed.expect_end()?;
+                }
+                Ok(rows)
+            });
+            match checked {
+                Ok(rows) => Ok((sink, rows, feed)),
+                Err(error) => {
+                    sink.abandon();
+                    Err(error)
+                }
+            }
+        })
+        .await?;
+        self.crash.point("output.before_finish").await;
+        let bytes = blocking(move || sink.finish()).await?;
+        let relative = file.relative.clone();
+        let written = PublishedFile {
+            relative,
+            rows,
+            bytes,
+        };
+        Ok((written, feed))
+    }
+}
+
+async fn pump_batches(
+    mut batches: BoxStream<'static, Result<RecordBatch>>,
+    to: mpsc::Sender<Result<RecordBatch>>,
+) {
+    while let Some(batch) = batches.next().await {
+        if to.send(batch).await.is_err() {
+            return;
+        }
+    }
+}

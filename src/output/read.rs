@@ -1,0 +1,264 @@
+//! A source file: its metadata, and its bytes by ranges, from disk or from an object store.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::{Buf, Bytes};
+use futures::{StreamExt, stream};
+use object_store::ObjectStoreExt;
+use parquet::errors::Result as ParquetResult;
+use parquet::file::metadata::{
+    PageIndexPolicy, ParquetMetaData, ParquetMetaDataOptions, ParquetMetaDataReader,
+};
+use parquet::file::reader::{ChunkReader, Length};
+
+use super::bridge::Bridge;
+use super::error::{corrupt, from_io, from_parquet, from_store, into_parquet};
+use super::footer;
+use super::sink::Sink;
+use crate::base::{Location, Result};
+
+/// A source file that is open, used from a blocking thread.
+#[derive(Debug)]
+pub(super) struct Source {
+    reader: Reader,
+    metadata: ParquetMetaData,
+    /// Where its column chunks end and its footer begins.
+    data_end: u64,
+}
+
+/// The bytes of a file.
+#[derive(Clone, Debug)]
+enum Reader {
+    Disk {
+        file: Arc<File>,
+        size: u64,
+        name: String,
+    },
+    Store(Remote),
+}
+
+#[derive(Clone, Debug)]
+struct Remote {
+    location: Location,
+    bridge: Bridge,
+    size: u64,
+    /// The file's last bytes, fetched at once: a footer comes in three reads.
+    tail: Bytes,
+}
+
+/// Bytes in one read or one request.
+const PIECE_BYTES: u64 = 8 << 20;
+
+/// Requests for pieces that are in flight at once.
+const PIECES_AHEAD: usize = 2;
+
+/// What is fetched of an object before anything is known of it.
+const TAIL_BYTES: u64 = 256 << 10;
+
+const READING: &str = "cannot read the source";
+
+impl Source {
+    /// Opens the file and reads its metadata, page indexes included.
+    pub(super) fn open(location: &Location, bridge: &Bridge) -> Result<Source> {
+        let reader = Reader::open(location, bridge)?;
+        let size = reader.len();
+        footer::check(&reader, reader.name())?;
+        let metadata = ParquetMetaDataReader::new()
+            .with_column_index_policy(PageIndexPolicy::Optional)
+            .with_offset_index_policy(PageIndexPolicy::Optional)
+            .with_metadata_options(Some(
+                ParquetMetaDataOptions::new().with_encoding_stats_as_mask(false),
+            ))
+            .parse_and_finish(&reader)
+            .map_err(|error| from_parquet(error, "not a Parquet file", reader.name()))?;
+        let data_end = size - footer::tail_length(&reader)?;
+        Ok(Source {
+            reader,
+            metadata,
+            data_end,
+        })
+    }
+
+    /// What its footer and its indexes say.
+    pub(super) fn metadata(&self) -> &ParquetMetaData {
+        &self.metadata
+    }
+
+    /// How many bytes it has.
+    pub(super) fn size(&self) -> u64 {
+        self.reader.len()
+    }
+
+    /// Its address, for messages.
+    pub(super) fn name(&self) -> &str {
+        self.reader.name()
+    }
+
+    /// The bytes of `range`, which is small.
+    pub(super) fn read(&self, range: Range<u64>) -> Result<Bytes> {
+        self.check(&range)?;
+        self.reader.fetch(range)
+    }
+
+    /// Appends the bytes of `range`, which may be large, to `sink`.
+    pub(super) fn copy(&self, range: Range<u64>, sink: &mut Sink) -> Result<()> {
+        if range.is_empty() {
+            return Ok(());
+        }
+        self.check(&range)?;
+        match &self.reader {
+            Reader::Disk { file, .. } => {
+                if sink.put_from_file(file, &range)? {
+                    return Ok(());
+                }
+                for piece in pieces(range) {
+                    sink.put(self.reader.fetch(piece)?)?;
+                }
+                Ok(())
+            }
+            Reader::Store(remote) => remote.copy(range, sink),
+        }
+    }
+
+    fn check(&self, range: &Range<u64>) -> Result<()> {
+        if range.start <= range.end && range.end <= self.data_end {
+            Ok(())
+        } else {
+            Err(corrupt(
+                "the footer points outside of the file",
+                self.name(),
+            ))
+        }
+    }
+}
+
+impl Reader {
+    fn open(location: &Location, bridge: &Bridge) -> Result<Reader> {
+        let Some(path) = &location.local else {
+            return Remote::open(location, bridge).map(Reader::Store);
+        };
+        let opened = File::open(path).and_then(|file| Ok((file.metadata()?.len(), file)));
+        let (size, file) = opened.map_err(|error| from_io(error, READING, path.display()))?;
+        Ok(Reader::Disk {
+            file: Arc::new(file),
+            size,
+            name: path.display().to_string(),
+        })
+    }
+
+    fn name(&self) -> &str {
+        match self {
+            Reader::Disk { name, .. } => name,
+            Reader::Store(remote) => remote.location.url.as_str(),
+        }
+    }
+
+    fn fetch(&self, range: Range<u64>) -> Result<Bytes> {
+        match self {
+            Reader::Disk { file, name, .. } => {
+                read_at(file, &range).map_err(|error| from_io(error, READING, name))
+            }
+            Reader::Store(remote) => remote.fetch(range),
+        }
+    }
+}
+
+impl Remote {
+    fn open(location: &Location, bridge: &Bridge) -> Result<Remote> {
+        let (store, path) = (&location.store, &location.path);
+        let explain = |error| from_store(error, READING, &location.url);
+        let (size, tail) = bridge.wait(async {
+            let size = store.head(path).await.map_err(explain)?.size;
+            let tail = size.saturating_sub(TAIL_BYTES)..size;
+            if tail.is_empty() {
+                return Err(corrupt("the file is empty", &location.url));
+            }
+            Ok((size, store.get_range(path, tail).await.map_err(explain)?))
+        })?;
+        Ok(Remote {
+            location: location.clone(),
+            bridge: bridge.clone(),
+            size,
+            tail,
+        })
+    }
+
+    fn fetch(&self, range: Range<u64>) -> Result<Bytes> {
+        let tail_start = self.size - self.tail.len() as u64;
+        if range.start >= tail_start && range.start <= range.end && range.end <= self.size {
+            let at = |offset: u64| usize::try_from(offset - tail_start).unwrap_or(usize::MAX);
+            return Ok(self.tail.slice(at(range.start)..at(range.end)));
+        }
+        self.bridge.wait(self.request(range))
+    }
+
+    async fn request(&self, range: Range<u64>) -> Result<Bytes> {
+        let Location {
+            store, path, url, ..
+        } = &self.location;
+        let expected = range.end - range.start;
+        let bytes = store.get_range(path, range).await;
+        let bytes = bytes.map_err(|error| from_store(error, READING, url))?;
+        if bytes.len() as u64 == expected {
+            Ok(bytes)
+        } else {
+            Err(corrupt("the object is shorter than it was", url))
+        }
+    }
+
+    fn copy(&self, range: Range<u64>, sink: &mut Sink) -> Result<()> {
+        let requests = pieces(range).map(|piece| self.request(piece));
+        let mut arriving = stream::iter(requests).buffered(PIECES_AHEAD);
+        while let Some(bytes) = self
+            .bridge
+            .wait(async { arriving.next().await.transpose() })?
+        {
+            sink.put(bytes)?;
+        }
+        Ok(())
+    }
+}
+
+fn pieces(range: Range<u64>) -> impl Iterator<Item = Range<u64>> {
+    let starts = (range.start..range.end).step_by(usize::try_from(PIECE_BYTES).unwrap_or(1 << 20));
+    starts.map(move |start| start..range.end.min(start + PIECE_BYTES))
+}
+
+fn read_at(mut file: &File, range: &Range<u64>) -> io::Result<Bytes> {
+    use io::Seek;
+    let length = range.end.saturating_sub(range.start);
+    let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or_default());
+    file.seek(io::SeekFrom::Start(range.start))?;
+    if file.take(length).read_to_end(&mut bytes)? as u64 == length {
+        Ok(bytes.into())
+    } else {
+        Err(io::ErrorKind::UnexpectedEof.into())
+    }
+}
+
+impl Length for Reader {
+    fn len(&self) -> u64 {
+        match self {
+            Reader::Disk { size, .. } => *size,
+            Reader::Store(remote) => remote.size,
+        }
+    }
+}
+
+impl ChunkReader for Reader {
+    type T = bytes::buf::Reader<Bytes>;
+
+    fn get_read(&self, start: u64) -> ParquetResult<Self::T> {
+        let end = self.len().min(start.saturating_add(PIECE_BYTES));
+        let length = usize::try_from(end.saturating_sub(start))?;
+        Ok(self.get_bytes(start, length)?.reader())
+    }
+
+    fn get_bytes(&self, start: u64, length: usize) -> ParquetResult<Bytes> {
+        let end = start.saturating_add(length as u64).min(self.len());
+        self.fetch(start.min(end)..end).map_err(into_parquet)
+    }
+}

@@ -1,0 +1,213 @@
+//! The Arrow schema of the output, and the key-values around it.
+//!
+//! `ARROW:schema` is how Arrow's readers learn what Parquet cannot say: view types, dictionaries,
+//! fixed sizes, field metadata. The old fields are taken from the source's own, exactly; where the
+//! source has none, the fields are those that readers would make up, so that they stay the same.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, FieldRef, Fields, Schema, SchemaRef};
+use arrow::ipc::convert::fb_to_schema;
+use parquet::arrow::{ARROW_SCHEMA_META_KEY, encode_arrow_schema, parquet_to_arrow_schema};
+use parquet::errors::ParquetError;
+use parquet::file::metadata::{FileMetaData, KeyValue};
+
+use super::{Layout, ROW_COLUMN, SourceFile};
+use crate::base::{Error, Result};
+
+/// What other engines wrote about columns and would now be wrong.
+const STALE_KEYS: [&str; 2] = ["org.apache.spark.sql.parquet.row.metadata", "huggingface"];
+
+/// The prefix of our own key-values.
+const OUR_PREFIX: &str = "columnist.";
+
+/// The schema of new columns: `fields`, each with `metadata` beside its own.
+#[must_use]
+pub fn new_schema(fields: Vec<Field>, metadata: &[(String, String)]) -> SchemaRef {
+    let with_metadata = fields.into_iter().map(|field| {
+        let mut all = field.metadata().clone();
+        all.extend(metadata.iter().cloned());
+        field.with_metadata(all)
+    });
+    Arc::new(Schema::new(with_metadata.collect::<Vec<_>>()))
+}
+
+/// Checks that no new column has the name of a column that the output already has, or of another
+/// new one. Names are compared without case, for most engines do.
+///
+/// # Errors
+/// `Invalid`, with the name.
+pub fn check_names<'a>(
+    old: impl IntoIterator<Item = &'a str>,
+    new: impl IntoIterator<Item = &'a str>,
+) -> Result<()> {
+    let mut taken: HashMap<String, &str> = old
+        .into_iter()
+        .map(|name| (name.to_lowercase(), name))
+        .collect();
+    for name in new {
+        if let Some(there) = taken.insert(name.to_lowercase(), name) {
+            return Err(
+                Error::invalid("the table already has a column of this name")
+                    .with("column", name)
+                    .with("existing", there)
+                    .hint("choose another `column` in [answer]; names are compared without case"),
+            );
+        }
+    }
+    Ok(())
+}
+
+/// The fields of a source file as readers see them, and the schema's own metadata.
+pub(super) fn source_schema(file: &FileMetaData, name: &str) -> Result<Schema> {
+    let hint = key_value(file, ARROW_SCHEMA_META_KEY).and_then(decode_schema);
+    if let Some(hint) = hint.filter(|hint| fits(hint, file)) {
+        return Ok(hint);
+    }
+    let schema = parquet_to_arrow_schema(file.schema_descr(), None);
+    schema.map_err(|error: ParquetError| {
+        Error::invalid("the source's columns have no Arrow types")
+            .with("path", name)
+            .because(error)
+    })
+}
+
+/// The columns that are not in the source's files but come beside the new ones: Hive partitions
+/// where all files become one, and the row's position where there is no key.
+pub(super) fn generated_fields(layout: &Layout, sources: &[SourceFile]) -> Vec<Field> {
+    let partitions = sources.first().map_or(&[][..], |first| &first.partitions);
+    let text = |name: &String| Field::new(name, DataType::Utf8, true);
+    match layout {
+        Layout::Mirror => Vec::new(),
+        Layout::Single => partitions.iter().map(|(name, _)| text(name)).collect(),
+        Layout::Delta { key } if key.is_empty() => {
+            vec![Field::new(ROW_COLUMN, DataType::Int64, false)]
+        }
+        Layout::Delta { key } => key
+            .iter()
+            .filter(|column| partitions.iter().any(|(name, _)| name == *column))
+            .map(text)
+            .collect(),
+    }
+}
+
+/// The output's key-values: the source's without what would be wrong now, the new Arrow schema, and
+/// who wrote it.
+pub(super) fn key_values(
+    file: &FileMetaData,
+    schema: &Schema,
+    identity: &[(String, String)],
+) -> Vec<KeyValue> {
+    let ours: HashSet<&str> = identity.iter().map(|(key, _)| key.as_str()).collect();
+    let stays = |pair: &&KeyValue| {
+        let key = pair.key.as_str();
+        key != ARROW_SCHEMA_META_KEY
+            && !STALE_KEYS.contains(&key)
+            && !key.starts_with(OUR_PREFIX)
+            && !ours.contains(key)
+    };
+    let kept = file.key_value_metadata().into_iter().flatten();
+    kept.filter(stays)
+        .cloned()
+        .chain(identity.iter().map(|(key, value)| pair(key, value.clone())))
+        .chain([pair(ARROW_SCHEMA_META_KEY, encode_arrow_schema(schema))])
+        .collect()
+}
+
+/// `old`, of which only `roots` stay, and `new` after them.
+pub(super) fn joined(old: &Schema, roots: &[usize], new: &Schema) -> Schema {
+    let kept = roots.iter().map(|root| Arc::clone(&old.fields()[*root]));
+    let fields: Vec<FieldRef> = kept.chain(new.fields().iter().cloned()).collect();
+    Schema::new_with_metadata(Fields::from(fields), old.metadata().clone())
+}
+
+/// The identity in a file's key-values, if it is one of ours.
+pub(super) fn identity_of(file: &FileMetaData) -> Vec<(String, String)> {
+    let pairs = file.key_value_metadata().into_iter().flatten();
+    pairs
+        .filter(|pair| pair.key.starts_with(OUR_PREFIX))
+        .filter_map(|pair| Some((pair.key.clone(), pair.value.clone()?)))
+        .collect()
+}
+
+fn pair(key: &str, value: String) -> KeyValue {
+    KeyValue::new(key.to_owned(), value)
+}
+
+fn key_value<'f>(file: &'f FileMetaData, key: &str) -> Option<&'f str> {
+    let pairs = file.key_value_metadata()?;
+    pairs.iter().find(|pair| pair.key == key)?.value.as_deref()
+}
+
+fn fits(hint: &Schema, file: &FileMetaData) -> bool {
+    let roots = file.schema().get_fields();
+    let same =
+        |(field, root): (&FieldRef, &parquet::schema::types::TypePtr)| field.name() == root.name();
+    hint.fields().len() == roots.len() && hint.fields().iter().zip(roots).all(same)
+}
+
+/// The schema in an `ARROW:schema`: an IPC message in base64, with or without its length before it.
+fn decode_schema(text: &str) -> Option<Schema> {
+    let bytes = decode_base64(text)?;
+    let message = match bytes.strip_prefix(&[0xff; 4]) {
+        Some(rest) => rest.get(4..)?,
+        None => &bytes,
+    };
+    let message = arrow::ipc::root_as_message(message).ok()?;
+    message.header_as_schema().map(fb_to_schema)
+}
+
+fn decode_base64(text: &str) -> Option<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(text.len() / 4 * 3);
+    let (mut bits, mut count) = (0_u32, 0);
+    for letter in text.trim_end_matches('=').bytes() {
+        let value = match letter {
+            b'A'..=b'Z' => letter - b'A',
+            b'a'..=b'z' => letter - b'a' + 26,
+            b'0'..=b'9' => letter - b'0' + 52,
+            b'+' => 62,
+            b'/' => 63,
+            _ => return None,
+        };
+        bits = bits << 6 | u32::from(value);
+        count += 6;
+        if count >= 8 {
+            count -= 8;
+            bytes.push(u8::try_from(bits >> count & 0xff).ok()?);
+        }
+    }
+    Some(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_compared_without_case() {
+        assert!(check_names(["id", "Body"], ["answer", "answer_status"]).is_ok());
+        let error = check_names(["id", "Body"], ["body"]).unwrap_err();
+        assert!(error.to_string().contains("existing=`Body`"), "{error}");
+        assert!(check_names(["id"], ["a", "A"]).is_err());
+        assert!(check_names(["STRASSE", "ÄRGER"], ["ärger"]).is_err());
+    }
+
+    #[test]
+    fn a_schema_survives_its_encoding_exactly() {
+        let inner = Field::new("x", DataType::Utf8View, true)
+            .with_metadata(HashMap::from([("deep".into(), "kept".into())]));
+        let fields = [
+            Field::new("s", DataType::Struct(vec![inner].into()), true),
+            Field::new_fixed_size_list("v", Field::new("e", DataType::Float32, false), 3, true),
+            Field::new_dictionary("d", DataType::Int8, DataType::Utf8, true),
+        ];
+        for count in 0..fields.len() {
+            let metadata = HashMap::from([("owner".to_owned(), "é".repeat(count))]);
+            let schema = Schema::new_with_metadata(fields[..count].to_vec(), metadata);
+            assert_eq!(decode_schema(&encode_arrow_schema(&schema)), Some(schema));
+        }
+        assert_eq!(decode_schema("not base64!"), None);
+        assert_eq!(decode_schema("AAAA"), None);
+    }
+}

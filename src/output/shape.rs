@@ -1,0 +1,172 @@
+//! What an output file looks like: which of the source's columns are copied, which are encoded, and
+//! what its footer says.
+
+use std::sync::Arc;
+
+use arrow::datatypes::{Schema, SchemaRef};
+use parquet::arrow::ArrowSchemaConverter;
+use parquet::file::metadata::{FileMetaData, KeyValue};
+use parquet::schema::types::{SchemaDescPtr, SchemaDescriptor, Type, TypePtr};
+
+use super::error::from_parquet;
+use super::read::Source;
+use super::schema::{check_names, generated_fields, joined, key_values, source_schema};
+use super::{Layout, SourceFile};
+use crate::base::{Error, Result};
+
+/// The shape of one output file.
+#[derive(Debug)]
+pub(super) struct Shape {
+    /// All its columns.
+    pub(super) schema: SchemaDescPtr,
+    /// The columns that are encoded: the generated ones, then the answers.
+    pub(super) encoded: SchemaRef,
+    /// The Parquet types of those.
+    pub(super) encoded_root: TypePtr,
+    /// The key-values of its footer.
+    pub(super) key_values: Vec<KeyValue>,
+    /// The types of the columns that are copied, which every source file must have.
+    copied: Vec<TypePtr>,
+}
+
+/// Which columns of one source file are copied.
+#[derive(Debug)]
+pub(super) struct Selection {
+    /// Top-level columns, in the output's order.
+    roots: Vec<usize>,
+    /// Their leaves, in the output's order.
+    pub(super) leaves: Vec<usize>,
+}
+
+impl Shape {
+    /// The shape of a file that begins with `first`.
+    pub(super) fn new(
+        first: &Source,
+        layout: &Layout,
+        sources: &[SourceFile],
+        answers: &Schema,
+        identity: &[(String, String)],
+    ) -> Result<Shape> {
+        let generated = generated_fields(layout, sources);
+        let selection = Selection::of(first, layout, &generated_names(&generated))?;
+        let fields = generated
+            .into_iter()
+            .map(Arc::new)
+            .chain(answers.fields().iter().cloned());
+        let encoded = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
+        let file = first.metadata().file_metadata();
+        let old = source_schema(file, first.name())?;
+        let schema = joined(&old, &selection.roots, &encoded);
+        let names = |schema: &Schema| -> Vec<String> {
+            let fields = schema.fields().iter();
+            fields.map(|field| field.name().clone()).collect()
+        };
+        let all = names(&schema);
+        let (kept, new) = all.split_at(selection.roots.len());
+        check_names(
+            kept.iter().map(String::as_str),
+            new.iter().map(String::as_str),
+        )?;
+        let encoded_root = parquet_root(&encoded)?;
+        let copied = selection.types(file);
+        Ok(Shape {
+            schema: Arc::new(output_schema(file, &copied, &encoded_root)?),
+            key_values: key_values(file, &schema, identity),
+            encoded,
+            encoded_root,
+            copied,
+        })
+    }
+
+    /// Which columns of `source` are copied; an error if they are not what the first file has.
+    pub(super) fn select(&self, source: &Source, layout: &Layout) -> Result<Selection> {
+        let generated = generated_names_of(&self.encoded);
+        let selection = Selection::of(source, layout, &generated)?;
+        let types = selection.types(source.metadata().file_metadata());
+        let odd = self.copied.iter().zip(&types).find(|(a, b)| a != b);
+        if odd.is_none() && types.len() == self.copied.len() {
+            return Ok(selection);
+        }
+        let column = odd.map_or_else(String::new, |(expected, _)| expected.name().to_owned());
+        Err(
+            Error::invalid("the files of the table differ in their columns")
+                .with("path", source.name())
+                .with("column", column)
+                .hint("`layout = \"mirror\"` keeps each file as it is"),
+        )
+    }
+}
+
+impl Selection {
+    fn of(source: &Source, layout: &Layout, generated: &[&str]) -> Result<Selection> {
+        let schema = source.metadata().file_metadata().schema_descr();
+        let fields = schema.root_schema().get_fields();
+        let roots = match layout {
+            Layout::Mirror | Layout::Single => (0..fields.len()).collect(),
+            Layout::Delta { key } => key
+                .iter()
+                .filter(|column| !generated.contains(&column.as_str()))
+                .map(|column| key_root(fields, column, source.name()))
+                .collect::<Result<Vec<_>>>()?,
+        };
+        let leaves_of = |root: &usize| {
+            let root = *root;
+            (0..schema.num_columns()).filter(move |leaf| schema.get_column_root_idx(*leaf) == root)
+        };
+        let leaves = match layout {
+            Layout::Mirror | Layout::Single => (0..schema.num_columns()).collect(),
+            Layout::Delta { .. } => roots.iter().flat_map(leaves_of).collect(),
+        };
+        Ok(Selection { roots, leaves })
+    }
+
+    fn types(&self, file: &FileMetaData) -> Vec<TypePtr> {
+        let fields = file.schema().get_fields();
+        self.roots
+            .iter()
+            .map(|root| Arc::clone(&fields[*root]))
+            .collect()
+    }
+}
+
+fn key_root(fields: &[TypePtr], column: &str, name: &str) -> Result<usize> {
+    fields
+        .iter()
+        .position(|field| field.name() == column)
+        .ok_or_else(|| {
+            Error::invalid("a source file lacks a column of the key")
+                .with("path", name)
+                .with("column", column)
+        })
+}
+
+fn generated_names(generated: &[arrow::datatypes::Field]) -> Vec<&str> {
+    generated
+        .iter()
+        .map(|field| field.name().as_str())
+        .collect()
+}
+
+fn generated_names_of(encoded: &Schema) -> Vec<&str> {
+    let fields = encoded.fields().iter();
+    fields.map(|field| field.name().as_str()).collect()
+}
+
+fn parquet_root(schema: &Schema) -> Result<TypePtr> {
+    let converted = ArrowSchemaConverter::new().convert(schema);
+    match converted {
+        Ok(descriptor) => Ok(descriptor.root_schema_ptr()),
+        Err(error) => Err(Error::invalid("Parquet cannot hold the answer's type")
+            .with("schema", schema)
+            .because(error)),
+    }
+}
+
+fn output_schema(file: &FileMetaData, copied: &[TypePtr], new: &Type) -> Result<SchemaDescriptor> {
+    let fields = copied.iter().chain(new.get_fields()).cloned().collect();
+    let root = Type::group_type_builder(file.schema().name())
+        .with_fields(fields)
+        .build()
+        .map_err(|error| from_parquet(error, "cannot join the schemas", file.schema().name()))?;
+    Ok(SchemaDescriptor::new(Arc::new(root)))
+}

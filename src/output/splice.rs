@@ -1,0 +1,386 @@
+//! One output file: old column chunks copied as they are, new ones encoded beside them, row group by
+//! row group, and a footer for both.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use parquet::errors::Result as ParquetResult;
+use parquet::file::metadata::{
+    ColumnChunkMetaData, FileMetaData, ParquetMetaData, ParquetMetaDataBuilder,
+    ParquetMetaDataReader, ParquetMetaDataWriter, RowGroupMetaData, SortingColumn,
+};
+use parquet::file::page_index::column_index::ColumnIndexMetaData;
+use parquet::file::page_index::offset_index::OffsetIndexMetaData;
+
+use super::encode::{Encoder, Placed, dictionary_offset, moved, shifted};
+use super::error::{corrupt, from_parquet};
+use super::read::Source;
+use super::shape::{Selection, Shape};
+use super::sink::Sink;
+use crate::base::{Error, Result};
+
+/// An output file while it is written, on a blocking thread.
+#[derive(Debug)]
+pub(super) struct Splicer {
+    shape: Shape,
+    encoder: Encoder,
+    row_groups: Vec<RowGroupMetaData>,
+    column_index: Vec<Vec<ColumnIndexMetaData>>,
+    /// One entry per row group, as long as every chunk of every one has an index: readers take all
+    /// of it or none.
+    offset_index: Option<Vec<Vec<OffsetIndexMetaData>>>,
+    /// Whoever wrote the sources, if they agree: readers judge statistics by it.
+    created_by: Option<String>,
+    sources: usize,
+    version: i32,
+}
+
+const MAGIC: &[u8] = b"PAR1";
+
+const WRITING: &str = "cannot write the output";
+
+/// Written where several source files have several creators.
+const CREATED_BY: &str = concat!("columnist version ", env!("CARGO_PKG_VERSION"));
+
+impl Splicer {
+    /// Begins a file of `shape` in `sink`.
+    pub(super) fn begin(shape: Shape, encoder: Encoder, sink: &mut Sink) -> Result<Splicer> {
+        sink.put(Bytes::from_static(MAGIC))?;
+        Ok(Splicer {
+            shape,
+            encoder,
+            row_groups: Vec::new(),
+            column_index: Vec::new(),
+            offset_index: Some(Vec::new()),
+            created_by: None,
+            sources: 0,
+            version: 1,
+        })
+    }
+
+    /// What the file looks like.
+    pub(super) fn shape(&self) -> &Shape {
+        &self.shape
+    }
+
+    /// What encodes its new columns.
+    pub(super) fn encoder(&self) -> &Encoder {
+        &self.encoder
+    }
+
+    /// Notes what `source` says of itself as a file.
+    pub(super) fn note(&mut self, source: &Source) {
+        let file = source.metadata().file_metadata();
+        let creator = file.created_by().map(str::to_owned);
+        self.version = self.version.max(file.version());
+        self.created_by = match self.sources {
+            0 => creator,
+            _ if self.created_by == creator => creator,
+            _ => Some(CREATED_BY.to_owned()),
+        };
+        self.sources += 1;
+    }
+
+    /// Appends row group `at` of `source`: its selected columns copied, and `group` beside them.
+    pub(super) fn append(
+        &mut self,
+        source: &Source,
+        selection: &Selection,
+        at: usize,
+        group: super::encode::Group,
+        sink: &mut Sink,
+    ) -> Result<()> {
+        let begin = sink.written();
+        let columns = self.shape.schema.columns().to_vec();
+        let (old, new) = columns.split_at(selection.leaves.len());
+        let shifts = copy_chunks(source, selection, at, sink)?;
+        let broken = |error| from_parquet(error, WRITING, source.name());
+        let placed = self.encoder.place(group, new, sink).map_err(broken)?;
+        let mut all = Vec::with_capacity(columns.len());
+        for ((leaf, column), shift) in selection.leaves.iter().zip(old).zip(shifts) {
+            let chunk = source.metadata().row_group(at).column(*leaf);
+            let chunk = moved(chunk, Arc::clone(column), shift).map_err(broken)?;
+            let chunk = copy_bloom_filter(source, at, *leaf, chunk, sink)?;
+            all.push(place_old(source, at, *leaf, chunk, shift));
+        }
+        all.extend(placed);
+        let row_group = source.metadata().row_group(at);
+        self.close_row_group(row_group, selection, begin, all)
+            .map_err(broken)
+    }
+
+    fn close_row_group(
+        &mut self,
+        source: &RowGroupMetaData,
+        selection: &Selection,
+        begin: u64,
+        columns: Vec<Placed>,
+    ) -> ParquetResult<()> {
+        let uncompressed = columns
+            .iter()
+            .map(|column| column.chunk.uncompressed_size());
+        let mut builder = RowGroupMetaData::builder(Arc::clone(&self.shape.schema))
+            .set_num_rows(source.num_rows())
+            .set_total_byte_size(uncompressed.sum())
+            .set_sorting_columns(sorting(source, selection))
+            .set_file_offset(begin.cast_signed());
+        if let Ok(ordinal) = i16::try_from(self.row_groups.len()) {
+            builder = builder.set_ordinal(ordinal);
+        }
+        let mut chunks = Vec::with_capacity(columns.len());
+        let mut contents = Vec::with_capacity(columns.len());
+        let mut places = Vec::with_capacity(columns.len());
+        for column in columns {
+            chunks.push(column.chunk);
+            contents.push(column.column_index);
+            places.extend(column.offset_index);
+        }
+        match &mut self.offset_index {
+            Some(all) if places.len() == chunks.len() => all.push(places),
+            _ => self.offset_index = None,
+        }
+        self.column_index.push(contents);
+        self.row_groups
+            .push(builder.set_column_metadata(chunks).build()?);
+        Ok(())
+    }
+
+    /// Writes the indexes and the footer.
+    pub(super) fn finish(mut self, sink: &mut Sink) -> Result<()> {
+        let place = sink.written();
+        let footer = self.footer(place);
+        let (indexes, footer) = footer.map_err(|error| from_parquet(error, WRITING, "footer"))?;
+        sink.put(indexes)?;
+        sink.put(footer)
+    }
+
+    /// The indexes' bytes, which are to lie at `place`, and the footer's.
+    fn footer(&mut self, place: u64) -> ParquetResult<(Bytes, Bytes)> {
+        let indexes = match self.offset_index.take() {
+            Some(offsets) => self.write_indexes(offsets, place)?,
+            None => Bytes::new(),
+        };
+        let row_groups = std::mem::take(&mut self.row_groups);
+        let metadata = ParquetMetaData::new(self.file_metadata(&row_groups), row_groups);
+        let mut footer = Vec::new();
+        ParquetMetaDataWriter::new(&mut footer, &metadata).finish()?;
+        Ok((indexes, footer.into()))
+    }
+
+    /// The library writes indexes only together with a footer, and as if the file began with them.
+    /// So it does, once for the indexes, and what it says of their places is moved to where they
+    /// will be.
+    fn write_indexes(
+        &mut self,
+        offsets: Vec<Vec<OffsetIndexMetaData>>,
+        place: u64,
+    ) -> ParquetResult<Bytes> {
+        let row_groups = std::mem::take(&mut self.row_groups);
+        let file = self.file_metadata(&row_groups);
+        let metadata = ParquetMetaDataBuilder::new(file)
+            .set_row_groups(row_groups)
+            .set_column_index(Some(std::mem::take(&mut self.column_index)))
+            .set_offset_index(Some(offsets))
+            .build();
+        let mut bytes = Vec::new();
+        ParquetMetaDataWriter::new(&mut bytes, &metadata).finish()?;
+        let bytes = Bytes::from(bytes);
+        let written = ParquetMetaDataReader::new().parse_and_finish(&bytes)?;
+        let mut end = 0;
+        for (row_group, told) in metadata.row_groups().iter().zip(written.row_groups()) {
+            let (row_group, used) = with_indexes(row_group.clone(), told, place)?;
+            end = end.max(used);
+            self.row_groups.push(row_group);
+        }
+        Ok(bytes.slice(..usize::try_from(end)?))
+    }
+
+    fn file_metadata(&self, row_groups: &[RowGroupMetaData]) -> FileMetaData {
+        FileMetaData::new(
+            self.version,
+            row_groups.iter().map(RowGroupMetaData::num_rows).sum(),
+            self.created_by.clone(),
+            Some(self.shape.key_values.clone()),
+            Arc::clone(&self.shape.schema),
+            None,
+        )
+    }
+}
+
+/// Copies the selected chunks of a row group, neighbours together, and says by how much each moved.
+fn copy_chunks(
+    source: &Source,
+    selection: &Selection,
+    at: usize,
+    sink: &mut Sink,
+) -> Result<Vec<i64>> {
+    let mut shifts = Vec::with_capacity(selection.leaves.len());
+    let mut pending: Range<u64> = 0..0;
+    for leaf in &selection.leaves {
+        let chunk = source.metadata().row_group(at).column(*leaf);
+        let range = chunk_range(chunk, source.name())?;
+        if range.start != pending.end {
+            source.copy(pending, sink)?;
+            pending = range.start..range.start;
+        }
+        let place = sink.written() + (range.start - pending.start);
+        shifts.push(place.cast_signed() - range.start.cast_signed());
+        pending.end = range.end;
+    }
+    source.copy(pending, sink)?;
+    Ok(shifts)
+}
+
+/// Where a chunk's bytes lie in the source.
+fn chunk_range(chunk: &ColumnChunkMetaData, name: &str) -> Result<Range<u64>> {
+    if chunk.file_path().is_some_and(|path| !path.is_empty()) {
+        return Err(
+            Error::invalid("a Parquet file whose columns lie in other files")
+                .with("path", name)
+                .hint("use a query; this table cannot be copied column by column"),
+        );
+    }
+    let start = dictionary_offset(chunk).unwrap_or(chunk.data_page_offset());
+    let range = u64::try_from(start)
+        .ok()
+        .zip(u64::try_from(chunk.compressed_size()).ok())
+        .and_then(|(start, length)| Some(start..start.checked_add(length)?));
+    range.ok_or_else(|| corrupt("the footer points outside of the file", name))
+}
+
+/// An old chunk with the indexes that it had.
+fn place_old(
+    source: &Source,
+    at: usize,
+    leaf: usize,
+    chunk: ColumnChunkMetaData,
+    shift: i64,
+) -> Placed {
+    let metadata = source.metadata();
+    let column_index = metadata.column_index().map(|all| all[at][leaf].clone());
+    let offset_index = metadata.offset_index().map(|all| all[at][leaf].clone());
+    Placed {
+        chunk,
+        column_index: column_index.unwrap_or(ColumnIndexMetaData::NONE),
+        offset_index: offset_index.map(|index| shifted(index, shift)),
+    }
+}
+
+/// Carries a chunk's bloom filter over. One that cannot be told apart is left behind: it only ever
+/// saves time.
+fn copy_bloom_filter(
+    source: &Source,
+    at: usize,
+    leaf: usize,
+    chunk: ColumnChunkMetaData,
+    sink: &mut Sink,
+) -> Result<ColumnChunkMetaData> {
+    let told = source.metadata().row_group(at).column(leaf);
+    let Some(range) = bloom_filter_range(source, told)? else {
+        return Ok(chunk);
+    };
+    let place = sink.written().cast_signed();
+    let length = i32::try_from(range.end - range.start).ok();
+    source.copy(range, sink)?;
+    let builder = chunk.into_builder().set_bloom_filter_offset(Some(place));
+    let built = builder.set_bloom_filter_length(length).build();
+    built.map_err(|error| from_parquet(error, WRITING, source.name()))
+}
+
+fn bloom_filter_range(source: &Source, chunk: &ColumnChunkMetaData) -> Result<Option<Range<u64>>> {
+    let offset = chunk
+        .bloom_filter_offset()
+        .and_then(|at| u64::try_from(at).ok());
+    let Some(start) = offset.filter(|start| *start > 0) else {
+        return Ok(None);
+    };
+    let told = chunk
+        .bloom_filter_length()
+        .and_then(|n| u64::try_from(n).ok());
+    if let Some(length) = told {
+        return Ok(Some(start..start.saturating_add(length)));
+    }
+    let header = source.read(start..source.size().min(start + BLOOM_HEADER_MAX))?;
+    Ok(bloom_filter_length(&header).map(|length| start..start + length))
+}
+
+/// The longest header of a bloom filter: a field of up to five bytes, and [`BLOOM_REST`].
+const BLOOM_HEADER_MAX: u64 = 20;
+
+/// What follows the length in a header: split-block, xxHash, uncompressed. There is no other kind.
+const BLOOM_REST: &[u8] = &[0x1c, 0x1c, 0, 0, 0x1c, 0x1c, 0, 0, 0x1c, 0x1c, 0, 0, 0];
+
+/// The length of a bloom filter, header included, by its header.
+fn bloom_filter_length(header: &[u8]) -> Option<u64> {
+    let number = header.strip_prefix(&[0x15])?;
+    let last = number.iter().take(5).position(|byte| byte & 0x80 == 0)?;
+    let (digits, rest) = number.split_at(last + 1);
+    let zigzag = digits
+        .iter()
+        .rev()
+        .fold(0_u64, |value, byte| value << 7 | u64::from(byte & 0x7f));
+    let header_length = 1 + digits.len() + BLOOM_REST.len();
+    rest.starts_with(BLOOM_REST)
+        .then_some((zigzag >> 1) + header_length as u64)
+}
+
+/// `row_group` with its indexes as `told`, moved to `place`; and where the last of them ends.
+fn with_indexes(
+    mut row_group: RowGroupMetaData,
+    told: &RowGroupMetaData,
+    place: u64,
+) -> ParquetResult<(RowGroupMetaData, i64)> {
+    let place = place.cast_signed();
+    let mut end = 0;
+    for (column, told) in row_group.columns_mut().iter_mut().zip(told.columns()) {
+        let (content, pages) = (told.column_index_offset(), told.offset_index_offset());
+        let (content_length, pages_length) =
+            (told.column_index_length(), told.offset_index_length());
+        for (offset, length) in [(content, content_length), (pages, pages_length)] {
+            end = end.max(offset.unwrap_or(0) + i64::from(length.unwrap_or(0)));
+        }
+        *column = column
+            .clone()
+            .into_builder()
+            .set_column_index_offset(content.map(|offset| offset + place))
+            .set_column_index_length(content_length)
+            .set_offset_index_offset(pages.map(|offset| offset + place))
+            .set_offset_index_length(pages_length)
+            .build()?;
+    }
+    Ok((row_group, end))
+}
+
+/// How the rows are sorted, as far as the columns that say so are still there.
+fn sorting(source: &RowGroupMetaData, selection: &Selection) -> Option<Vec<SortingColumn>> {
+    let renumbered = |column: &SortingColumn| {
+        let old = usize::try_from(column.column_idx).ok()?;
+        let new = selection.leaves.iter().position(|leaf| *leaf == old)?;
+        let column_idx = i32::try_from(new).ok()?;
+        Some(SortingColumn {
+            column_idx,
+            ..*column
+        })
+    };
+    let columns = source.sorting_columns()?.iter().map_while(renumbered);
+    let columns: Vec<_> = columns.collect();
+    (!columns.is_empty()).then_some(columns)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bloom_filter_tells_its_length() {
+        let header = |number: &[u8]| [&[0x15], number, BLOOM_REST, b"bits"].concat();
+        assert_eq!(bloom_filter_length(&header(&[0x40])), Some(32 + 15));
+        assert_eq!(bloom_filter_length(&header(&[0x80, 0x10])), Some(1024 + 16));
+        let mut odd = header(&[0x40]);
+        odd[3] = 0x2c;
+        assert_eq!(bloom_filter_length(&odd), None, "another algorithm");
+        assert_eq!(bloom_filter_length(&[0x15, 0x80, 0x80]), None);
+        assert_eq!(bloom_filter_length(&[]), None);
+    }
+}
