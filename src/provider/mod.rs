@@ -12,6 +12,8 @@ mod find;
 mod lax;
 mod open;
 mod openai;
+#[cfg(test)]
+mod testing;
 
 pub use account::{Network, Options};
 pub use api::{
