@@ -14,7 +14,7 @@ use futures::future::BoxFuture;
 use futures::{StreamExt, stream};
 use serde_json::Map;
 
-use super::{Body, Network, Options, Provider, Sought, Tag, open};
+use super::{Body, Network, Options, Provider, Rejection, Sought, SubmitError, Tag, open};
 use crate::base::http::{HttpError, HttpRequest, HttpResponse, HttpService, RouterService};
 use crate::base::{Clock, Error, Ids, Time};
 use crate::work::{AnswerType, Api, Shape};
@@ -228,6 +228,27 @@ pub(super) fn sought() -> Sought {
         since: noon(),
         staged: None,
         not: Vec::new(),
+    }
+}
+
+/// A submission that came to nothing, in a few words, and its error.
+pub(super) fn told(error: SubmitError) -> (String, Error) {
+    let with = |word: &str, number: Option<u128>| match number {
+        Some(number) => format!("{word} {number}"),
+        None => word.to_owned(),
+    };
+    match error {
+        SubmitError::Unknown(error) => ("unknown".to_owned(), error),
+        SubmitError::Rejected(Rejection::TooLarge(error)) => ("too large".to_owned(), error),
+        SubmitError::Rejected(Rejection::QueueFull(error, limit)) => {
+            (with("full", limit.map(u128::from)), error)
+        }
+        SubmitError::Rejected(Rejection::Later(error, wait)) => {
+            (with("later", wait.map(|wait| wait.as_millis())), error)
+        }
+        SubmitError::Rejected(Rejection::Final(error)) => {
+            (format!("final {:?}", error.kind()).to_lowercase(), error)
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use super::*;
 use crate::base::ErrorKind;
 use crate::base::http::Method;
 use crate::provider::testing::{
-    Say, Vendor, body, lookup, noon, say, say_with, shape, sought, tag,
+    Say, Vendor, body, lookup, noon, say, say_with, shape, sought, tag, told,
 };
 use crate::work::{AnswerType, Api, BatchStatus, FailureClass, Finish, ReplyBody, Usage};
 
@@ -316,7 +316,7 @@ async fn a_refusal_is_certain_and_silence_is_not() {
         (say(413, "<html>too large</html>"), "too large"),
         (
             say_with(429, &[("retry-after", "7")], &error("rate_limit_error", "")),
-            "later 7",
+            "later 7000",
         ),
         (say(429, &error("rate_limit_error", "")), "later"),
         (say(429, &spent), "final refused"),
@@ -337,20 +337,9 @@ async fn a_refusal_is_certain_and_silence_is_not() {
         let vendor = Vendor::new([answer.clone()]);
         let provider = vendor.open(NAME);
         let got = provider.submit(&shape(Api::Messages), submission()).await;
-        let said = match got.expect_err("no batch") {
-            SubmitError::Unknown(error) => ("unknown".to_owned(), error),
-            SubmitError::Rejected(Rejection::TooLarge(error)) => ("too large".to_owned(), error),
-            SubmitError::Rejected(Rejection::QueueFull(error, _)) => ("full".to_owned(), error),
-            SubmitError::Rejected(Rejection::Later(error, wait)) => {
-                let wait = wait.map(|wait| format!(" {}", wait.as_secs()));
-                (format!("later{}", wait.unwrap_or_default()), error)
-            }
-            SubmitError::Rejected(Rejection::Final(error)) => {
-                (format!("final {:?}", error.kind()).to_lowercase(), error)
-            }
-        };
-        assert_eq!(said.0, expect, "{answer:?}");
-        let text = format!("{:?} {:?}", said.1, said.1.hint_text());
+        let (said, error) = told(got.expect_err("no batch"));
+        assert_eq!(said, expect, "{answer:?}");
+        let text = format!("{:?} {:?}", error, error.hint_text());
         assert!(!text.contains("key-1"), "no key in an error: {text}");
         assert!(vendor.is_done(), "sent once");
     }
