@@ -15,6 +15,7 @@ use serde::Deserialize;
 use url::Url;
 
 use super::account::{Account, Network};
+use super::verdict::{Complaint, Judge, Verdict};
 use super::{Rejection, SubmitError};
 use crate::base::backoff::{asked_wait, http_date};
 use crate::base::http::{
@@ -27,98 +28,6 @@ use crate::base::{Error, ErrorKind, Result, Time};
 const ANSWER_MAX: usize = 64 << 20;
 /// How much of a provider's sentence goes into an error.
 const SAID_MAX: usize = 500;
-
-/// What an answer that is not a success means.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Verdict {
-    /// The key may not do this.
-    Access,
-    /// The key is not good.
-    Credentials,
-    /// Not now.
-    Later,
-    /// There is no money left, or no quota of a kind that money buys.
-    Money,
-    /// The queue is full; so much fits in.
-    QueueFull(Option<u64>),
-    /// The body is too large.
-    TooLarge,
-    /// It broke in a way that leaves open what was done.
-    Unclear,
-    /// Nothing of that name, for this account.
-    Unseen,
-    /// The request is wrong.
-    Wrong,
-}
-
-impl Verdict {
-    /// What the status alone says.
-    pub(super) fn of(status: StatusCode) -> Self {
-        match status.as_u16() {
-            401 => Verdict::Credentials,
-            402 => Verdict::Money,
-            403 => Verdict::Access,
-            404 => Verdict::Unseen,
-            413 => Verdict::TooLarge,
-            429 => Verdict::Later,
-            408 | 409 | 500.. => Verdict::Unclear,
-            _ => Verdict::Wrong,
-        }
-    }
-
-    fn kind(&self) -> ErrorKind {
-        use Verdict as V;
-        match self {
-            V::Access | V::Credentials | V::Money | V::Unseen => ErrorKind::Refused,
-            V::Later | V::QueueFull(_) | V::Unclear => ErrorKind::Unavailable,
-            V::TooLarge | V::Wrong => ErrorKind::Invalid,
-        }
-    }
-
-    fn sentence(&self) -> &'static str {
-        match self {
-            Verdict::Access => "the provider denies access",
-            Verdict::Credentials => "the provider refuses the key",
-            Verdict::Later => "the provider asks to come back later",
-            Verdict::Money => "the provider refuses for want of credit or quota",
-            Verdict::QueueFull(_) => "the provider's queue is full",
-            Verdict::TooLarge => "the provider finds the body too large",
-            Verdict::Unclear => "the provider failed",
-            Verdict::Unseen => "the provider shows this account nothing of that name",
-            Verdict::Wrong => "the provider refuses the request",
-        }
-    }
-
-    fn hint(&self, key_env: &str) -> Option<String> {
-        Some(match self {
-            Verdict::Access => format!(
-                "the key in {key_env} may lack a right, or the account may lack access to the model"
-            ),
-            Verdict::Credentials => {
-                format!("check the key in {key_env}, and that it is for base_url")
-            }
-            Verdict::Money => "check the account's credit, quota and spend limits".to_owned(),
-            Verdict::Unseen => format!(
-                "what one account made no other can see: was the key in {key_env} changed, or base_url?"
-            ),
-            _ => return None,
-        })
-    }
-}
-
-/// A vendor's reading of an answer that is not a success.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Complaint {
-    /// What it means.
-    pub(super) verdict: Verdict,
-    /// The vendor's word for it; empty where there is none.
-    pub(super) code: String,
-    /// The vendor's sentence.
-    pub(super) message: String,
-}
-
-/// A vendor's judgement: the status and the body of an answer that is not a success.
-pub(super) type Judge = fn(StatusCode, &[u8]) -> Complaint;
 
 /// A whole answer.
 #[derive(Debug)]
@@ -421,30 +330,4 @@ pub(super) fn complete(response: HttpResponse) -> BoxStream<'static, Result<Byte
         Ok(Some((bytes, (body, got))))
     })
     .boxed()
-}
-
-/// The first result of `read` on a line of `body` that is not `None`; stops downloading there.
-///
-/// # Errors
-/// When the body is cut before that.
-pub(super) async fn first_line<T>(
-    mut body: BoxStream<'static, Result<Bytes>>,
-    read: impl Fn(&[u8]) -> Option<T>,
-) -> Result<Option<T>> {
-    let mut buffer = Vec::new();
-    while let Some(bytes) = body.try_next().await? {
-        let mut from = buffer.len();
-        buffer.extend_from_slice(&bytes);
-        while let Some(end) = memchr::memchr(b'\n', &buffer[from..]) {
-            if let Some(found) = read(&buffer[..from + end]) {
-                return Ok(Some(found));
-            }
-            buffer.drain(..=from + end);
-            from = 0;
-        }
-        if buffer.len() > ANSWER_MAX {
-            return Err(Error::unavailable("a line of results does not end"));
-        }
-    }
-    Ok(read(&buffer))
 }

@@ -10,8 +10,12 @@ mod call;
 mod cut;
 mod find;
 mod lax;
+mod line;
 mod open;
 mod openai;
+#[cfg(test)]
+mod testing;
+mod verdict;
 
 pub use account::{Network, Options};
 pub use api::{

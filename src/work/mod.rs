@@ -6,6 +6,7 @@ pub mod batch;
 pub mod chunk;
 pub mod frame;
 pub mod outcome;
+pub mod price;
 pub mod request;
 pub mod row;
 

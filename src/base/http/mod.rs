@@ -14,6 +14,8 @@ mod follow;
 mod retrying;
 mod router;
 mod system;
+#[cfg(test)]
+mod tests;
 
 use std::fmt::Debug;
 use std::io;
@@ -44,7 +46,6 @@ pub trait HttpService: Debug + Send + Sync + 'static {
 }
 
 /// What is sent.
-#[derive(Debug)]
 pub struct HttpRequest {
     /// The verb.
     pub method: Method,
@@ -82,6 +83,12 @@ impl HttpRequest {
             headers: self.headers.clone(),
             body,
         })
+    }
+}
+
+impl Debug for HttpRequest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} {}, {:?}", self.method, shown(&self.url), self.body)
     }
 }
 

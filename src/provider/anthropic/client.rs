@@ -5,7 +5,8 @@ use crate::base::http::{
 };
 use crate::base::{Error, Result};
 use crate::provider::Body;
-use crate::provider::call::{Answer, Caller, Complaint, Verdict, with_json, with_query};
+use crate::provider::call::{Answer, Caller, with_json, with_query};
+use crate::provider::verdict::{Complaint, Verdict};
 use crate::work::batch::BatchError;
 use crate::work::{
     BatchId, BatchStatus, BatchView, FailureClass, Finish, Reply, ReplyBody, RequestCounts,

@@ -28,9 +28,9 @@ use serde_json::{Map, Value, json};
 pub(super) use config::NAME;
 
 use super::account::{Network, Options};
-use super::call::{Caller, complete, first_line, length};
+use super::call::{Caller, complete, length};
 use super::cut::{contradiction, cut, refuse};
-use super::lax::read_line;
+use super::line::{first_line, read_line};
 use super::{
     Body, Capability, Download, Found, Provider, Rejection, Sought, Staged, Submission,
     SubmitError, Tag, Trial, find,

@@ -9,8 +9,9 @@ use crate::base::http::{
     HeaderValue, HttpError, HttpResponse, Method, RequestBody, StatusCode, header,
 };
 use crate::base::{Error, ErrorKind, Result, ResultExt};
-use crate::provider::call::{Answer, Caller, Complaint, Verdict, with_json, with_query};
+use crate::provider::call::{Answer, Caller, with_json, with_query};
 use crate::provider::lax::Said;
+use crate::provider::verdict::{Complaint, Verdict};
 use crate::provider::{Body, Tag};
 use crate::work::batch::BatchError;
 use crate::work::{
