@@ -10,9 +10,10 @@ mod error;
 pub mod http;
 mod ids;
 mod index;
-mod sort;
 mod nearest;
+mod sort;
 mod store;
+mod uptime;
 
 use std::sync::Arc;
 
@@ -21,15 +22,18 @@ pub use crash::{Crash, CrashPoint};
 pub use error::{Error, ErrorKind, Result, ResultExt};
 pub use ids::Ids;
 pub use index::KeyIndex;
-pub use sort::{Sorted, Sorter};
 pub use nearest::nearest;
-pub use store::{Location, Stores};
+pub use sort::{Sorted, Sorter};
+pub use store::{BulkWriter, Location, MemoryStore, ObjectMeta, Put, Stores};
+pub use uptime::{SystemUptime, Uptime};
 
 /// The seams of the program: everything from outside that a test may replace.
 #[derive(Clone, Debug)]
 pub struct Components {
     /// What time it is, and how to wait.
     pub clock: Arc<dyn Clock>,
+    /// How long things last, sleep included.
+    pub uptime: Arc<dyn Uptime>,
     /// Ids, nonces and jitter.
     pub ids: Arc<Ids>,
     /// Local disk and object storage.
@@ -46,6 +50,7 @@ impl Components {
     pub fn system() -> Self {
         Components {
             clock: Arc::new(SystemClock),
+            uptime: Arc::new(SystemUptime),
             ids: Arc::new(Ids::from_entropy()),
             stores: Arc::new(Stores::default()),
             http: Arc::new(http::SystemHttp::default()),

@@ -57,7 +57,6 @@ mod text;
 mod wire;
 mod world;
 
-
 pub use bill::{Bill, Charges};
 pub use config::{AnthropicLimits, OpenAiLimits, SandboxConfig};
 pub use faults::{Fault, Faults};

@@ -19,9 +19,18 @@ const PIECE: usize = 256 << 10;
 /// # Errors
 /// `Data` if the file is not one of requests.
 pub(super) fn body(file: File, frame: Frame, ids: CustomId, len: u64) -> Result<Body> {
-    let pieces = Pieces { reader: RequestsReader::open(file)?, frame, ids, n: 0, state: Stage::Open };
+    let pieces = Pieces {
+        reader: RequestsReader::open(file)?,
+        frame,
+        ids,
+        n: 0,
+        state: Stage::Open,
+    };
     let stream = stream::iter(pieces).map(|piece| piece.map_err(std::io::Error::other));
-    Ok(Body { len, stream: stream.boxed() })
+    Ok(Body {
+        len,
+        stream: stream.boxed(),
+    })
 }
 
 enum Stage {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::base::{Components, Error, Location, Result};
 use crate::ledger::action::Action;
 use crate::ledger::state::State;
-use crate::ledger::{Append, Author, Log, Meta, Points};
+use crate::ledger::{Append, Author, Log, Meta, Points, Scope};
 
 /// The version of the state's own form: checkpoints of another are passed over.
 const SHAPE: u32 = 1;
@@ -23,8 +23,15 @@ impl Book {
     pub(super) async fn read(components: &Components, root: &Location, run: &str) -> Result<Book> {
         let mut log = Log::open(components, root);
         let state = log.load(SHAPE, apply).await?;
-        let author = Author { run: run.to_owned(), lease: None };
-        Ok(Book { log, state: Arc::new(state), author })
+        let author = Author {
+            run: run.to_owned(),
+            lease: None,
+        };
+        Ok(Book {
+            log,
+            state: Arc::new(state),
+            author,
+        })
     }
 
     /// What the ledger says.
@@ -37,9 +44,9 @@ impl Book {
         Arc::clone(&self.state)
     }
 
-    /// The log, to take a lease that fits it.
-    pub(super) fn log(&self) -> &Log {
-        &self.log
+    /// The highest epoch under which anybody has written: a lease begins above it.
+    pub(super) fn epoch(&self, scope: &Scope) -> u64 {
+        self.log.epoch(scope)
     }
 
     /// From now on commits are written under `author`.
@@ -59,7 +66,11 @@ impl Book {
     /// was first (a request to cancel needs no lease), theirs is taken in and ours follows.
     pub(super) async fn record(&mut self, actions: Vec<Action>) -> Result<()> {
         loop {
-            match self.log.append(&self.author, &actions, Points::default()).await? {
+            match self
+                .log
+                .append(&self.author, &actions, Points::default())
+                .await?
+            {
                 Append::Appended(_) => break,
                 Append::Lost { by } => {
                     for commit in by {

@@ -21,7 +21,10 @@ pub(super) struct Sizes {
 impl Sizes {
     /// Sizes within `limit`.
     pub(super) fn within(limit: u64) -> Self {
-        Sizes { limit: limit.clamp(1, CustomId::REQUESTS_MAX), drawn: BTreeSet::new() }
+        Sizes {
+            limit: limit.clamp(1, CustomId::REQUESTS_MAX),
+            drawn: BTreeSet::new(),
+        }
     }
 
     /// A size within the top hundredth of the limit, unlike those before while there are others.
@@ -70,7 +73,10 @@ impl<'a> ChunkWriter<'a> {
         (plan, wave, chunk): (u64, u32, u64),
     ) -> Self {
         let mut sizes = Sizes::within(limits.requests_max);
-        let limits = Limits { requests_max: sizes.draw(ids), ..limits };
+        let limits = Limits {
+            requests_max: sizes.draw(ids),
+            ..limits
+        };
         let next = ChunkStored {
             plan,
             chunk,
@@ -81,7 +87,15 @@ impl<'a> ChunkWriter<'a> {
             body_bytes: 0,
         };
         let packer = Packer::new(limits, frame.base_len());
-        ChunkWriter { files, ids, frame, sizes, packer, open: None, next }
+        ChunkWriter {
+            files,
+            ids,
+            frame,
+            sizes,
+            packer,
+            open: None,
+            next,
+        }
     }
 
     /// Takes a request; the chunk that it did not fit into any more, if so, which is durable now.
@@ -110,7 +124,9 @@ impl<'a> ChunkWriter<'a> {
 
     /// Ends the open chunk, if there is one; it is durable now.
     pub(super) async fn cut(&mut self) -> Result<Option<ChunkStored>> {
-        let Some(open) = self.open.take() else { return Ok(None) };
+        let Some(open) = self.open.take() else {
+            return Ok(None);
+        };
         let requests = open.writer.finish()?;
         let stored = ChunkStored {
             first: open.first,
@@ -120,16 +136,26 @@ impl<'a> ChunkWriter<'a> {
             body_bytes: self.packer.bytes() - self.frame.between.len() as u64,
             ..self.next.clone()
         };
-        self.files.keep(&open.draft, &self.files.requests(stored.plan, stored.chunk)).await?;
+        self.files
+            .keep(&open.draft, &self.files.requests(stored.plan, stored.chunk))
+            .await?;
         self.next.chunk += 1;
         self.packer.reset(self.sizes.draw(self.ids));
         Ok(Some(stored))
     }
 
     fn begin(&self, ordinal: u64) -> Result<OpenChunk> {
-        let draft = self.files.draft(&format!("requests-{}-{}", self.next.plan, self.next.chunk));
+        let draft = self
+            .files
+            .draft(&format!("requests-{}-{}", self.next.plan, self.next.chunk));
         let writer = RequestsWriter::create(&draft)?;
-        Ok(OpenChunk { writer, draft, first: ordinal, last: ordinal, listed: false })
+        Ok(OpenChunk {
+            writer,
+            draft,
+            first: ordinal,
+            last: ordinal,
+            listed: false,
+        })
     }
 }
 

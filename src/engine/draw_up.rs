@@ -9,10 +9,7 @@ use futures::StreamExt;
 
 use crate::base::{Error, KeyIndex, Result};
 use crate::ledger::action::{Action, Pin, PlanStarted};
-use crate::ledger::state::PlanState;
-use crate::output::{
-    self, AnswerColumns, Existing, Form, Layout, MetaColumns, RUN_KEY, Target, check_names,
-};
+use crate::output::{self, Existing, Form, Layout, MetaColumns, RUN_KEY, Target, check_names};
 use crate::prompt::{Prompts, Rendered, Template, compile_system};
 use crate::provider::{Provider, Trial};
 use crate::source::{Input, Predicate, RowIds, Scan, Source, check_unique};
@@ -89,15 +86,24 @@ impl Office {
 
     /// The files that a plan reads: the source's own, or those of its snapshot.
     async fn pinned_source(&self, plan: u64, source: Source) -> Result<Source> {
-        let snapshot = self.book.state().plans.get(&plan).is_some_and(|p| p.started.snapshot);
+        let snapshot = self
+            .book
+            .state()
+            .plans
+            .get(&plan)
+            .is_some_and(|p| p.started.snapshot);
         if !snapshot {
             return Ok(source);
         }
         let folder = self.files.snapshot(plan);
-        let address = folder.local.as_ref().and_then(|local| local.to_str()).map_or_else(
-            || format!("{}/", folder.url.as_str().trim_end_matches('/')),
-            str::to_owned,
-        );
+        let address = folder
+            .local
+            .as_ref()
+            .and_then(|local| local.to_str())
+            .map_or_else(
+                || format!("{}/", folder.url.as_str().trim_end_matches('/')),
+                str::to_owned,
+            );
         let stores = &self.setup.components.stores;
         Source::open(&Input::Table { address }, stores, self.files.scratch()).await
     }
@@ -114,25 +120,44 @@ impl Office {
             return Ok(true);
         }
         let tasks = self.tasks(job, source.clone(), desk.clone(), false)?;
-        let harvest = if goal == Goal::Submit { Goal::OnePass } else { Goal::Harvest };
+        let harvest = if goal == Goal::Submit {
+            Goal::OnePass
+        } else {
+            Goal::Harvest
+        };
         let stop = self.go(harvest, None, tasks).await?;
         Ok(stop == Stop::Idle || self.book.state().open_attempts().next().is_none())
     }
 
     /// Pins the source and writes down what is going to be asked of it.
-    async fn start_plan(&mut self, job: &Job, source: Source, desk: &Desk) -> Result<(u64, Source)> {
-        let number = self.book.state().plans.keys().next_back().map_or(0, |last| last + 1);
+    async fn start_plan(
+        &mut self,
+        job: &Job,
+        source: Source,
+        desk: &Desk,
+    ) -> Result<(u64, Source)> {
+        let number = self
+            .book
+            .state()
+            .plans
+            .keys()
+            .next_back()
+            .map_or(0, |last| last + 1);
         let pins = pins(&source);
         let snapshot = !source.is_table();
         let source = if snapshot {
             let folder = self.files.snapshot(number);
             let stores = &self.setup.components.stores;
-            source.snapshot(&folder, stores, self.files.scratch()).await?
+            source
+                .snapshot(&folder, stores, self.files.scratch())
+                .await?
         } else {
             source
         };
         check_key(job, &source, &self.files).await?;
-        let rows = source.rows().ok_or_else(|| Error::internal("a source without a row count"))?;
+        let rows = source
+            .rows()
+            .ok_or_else(|| Error::internal("a source without a row count"))?;
         let started = PlanStarted {
             plan: number,
             run: self.run.clone(),
@@ -145,9 +170,12 @@ impl Office {
             pins,
             snapshot,
             rows,
+            has_key: !job.source.key.is_empty(),
             trial: self.trial(job, &source, desk).await?,
         };
-        self.book.record(vec![Action::PlanStarted(Box::new(started))]).await?;
+        self.book
+            .record(vec![Action::PlanStarted(Box::new(started))])
+            .await?;
         Ok((number, source))
     }
 
@@ -159,12 +187,17 @@ impl Office {
         let answered = state.attempts.values().any(|attempt| {
             let plan = state.plans.get(&attempt.promised.plan);
             let same = plan.is_some_and(|plan| plan.started.fingerprint == fingerprint);
-            same && attempt.landed.as_ref().is_some_and(|l| l.counts.contains_key("succeeded"))
+            same && attempt
+                .landed
+                .as_ref()
+                .is_some_and(|l| l.counts.contains_key("succeeded"))
         });
         if answered {
             return Ok(0);
         }
-        let Some(prompt) = first_prompt(job, source, &desk.template).await? else { return Ok(0) };
+        let Some(prompt) = first_prompt(job, source, &desk.template).await? else {
+            return Ok(0);
+        };
         match self.provider.trial(&desk.shape, &prompt).await? {
             Trial::Passed => Ok(0),
             Trial::Refused(error) => Err(error),
@@ -178,9 +211,13 @@ impl Office {
         if let Existing::Foreign = output::examine(target).await?
             && !tasks.publication.overwrite
         {
-            return Err(Error::invalid("the output exists, and was not written by columnist")
-                .with("output", &target.location.url)
-                .hint("choose another `[output] path`, or set `overwrite = true` (--overwrite)"));
+            return Err(
+                Error::invalid("the output exists, and was not written by columnist")
+                    .with("output", &target.location.url)
+                    .hint(
+                        "choose another `[output] path`, or set `overwrite = true` (--overwrite)",
+                    ),
+            );
         }
         let id = self.setup.components.ids.nonce(8);
         output::check_writable(target, &id).await
@@ -219,7 +256,9 @@ impl Office {
         let layout = match spec {
             LayoutSpec::Mirror => Layout::Mirror,
             LayoutSpec::Single => Layout::Single,
-            LayoutSpec::Delta => Layout::Delta { key: job.source.key.clone() },
+            LayoutSpec::Delta => Layout::Delta {
+                key: job.source.key.clone(),
+            },
         };
         let form = match spec {
             LayoutSpec::Mirror if !source.is_single_file() => Form::Folder,
@@ -230,11 +269,13 @@ impl Office {
             Meta::Minimal => MetaColumns::Minimal,
         };
         let about = [
-            ("columnist.model", format!("{}/{}", job.model.provider, job.model.model)),
+            (
+                "columnist.model",
+                format!("{}/{}", job.model.provider, job.model.model),
+            ),
             (JOB_KEY, job.name.clone()),
             ("columnist.prompt", desk.keyer.fingerprint()),
         ];
-        let about = about.map(|(key, value)| (key.to_owned(), value));
         let identity = [
             (RUN_KEY, self.run.clone()),
             (LEDGER_KEY, self.ledger.clone()),
@@ -244,9 +285,13 @@ impl Office {
             target: Target { location, form },
             layout,
             overwrite: job.output.overwrite,
-            columns: AnswerColumns::new(&job.answer.column, meta, &about),
+            column: job.answer.column.clone(),
+            meta,
+            about: about.map(|(key, value)| (key.to_owned(), value)).to_vec(),
             digest: job.fingerprints().output,
-            identity: identity.map(|(key, value)| (key.to_owned(), value)).to_vec(),
+            identity: identity
+                .map(|(key, value)| (key.to_owned(), value))
+                .to_vec(),
         })
     }
 }
@@ -265,10 +310,15 @@ pub(super) struct Desk {
 impl Desk {
     pub(super) fn check(job: &Job, source: &Source, provider: &dyn Provider) -> Result<Desk> {
         let schema = source.schema();
-        check_names(schema.fields().iter().map(|field| field.name().as_str()), &new_names(job))?;
+        check_names(
+            schema.fields().iter().map(|field| field.name().as_str()),
+            new_names(job).iter().map(String::as_str),
+        )?;
         let template = Template::compile(&job.prompt.user, schema, &job.vars)?;
         let filter = job.source.filter.as_deref();
-        let filter = filter.map(|sql| Predicate::compile(sql, schema, &job.vars)).transpose()?;
+        let filter = filter
+            .map(|sql| Predicate::compile(sql, schema, &job.vars))
+            .transpose()?;
         if !job.source.key.is_empty() {
             RowIds::new(schema, &job.source.key)?;
         }
@@ -278,7 +328,9 @@ impl Desk {
             api: capability.api,
             service: capability.service.clone(),
             model: job.model.model.clone(),
-            system: system.map(|text| compile_system(text, &job.vars)).transpose()?,
+            system: system
+                .map(|text| compile_system(text, &job.vars))
+                .transpose()?,
             max_output_tokens: job.model.max_output_tokens,
             temperature: job.model.temperature,
             params: job.model.params.clone(),
@@ -300,7 +352,10 @@ fn limits(job: &Job, provider: Limits) -> Limits {
     let requests = job.model.max_requests_per_batch.unwrap_or(u64::MAX);
     let bytes = job.model.max_bytes_per_batch.unwrap_or(u64::MAX);
     Limits {
-        requests_max: provider.requests_max.min(requests).min(CustomId::REQUESTS_MAX),
+        requests_max: provider
+            .requests_max
+            .min(requests)
+            .min(CustomId::REQUESTS_MAX),
         bytes_max: provider.bytes_max.min(bytes),
         request_bytes_max: provider.request_bytes_max.min(bytes),
     }
@@ -312,7 +367,11 @@ fn new_names(job: &Job) -> Vec<String> {
     match job.answer.meta {
         Meta::Off => vec![column.clone()],
         Meta::Minimal => {
-            vec![column.clone(), format!("{column}_status"), format!("{column}_error")]
+            vec![
+                column.clone(),
+                format!("{column}_status"),
+                format!("{column}_error"),
+            ]
         }
     }
 }
@@ -320,10 +379,14 @@ fn new_names(job: &Job) -> Vec<String> {
 /// Opens what the job reads.
 pub(super) async fn open_source(job: &Job, setup: &super::Setup, files: &Files) -> Result<Source> {
     let input = match &job.source.input {
-        SourceInput::Table(address) => Input::Table { address: address.clone() },
-        SourceInput::Query { sql, tables, .. } => {
-            Input::Query { sql: sql.clone(), tables: tables.clone(), vars: job.vars.clone() }
-        }
+        SourceInput::Table(address) => Input::Table {
+            address: address.clone(),
+        },
+        SourceInput::Query { sql, tables, .. } => Input::Query {
+            sql: sql.clone(),
+            tables: tables.clone(),
+            vars: job.vars.clone(),
+        },
     };
     Source::open(&input, &setup.components.stores, files.scratch()).await
 }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use futures::TryStreamExt;
+use object_store::ObjectStoreExt;
 use tempfile::TempDir;
 
 use crate::base::{Error, ErrorKind, Location, Result, ResultExt};
@@ -35,7 +36,10 @@ impl Files {
         let scratch = scratch.or_err(ErrorKind::Unavailable, failed).map_err(|error| {
             error.hint("the ledger's folder (or TMPDIR, for a ledger on object storage) must be writable")
         })?;
-        Ok(Files { root, scratch: Arc::new(scratch) })
+        Ok(Files {
+            root,
+            scratch: Arc::new(scratch),
+        })
     }
 
     /// The folder for what is under way.
@@ -55,7 +59,10 @@ impl Files {
 
     /// Where a chunk's requests lie.
     pub(super) fn requests(&self, plan: u64, chunk: u64) -> Location {
-        self.place(PlanFile::Requests { plan: short(plan), chunk: short(chunk) })
+        self.place(PlanFile::Requests {
+            plan: short(plan),
+            chunk: short(chunk),
+        })
     }
 
     /// Where an attempt's outcomes lie.
@@ -91,12 +98,17 @@ impl Files {
     /// The file at `place`, to be read here.
     pub(super) async fn open(&self, place: &Location) -> Result<File> {
         if let Some(local) = &place.local {
-            return File::open(local).or_err(ErrorKind::Data, MISSING).map_err(|e| at(e, place));
+            return File::open(local)
+                .or_err(ErrorKind::Data, MISSING)
+                .map_err(|e| at(e, place));
         }
         let got = place.store.get(&place.path).await;
-        let got = got.or_err(ErrorKind::Data, MISSING).map_err(|error| at(error, place))?;
+        let got = got
+            .or_err(ErrorKind::Data, MISSING)
+            .map_err(|error| at(error, place))?;
         let failed = "cannot write to the scratch folder";
-        let mut file = tempfile::tempfile_in(self.scratch()).or_err(ErrorKind::Unavailable, failed)?;
+        let mut file =
+            tempfile::tempfile_in(self.scratch()).or_err(ErrorKind::Unavailable, failed)?;
         let mut stream = got.into_stream();
         while let Some(piece) = stream
             .try_next()
@@ -104,7 +116,8 @@ impl Files {
             .or_err(ErrorKind::Unavailable, "cannot read a file of the ledger")
             .map_err(|error| at(error, place))?
         {
-            file.write_all(&piece).or_err(ErrorKind::Unavailable, failed)?;
+            file.write_all(&piece)
+                .or_err(ErrorKind::Unavailable, failed)?;
         }
         file.rewind().or_err(ErrorKind::Unavailable, failed)?;
         Ok(file)

@@ -42,9 +42,15 @@ pub(super) async fn join(
 ) -> Result<StatusCounts> {
     let canceled = state.plans.get(&plan).is_some_and(|plan| plan.canceled);
     let nothing = if canceled {
-        Nothing { status: RowStatus::Canceled, error: "canceled" }
+        Nothing {
+            status: RowStatus::Canceled,
+            error: "canceled",
+        }
     } else {
-        Nothing { status: RowStatus::Pending, error: "not settled" }
+        Nothing {
+            status: RowStatus::Pending,
+            error: "not settled",
+        }
     };
     let elsewhere = gather(plan, files, memory / 2).await?;
     let mut elsewhere = look_up(state, elsewhere, files, memory / 2, nothing).await?;
@@ -58,10 +64,10 @@ pub(super) async fn join(
             let status = match slice.row(at)? {
                 RowPlan::Asks(place) if firsts.is_first(place) => {
                     let found = parts.find(place.ordinal).await?;
-                    let (status, answer, error) = found.map_or(
-                        (nothing.status, None, Some(nothing.error)),
-                        |found| (found.status(), found.answer(), found.error()),
-                    );
+                    let (status, answer, error) = found
+                        .map_or((nothing.status, None, Some(nothing.error)), |found| {
+                            (found.status(), found.answer(), found.error())
+                        });
                     rows.push(status, answer, error).await?;
                     status
                 }
@@ -73,6 +79,10 @@ pub(super) async fn join(
                 RowPlan::Skipped(why) => {
                     rows.push(RowStatus::Skipped, None, why).await?;
                     RowStatus::Skipped
+                }
+                RowPlan::Deferred => {
+                    rows.push(RowStatus::Deferred, None, None).await?;
+                    RowStatus::Deferred
                 }
                 RowPlan::Failed(why) => {
                     rows.push(RowStatus::Failed, None, Some(why)).await?;
@@ -116,7 +126,9 @@ async fn gather(plan: u64, files: &Files, memory: usize) -> Result<Sorted> {
             if let RowPlan::Asks(place) = slice.row(at)?
                 && !firsts.is_first(place)
             {
-                sorter.push(place.pack(), |out| out.extend_from_slice(&row.to_le_bytes()))?;
+                sorter.push(place.pack(), |out| {
+                    out.extend_from_slice(&row.to_le_bytes())
+                })?;
             }
             row += 1;
         }
@@ -168,7 +180,11 @@ fn decode(bytes: &[u8]) -> Option<(RowStatus, Option<&str>, Option<&str>)> {
     let answer = std::str::from_utf8(answer).ok()?;
     let error = std::str::from_utf8(error).ok()?;
     let status = RowStatus::from_code(*status)?;
-    Some((status, (marks & 1 > 0).then_some(answer), (marks & 2 > 0).then_some(error)))
+    Some((
+        status,
+        (marks & 1 > 0).then_some(answer),
+        (marks & 2 > 0).then_some(error),
+    ))
 }
 
 /// The outcome that was looked up for `row`.

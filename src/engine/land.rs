@@ -16,7 +16,7 @@ use crate::ledger::outcomes::OutcomesWriter;
 use crate::ledger::requests::RequestsReader;
 use crate::ledger::state::Attempt;
 use crate::provider::Provider;
-use crate::work::price::Price;
+use crate::work::price::{Price, Tariff, micro_usd};
 use crate::work::{
     AnswerType, BatchStatus, BatchView, CustomId, Outcome, ResultFile, RowStatus, StatusCounts,
     Usage,
@@ -36,7 +36,7 @@ pub(super) struct Landing<'a> {
     pub attempt: &'a Attempt,
     pub chunk: &'a ChunkStored,
     pub answer: &'a AnswerType,
-    pub price: Option<Price>,
+    pub price: Option<&'static Price>,
     pub provider: &'a dyn Provider,
     pub files: &'a Files,
     pub components: &'a Components,
@@ -64,11 +64,14 @@ impl Landing<'_> {
         Ok(Landed {
             attempt: self.attempt.promised.attempt.clone(),
             status: view.status.clone(),
-            error: view.errors.first().map(|error| format!("{}: {}", error.code, error.message)),
+            error: view
+                .errors
+                .first()
+                .map(|error| format!("{}: {}", error.code, error.message)),
             counts: stored_counts(&counts),
             transient,
             usage,
-            cost_micros: self.price.as_ref().map(|price| price.batch_micros(&usage)),
+            cost_micros: self.price.map(|price| cost_micros(price, &usage)),
             oddities: harvest.oddities,
         })
     }
@@ -95,7 +98,12 @@ impl Landing<'_> {
     }
 
     /// Reads on from the last whole line.
-    async fn read(&self, file: &ResultFile, lines: &mut Lines, harvest: &mut Harvest<'_>) -> Result<()> {
+    async fn read(
+        &self,
+        file: &ResultFile,
+        lines: &mut Lines,
+        harvest: &mut Harvest<'_>,
+    ) -> Result<()> {
         lines.partial.clear();
         let mut download = self.provider.fetch(file, lines.consumed).await?;
         // A provider that cannot skip starts over: what was read already is passed by.
@@ -118,19 +126,30 @@ impl Landing<'_> {
             return Ok(());
         }
         if download.total.is_none() && self.provider.parse(&rest).is_err() {
-            return Err(Error::unavailable("a result file ended in the middle of a line"));
+            return Err(Error::unavailable(
+                "a result file ended in the middle of a line",
+            ));
         }
         lines.consumed += rest.len() as u64;
         harvest.line(&rest)
     }
 
     /// Writes the part: each request of the chunk, in order.
-    async fn write(&self, view: &BatchView, slots: &mut Slots) -> Result<(StatusCounts, u64, Usage)> {
+    async fn write(
+        &self,
+        view: &BatchView,
+        slots: &mut Slots,
+    ) -> Result<(StatusCounts, u64, Usage)> {
         let promised = &self.attempt.promised;
         let place = self.files.outcomes(self.attempt);
-        let draft = self.files.draft(&format!("outcomes-{}.parquet", promised.attempt));
+        let draft = self
+            .files
+            .draft(&format!("outcomes-{}.parquet", promised.attempt));
         let mut writer = OutcomesWriter::create(&draft, &promised.attempt, &view.id.0)?;
-        let requests = self.files.open(&self.files.requests(promised.plan, promised.chunk)).await?;
+        let requests = self
+            .files
+            .open(&self.files.requests(promised.plan, promised.chunk))
+            .await?;
         let (mut counts, mut transient, mut usage) = (StatusCounts::default(), 0, Usage::default());
         let silence = silence(view);
         let (mut n, mut buffer) = (0, Vec::new());
@@ -138,7 +157,9 @@ impl Landing<'_> {
             let some = some?;
             for at in 0..some.len() {
                 if n >= slots.len() {
-                    return Err(Error::data("a chunk has more requests than the ledger says"));
+                    return Err(Error::data(
+                        "a chunk has more requests than the ledger says",
+                    ));
                 }
                 let found = slots.take(n, &mut buffer)?;
                 let outcome = found.as_ref().unwrap_or(&silence);
@@ -150,12 +171,19 @@ impl Landing<'_> {
             }
         }
         if n != slots.len() {
-            return Err(Error::data("a chunk has fewer requests than the ledger says"));
+            return Err(Error::data(
+                "a chunk has fewer requests than the ledger says",
+            ));
         }
         writer.finish()?;
         self.files.keep(&draft, &place).await?;
         Ok((counts, transient, usage))
     }
+}
+
+/// What `usage` costs by batch, in millionths of a US dollar.
+fn cost_micros(price: &Price, usage: &Usage) -> u64 {
+    u64::try_from(micro_usd(price.cost(Tariff::Batch, usage))).unwrap_or(u64::MAX)
 }
 
 /// What a request is of which the result files say nothing.

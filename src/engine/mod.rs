@@ -21,39 +21,36 @@
 mod body;
 mod book;
 mod chunks;
-mod clean;
+mod draw_up;
 mod files;
 mod join;
 mod land;
 mod next;
 mod open;
 mod parts;
-mod plan;
 mod prepare;
 mod publish;
 mod report;
 mod resend;
 mod run;
 mod scribe;
-mod show;
 mod slots;
-mod status;
 mod submit;
 mod tasks;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio_util::sync::CancellationToken;
+
 use crate::base::{Components, Result};
 use crate::provider::Provider;
 use crate::spec::Job;
 use crate::work::progress::Watch;
 
-pub use clean::{Cleaned, clean};
-pub use plan::{Checked, CheckedRow, PlanReport, check, plan};
+use crate::ledger::Patience;
+
 pub use report::Report;
-pub use show::{Story, show};
-pub use status::{BatchLine, StatusReport, cancel, status};
 
 /// What a command works with.
 #[derive(Clone, Debug)]
@@ -70,6 +67,8 @@ pub struct Setup {
     pub memory: usize,
     /// New requests of a source that changed meanwhile are deferred, not sent.
     pub no_follow: bool,
+    /// Asks the run to stop: what is being sent is finished, nothing more is begun.
+    pub interrupt: CancellationToken,
 }
 
 /// Does everything: plan, submit, wait, collect, publish.
@@ -77,7 +76,10 @@ pub struct Setup {
 /// # Errors
 /// By kind, as [`crate::base::ErrorKind`] says. The ledger is whole in any case.
 pub async fn run(setup: Setup, provider: Arc<dyn Provider>) -> Result<Report> {
-    open::Office::open(setup, Some(provider), open::Patience::Wait).await?.run().await
+    open::Office::open(setup, provider, Patience::Wait)
+        .await?
+        .run()
+        .await
 }
 
 /// Plans and submits, then returns.
@@ -85,7 +87,10 @@ pub async fn run(setup: Setup, provider: Arc<dyn Provider>) -> Result<Report> {
 /// # Errors
 /// As [`run`].
 pub async fn submit(setup: Setup, provider: Arc<dyn Provider>) -> Result<Report> {
-    open::Office::open(setup, Some(provider), open::Patience::None).await?.submit().await
+    open::Office::open(setup, provider, Patience::NotAtAll)
+        .await?
+        .submit()
+        .await
 }
 
 /// One pass over what is open: poll, land, send again, publish if that completes it. With `wait`,
@@ -94,7 +99,10 @@ pub async fn submit(setup: Setup, provider: Arc<dyn Provider>) -> Result<Report>
 /// # Errors
 /// As [`run`].
 pub async fn collect(setup: Setup, provider: Arc<dyn Provider>, wait: bool) -> Result<Report> {
-    open::Office::open(setup, Some(provider), open::Patience::None).await?.collect(wait).await
+    open::Office::open(setup, provider, Patience::NotAtAll)
+        .await?
+        .collect(wait)
+        .await
 }
 
 /// How long the loop may go on after it was asked to stop.

@@ -103,15 +103,30 @@ pub(super) struct Next {
 }
 
 /// What to do next about `plan`, and about whatever is open of earlier plans.
-pub(super) fn next(state: &State, plan: Option<&PlanState>, desk: &Desk, pace: Pace, now: Time) -> Next {
-    let mut asked = Asked { desk, now, steps: Vec::new(), wake: None };
+pub(super) fn next(
+    state: &State,
+    plan: Option<&PlanState>,
+    desk: &Desk,
+    pace: Pace,
+    now: Time,
+) -> Next {
+    let mut asked = Asked {
+        desk,
+        now,
+        steps: Vec::new(),
+        wake: None,
+    };
     harvest(state, &mut asked, pace);
     let standing = match plan {
         Some(plan) => advance(state, plan, &mut asked, pace),
         None if state.open_attempts().next().is_some() => Standing::Working,
         None => Standing::Settled,
     };
-    Next { steps: asked.steps, wake: asked.wake, standing }
+    Next {
+        steps: asked.steps,
+        wake: asked.wake,
+        standing,
+    }
 }
 
 /// Steps as they come up: those that are not being carried out, and whose time has come.
@@ -128,7 +143,9 @@ impl Asked<'_> {
             return;
         }
         match self.desk.not_before.get(&step) {
-            Some(at) if *at > self.now => self.wake = Some(self.wake.map_or(*at, |wake| wake.min(*at))),
+            Some(at) if *at > self.now => {
+                self.wake = Some(self.wake.map_or(*at, |wake| wake.min(*at)))
+            }
             _ => self.steps.push(step),
         }
     }
@@ -144,15 +161,25 @@ impl Asked<'_> {
 fn harvest(state: &State, asked: &mut Asked<'_>, pace: Pace) {
     for (id, attempt) in &state.attempts {
         match attempt.phase {
-            Phase::Promised => asked.ask(Step::Recover { attempt: id.clone() }),
+            Phase::Promised => asked.ask(Step::Recover {
+                attempt: id.clone(),
+            }),
             Phase::Accepted if is_canceled(state, attempt) && !attempt.cancel_sent => {
-                asked.ask(Step::Cancel { attempt: id.clone() });
+                asked.ask(Step::Cancel {
+                    attempt: id.clone(),
+                });
             }
-            Phase::Accepted if asked.count(|step| matches!(step, Step::Poll { .. })) < pace.polls_max => {
-                asked.ask(Step::Poll { attempt: id.clone() });
+            Phase::Accepted
+                if asked.count(|step| matches!(step, Step::Poll { .. })) < pace.polls_max =>
+            {
+                asked.ask(Step::Poll {
+                    attempt: id.clone(),
+                });
             }
             Phase::Landed if attempt.staged.is_some() && !attempt.discarded => {
-                let step = Step::Discard { attempt: id.clone() };
+                let step = Step::Discard {
+                    attempt: id.clone(),
+                };
                 if !asked.desk.given_up.contains(&step) {
                     asked.ask(step);
                 }
@@ -163,7 +190,10 @@ fn harvest(state: &State, asked: &mut Asked<'_>, pace: Pace) {
 }
 
 fn is_canceled(state: &State, attempt: &Attempt) -> bool {
-    state.plans.get(&attempt.promised.plan).is_some_and(|plan| plan.canceled)
+    state
+        .plans
+        .get(&attempt.promised.plan)
+        .is_some_and(|plan| plan.canceled)
 }
 
 /// Where the current plan stands, and what brings it on.
@@ -180,7 +210,8 @@ fn advance(state: &State, plan: &PlanState, asked: &mut Asked<'_>, pace: Pace) -
             Stage::Unsent if !pace.may_submit => standing = worse(standing, Standing::Unsent),
             Stage::Unsent => {
                 standing = Standing::Working;
-                let room = asked.count(|step| matches!(step, Step::Submit { .. })) < pace.submits_max;
+                let room =
+                    asked.count(|step| matches!(step, Step::Submit { .. })) < pace.submits_max;
                 if room && (is_trial || trial == Trial::Passed) {
                     asked.ask(Step::Submit { chunk: *number });
                 }
@@ -200,15 +231,32 @@ fn advance(state: &State, plan: &PlanState, asked: &mut Asked<'_>, pace: Pace) -
 }
 
 fn worse(standing: Standing, other: Standing) -> Standing {
-    if standing == Standing::Working { standing } else { other }
+    if standing == Standing::Working {
+        standing
+    } else {
+        other
+    }
 }
 
 /// Everything that was sent is home: send again what failed in passing, or publish.
 fn settle(state: &State, plan: &PlanState, asked: &mut Asked<'_>, pace: Pace) -> Standing {
-    let wave = plan.chunks.values().map(|chunk| chunk.stored.wave).max().unwrap_or(0);
-    let last = plan.chunks.values().filter(|chunk| chunk.stored.wave == wave);
+    let wave = plan
+        .chunks
+        .values()
+        .map(|chunk| chunk.stored.wave)
+        .max()
+        .unwrap_or(0);
+    let last = plan
+        .chunks
+        .values()
+        .filter(|chunk| chunk.stored.wave == wave);
     let transient: u64 = last
-        .filter_map(|chunk| state.attempts_of(chunk).filter_map(|a| a.landed.as_ref()).next_back())
+        .filter_map(|chunk| {
+            state
+                .attempts_of(chunk)
+                .filter_map(|a| a.landed.as_ref())
+                .last()
+        })
         .map(|landed| landed.transient)
         .sum();
     if transient > 0 && wave + 1 < pace.sends_max && !plan.canceled {
@@ -235,8 +283,13 @@ enum Stage {
 }
 
 fn stage(state: &State, chunk: &ChunkState) -> Stage {
-    let Some(last) = state.attempts_of(chunk).last() else { return Stage::Unsent };
-    if state.attempts_of(chunk).any(|attempt| attempt.phase == Phase::Landed) {
+    let Some(last) = state.attempts_of(chunk).last() else {
+        return Stage::Unsent;
+    };
+    if state
+        .attempts_of(chunk)
+        .any(|attempt| attempt.phase == Phase::Landed)
+    {
         return Stage::Done;
     }
     match last.phase {
@@ -263,10 +316,16 @@ fn trial(state: &State, plan: &PlanState) -> Trial {
         return Trial::Passed;
     }
     let landed = plan.chunks.get(&0).and_then(|chunk| {
-        state.attempts_of(chunk).find(|attempt| attempt.landed.is_some())
+        state
+            .attempts_of(chunk)
+            .find(|attempt| attempt.landed.is_some())
     });
-    let Some(attempt) = landed else { return Trial::Open };
-    let Some(landed) = &attempt.landed else { return Trial::Open };
+    let Some(attempt) = landed else {
+        return Trial::Open;
+    };
+    let Some(landed) = &attempt.landed else {
+        return Trial::Open;
+    };
     let failed = landed.counts.get("failed").copied().unwrap_or_default();
     // Whatever passes may pass next time; only what the provider refuses for good stops the others.
     let refused = failed.saturating_sub(landed.transient);

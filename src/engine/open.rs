@@ -7,7 +7,7 @@ use crate::ledger::action::{Action, LedgerMade, RunStarted};
 use crate::ledger::state::State;
 use crate::ledger::{Author, Holder, Keeper, Lease, Leases, Patience, Scope, Taken, probe};
 use crate::provider::Provider;
-use crate::spec::{Job, SourceInput};
+use crate::spec::{Job, ModelSpec, SourceInput};
 
 use super::Setup;
 use super::book::Book;
@@ -65,11 +65,24 @@ impl Office {
             Taken::Held(held) => return Err(held.into()),
         };
         let keeper = lease.keep();
-        book.sign_as(Author { run: run.clone(), lease: Some(lease.stamp()) });
+        book.sign_as(Author {
+            run: run.clone(),
+            lease: Some(lease.stamp()),
+        });
         // Whoever held the job before may have written until a moment ago.
         book.catch_up().await?;
         let ledger = enter(&mut book, &setup, &run).await?;
-        Ok(Office { setup, provider, root, files, book, run, ledger, lease, _keeper: keeper })
+        Ok(Office {
+            setup,
+            provider,
+            root,
+            files,
+            book,
+            run,
+            ledger,
+            lease,
+            _keeper: keeper,
+        })
     }
 
     /// Everything: plan, submit, wait, collect, publish.
@@ -111,12 +124,17 @@ impl Office {
             };
             let published = self.is_published(&tasks, plan);
             if published {
-                return Ok(Report { unchanged: true, ..self.report(plan, Some(&tasks)) });
+                return Ok(Report {
+                    unchanged: true,
+                    ..self.report(plan, Some(&tasks))
+                });
             }
             match self.go(goal, Some(plan), Arc::clone(&tasks)).await? {
                 Stop::SourceChanged => {
                     let why = "the source changed after it was planned".to_owned();
-                    self.book.record(vec![Action::PlanAbandoned { plan, why }]).await?;
+                    self.book
+                        .record(vec![Action::PlanAbandoned { plan, why }])
+                        .await?;
                     defer = self.setup.no_follow;
                 }
                 _ => return Ok(self.report(plan, Some(&tasks))),
@@ -139,7 +157,10 @@ impl Office {
         self.setup.job = stored;
         let tasks = self.tasks_for(number).await?;
         if self.is_published(&tasks, number) {
-            return Ok(Report { unchanged: true, ..self.report(number, Some(&tasks)) });
+            return Ok(Report {
+                unchanged: true,
+                ..self.report(number, Some(&tasks))
+            });
         }
         match self.go(goal, Some(number), Arc::clone(&tasks)).await? {
             Stop::SourceChanged => Err(Error::invalid("the source changed after it was planned")
@@ -151,14 +172,35 @@ impl Office {
     /// The job of a plan, with the connection and the budget of the present one.
     fn stored_job(&self, plan: u64) -> Result<Job> {
         let now = &self.setup.job;
-        let stored = self.book.state().plans.get(&plan).map(|plan| plan.started.job.clone());
-        let stored: Job = serde_json::from_value(stored.unwrap_or_default()).map_err(|error| {
-            Error::data("the stored job cannot be read").because(error)
-        })?;
-        Ok(Job { budget: now.budget.clone(), ledger: now.ledger.clone(), ..stored.connected(now) })
+        let stored = self
+            .book
+            .state()
+            .plans
+            .get(&plan)
+            .map(|plan| plan.started.job.clone());
+        let stored: Job = serde_json::from_value(stored.unwrap_or_default())
+            .map_err(|error| Error::data("the stored job cannot be read").because(error))?;
+        let model = ModelSpec {
+            base_url: now.model.base_url.clone(),
+            api_key_env: now.model.api_key_env.clone(),
+            poll_min: now.model.poll_min,
+            poll_max: now.model.poll_max,
+            ..stored.model
+        };
+        Ok(Job {
+            budget: now.budget.clone(),
+            ledger: now.ledger.clone(),
+            model,
+            ..stored
+        })
     }
 
-    pub(super) async fn go(&mut self, goal: Goal, plan: Option<u64>, tasks: Arc<Tasks>) -> Result<Stop> {
+    pub(super) async fn go(
+        &mut self,
+        goal: Goal,
+        plan: Option<u64>,
+        tasks: Arc<Tasks>,
+    ) -> Result<Stop> {
         let pace = Pace {
             submits_max: SUBMITS_MAX,
             polls_max: POLLS_MAX,
@@ -167,7 +209,7 @@ impl Office {
         };
         let interrupt = self.setup.interrupt.clone();
         let lost = self.lease.clone();
-        let mut work = Loop::new(&mut self.book, tasks, goal, plan, pace);
+        let work = Loop::new(&mut self.book, tasks, goal, plan, pace);
         let stop = tokio::select! {
             biased;
             () = lost.lost() => Err(lost_lease()),
@@ -178,11 +220,20 @@ impl Office {
 
     fn is_published(&self, tasks: &Tasks, plan: u64) -> bool {
         let state = self.book.state();
-        state.plans.get(&plan).is_some_and(|plan| tasks.is_published(state, plan))
+        state
+            .plans
+            .get(&plan)
+            .is_some_and(|plan| tasks.is_published(state, plan))
     }
 
     fn last_plan(&self) -> u64 {
-        self.book.state().plans.keys().next_back().copied().unwrap_or_default()
+        self.book
+            .state()
+            .plans
+            .keys()
+            .next_back()
+            .copied()
+            .unwrap_or_default()
     }
 
     fn report(&self, plan: u64, tasks: Option<&Tasks>) -> Report {
@@ -246,7 +297,9 @@ fn source_name(job: &Job) -> String {
 
 /// A ledger belongs to one job.
 pub(super) fn check_ours(state: &State, job: &Job) -> Result<()> {
-    let Some(made) = &state.made else { return Ok(()) };
+    let Some(made) = &state.made else {
+        return Ok(());
+    };
     let checks = [
         ("job", made.job.clone(), job.name.clone()),
         ("source", made.source.clone(), source_name(job)),

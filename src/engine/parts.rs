@@ -58,10 +58,16 @@ impl Parts {
     /// The outcomes of `plan` that have landed so far.
     pub(super) fn of(state: &State, plan: u64, files: &Files, columns: OutcomeColumns) -> Parts {
         let mut waves: Vec<(u32, Vec<Attempt>)> = Vec::new();
-        let Some(plan) = state.plans.get(&plan) else { return Parts { waves: Vec::new() } };
+        let Some(plan) = state.plans.get(&plan) else {
+            return Parts { waves: Vec::new() };
+        };
         for chunk in plan.chunks.values() {
             // A chunk that landed twice makes a wave of its own for the second time.
-            for (again, attempt) in state.attempts_of(chunk).filter(|a| a.landed.is_some()).enumerate() {
+            for (again, attempt) in state
+                .attempts_of(chunk)
+                .filter(|a| a.landed.is_some())
+                .enumerate()
+            {
                 let wave = chunk.stored.wave + u32::try_from(again).unwrap_or(u32::MAX) * 1000;
                 match waves.iter_mut().find(|(number, _)| *number == wave) {
                     Some((_, parts)) => parts.push(attempt.clone()),
@@ -72,9 +78,18 @@ impl Parts {
         waves.sort_by_key(|(number, _)| std::cmp::Reverse(*number));
         let open = |(_, mut parts): (u32, Vec<Attempt>)| {
             parts.reverse();
-            Wave { files: files.clone(), columns, parts, reader: None, some: None, at: 0 }
+            Wave {
+                files: files.clone(),
+                columns,
+                parts,
+                reader: None,
+                some: None,
+                at: 0,
+            }
         };
-        Parts { waves: waves.into_iter().map(open).collect() }
+        Parts {
+            waves: waves.into_iter().map(open).collect(),
+        }
     }
 
     /// The best outcome of `ordinal`, if there is one.
@@ -114,7 +129,9 @@ impl Wave {
                 (self.some, self.at) = (Some(some?), 0);
                 return Ok(true);
             }
-            let Some(part) = self.parts.pop() else { return Ok(false) };
+            let Some(part) = self.parts.pop() else {
+                return Ok(false);
+            };
             let file = self.files.open(&self.files.outcomes(&part)).await?;
             self.reader = Some(OutcomesReader::open(file, self.columns)?);
         }
@@ -123,6 +140,9 @@ impl Wave {
     fn found(&self, ordinal: u64) -> Option<Found<'_>> {
         let outcomes = self.some.as_ref()?;
         let here = self.at < outcomes.len() && outcomes.ordinal(self.at) == ordinal;
-        here.then_some(Found { outcomes, at: self.at })
+        here.then_some(Found {
+            outcomes,
+            at: self.at,
+        })
     }
 }

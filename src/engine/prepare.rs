@@ -5,17 +5,15 @@
 //! the plan is judged. A plan that was cut off is taken up again by doing the same once more, for
 //! the same rows make the same requests: those that are stored already are passed by.
 
-use std::path::Path;
-
 use futures::StreamExt;
 
 use crate::base::{Error, KeyIndex, Result};
-use crate::ledger::action::{Action, ChunkStored, PlanCounts, PlanSealed, PlanStarted};
+use crate::ledger::action::{Action, PlanCounts};
 use crate::ledger::outcomes::{OutcomeColumns, OutcomesReader};
 use crate::ledger::row_map::{Place, RowMapReader, RowMapWriter, RowPlan};
 use crate::ledger::state::State;
 use crate::prompt::{Prompts, Rendered, Template};
-use crate::source::{RowIds, Scan, Slice, Source};
+use crate::source::{Predicate, RowIds, Scan, Slice, Source};
 use crate::work::{Frame, Keyer, Limits};
 
 use super::chunks::ChunkWriter;
@@ -30,7 +28,7 @@ pub(super) const INDEX_KEYS: usize = 900_000;
 pub(super) struct Planning<'a> {
     pub source: &'a Source,
     pub key: &'a [String],
-    pub filter: Option<&'a str>,
+    pub filter: Option<&'a Predicate>,
     pub limit: Option<u64>,
     pub template: &'a Template,
     pub dedupe: bool,
@@ -78,7 +76,11 @@ impl Past {
         let before = state.plans.range(..plan).filter(|(_, plan)| !plan.gone);
         for (number, earlier) in before.clone() {
             let number = u32::try_from(*number).map_err(|_| Error::data("too many plans"))?;
-            for attempt in earlier.chunks.values().flat_map(|chunk| state.attempts_of(chunk)) {
+            for attempt in earlier
+                .chunks
+                .values()
+                .flat_map(|chunk| state.attempts_of(chunk))
+            {
                 if attempt.landed.is_none() {
                     continue;
                 }
@@ -86,15 +88,21 @@ impl Past {
                 for some in OutcomesReader::open(file, OutcomeColumns::Verdicts)? {
                     let some = some?;
                     for at in (0..some.len()).filter(|at| !some.is_transient(*at)) {
-                        let place = Place { plan: number, ordinal: some.ordinal(at) };
+                        let place = Place {
+                            plan: number,
+                            ordinal: some.ordinal(at),
+                        };
                         settled.insert(some.key(at).as_u128(), place.pack())?;
                     }
                 }
             }
         }
-        let last = before.clone().filter(|(_, plan)| plan.sealed.is_some()).next_back();
+        let last = before
+            .clone()
+            .filter(|(_, plan)| plan.sealed.is_some())
+            .next_back();
         let rows = match last {
-            Some((number, plan)) if plan.started.has_key() => {
+            Some((number, plan)) if plan.started.has_key => {
                 Some(read_row_ids(*number, files).await?)
             }
             _ => None,
@@ -130,7 +138,7 @@ impl Planning<'_> {
         let plan = u32::try_from(plan).map_err(|_| Error::data("too many plans"))?;
         let row_ids = match self.key {
             [] => None,
-            key => Some(RowIds::new(&self.source.schema(), key)?),
+            key => Some(RowIds::new(self.source.schema(), key)?),
         };
         let mut clerk = Clerk {
             planning: self,
@@ -143,7 +151,7 @@ impl Planning<'_> {
             row_ids,
         };
         let mut prompts = Prompts::default();
-        let mut slices = self.source.scan(&self.scan())?;
+        let mut slices = self.source.scan(self.scan()).await?;
         while let Some(slice) = slices.next().await {
             clerk.take(&slice?, &mut prompts).await?;
             progress(&clerk.tally);
@@ -152,7 +160,7 @@ impl Planning<'_> {
             }
         }
         drop(slices);
-        clerk.skip_to(self.source.rows())?;
+        clerk.skip_to(self.source.rows().unwrap_or(clerk.next_row))?;
         clerk.finish().await
     }
 
@@ -164,7 +172,11 @@ impl Planning<'_> {
                 columns.push(key.clone());
             }
         }
-        Scan { columns, filter: self.filter.map(str::to_owned), ..Scan::default() }
+        let scan = Scan::of(columns);
+        match self.filter {
+            Some(filter) => scan.filter(filter.clone()),
+            None => scan,
+        }
     }
 }
 
@@ -184,14 +196,23 @@ struct Clerk<'a> {
 impl Clerk<'_> {
     async fn take(&mut self, slice: &Slice, prompts: &mut Prompts) -> Result<()> {
         self.planning.template.render(&slice.batch, prompts)?;
-        let keys = self.row_ids.as_mut().map(|ids| ids.encode(&slice.batch)).transpose()?;
+        let keys = self
+            .row_ids
+            .as_ref()
+            .map(|ids| ids.encode(&slice.batch))
+            .transpose()?;
         for at in 0..slice.batch.num_rows() {
-            let row = slice.rows.at(at);
+            let lost = || Error::internal("a row without a position");
+            let row = slice.rows.get(at).ok_or_else(lost)?;
             self.skip_to(row)?;
             let key = keys.as_ref().map(|keys| keys.row(at));
             let id = key.as_ref().map(|key| short_hash(key.as_ref()));
             self.prompted += 1;
-            if self.planning.limit.is_some_and(|limit| self.prompted > limit) {
+            if self
+                .planning
+                .limit
+                .is_some_and(|limit| self.prompted > limit)
+            {
                 self.note(&RowPlan::Skipped(None), id)?;
                 continue;
             }
@@ -214,13 +235,22 @@ impl Clerk<'_> {
         if planning.frame.request_len(prompt) > planning.limits.request_bytes_max {
             return self.note(&RowPlan::Failed(TOO_LARGE), id);
         }
-        let request = planning.keyer.key(prompt, (!planning.dedupe).then_some(key));
-        let place = Place { plan: self.plan, ordinal: self.tally.requests };
+        let request = planning
+            .keyer
+            .key(prompt, (!planning.dedupe).then_some(key));
+        let place = Place {
+            plan: self.plan,
+            ordinal: self.tally.requests,
+        };
         let there = self.past.settled.get(request.as_u128())?.map(Place::unpack);
         if let Some(there) = there {
             let counts = &mut self.tally.rows;
             let identical = there.plan == self.plan;
-            *(if identical { &mut counts.identical } else { &mut counts.answered }) += 1;
+            *(if identical {
+                &mut counts.identical
+            } else {
+                &mut counts.answered
+            }) += 1;
             return self.record(&RowPlan::Asks(there), id);
         }
         if planning.defer {
@@ -233,7 +263,11 @@ impl Clerk<'_> {
             (Some(rows), Some(id)) => rows.get(u128::from(id))?.is_some(),
             _ => false,
         };
-        *(if known { &mut self.tally.rows.changed } else { &mut self.tally.rows.new }) += 1;
+        *(if known {
+            &mut self.tally.rows.changed
+        } else {
+            &mut self.tally.rows.new
+        }) += 1;
         self.tally.requests += 1;
         self.tally.prompt_bytes += prompt.len() as u64;
         self.record(&RowPlan::Asks(place), id)?;
@@ -247,7 +281,15 @@ impl Clerk<'_> {
         key: crate::work::RequestKey,
         prompt: &str,
     ) -> Result<()> {
-        let Sink::Ledger { chunks, scribe, stored, .. } = &mut self.sink else { return Ok(()) };
+        let Sink::Ledger {
+            chunks,
+            scribe,
+            stored,
+            ..
+        } = &mut self.sink
+        else {
+            return Ok(());
+        };
         if ordinal < *stored {
             return Ok(());
         }
@@ -291,7 +333,13 @@ impl Clerk<'_> {
 
     /// Stores the last chunk; the row map is finished and returned by the caller.
     async fn finish(self) -> Result<(Tally, Option<RowMapWriter>)> {
-        let Sink::Ledger { mut chunks, rows, scribe, .. } = self.sink else {
+        let Sink::Ledger {
+            mut chunks,
+            rows,
+            scribe,
+            ..
+        } = self.sink
+        else {
             return Ok((self.tally, None));
         };
         if let Some(chunk) = chunks.cut().await? {

@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use crate::base::{Error, Result};
 use crate::ledger::action::{Action, PublishStarted, Published, stored_counts};
 use crate::ledger::state::{PlanState, State};
-use crate::output::{self, AnswerColumns, Layout, RUN_KEY, Target};
+use crate::output::{self, AnswerColumns, Layout, MetaColumns, Target};
 use crate::source::Source;
 use crate::work::{RowStatus, StatusCounts};
 
@@ -19,16 +19,17 @@ use super::report::check_sum;
 use super::scribe::Scribe;
 use super::tasks::Tasks;
 
-/// Rows that are handed to the output at once.
-const BATCH_ROWS: usize = 4096;
-
 /// Where the output goes, and what it says of itself.
 #[derive(Clone, Debug)]
 pub(super) struct Publication {
     pub target: Target,
     pub layout: Layout,
     pub overwrite: bool,
-    pub columns: AnswerColumns,
+    /// The answer's column.
+    pub column: String,
+    pub meta: MetaColumns,
+    /// What the new columns' own metadata says: the model, the job, the prompt's fingerprint.
+    pub about: Vec<(String, String)>,
     /// The fingerprint of the plan and of the output's settings.
     pub digest: String,
     /// The run's, the ledger's and the job's names, for the output's own metadata.
@@ -40,7 +41,6 @@ impl Publication {
     pub(super) async fn carry_out(
         &self,
         tasks: &Tasks,
-        source: &Source,
         plan: &PlanState,
         state: &State,
         scribe: &Scribe,
@@ -58,9 +58,9 @@ impl Publication {
         let counts = Arc::new(Mutex::new(StatusCounts::default()));
         let batches = self.batches(tasks, plan, state, Arc::clone(&counts));
         output::publish(output::Publication {
-            sources: sources(source),
+            sources: sources(&tasks.source),
             layout: self.layout.clone(),
-            columns: self.columns.schema(),
+            columns: self.columns().schema(),
             batches,
             identity: self.identity.clone(),
             target: self.target.clone(),
@@ -80,7 +80,13 @@ impl Publication {
             landed: state.landed_count(number),
             at: components.clock.now(),
         };
-        scribe.write(vec![Action::Published(Box::new(published))]).await
+        scribe
+            .write(vec![Action::Published(Box::new(published))])
+            .await
+    }
+
+    fn columns(&self) -> AnswerColumns {
+        AnswerColumns::new(&self.column, self.meta, &self.about)
     }
 
     /// The new columns, row by row, joined while they are read. The last of them comes only when
@@ -95,7 +101,10 @@ impl Publication {
         let (sender, receiver) = mpsc::channel(2);
         let (state, files, memory) = (state.clone(), tasks.files.clone(), tasks.memory);
         let (number, rows) = (plan.started.plan, plan.started.rows);
-        let mut builder = Builder { columns: self.columns.clone(), rows: 0, sender };
+        let mut builder = Builder {
+            columns: self.columns(),
+            sender,
+        };
         let work = async move {
             let joined = join_all(&state, number, rows, &files, memory, &mut builder).await;
             match joined {
@@ -105,9 +114,10 @@ impl Publication {
             }
         };
         let task = tokio::spawn(work);
-        let stream = futures::stream::unfold((receiver, Abort(task)), |(mut receiver, task)| async {
-            receiver.recv().await.map(|batch| (batch, (receiver, task)))
-        });
+        let stream =
+            futures::stream::unfold((receiver, Abort(task)), |(mut receiver, task)| async {
+                receiver.recv().await.map(|batch| (batch, (receiver, task)))
+            });
         stream.boxed()
     }
 }
@@ -132,8 +142,9 @@ async fn join_all(
     let counts = join(state, plan, files, memory, builder).await?;
     check_sum(&counts, rows)?;
     if counts.of(RowStatus::Pending) > 0 {
-        return Err(Error::internal("a row is still pending")
-            .with("rows", counts.of(RowStatus::Pending)));
+        return Err(
+            Error::internal("a row is still pending").with("rows", counts.of(RowStatus::Pending))
+        );
     }
     builder.flush().await?;
     Ok(counts)
@@ -142,16 +153,14 @@ async fn join_all(
 /// Rows into batches of the new columns.
 struct Builder {
     columns: AnswerColumns,
-    rows: usize,
     sender: mpsc::Sender<Result<RecordBatch>>,
 }
 
 impl Builder {
     async fn flush(&mut self) -> Result<()> {
-        if self.rows == 0 {
+        if self.columns.rows() == 0 {
             return Ok(());
         }
-        self.rows = 0;
         let batch = self.columns.finish()?;
         let stopped = |_| Error::internal("the output stopped reading");
         self.sender.send(Ok(batch)).await.map_err(stopped)
@@ -165,21 +174,23 @@ impl Rows for Builder {
         answer: Option<&str>,
         error: Option<&str>,
     ) -> Result<()> {
-        self.columns.push(status, answer, error)?;
-        self.rows += 1;
-        if self.rows == BATCH_ROWS { self.flush().await } else { Ok(()) }
+        self.columns.push(status, answer, error);
+        if self.columns.is_full() {
+            self.flush().await
+        } else {
+            Ok(())
+        }
     }
 }
 
 /// The source's files as the output knows them.
 fn sources(source: &Source) -> Vec<output::SourceFile> {
-    let names = source.partition_names();
     let file = |file: &crate::source::SourceFile| output::SourceFile {
         location: file.location.clone(),
         relative: file.relative.clone(),
         size: file.pin.size,
         rows: file.rows,
-        partitions: names.iter().cloned().zip(file.partition.iter().cloned()).collect(),
+        partitions: source.partitions_of(file),
     };
     source.files().iter().map(file).collect()
 }

@@ -50,8 +50,14 @@ pub struct Report {
 impl Report {
     /// What the ledger says of `plan`.
     pub(super) fn of(state: &State, plan: u64) -> Report {
-        let mut report = Report { plan, cost_micros: Some(0), ..Report::default() };
-        let Some(planned) = state.plans.get(&plan) else { return report };
+        let mut report = Report {
+            plan,
+            cost_micros: Some(0),
+            ..Report::default()
+        };
+        let Some(planned) = state.plans.get(&plan) else {
+            return report;
+        };
         report.rows = planned.started.rows;
         if let Some(sealed) = &planned.sealed {
             report.requests = sealed.requests;
@@ -61,11 +67,17 @@ impl Report {
         for attempt in state.attempts.values().filter(|a| a.promised.plan == plan) {
             report.open += u64::from(attempt.phase.is_open());
             report.wasted += attempt.wasted.len() as u64;
-            let batch = attempt.accepted.as_ref().map(|accepted| accepted.batch.to_string());
+            let batch = attempt
+                .accepted
+                .as_ref()
+                .map(|accepted| accepted.batch.to_string());
             report.batches.extend(batch);
             if let Some(landed) = &attempt.landed {
                 report.usage += landed.usage;
-                report.cost_micros = report.cost_micros.zip(landed.cost_micros).map(|(a, b)| a + b);
+                report.cost_micros = report
+                    .cost_micros
+                    .zip(landed.cost_micros)
+                    .map(|(a, b)| a + b);
             }
         }
         if let Some(published) = state.published.as_ref().filter(|p| p.plan == plan) {
@@ -88,7 +100,10 @@ impl Report {
 pub(super) fn is_over(max: MaxFailed, counts: &StatusCounts) -> bool {
     match max {
         MaxFailed::Rows(rows) => counts.failed() > rows,
-        #[expect(clippy::cast_precision_loss, reason = "a share of rows needs no last digit")]
+        #[expect(
+            clippy::cast_precision_loss,
+            reason = "a share of rows needs no last digit"
+        )]
         MaxFailed::Percent(percent) => {
             counts.failed() as f64 * 100.0 > percent * counts.total() as f64
         }
@@ -100,8 +115,10 @@ pub(super) fn check_sum(counts: &StatusCounts, rows: u64) -> Result<()> {
     if counts.total() == rows {
         return Ok(());
     }
-    Err(crate::base::Error::internal("the rows by status do not sum to the rows")
-        .with("sum", counts.total())
-        .with("rows", rows)
-        .hint("nothing was published; this is a defect of columnist, please report it"))
+    Err(
+        crate::base::Error::internal("the rows by status do not sum to the rows")
+            .with("sum", counts.total())
+            .with("rows", rows)
+            .hint("nothing was published; this is a defect of columnist, please report it"),
+    )
 }

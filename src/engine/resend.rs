@@ -21,10 +21,21 @@ pub(super) async fn resend(
     let next = plan.chunks.keys().next_back().map_or(0, |last| last + 1);
     let mut chunks = ChunkWriter::new(files, ids, frame, limits, (plan.started.plan, wave, next));
     let mut stored = Vec::new();
-    for chunk in plan.chunks.values().filter(|chunk| chunk.stored.wave + 1 == wave) {
-        let landed = state.attempts_of(chunk).filter(|attempt| attempt.landed.is_some()).last();
+    for chunk in plan
+        .chunks
+        .values()
+        .filter(|chunk| chunk.stored.wave + 1 == wave)
+    {
+        let landed = state
+            .attempts_of(chunk)
+            .filter(|attempt| attempt.landed.is_some())
+            .last();
         let Some(attempt) = landed else { continue };
-        if attempt.landed.as_ref().is_some_and(|landed| landed.transient > 0) {
+        if attempt
+            .landed
+            .as_ref()
+            .is_some_and(|landed| landed.transient > 0)
+        {
             copy(attempt, files, &mut chunks, &mut stored).await?;
         }
     }
@@ -41,11 +52,17 @@ async fn copy(
 ) -> Result<()> {
     let promised = &attempt.promised;
     let outcomes = files.open(&files.outcomes(attempt)).await?;
-    let requests = files.open(&files.requests(promised.plan, promised.chunk)).await?;
+    let requests = files
+        .open(&files.requests(promised.plan, promised.chunk))
+        .await?;
     let outcomes = OutcomesReader::open(outcomes, OutcomeColumns::Verdicts)?;
     // Both files hold the chunk's requests by ordinal, so that they go side by side.
     let mut verdicts = outcomes.map(|some| {
-        some.map(|some| (0..some.len()).map(|at| (some.ordinal(at), some.is_transient(at))).collect())
+        some.map(|some| {
+            (0..some.len())
+                .map(|at| (some.ordinal(at), some.is_transient(at)))
+                .collect()
+        })
     });
     let mut some_verdicts: std::vec::IntoIter<(u64, bool)> = Vec::new().into_iter();
     for some in RequestsReader::open(requests)? {
@@ -64,8 +81,14 @@ async fn copy(
                 return Err(unlike());
             }
             if verdict.1 {
-                let prompt = some.prompt(at).ok_or_else(|| Error::data("a prompt was not kept"))?;
-                stored.extend(chunks.push(ordinal, some.rows.value(at), some.key(at), prompt).await?);
+                let prompt = some
+                    .prompt(at)
+                    .ok_or_else(|| Error::data("a prompt was not kept"))?;
+                stored.extend(
+                    chunks
+                        .push(ordinal, some.rows.value(at), some.key(at), prompt)
+                        .await?,
+                );
             }
         }
     }

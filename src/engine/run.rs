@@ -10,11 +10,13 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 
 use crate::base::{Error, ErrorKind, Result, Time};
 use crate::ledger::action::Action;
 use crate::ledger::state::PlanState;
 
+use super::GRACE;
 use super::book::Book;
 use super::next::{Desk, Next, Pace, Standing, Step, next};
 use super::scribe::{Entry, Scribe};
@@ -45,6 +47,8 @@ pub(super) enum Stop {
     Pending,
     /// No batch is open.
     Idle,
+    /// It was asked to stop.
+    Interrupted,
 }
 
 /// What a task came back with.
@@ -100,9 +104,12 @@ impl<'a> Loop<'a> {
     /// # Errors
     /// The first error that another try would not mend. The ledger is whole in any case; what is at
     /// the provider stays there for the next run.
-    pub(super) async fn run(mut self) -> Result<Stop> {
+    pub(super) async fn run(mut self, interrupt: &CancellationToken) -> Result<Stop> {
         self.begin_planning();
         loop {
+            if interrupt.is_cancelled() {
+                return self.wind_up().await;
+            }
             if let Some(stop) = self.stop()? {
                 return Ok(stop);
             }
@@ -115,12 +122,35 @@ impl<'a> Loop<'a> {
                     return Ok(stop);
                 }
             }
-            self.wait(next.wake).await?;
+            tokio::select! {
+                biased;
+                () = interrupt.cancelled() => {}
+                waited = self.wait(next.wake) => waited?,
+            }
         }
     }
 
+    /// Begins nothing more, and lets what is being sent come to its receipt.
+    async fn wind_up(mut self) -> Result<Stop> {
+        let clock = Arc::clone(&self.tasks.components.clock);
+        let until = clock.now() + GRACE;
+        while self
+            .desk
+            .busy
+            .iter()
+            .any(|step| matches!(step, Step::Submit { .. }))
+        {
+            if clock.now() >= until {
+                break;
+            }
+            self.wait(Some(until)).await?;
+        }
+        Ok(Stop::Interrupted)
+    }
+
     fn plan(&self) -> Option<&PlanState> {
-        self.plan.and_then(|plan| self.book.state().plans.get(&plan))
+        self.plan
+            .and_then(|plan| self.book.state().plans.get(&plan))
     }
 
     fn next(&self) -> Next {
@@ -135,12 +165,17 @@ impl<'a> Loop<'a> {
 
     /// A plan that is not sealed is worked on by a task of its own.
     fn begin_planning(&mut self) {
-        let Some(plan) = self.plan().filter(|plan| plan.sealed.is_none()).cloned() else { return };
+        let Some(plan) = self.plan().filter(|plan| plan.sealed.is_none()).cloned() else {
+            return;
+        };
         let (tasks, scribe) = (Arc::clone(&self.tasks), self.scribe.clone());
         self.planning = true;
         let state = self.book.shared();
         self.running.spawn(async move {
-            let result = tasks.plan(&state, plan, &scribe).await.map(|()| After::Done);
+            let result = tasks
+                .plan(&state, plan, &scribe)
+                .await
+                .map(|()| After::Done);
             Ended { step: None, result }
         });
     }
@@ -151,7 +186,10 @@ impl<'a> Loop<'a> {
         let (state, plan) = (self.book.shared(), self.plan);
         self.running.spawn(async move {
             let result = tasks.carry_out(&step, &state, plan, &scribe).await;
-            Ended { step: Some(step), result }
+            Ended {
+                step: Some(step),
+                result,
+            }
         });
     }
 
@@ -176,7 +214,9 @@ impl<'a> Loop<'a> {
         for action in &entry.actions {
             if let Action::Promised(promised) = action {
                 // Whoever promised it is at work on it: nobody else is to look for it meanwhile.
-                self.desk.busy.insert(Step::Recover { attempt: promised.attempt.clone() });
+                self.desk.busy.insert(Step::Recover {
+                    attempt: promised.attempt.clone(),
+                });
             }
         }
         self.book.record(entry.actions).await?;
@@ -208,7 +248,8 @@ impl<'a> Loop<'a> {
                 self.desk.not_before.insert(Step::Submit { chunk }, at);
             }
             Err(error) if matches!(step, Step::Discard { .. }) => {
-                self.tasks.warn(&format!("an uploaded file stays at the provider: {error}"));
+                self.tasks
+                    .warn(&format!("an uploaded file stays at the provider: {error}"));
                 self.desk.given_up.insert(step);
             }
             Err(error) if error.kind() == ErrorKind::Unavailable => self.again(step, error)?,
@@ -236,7 +277,8 @@ impl<'a> Loop<'a> {
             return Err(error);
         }
         let wait = Duration::from_secs(1 << (*tries).min(6));
-        self.tasks.warn(&format!("{error}; trying again in {} s", wait.as_secs()));
+        self.tasks
+            .warn(&format!("{error}; trying again in {} s", wait.as_secs()));
         let at = self.tasks.components.clock.now() + self.tasks.components.ids.jitter(wait);
         self.desk.not_before.insert(step, at);
         Ok(())
@@ -247,7 +289,9 @@ impl<'a> Loop<'a> {
         if self.tasks.source_changed() {
             return Ok(Some(Stop::SourceChanged));
         }
-        let published = self.plan().is_some_and(|plan| self.tasks.is_published(self.book.state(), plan));
+        let published = self
+            .plan()
+            .is_some_and(|plan| self.tasks.is_published(self.book.state(), plan));
         if published && !self.planning && matches!(self.goal, Goal::Publish | Goal::OnePass) {
             return Ok(Some(Stop::Published));
         }
@@ -258,7 +302,9 @@ impl<'a> Loop<'a> {
     fn at_rest(&self, next: &Next) -> Result<Option<Stop>> {
         let open = self.book.state().open_attempts().next().is_some();
         match &next.standing {
-            Standing::TrialFailed { attempt } => return Err(self.tasks.trial_failed(self.book.state(), attempt)),
+            Standing::TrialFailed { attempt } => {
+                return Err(self.tasks.trial_failed(self.book.state(), attempt));
+            }
             Standing::Refused { attempt } => return Err(refused(attempt)),
             _ => {}
         }
@@ -267,7 +313,9 @@ impl<'a> Loop<'a> {
             Goal::Submit | Goal::OnePass => Some(Stop::Pending),
             Goal::Publish if next.standing == Standing::Unsent => Some(Stop::Pending),
             Goal::Publish if !open && next.wake.is_none() => {
-                return Err(Error::internal("nothing is left to do, and the output is not there"));
+                return Err(Error::internal(
+                    "nothing is left to do, and the output is not there",
+                ));
             }
             Goal::Publish | Goal::Harvest => None,
         })

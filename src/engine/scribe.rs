@@ -31,7 +31,10 @@ impl Scribe {
     pub(super) async fn write(&self, actions: Vec<Action>) -> Result<()> {
         let ended = || Error::internal("the run has ended");
         let (written, done) = oneshot::channel();
-        self.0.send(Entry { actions, written }).await.map_err(|_| ended())?;
+        self.0
+            .send(Entry { actions, written })
+            .await
+            .map_err(|_| ended())?;
         done.await.map_err(|_| ended())
     }
 }

@@ -53,12 +53,18 @@ impl Slots {
     pub(super) fn put(&mut self, n: usize, outcome: &Outcome<'_>) -> Result<Put> {
         let slot = self.slots[n];
         let succeeded = outcome.status == RowStatus::Succeeded;
-        let put = if slot.len == 0 { Put::First } else { Put::Again };
+        let put = if slot.len == 0 {
+            Put::First
+        } else {
+            Put::Again
+        };
         if put == Put::First || (succeeded && !slot.succeeded) {
             self.record.clear();
             encode(outcome, &mut self.record);
-            let len = u32::try_from(self.record.len())
-                .or_err(ErrorKind::Unavailable, "an answer is larger than four gigabytes")?;
+            let len = u32::try_from(self.record.len()).or_err(
+                ErrorKind::Unavailable,
+                "an answer is larger than four gigabytes",
+            )?;
             let at = self.spool.append(&self.record)?;
             self.slots[n] = Slot { at, len, succeeded };
         }
@@ -71,13 +77,19 @@ impl Slots {
     }
 
     /// The outcome of request `n`, if there is one, read into `buffer`.
-    pub(super) fn take<'a>(&mut self, n: usize, buffer: &'a mut Vec<u8>) -> Result<Option<Outcome<'a>>> {
+    pub(super) fn take<'a>(
+        &mut self,
+        n: usize,
+        buffer: &'a mut Vec<u8>,
+    ) -> Result<Option<Outcome<'a>>> {
         let slot = self.slots[n];
         if slot.len == 0 {
             return Ok(None);
         }
         self.spool.read(slot.at, slot.len as usize, buffer)?;
-        decode(buffer).map(Some).ok_or_else(|| Error::internal("a spooled outcome does not parse"))
+        decode(buffer)
+            .map(Some)
+            .ok_or_else(|| Error::internal("a spooled outcome does not parse"))
     }
 }
 
@@ -94,7 +106,13 @@ struct Spool {
 
 impl Spool {
     fn new(folder: &Path, memory_max: usize) -> Self {
-        Spool { folder: folder.to_owned(), memory_max, tail: Vec::new(), written: 0, file: None }
+        Spool {
+            folder: folder.to_owned(),
+            memory_max,
+            tail: Vec::new(),
+            written: 0,
+            file: None,
+        }
     }
 
     fn append(&mut self, bytes: &[u8]) -> Result<u64> {
@@ -112,7 +130,9 @@ impl Spool {
             Some(file) => file,
             None => tempfile::tempfile_in(&self.folder).or_err(ErrorKind::Unavailable, failed)?,
         };
-        (&file).write_all(&self.tail).or_err(ErrorKind::Unavailable, failed)?;
+        (&file)
+            .write_all(&self.tail)
+            .or_err(ErrorKind::Unavailable, failed)?;
         self.written += self.tail.len() as u64;
         self.tail.clear();
         self.file = Some(file);
@@ -122,13 +142,18 @@ impl Spool {
     fn read(&self, at: u64, len: usize, buffer: &mut Vec<u8>) -> Result<()> {
         buffer.clear();
         if let Some(start) = at.checked_sub(self.written) {
-            let start = usize::try_from(start).or_err(ErrorKind::Internal, "a spool is too long")?;
+            let start =
+                usize::try_from(start).or_err(ErrorKind::Internal, "a spool is too long")?;
             buffer.extend_from_slice(&self.tail[start..start + len]);
             return Ok(());
         }
         buffer.resize(len, 0);
-        let file = self.file.as_ref().ok_or_else(|| Error::internal("a spool has no file"))?;
-        file.read_exact_at(buffer, at).or_err(ErrorKind::Unavailable, "cannot read the scratch folder")
+        let file = self
+            .file
+            .as_ref()
+            .ok_or_else(|| Error::internal("a spool has no file"))?;
+        file.read_exact_at(buffer, at)
+            .or_err(ErrorKind::Unavailable, "cannot read the scratch folder")
     }
 }
 
@@ -150,8 +175,15 @@ fn encode(outcome: &Outcome<'_>, out: &mut Vec<u8>) {
     ] {
         out.extend_from_slice(&count.to_le_bytes());
     }
-    for text in [&outcome.answer, &outcome.raw, &outcome.error, &outcome.model] {
-        let len = text.as_ref().map_or(ABSENT, |text| u32::try_from(text.len()).unwrap_or(ABSENT));
+    for text in [
+        &outcome.answer,
+        &outcome.raw,
+        &outcome.error,
+        &outcome.model,
+    ] {
+        let len = text
+            .as_ref()
+            .map_or(ABSENT, |text| u32::try_from(text.len()).unwrap_or(ABSENT));
         out.extend_from_slice(&len.to_le_bytes());
         if len != ABSENT {
             out.extend_from_slice(text.as_deref().unwrap_or_default().as_bytes());
@@ -199,7 +231,9 @@ fn decode(bytes: &[u8]) -> Option<Outcome<'_>> {
 
 fn finish(code: u8) -> Option<Finish> {
     use Finish::{Length, Other, Refusal, Stop, Tool, Unfinished};
-    [Stop, Length, Tool, Refusal, Unfinished, Other].into_iter().find(|finish| *finish as u8 == code)
+    [Stop, Length, Tool, Refusal, Unfinished, Other]
+        .into_iter()
+        .find(|finish| *finish as u8 == code)
 }
 
 #[cfg(test)]

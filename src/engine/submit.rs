@@ -8,9 +8,9 @@ use crate::base::{Components, Error, ErrorKind, Result, Time};
 use crate::ledger::action::{Accepted, Action, ChunkStored, Promised};
 use crate::ledger::state::Attempt;
 use crate::provider::{
-    Body, Found, Provider, Rejection, Sought, Staged, SubmitError, Submission, Tag,
+    Body, Found, Provider, Rejection, Sought, Staged, Submission, SubmitError, Tag,
 };
-use crate::work::{BatchId, BatchView, CustomId, Frame};
+use crate::work::{BatchId, BatchView, CustomId, Frame, Shape};
 
 use super::body::body;
 use super::files::Files;
@@ -37,6 +37,7 @@ pub(super) struct Sending<'a> {
     pub chunk: &'a ChunkStored,
     /// Which attempt at the chunk this is; the first is 1.
     pub number: u32,
+    pub shape: &'a Shape,
     pub frame: &'a Frame,
     pub provider: &'a dyn Provider,
     pub files: &'a Files,
@@ -63,21 +64,39 @@ impl Sending<'_> {
             }
         };
         if let Staged::File(file) = &staged {
-            let staged = Action::Staged { attempt: tag.attempt.clone(), file: file.clone() };
+            let staged = Action::Staged {
+                attempt: tag.attempt.clone(),
+                file: file.clone(),
+            };
             self.scribe.write(vec![staged]).await?;
         }
         self.components.crash.point("submit-before").await;
-        let submitted = self.provider.submit(Submission { tag: tag.clone(), staged }).await;
+        let submitted = self
+            .provider
+            .submit(
+                self.shape,
+                Submission {
+                    tag: tag.clone(),
+                    staged,
+                },
+            )
+            .await;
         self.components.crash.point("submit-after").await;
         match submitted {
             Ok(view) => {
-                self.scribe.write(vec![accepted(&tag.attempt, &view, false)]).await?;
+                self.scribe
+                    .write(vec![accepted(&tag.attempt, &view, false)])
+                    .await?;
                 Ok(After::Done)
             }
             Err(SubmitError::Rejected(rejection)) => self.rejected(&tag, rejection).await,
             Err(SubmitError::Unknown(error)) => {
                 let at = self.components.clock.now();
-                let lost = Action::Lost { attempt: tag.attempt, at, why: error.to_string() };
+                let lost = Action::Lost {
+                    attempt: tag.attempt,
+                    at,
+                    why: error.to_string(),
+                };
                 self.scribe.write(vec![lost]).await?;
                 Ok(After::Done)
             }
@@ -112,7 +131,12 @@ impl Sending<'_> {
     async fn body(&self, tag: &Tag) -> Result<Body> {
         let requests = self.files.requests(self.chunk.plan, self.chunk.chunk);
         let ids = CustomId::new(&tag.nonce, tag.chunk);
-        body(self.files.open(&requests).await?, self.frame.clone(), ids, self.chunk.body_bytes)
+        body(
+            self.files.open(&requests).await?,
+            self.frame.clone(),
+            ids,
+            self.chunk.body_bytes,
+        )
     }
 
     /// The provider certainly took nothing: later, or never.
@@ -184,7 +208,11 @@ impl Recovery<'_> {
             Found::Ours(views) => self.adopt(&views).await,
             Found::Maybe(views) => {
                 let batches: Vec<_> = views.iter().map(|view| view.id.to_string()).collect();
-                info!(attempt = promised.attempt, ?batches, "one of these batches may be ours");
+                info!(
+                    attempt = promised.attempt,
+                    ?batches,
+                    "one of these batches may be ours"
+                );
                 Ok(After::NotBefore(now + LATER))
             }
             Found::Staged(_) | Found::Absent { .. } => {
@@ -193,7 +221,9 @@ impl Recovery<'_> {
                 if now < certain {
                     return Ok(After::NotBefore(certain.min(now + LATER)));
                 }
-                let absent = Action::Absent { attempt: promised.attempt.clone() };
+                let absent = Action::Absent {
+                    attempt: promised.attempt.clone(),
+                };
                 self.scribe.write(vec![absent]).await?;
                 Ok(After::Done)
             }
@@ -201,7 +231,10 @@ impl Recovery<'_> {
     }
 
     fn same_account(&self) -> Result<()> {
-        let (ours, here) = (&self.attempt.promised.account, &self.provider.capability().account);
+        let (ours, here) = (
+            &self.attempt.promised.account,
+            &self.provider.capability().account,
+        );
         if ours == here {
             return Ok(());
         }
@@ -229,10 +262,15 @@ impl Recovery<'_> {
     async fn adopt(&self, views: &[BatchView]) -> Result<After> {
         let attempt = &self.attempt.promised.attempt;
         if let [first, others @ ..] = views {
-            self.scribe.write(vec![accepted(attempt, first, true)]).await?;
+            self.scribe
+                .write(vec![accepted(attempt, first, true)])
+                .await?;
             for other in others {
                 self.provider.cancel(&other.id).await?;
-                let wasted = Action::Wasted { attempt: attempt.clone(), batch: other.id.clone() };
+                let wasted = Action::Wasted {
+                    attempt: attempt.clone(),
+                    batch: other.id.clone(),
+                };
                 self.scribe.write(vec![wasted]).await?;
             }
         }

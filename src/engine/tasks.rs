@@ -6,16 +6,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::base::{Components, Error, Result, Time};
-use crate::ledger::action::{Action, ChunkStored, PlanSealed};
+use crate::ledger::action::{self as ledger, Action, ChunkStored, PlanSealed};
 use crate::ledger::row_map::RowMapWriter;
 use crate::ledger::state::{Attempt, PlanState, State};
 use crate::prompt::Template;
 use crate::provider::Provider;
-use crate::source::Source;
+use crate::source::{Pin, Predicate, Source};
 use crate::spec::Job;
 use crate::work::price::Price;
 use crate::work::progress::{Event, Watch};
-use crate::work::{BatchStatus, BatchView, Frame, Keyer, Limits};
+use crate::work::{BatchStatus, BatchView, Frame, Keyer, Limits, Shape};
 
 use super::chunks::ChunkWriter;
 use super::files::Files;
@@ -34,12 +34,14 @@ pub(super) struct Tasks {
     pub components: Components,
     pub files: Files,
     pub provider: Arc<dyn Provider>,
-    pub source: Option<Arc<Source>>,
-    pub template: Option<Template>,
+    pub source: Arc<Source>,
+    pub filter: Option<Predicate>,
+    pub template: Template,
+    pub shape: Shape,
     pub frame: Frame,
     pub keyer: Keyer,
     pub limits: Limits,
-    pub price: Option<Price>,
+    pub price: Option<&'static Price>,
     /// New requests are deferred, not sent.
     pub defer: bool,
     pub publication: Publication,
@@ -74,10 +76,14 @@ impl Tasks {
         scribe: &Scribe,
     ) -> Result<After> {
         let current = || {
-            plan.and_then(|plan| state.plans.get(&plan)).ok_or_else(|| Error::internal("no plan"))
+            plan.and_then(|plan| state.plans.get(&plan))
+                .ok_or_else(|| Error::internal("no plan"))
         };
         let attempt = |id: &String| {
-            state.attempts.get(id).ok_or_else(|| Error::internal("no such attempt").with("id", id))
+            state
+                .attempts
+                .get(id)
+                .ok_or_else(|| Error::internal("no such attempt").with("id", id))
         };
         match step {
             Step::Submit { chunk } => self.submit(current()?, *chunk, scribe).await,
@@ -99,24 +105,34 @@ impl Tasks {
         let draft = self.files.draft("rows.parquet");
         let ids = &self.components.ids;
         let sink = Sink::Ledger {
-            chunks: ChunkWriter::new(&self.files, ids, &self.frame, self.limits, (number, 0, next)),
+            chunks: ChunkWriter::new(
+                &self.files,
+                ids,
+                &self.frame,
+                self.limits,
+                (number, 0, next),
+            ),
             rows: RowMapWriter::create(&draft)?,
             scribe,
             stored,
         };
         let past = Past::read(state, number, &self.files).await?;
-        let planning = self.planning(plan.started.trial)?;
+        let planning = self.planning(plan.started.trial);
         let (tally, rows) = planning
-            .carry_out(number, past, sink, |tally| self.watch.event(&planned(tally)))
+            .carry_out(number, past, sink, |tally| {
+                self.watch.event(&planned(tally))
+            })
             .await?;
         if let Some(rows) = rows {
             rows.finish()?;
         }
         self.files.keep(&draft, &self.files.rows(number)).await?;
         if tally.rows.total() != plan.started.rows {
-            return Err(Error::internal("the plan's rows do not sum to the source's")
-                .with("planned", tally.rows.total())
-                .with("rows", plan.started.rows));
+            return Err(
+                Error::internal("the plan's rows do not sum to the source's")
+                    .with("planned", tally.rows.total())
+                    .with("rows", plan.started.rows),
+            );
         }
         let sealed = PlanSealed {
             plan: number,
@@ -129,21 +145,20 @@ impl Tasks {
     }
 
     /// What is planned, and how.
-    pub(super) fn planning(&self, trial: u64) -> Result<Planning<'_>> {
-        let missing = || Error::internal("planning without a source");
-        Ok(Planning {
-            source: self.source.as_deref().ok_or_else(missing)?,
+    pub(super) fn planning(&self, trial: u64) -> Planning<'_> {
+        Planning {
+            source: &self.source,
             key: &self.job.source.key,
-            filter: self.job.source.filter.as_deref(),
+            filter: self.filter.as_ref(),
             limit: self.job.source.limit,
-            template: self.template.as_ref().ok_or_else(missing)?,
+            template: &self.template,
             dedupe: self.job.prompt.dedupe,
             defer: self.defer,
             keyer: self.keyer.clone(),
             frame: &self.frame,
             limits: self.limits,
             trial,
-        })
+        }
     }
 
     /// Says something that a person should know.
@@ -168,19 +183,28 @@ impl Tasks {
 
     /// Why the trial chunk says that no request of the job can succeed.
     pub(super) fn trial_failed(&self, state: &State, attempt: &str) -> Error {
-        let batch = state.attempts.get(attempt).and_then(|a| a.accepted.as_ref());
+        let batch = state
+            .attempts
+            .get(attempt)
+            .and_then(|a| a.accepted.as_ref());
         let batch = batch.map_or_else(String::new, |accepted| accepted.batch.to_string());
         Error::invalid("the provider refuses every request of the trial; nothing else was sent")
             .with("batch", batch)
-            .hint("`columnist show JOB` prints its answer for a row; mend the job's model or params")
+            .hint(
+                "`columnist show JOB` prints its answer for a row; mend the job's model or params",
+            )
     }
 
     async fn submit(&self, plan: &PlanState, chunk: u64, scribe: &Scribe) -> Result<After> {
-        let chunk = plan.chunks.get(&chunk).ok_or_else(|| Error::internal("no such chunk"))?;
+        let chunk = plan
+            .chunks
+            .get(&chunk)
+            .ok_or_else(|| Error::internal("no such chunk"))?;
         let sending = Sending {
             job: &self.job.name,
             chunk: &chunk.stored,
             number: u32::try_from(chunk.attempts.len() + 1).unwrap_or(u32::MAX),
+            shape: &self.shape,
             frame: &self.frame,
             provider: &*self.provider,
             files: &self.files,
@@ -188,13 +212,18 @@ impl Tasks {
             scribe,
         };
         let after = sending.send().await?;
-        self.watch.event(&Event::Submitted { chunk: chunk.stored.chunk });
+        self.watch.event(&Event::Submitted {
+            chunk: chunk.stored.chunk,
+        });
         Ok(after)
     }
 
     async fn recover(&self, attempt: &Attempt, state: &State, scribe: &Scribe) -> Result<After> {
         let mine = &attempt.promised.attempt;
-        let others = state.attempts.values().filter(|other| other.promised.attempt != *mine);
+        let others = state
+            .attempts
+            .values()
+            .filter(|other| other.promised.attempt != *mine);
         let accepted = others.filter_map(|other| other.accepted.as_ref());
         Recovery {
             job: &self.job.name,
@@ -224,11 +253,19 @@ impl Tasks {
             total: attempt.promised.requests,
         });
         if !view.status.is_ended() || self.is_late(attempt, &view) {
-            return Ok(After::NotBefore(self.components.clock.now() + self.pause(attempt)));
+            return Ok(After::NotBefore(
+                self.components.clock.now() + self.pause(attempt),
+            ));
         }
         if let Some(why) = queue_was_full(&view) {
             let id = attempt.promised.attempt.clone();
-            scribe.write(vec![Action::Rejected { attempt: id, why, again: true }]).await?;
+            scribe
+                .write(vec![Action::Rejected {
+                    attempt: id,
+                    why,
+                    again: true,
+                }])
+                .await?;
             let at = self.components.clock.now() + QUEUE_WAIT;
             return Ok(After::SendAgain(attempt.promised.chunk, at));
         }
@@ -244,7 +281,9 @@ impl Tasks {
     ) -> Result<After> {
         let plan = state.plans.get(&attempt.promised.plan);
         let chunk = plan.and_then(|plan| plan.chunks.get(&attempt.promised.chunk));
-        let (plan, chunk) = plan.zip(chunk).ok_or_else(|| Error::internal("no such chunk"))?;
+        let (plan, chunk) = plan
+            .zip(chunk)
+            .ok_or_else(|| Error::internal("no such chunk"))?;
         let landing = Landing {
             attempt,
             chunk: &chunk.stored,
@@ -272,18 +311,25 @@ impl Tasks {
         }
         let now = self.components.clock.now();
         let mut pauses = self.pauses.lock().unwrap_or_else(PoisonError::into_inner);
-        let poll = pauses.entry(attempt.promised.attempt.clone()).or_insert(self.first_poll());
+        let poll = pauses
+            .entry(attempt.promised.attempt.clone())
+            .or_insert(self.first_poll());
         now < *poll.empty_since.get_or_insert(now) + LATE_MAX
     }
 
     fn first_poll(&self) -> Poll {
-        Poll { pause: self.job.model.poll_min, empty_since: None }
+        Poll {
+            pause: self.job.model.poll_min,
+            empty_since: None,
+        }
     }
 
     /// How long to wait before the next look: longer each time.
     fn pause(&self, attempt: &Attempt) -> Duration {
         let mut pauses = self.pauses.lock().unwrap_or_else(PoisonError::into_inner);
-        let poll = pauses.entry(attempt.promised.attempt.clone()).or_insert(self.first_poll());
+        let poll = pauses
+            .entry(attempt.promised.attempt.clone())
+            .or_insert(self.first_poll());
         let pause = poll.pause;
         poll.pause = (pause * 3 / 2).min(self.job.model.poll_max);
         self.components.ids.jitter(pause)
@@ -318,29 +364,64 @@ impl Tasks {
         let stored: Vec<ChunkStored> =
             resend(state, plan, wave, with, (&self.frame, self.limits)).await?;
         if stored.is_empty() {
-            return Err(Error::internal("nothing to send again, and something failed in passing"));
+            return Err(Error::internal(
+                "nothing to send again, and something failed in passing",
+            ));
         }
         let requests: u64 = stored.iter().map(|chunk| chunk.requests).sum();
-        self.warn(&format!("{requests} requests failed in passing and are sent again"));
-        scribe.write(stored.into_iter().map(Action::ChunkStored).collect()).await?;
+        self.warn(&format!(
+            "{requests} requests failed in passing and are sent again"
+        ));
+        scribe
+            .write(stored.into_iter().map(Action::ChunkStored).collect())
+            .await?;
         Ok(After::Done)
     }
 
     /// Joins and publishes, unless the source has changed since it was planned.
     async fn publish(&self, plan: &PlanState, state: &State, scribe: &Scribe) -> Result<After> {
-        let source = self.source.as_deref().ok_or_else(|| Error::internal("no source"))?;
-        if !source.changed(&plan.started.pins).await?.is_empty() {
+        if !plan.started.snapshot && self.has_changed(&plan.started.pins).await? {
             self.changed.store(true, Ordering::Release);
             return Ok(After::Done);
         }
-        let published = self.publication.carry_out(self, source, plan, state, scribe).await?;
+        self.publication
+            .carry_out(self, plan, state, scribe)
+            .await?;
+        let published = self.publication.target.location.url.to_string();
         self.watch.event(&Event::Published { output: published });
         Ok(After::Done)
     }
 }
 
+impl Tasks {
+    /// Whether a pinned file is another one by now, or gone.
+    async fn has_changed(&self, pins: &[ledger::Pin]) -> Result<bool> {
+        for pin in pins.iter().cloned() {
+            let ledger::Pin {
+                url,
+                size,
+                etag,
+                modified,
+            } = pin;
+            let pin = Pin {
+                url,
+                size,
+                etag,
+                modified,
+            };
+            if pin.drift(&self.components.stores).await?.is_some() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+}
+
 fn planned(tally: &Tally) -> Event {
-    Event::Planned { rows: tally.rows.total(), requests: tally.requests }
+    Event::Planned {
+        rows: tally.rows.total(),
+        requests: tally.requests,
+    }
 }
 
 /// The provider's word that a batch failed for want of room, not for what is in it.
@@ -348,6 +429,9 @@ fn queue_was_full(view: &BatchView) -> Option<String> {
     if view.status != BatchStatus::Failed {
         return None;
     }
-    let error = view.errors.iter().find(|error| QUEUE_CODES.contains(&error.code.as_str()))?;
+    let error = view
+        .errors
+        .iter()
+        .find(|error| QUEUE_CODES.contains(&error.code.as_str()))?;
     Some(format!("{}: {}", error.code, error.message))
 }

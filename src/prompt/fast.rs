@@ -13,13 +13,13 @@ use super::value;
 use crate::base::Result;
 
 /// A template as a list of pieces.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Pieces {
     pieces: Vec<Piece>,
     columns: Vec<String>,
 }
 
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 enum Piece {
     Text(String),
     /// The column of this number.

@@ -13,7 +13,7 @@ use super::render::{Prompts, render_with_engine};
 use crate::base::{Error, ErrorKind, Result, ResultExt};
 
 /// A user prompt's template, checked against the columns of a table.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Template {
     engine: Environment<'static>,
     /// The template as text and plain prints, if it is no more than that.

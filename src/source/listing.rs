@@ -13,6 +13,7 @@ use object_store::{ObjectMeta, ObjectStoreExt};
 use crate::base::{Error, ErrorKind, Location, Result, ResultExt, Stores};
 
 use super::format::Format;
+use super::table::Pin;
 
 /// What Hive and Spark write for a null partition value.
 const HIVE_NULL: &str = "__HIVE_DEFAULT_PARTITION__";
@@ -43,6 +44,25 @@ pub(super) struct Listing {
     pub(super) partitions: Vec<String>,
     /// What the files hold.
     pub(super) format: Format,
+}
+
+impl Listing {
+    /// What pins the files.
+    pub(super) fn pins(&self) -> Vec<Pin> {
+        self.files.iter().map(Listed::pin).collect()
+    }
+}
+
+impl Listed {
+    /// What pins the file.
+    pub(super) fn pin(&self) -> Pin {
+        Pin {
+            url: self.location.url.to_string(),
+            size: self.object.size,
+            etag: self.object.e_tag.clone(),
+            modified: self.object.last_modified,
+        }
+    }
 }
 
 /// Finds the files behind `address`.

@@ -14,7 +14,7 @@ use super::listing::{self, Listing};
 use super::query::Query;
 use super::scan::{Resolved, Scan, Slices, scan_table};
 use super::snapshot;
-use super::table::{ParquetTable, SourceFile};
+use super::table::{ParquetTable, Pin, SourceFile};
 
 /// What to read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -110,6 +110,30 @@ impl Source {
         match &self.kind {
             Kind::Table(table) => &table.files,
             Kind::Query(_) => &[],
+        }
+    }
+
+    /// What pins the files that are read: the table's own, or those behind the query's names.
+    #[must_use]
+    pub fn pins(&self) -> Vec<Pin> {
+        match &self.kind {
+            Kind::Table(table) => table.files.iter().map(|file| file.pin.clone()).collect(),
+            Kind::Query(query) => query.inputs.clone(),
+        }
+    }
+
+    /// Whether the address names one Parquet file, and not a folder or a glob of them.
+    #[must_use]
+    pub fn is_single_file(&self) -> bool {
+        matches!(&self.kind, Kind::Table(table) if table.is_file)
+    }
+
+    /// The Hive partition columns that `file` brings to the table, with its values.
+    #[must_use]
+    pub fn partitions_of(&self, file: &SourceFile) -> Vec<(String, Option<String>)> {
+        match &self.kind {
+            Kind::Table(table) => table.partitions_of(file),
+            Kind::Query(_) => Vec::new(),
         }
     }
 

@@ -30,6 +30,7 @@ use super::format::Format;
 use super::listing::{self, Listing};
 use super::predicate::value_of;
 use super::scan::{Resolved, RowNumbers, Slice, Slices, as_index, cut, keep};
+use super::table::Pin;
 use super::table::{ParquetTable, without_views};
 
 /// A plan that can be run, again and again.
@@ -38,6 +39,8 @@ pub(super) struct Query {
     plan: LogicalPlan,
     /// What it returns, without view types.
     pub(super) schema: SchemaRef,
+    /// What pins the files that it reads.
+    pub(super) inputs: Vec<Pin>,
 }
 
 impl fmt::Debug for Query {
@@ -57,10 +60,12 @@ impl Query {
         tables: &BTreeMap<String, String>,
         vars: &BTreeMap<String, String>,
     ) -> Result<Query> {
+        let mut inputs = Vec::new();
         for (number, (name, address)) in tables.iter().enumerate() {
             let listing = listing::list(stores, address)
                 .await
                 .map_err(|e| e.with("name", name))?;
+            inputs.extend(listing.pins());
             let table = FileTable::open(&context, listing, number).await?;
             context
                 .register_table(TableReference::bare(name.clone()), Arc::new(table))
@@ -75,25 +80,27 @@ impl Query {
             .map_err(|error| explain(error, tables))?;
         only_reads(&plan)?;
         let plan = bind(plan, vars)?;
-        Ok(Query::of(context, plan))
+        Ok(Query::of(context, plan, inputs))
     }
 
     /// Reads files of another format than Parquet as they are.
     pub(super) async fn files(context: SessionContext, listing: Listing) -> Result<Query> {
+        let inputs = listing.pins();
         let table = Arc::new(FileTable::open(&context, listing, 0).await?);
         let plan = context
             .read_table(table)
             .map_err(|error| from_datafusion(error, "cannot read the table"))?
             .into_unoptimized_plan();
-        Ok(Query::of(context, plan))
+        Ok(Query::of(context, plan, inputs))
     }
 
-    fn of(context: SessionContext, plan: LogicalPlan) -> Query {
+    fn of(context: SessionContext, plan: LogicalPlan, inputs: Vec<Pin>) -> Query {
         let schema = Arc::new(without_views(plan.schema().as_arrow()));
         Query {
             context,
             plan,
             schema,
+            inputs,
         }
     }
 

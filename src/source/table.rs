@@ -91,11 +91,17 @@ pub(super) struct ParquetTable {
     pub(super) schema: SchemaRef,
     /// For each partition column of the table, its place in [`SourceFile::partition`].
     partitions: Vec<usize>,
+    /// Whether the address names one file, and not a folder or a glob.
+    pub(super) is_file: bool,
 }
 
 impl ParquetTable {
     /// Reads the footers of the listed files.
     pub(super) async fn open(listing: Listing) -> Result<Self> {
+        let is_file = listing
+            .files
+            .iter()
+            .all(|file| file.location.path == listing.base.path);
         let footers: Vec<(SourceFile, SchemaRef)> = futures::stream::iter(listing.files)
             .map(|listed| async {
                 tokio::task::spawn_blocking(move || read_footer(listed))
@@ -111,7 +117,21 @@ impl ParquetTable {
             files: footers.into_iter().map(|(file, _)| file).collect(),
             schema: Arc::new(schema),
             partitions,
+            is_file,
         })
+    }
+
+    /// The partition columns of a file, with its values.
+    pub(super) fn partitions_of(&self, file: &SourceFile) -> Vec<(String, Option<String>)> {
+        let names = self.schema.fields()[self.file_columns()..].iter();
+        let values = self
+            .partitions
+            .iter()
+            .map(|place| file.partition[*place].clone());
+        names
+            .map(|field| field.name().clone())
+            .zip(values)
+            .collect()
     }
 
     pub(super) fn rows(&self) -> u64 {
@@ -133,12 +153,7 @@ impl ParquetTable {
 }
 
 fn read_footer(listed: Listed) -> Result<(SourceFile, SchemaRef)> {
-    let pin = Pin {
-        url: listed.location.url.to_string(),
-        size: listed.object.size,
-        etag: listed.object.e_tag,
-        modified: listed.object.last_modified,
-    };
+    let pin = listed.pin();
     let mut file = SourceFile {
         location: listed.location,
         relative: listed.relative,

@@ -7,6 +7,7 @@ pub mod chunk;
 pub mod frame;
 pub mod outcome;
 pub mod price;
+pub mod progress;
 pub mod request;
 pub mod row;
 
