@@ -380,6 +380,41 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for ItemsVisitor<T> {
     }
 }
 
+/// The first object of a list, without a copy of the list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct First<T>(pub(super) Option<T>);
+
+impl<T> Default for First<T> {
+    fn default() -> Self {
+        First(None)
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for First<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(FirstVisitor(PhantomData))
+    }
+}
+
+struct FirstVisitor<T>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for FirstVisitor<T> {
+    type Value = First<T>;
+
+    expecting_anything!();
+    nothing_for!(null bool number text object);
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
+        while let Some(Object(item)) = list.next_element()? {
+            if item.is_some() {
+                while list.next_element::<IgnoredAny>()?.is_some() {}
+                return Ok(First(item));
+            }
+        }
+        Ok(First(None))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -396,6 +431,7 @@ mod tests {
         moment: Moment,
         object: Object<Inner>,
         items: Items<Inner>,
+        first: First<Inner>,
         #[serde(borrow)]
         said: Said<'a, Inner>,
     }
@@ -423,7 +459,8 @@ mod tests {
             r#"{"n":{"n":[]}}"#,
         ];
         let fields = [
-            "word", "content", "count", "flag", "moment", "object", "items", "said", "unknown",
+            "word", "content", "count", "flag", "moment", "object", "items", "said", "first",
+            "unknown",
         ];
         for value in values {
             for field in fields {
@@ -438,7 +475,7 @@ mod tests {
     fn each_field_takes_what_it_is_for() {
         let json = r#"{"word":"w","content":[{"type":"thinking","text":"no"},{"type":"text","text":"a"},
             {"type":"text","text":"b\n"},null,{"type":"text"}],"count":"12","flag":false,
-            "moment":"1970-01-01T00:01:00.5Z","object":{"n":-1},"items":[{"n":1},2,{"n":3.9}],"said":"no"}"#;
+            "moment":"1970-01-01T00:01:00.5Z","object":{"n":-1},"items":[{"n":1},2,{"n":3.9}],"said":"no","first":[null,{"n":5},{"n":6}]}"#;
         let read: All<'_> = serde_json::from_str(json).expect("JSON");
         let n = |n| Inner { n: Count(n) };
         let expect = All {
@@ -449,6 +486,7 @@ mod tests {
             moment: Moment(at(60).map(|time| time + chrono::Duration::milliseconds(500))),
             object: Object(Some(n(0))),
             items: Items(vec![n(1), n(3)]),
+            first: First(Some(n(5))),
             said: Said::Text("no".into()),
         };
         assert_eq!(read, expect);

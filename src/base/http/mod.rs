@@ -2,7 +2,7 @@
 //!
 //! Everything above speaks to an [`HttpService`]; a test or the built-in sandbox replaces the
 //! network and nothing else. Behaviour is added by wrapping: [`Retrying`] repeats what may be
-//! repeated, [`follow`] goes after redirects without carrying credentials to another host.
+//! repeated, [`follow()`] goes after redirects without carrying credentials to another host.
 //!
 //! # Promises
 //! - A request is sent once. Only [`Retrying`] sends again, and it is given safe calls alone.

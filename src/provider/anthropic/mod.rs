@@ -78,7 +78,7 @@ impl Anthropic {
     /// Opens it. No call is made.
     ///
     /// # Errors
-    /// As for [`open`](super::open).
+    /// As for [`open`](super::open()).
     pub(super) fn open(options: &Options<'_>, network: Network) -> Result<Self> {
         let config = Config::build(options)?;
         Ok(Anthropic {

@@ -202,11 +202,10 @@ pub(super) fn reply(line: &[u8]) -> serde_json::Result<Option<Reply<'_>>> {
     };
     let response = line.response.0.unwrap_or_default();
     let status = response.status_code.0;
-    let mut completion = response.body.0.unwrap_or_default();
+    let completion = response.body.0.unwrap_or_default();
     // Tested in the output file too: lines that are not a success have been seen there.
     let is_success = status == 0 || (200..300).contains(&status);
-    let choice = completion.choices.0.drain(..).next();
-    let body = match choice {
+    let body = match completion.choices.0 {
         Some(choice) if is_success => answered(choice, completion.model, completion.usage.0),
         _ => {
             let (code, message) = match completion.error {

@@ -41,7 +41,7 @@ impl Config {
     /// Reads the options and the environment.
     ///
     /// # Errors
-    /// As for [`open`](crate::provider::open).
+    /// As for [`open`](crate::provider::open()).
     pub(super) fn build(options: &Options<'_>) -> Result<Self> {
         let base = options.base(BASE_URL_ENV, BASE_URL)?;
         let key = options.key(&[KEY_ENV])?;

@@ -66,7 +66,7 @@ impl OpenAi {
     /// Opens it. No call is made.
     ///
     /// # Errors
-    /// As for [`open`](super::open).
+    /// As for [`open`](super::open()).
     pub(super) fn open(options: &Options<'_>, network: Network) -> Result<Self> {
         let config = Config::build(options)?;
         Ok(OpenAi {

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::provider::lax::{Content, Count, Flag, Items, Moment, Object, Said, Word};
+use crate::provider::lax::{Content, Count, First, Flag, Items, Moment, Object, Said, Word};
 
 /// The body of [create batch](https://platform.openai.com/docs/api-reference/batch/create).
 #[derive(Debug, Serialize)]
@@ -127,7 +127,7 @@ pub(super) struct ChatCompletion<'a> {
     #[serde(borrow)]
     pub(super) model: Word<'a>,
     #[serde(borrow)]
-    pub(super) choices: Items<Choice<'a>>,
+    pub(super) choices: First<Choice<'a>>,
     pub(super) usage: Object<CompletionUsage>,
     #[serde(borrow)]
     pub(super) error: Failure<'a>,
