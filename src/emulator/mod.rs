@@ -57,6 +57,8 @@ mod text;
 mod wire;
 mod world;
 
+#[cfg(test)]
+mod tests;
 
 pub use bill::{Bill, Charges};
 pub use config::{AnthropicLimits, OpenAiLimits, SandboxConfig};
