@@ -16,10 +16,10 @@ use super::store::Object;
 use crate::base::Time;
 
 /// The vendors' processing window.
-pub(super) const WINDOW: Duration = Duration::from_secs(24 * 3600);
+pub(super) const WINDOW: Duration = Duration::from_hours(24);
 
 /// How long cancelling takes at most.
-const CANCELLING_MAX: Duration = Duration::from_secs(600);
+const CANCELLING_MAX: Duration = Duration::from_mins(10);
 
 /// What is kept of a batch.
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -23,7 +23,7 @@ pub struct SandboxConfig {
     pub state_dir: Option<PathBuf>,
     /// What the Anthropic dialect refuses.
     pub anthropic: AnthropicLimits,
-    /// What the OpenAI dialect refuses.
+    /// What the `OpenAI` dialect refuses.
     pub openai: OpenAiLimits,
 }
 
@@ -72,7 +72,7 @@ impl Default for AnthropicLimits {
     }
 }
 
-/// The limits of OpenAI's Files and Batches.
+/// The limits of `OpenAI`'s Files and Batches.
 #[derive(Clone, Debug)]
 pub struct OpenAiLimits {
     /// Requests in one file; for embeddings, inputs as well.

@@ -145,11 +145,12 @@ fn caller(dialect: &Dialect, headers: &HeaderMap, request_id: &str) -> Result<Ca
         .and_then(|host| host.to_str().ok());
     let owner = Sha256::digest(key.as_bytes());
     Ok(Caller {
-        owner: owner
-            .iter()
-            .take(8)
-            .map(|byte| format!("{byte:02x}"))
-            .collect(),
+        owner: format!(
+            "{:016x}",
+            owner
+                .first_chunk()
+                .map_or(0, |bytes| u64::from_be_bytes(*bytes))
+        ),
         request_id: request_id.to_owned(),
         origin: format!("http://{}", host.unwrap_or("127.0.0.1")),
     })

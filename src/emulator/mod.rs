@@ -57,6 +57,9 @@ mod text;
 mod wire;
 mod world;
 
+#[cfg(test)]
+mod tests;
+
 pub use bill::{Bill, Charges};
 pub use config::{AnthropicLimits, OpenAiLimits, SandboxConfig};
 pub use faults::{Fault, Faults};

@@ -165,10 +165,13 @@ fn parameter<'a>(text: &'a str, name: &str) -> Option<&'a str> {
 mod tests {
     use super::*;
 
+    /// Name, file name, bytes.
+    type Part = (String, Option<String>, Vec<u8>);
+
     const TYPE: &str = "multipart/form-data; boundary=\"xYz\"";
 
-    fn parts(body: &[u8], chunk: usize) -> Result<Vec<(String, Option<String>, Vec<u8>)>, Problem> {
-        let mut found: Vec<(String, Option<String>, Vec<u8>)> = Vec::new();
+    fn parts(body: &[u8], chunk: usize) -> Result<Vec<Part>, Problem> {
+        let mut found: Vec<Part> = Vec::new();
         let mut form = Multipart::new(TYPE).expect("a form");
         for chunk in body.chunks(chunk) {
             form.feed(chunk, &mut |event| {

@@ -1,11 +1,16 @@
 //! JSON schemas: JSON whose objects keep their order, what a vendor refuses in one, and an instance
 //! of one drawn from a number.
 
+use std::collections::HashMap;
 use std::fmt;
 
 use serde::de::{MapAccess, SeqAccess, Visitor};
 use serde::ser::{SerializeMap, SerializeSeq};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use xxhash_rust::xxh3::xxh3_64;
+
+/// Schemas whose verdict is remembered.
+const REMEMBERED: usize = 1024;
 
 /// A JSON value. Objects keep the order of their keys: answers follow the schema's.
 #[derive(Clone, Debug, PartialEq)]
@@ -88,6 +93,38 @@ impl Tree {
     }
 }
 
+/// A vendor's verdicts on schemas, found once: most requests of an upload share one.
+#[derive(Debug)]
+pub(super) struct Verdicts {
+    complaint: fn(&Tree) -> Option<String>,
+    known: HashMap<u64, Option<String>>,
+}
+
+impl Verdicts {
+    /// Verdicts of a vendor that complains like this.
+    pub(super) fn new(complaint: fn(&Tree) -> Option<String>) -> Self {
+        Verdicts {
+            complaint,
+            known: HashMap::new(),
+        }
+    }
+
+    /// What is wrong with the schema in `text`.
+    pub(super) fn of(&mut self, text: &str) -> Option<String> {
+        if self.known.len() >= REMEMBERED {
+            self.known.clear();
+        }
+        let verdict =
+            self.known
+                .entry(xxh3_64(text.as_bytes()))
+                .or_insert_with(|| match Tree::parse(text) {
+                    Some(schema @ Tree::Map(_)) => (self.complaint)(&schema),
+                    _ => Some("schema must be a JSON object.".into()),
+                });
+        verdict.clone()
+    }
+}
+
 /// Calls `check` for every schema within `root`; the first complaint wins.
 fn walk(node: &Tree, path: &str, check: &dyn Fn(&Tree, &str) -> Option<String>) -> Option<String> {
     if let Some(complaint) = check(node, path) {
@@ -116,7 +153,7 @@ fn is_open(node: &Tree) -> bool {
         && node.get("additionalProperties") != Some(&Tree::Bool(false))
 }
 
-/// What OpenAI's strict mode refuses.
+/// What `OpenAI`'s strict mode refuses.
 pub(super) fn strict_complaint(root: &Tree) -> Option<String> {
     if root.type_name() != Some("object") || root.get("anyOf").is_some() {
         return Some("schema must be a JSON Schema of 'type: \"object\"' at its root.".into());

@@ -6,9 +6,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
+use axum::body::Body;
+use axum::http::{Request, Response};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
+use tower_service::Service as _;
 
 use super::bill::Bill;
 use super::front::{self, Dialect};
@@ -25,11 +28,14 @@ const GRACE: Duration = Duration::from_secs(2);
 
 /// A stand-in for the vendors.
 #[derive(Clone)]
-pub struct Sandbox(Arc<World>);
+pub struct Sandbox {
+    world: Arc<World>,
+    router: Router,
+}
 
 impl fmt::Debug for Sandbox {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Sandbox").field(&self.0.config).finish()
+        f.debug_tuple("Sandbox").field(&self.world.config).finish()
     }
 }
 
@@ -39,15 +45,27 @@ impl Sandbox {
     /// # Errors
     /// `Unavailable` if the folder cannot be used, `Data` if what is in it is corrupt.
     pub fn new(config: SandboxConfig, clock: Arc<dyn Clock>) -> Result<Self> {
-        Ok(Sandbox(Arc::new(World::new(config, clock)?)))
+        let world = Arc::new(World::new(config, clock)?);
+        let control = Router::new().nest("/__sandbox", control::router(Arc::clone(&world)));
+        let router = DIALECTS.iter().fold(control, |router, dialect| {
+            router.nest(dialect.base, front::router(*dialect, &world))
+        });
+        Ok(Sandbox { world, router })
     }
 
-    /// All dialects and the control paths, to be called in process or served.
+    /// All dialects and the control paths, to be served.
     pub fn router(&self) -> Router {
-        let control = Router::new().nest("/__sandbox", control::router(Arc::clone(&self.0)));
-        DIALECTS.iter().fold(control, |router, dialect| {
-            router.nest(dialect.base, front::router(*dialect, &self.0))
-        })
+        self.router.clone()
+    }
+
+    /// Answers one call in process, without a socket. An answer that must not arrive bears
+    /// [`ConnectionLost`](super::ConnectionLost) among its extensions.
+    pub async fn call(&self, request: Request<Body>) -> Response<Body> {
+        // A router is always ready, and cannot fail.
+        self.router()
+            .call(request)
+            .await
+            .unwrap_or_else(|never| match never {})
     }
 
     /// Serves on a loopback address; port 0 takes a free one.
@@ -78,7 +96,7 @@ impl Sandbox {
             addr,
             stop,
             task,
-            clock: Arc::clone(&self.0.clock),
+            clock: Arc::clone(&self.world.clock),
         })
     }
 
@@ -87,7 +105,7 @@ impl Sandbox {
     /// # Errors
     /// If the sandbox's state cannot be read.
     pub fn bill(&self) -> Result<Bill> {
-        Bill::of(&self.0)
+        Bill::of(&self.world)
     }
 }
 

@@ -230,8 +230,7 @@ impl Elements {
                 )));
             }
             (Place::Value, b'{' | b'[' | b'"') => (Place::Nested, 0),
-            (Place::Value, _) => (Place::Scalar, 1),
-            (Place::Scalar, _) => (Place::Scalar, 1),
+            (Place::Value | Place::Scalar, _) => (Place::Scalar, 1),
             (Place::Before { .. }, b'{') => (Place::Element, 0),
             (Place::Before { after_comma: false } | Place::After, b']') => {
                 (Place::Pairs { after_comma: false }, 1)

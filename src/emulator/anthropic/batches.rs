@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::message::write_line;
-use super::params::{Place, understand};
+use super::params::{Place, understand, verdicts};
 use super::{MESSAGES, NAME, Version, not_found, too_large, version};
 use crate::base::Time;
 use crate::emulator::batch::{Batch, End, Phase};
@@ -23,6 +23,7 @@ use crate::emulator::front;
 use crate::emulator::problem::Problem;
 use crate::emulator::record::RecordWriter;
 use crate::emulator::results::Results;
+use crate::emulator::schema::Verdicts;
 use crate::emulator::split::Elements;
 use crate::emulator::text::Borrowed;
 use crate::emulator::world::{Caller, NewBatch, World, feed};
@@ -35,6 +36,7 @@ struct Intake<'w> {
     version: Version,
     writer: RecordWriter,
     ids: HashSet<u64>,
+    verdicts: Verdicts,
 }
 
 #[derive(Deserialize)]
@@ -67,7 +69,8 @@ impl Intake<'_> {
             )));
         }
         let seed = self.world.config.seed;
-        let request = understand(params.get(), custom_id, seed, self.version, Place::Batch);
+        let rules = (self.version, Place::Batch);
+        let request = understand(params.get(), custom_id, seed, rules, &mut self.verdicts);
         Ok(self.writer.push(&request)?)
     }
 }
@@ -100,6 +103,7 @@ pub(super) async fn create(
         version,
         writer,
         ids: HashSet::new(),
+        verdicts: verdicts(),
     };
     let mut elements = Elements::under("requests");
     let most = world.config.anthropic.body_bytes_max;

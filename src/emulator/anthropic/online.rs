@@ -11,7 +11,7 @@ use chrono::SecondsFormat;
 use serde_json::{Value, json};
 
 use super::message::Message;
-use super::params::{Place, understand};
+use super::params::{Place, understand, verdicts};
 use super::{MESSAGES, NAME, not_found, too_large, version};
 use crate::emulator::batch::{Luck, Outcome};
 use crate::emulator::bill;
@@ -39,8 +39,8 @@ pub(super) async fn create(
         &body,
         Cow::Borrowed(""),
         world.config.seed,
-        version,
-        Place::Online,
+        (version, Place::Online),
+        &mut verdicts(),
     );
     if let Some(problem) = request.problem {
         return Err(problem);
@@ -107,8 +107,8 @@ pub(super) async fn count_tokens(State(world): State<Arc<World>>, request: Reque
         &body,
         Cow::Borrowed(""),
         world.config.seed,
-        version,
-        Place::Counting,
+        (version, Place::Counting),
+        &mut verdicts(),
     );
     match request.problem {
         Some(problem) => Err(problem),

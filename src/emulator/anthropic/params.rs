@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 use super::{MESSAGES, NAME, Version, not_found};
 use crate::emulator::problem::Problem;
 use crate::emulator::record::{Request, Shape};
-use crate::emulator::schema::{Tree, plain_complaint};
+use crate::emulator::schema::{Verdicts, plain_complaint};
 use crate::emulator::text::{Borrowed, Content, Message, draw_of_messages, tokens_of};
 use crate::emulator::world::body_hash;
 
@@ -75,15 +75,15 @@ pub(super) fn understand<'a>(
     raw: &'a str,
     custom_id: Cow<'a, str>,
     seed: u64,
-    version: Version,
-    place: Place,
+    (version, place): (Version, Place),
+    verdicts: &mut Verdicts,
 ) -> Request<'a> {
     let body = body_hash(NAME, MESSAGES, raw);
     let params: Params<'a> = match serde_json::from_str(raw) {
         Ok(params) => params,
         Err(error) => return broken(custom_id, body, Some(Problem::invalid(said(&error)))),
     };
-    let problem = complaint(&params, version, place);
+    let problem = complaint(&params, (version, place), verdicts);
     let messages = params.messages.unwrap_or_default();
     let texts = messages.iter().map(|message| message.content.text.len());
     let system = params.system.map_or(0, |system| system.text.len());
@@ -130,7 +130,16 @@ fn said(error: &serde_json::Error) -> String {
     }
 }
 
-fn complaint(params: &Params<'_>, version: Version, place: Place) -> Option<Problem> {
+/// Verdicts on schemas, for [`understand`].
+pub(super) fn verdicts() -> Verdicts {
+    Verdicts::new(plain_complaint)
+}
+
+fn complaint(
+    params: &Params<'_>,
+    (version, place): (Version, Place),
+    verdicts: &mut Verdicts,
+) -> Option<Problem> {
     let model = params.model.as_ref().map_or("", |model| &model.0);
     if model.is_empty() {
         return Some(Problem::invalid("model: Field required"));
@@ -143,7 +152,7 @@ fn complaint(params: &Params<'_>, version: Version, place: Place) -> Option<Prob
     if let Some(text) = messages_complaint(params)
         .or_else(|| place_complaint(params, place))
         .or_else(|| sampling_complaint(params, model, version))
-        .or_else(|| format_complaint(params))
+        .or_else(|| format_complaint(params, verdicts))
     {
         return Some(Problem::invalid(text));
     }
@@ -231,15 +240,12 @@ fn sampling_complaint(params: &Params<'_>, model: &str, version: Version) -> Opt
         .then(|| "temperature and top_p cannot both be specified for this model".into())
 }
 
-fn format_complaint(params: &Params<'_>) -> Option<String> {
+fn format_complaint(params: &Params<'_>, verdicts: &mut Verdicts) -> Option<String> {
     let format = params.output_config.as_ref()?.format.as_ref()?;
     if format.r#type != "json_schema" {
         return Some("output_config.format.type: Input should be 'json_schema'".into());
     }
-    let complaint = match Tree::parse(format.schema.get()) {
-        Some(schema @ Tree::Map(_)) => plain_complaint(&schema)?,
-        _ => "Input should be a valid dictionary".into(),
-    };
+    let complaint = verdicts.of(format.schema.get())?;
     Some(format!("output_config.format.schema: {complaint}"))
 }
 
@@ -259,7 +265,13 @@ mod tests {
     use super::*;
 
     fn said_of(json: &str, version: Version, place: Place) -> Option<String> {
-        let request = understand(json, Cow::Borrowed("a"), 0, version, place);
+        let request = understand(
+            json,
+            Cow::Borrowed("a"),
+            0,
+            (version, place),
+            &mut verdicts(),
+        );
         request.problem.map(|problem| problem.message)
     }
 

@@ -12,8 +12,8 @@ use super::body::not_served;
 use super::files::{
     OpenAiFile, Side, find as find_file, has_ended, listed, result_file, start_after,
 };
+use super::shown::shown;
 use super::{CHAT, EMBEDDINGS, NAME, not_found, page_limit, too_large};
-use crate::base::Time;
 use crate::emulator::batch::{Batch, End, Failure, Phase};
 use crate::emulator::faults::Fault;
 use crate::emulator::front;
@@ -80,10 +80,11 @@ impl Create {
             Some("24h") => {}
             Some(other) => return Err(wrong("completion_window", other)),
         }
-        if let Some(expires) = &self.output_expires_after {
-            if expires.anchor != "created_at" || !(3_600..=2_592_000).contains(&expires.seconds) {
-                return Err(wrong("output_expires_after", &expires.seconds.to_string()));
-            }
+        let bad = |expires: &&ExpiresAfter| {
+            expires.anchor != "created_at" || !(3_600..=2_592_000).contains(&expires.seconds)
+        };
+        if let Some(expires) = self.output_expires_after.as_ref().filter(bad) {
+            return Err(wrong("output_expires_after", &expires.seconds.to_string()));
         }
         self.metadata.as_ref().map_or(Ok(()), check_metadata)
     }
@@ -263,106 +264,6 @@ pub(super) fn result_id(
 /// How long a late output file's id takes at least.
 const LATE_MIN: std::time::Duration = std::time::Duration::from_secs(1);
 
-/// A batch as the vendor shows it.
-fn shown(world: &World, batch: &Batch, phase: Phase) -> Result<Value, Problem> {
-    let ended = matches!(phase, Phase::Ended(_));
-    let failed = phase == Phase::Ended(End::Failed);
-    let mut expired = phase == Phase::Ended(End::Expired);
-    let (mut counts, mut usage) = (
-        json!({"total": 0, "completed": 0, "failed": 0}),
-        Value::Null,
-    );
-    let now = world.now();
-    if ended && !failed {
-        let tally = world.tally(batch)?;
-        expired |= phase == Phase::Ended(End::Completed) && tally.expired > 0;
-        counts = json!({"total": batch.summary.count, "completed": tally.succeeded,
-            "failed": tally.errored});
-        usage = json!({"input_tokens": tally.input_tokens,
-            "input_tokens_details": {"cached_tokens": 0},
-            "output_tokens": tally.output_tokens,
-            "output_tokens_details": {"reasoning_tokens": 0},
-            "total_tokens": tally.input_tokens + tally.output_tokens});
-    } else if !failed && phase != Phase::Validating {
-        let good = batch.summary.count - batch.summary.invalid;
-        let share = |count: u64| scaled(count, batch.share_done(now));
-        counts = json!({"total": batch.summary.count, "completed": share(good),
-            "failed": share(batch.summary.invalid)});
-    }
-    let errors = failed.then(|| json!({"object": "list", "data": batch.failures}));
-    let status = match phase {
-        Phase::Validating => "validating",
-        Phase::Running => "in_progress",
-        Phase::Finalizing => "finalizing",
-        Phase::Cancelling => "cancelling",
-        Phase::Ended(_) if expired => "expired",
-        Phase::Ended(End::Cancelled) => "cancelled",
-        Phase::Ended(End::Completed | End::Expired) => "completed",
-        Phase::Ended(End::Failed) => "failed",
-    };
-    let file = |side| {
-        if ended {
-            result_id(world, batch, side)
-        } else {
-            Ok(None)
-        }
-    };
-    let mut shown = json!({
-        "id": batch.id,
-        "object": "batch",
-        "endpoint": batch.endpoint,
-        "model": batch.details["model"],
-        "errors": errors,
-        "input_file_id": batch.details["input_file_id"],
-        "completion_window": "24h",
-        "status": status,
-        "output_file_id": file(Side::Output)?,
-        "error_file_id": file(Side::Error)?,
-        "request_counts": counts,
-        "usage": usage,
-        "metadata": batch.details["metadata"],
-    });
-    if let Some(shown) = shown.as_object_mut() {
-        shown.extend(times(batch, phase, now, status));
-    }
-    Ok(shown)
-}
-
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_precision_loss,
-    clippy::cast_sign_loss,
-    reason = "a share of a count"
-)]
-fn scaled(count: u64, share: f64) -> u64 {
-    (count as f64 * share) as u64
-}
-
-/// The moments of a batch, in seconds.
-fn times(batch: &Batch, phase: Phase, now: Time, status: &str) -> Map<String, Value> {
-    let validated = phase != Phase::Validating && status != "failed";
-    let stopped = batch.cancelled_at.unwrap_or(batch.ends_at());
-    // What a moment must lie before to have come.
-    let passed = |at: Time| (validated && at <= now && at <= stopped).then_some(at);
-    let ended = |name: &str| (status == name).then(|| batch.ends_at());
-    let moments = [
-        ("created_at", Some(batch.created_at)),
-        ("expires_at", Some(batch.expires_at())),
-        ("in_progress_at", passed(batch.starts_at())),
-        ("finalizing_at", passed(batch.finalizes_at())),
-        ("completed_at", ended("completed")),
-        ("failed_at", ended("failed")),
-        ("expired_at", ended("expired")),
-        ("cancelling_at", batch.cancelled_at),
-        ("cancelled_at", ended("cancelled")),
-    ];
-    let seconds = |at: Option<Time>| at.map_or(Value::Null, |at| at.timestamp().into());
-    moments
-        .into_iter()
-        .map(|(name, at)| (name.to_owned(), seconds(at)))
-        .collect()
-}
-
 /// The batch, if it is the caller's.
 fn find(world: &World, caller: &Caller, id: &str) -> Result<Batch, Problem> {
     let kept = world.store.read::<Batch>(id)?;
@@ -404,7 +305,7 @@ pub(super) async fn list(
     let data: Result<Vec<_>, Problem> = page
         .map(|batch| shown(&world, batch, batch.phase(world.now())))
         .collect();
-    Ok(front::json(listed(data?, has_more).to_string()))
+    Ok(front::json(listed(&data?, has_more).to_string()))
 }
 
 pub(super) async fn cancel(

@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 use super::{CHAT, EMBEDDINGS, NAME};
 use crate::emulator::problem::Problem;
 use crate::emulator::record::{Request, Shape};
-use crate::emulator::schema::{Tree, strict_complaint};
+use crate::emulator::schema::{Verdicts, strict_complaint};
 use crate::emulator::text::{Borrowed, Message, draw_of, draw_of_messages, tokens_of};
 use crate::emulator::world::body_hash;
 
@@ -107,6 +107,7 @@ pub(super) fn understand<'a>(
     custom_id: Cow<'a, str>,
     seed: u64,
     endpoint: &str,
+    verdicts: &mut Verdicts,
 ) -> Request<'a> {
     let request = Request {
         custom_id,
@@ -119,17 +120,18 @@ pub(super) fn understand<'a>(
         problem: None,
     };
     let understood = match endpoint {
-        CHAT => serde_json::from_str(raw).map(|chat| (chat_parts(chat, seed), raw)),
-        EMBEDDINGS => serde_json::from_str(raw).map(|body| (embedding_parts(body, seed), raw)),
+        CHAT => serde_json::from_str(raw).map(|chat| chat_parts(chat, seed, verdicts)),
+        EMBEDDINGS => serde_json::from_str(raw).map(|body| embedding_parts(body, seed)),
         _ => {
             return Request {
+                model: model_of(raw),
                 problem: Some(not_served(endpoint)),
                 ..request
             };
         }
     };
     match understood {
-        Ok((parts, _)) => Request {
+        Ok(parts) => Request {
             model: parts.model,
             draws: parts.draws,
             input_tokens: tokens_of(parts.bytes).max(1),
@@ -138,11 +140,31 @@ pub(super) fn understand<'a>(
             problem: parts.problem,
             ..request
         },
+        // The model is part of the envelope; whatever else is wrong fails this request alone.
         Err(error) => Request {
+            model: model_of(raw),
             problem: Some(said(&error)),
             ..request
         },
     }
+}
+
+/// Verdicts on schemas, for [`understand`].
+pub(super) fn verdicts() -> Verdicts {
+    Verdicts::new(strict_complaint)
+}
+
+/// The model that a body names, if nothing else can be understood.
+fn model_of(raw: &str) -> Cow<'_, str> {
+    #[derive(Deserialize)]
+    struct Named<'a> {
+        #[serde(borrow)]
+        model: Option<Borrowed<'a>>,
+    }
+    let named: Option<Named<'_>> = serde_json::from_str(raw).ok();
+    named
+        .and_then(|named| named.model)
+        .map_or(Cow::Borrowed(""), |model| model.0)
 }
 
 /// The endpoint exists at the vendor, and not here.
@@ -161,8 +183,8 @@ struct Parts<'a> {
     problem: Option<Problem>,
 }
 
-fn chat_parts(chat: Chat<'_>, seed: u64) -> Parts<'_> {
-    let problem = chat_complaint(&chat);
+fn chat_parts<'a>(chat: Chat<'a>, seed: u64, verdicts: &mut Verdicts) -> Parts<'a> {
+    let problem = chat_complaint(&chat, verdicts);
     let messages = chat.messages.unwrap_or_default();
     let budget = chat.max_completion_tokens.or(chat.max_tokens);
     let shape = match chat.response_format {
@@ -192,7 +214,7 @@ fn chat_parts(chat: Chat<'_>, seed: u64) -> Parts<'_> {
     }
 }
 
-fn chat_complaint(chat: &Chat<'_>) -> Option<Problem> {
+fn chat_complaint(chat: &Chat<'_>, verdicts: &mut Verdicts) -> Option<Problem> {
     let refuse = |text: &str, param, code| Some(Problem::invalid(text).param(param).code(code));
     let Some(messages) = &chat.messages else {
         let code = "missing_required_parameter";
@@ -243,10 +265,14 @@ fn chat_complaint(chat: &Chat<'_>) -> Option<Problem> {
     }
     chat.response_format
         .as_ref()
-        .and_then(|format| format_complaint(format, messages))
+        .and_then(|format| format_complaint(format, messages, verdicts))
 }
 
-fn format_complaint(format: &ResponseFormat<'_>, messages: &[Message<'_>]) -> Option<Problem> {
+fn format_complaint(
+    format: &ResponseFormat<'_>,
+    messages: &[Message<'_>],
+    verdicts: &mut Verdicts,
+) -> Option<Problem> {
     let refuse =
         |text: String, param: &str, code| Some(Problem::invalid(text).param(param).code(code));
     match &*format.r#type {
@@ -283,16 +309,13 @@ fn format_complaint(format: &ResponseFormat<'_>, messages: &[Message<'_>]) -> Op
         let text = format!("Invalid 'response_format.json_schema.name': '{name}'.");
         return refuse(text, "response_format.json_schema.name", "invalid_value");
     }
-    let schema = json_schema
-        .schema
-        .and_then(|schema| Tree::parse(schema.get()));
-    let Some(schema) = schema else {
+    let Some(schema) = json_schema.schema else {
         return missing("response_format.json_schema.schema");
     };
     if json_schema.strict != Some(true) {
         return None;
     }
-    let complaint = strict_complaint(&schema)?;
+    let complaint = verdicts.of(schema.get())?;
     let text = format!("Invalid schema for response_format '{name}': {complaint}");
     refuse(text, "response_format", "invalid_json_schema")
 }

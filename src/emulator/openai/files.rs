@@ -166,8 +166,8 @@ fn shown(file: &OpenAiFile) -> Value {
 }
 
 /// A file as the vendor shows it.
-pub(super) fn answer(_: &World, file: &OpenAiFile) -> Answer {
-    Ok(front::json(shown(file).to_string()))
+pub(super) fn answer(file: &OpenAiFile) -> Response {
+    front::json(shown(file).to_string())
 }
 
 pub(super) async fn retrieve(
@@ -175,7 +175,7 @@ pub(super) async fn retrieve(
     Extension(caller): Extension<Caller>,
     Path(id): Path<String>,
 ) -> Answer {
-    answer(&world, &find(&world, &caller, &id)?)
+    Ok(answer(&find(&world, &caller, &id)?))
 }
 
 #[derive(Deserialize)]
@@ -212,7 +212,7 @@ pub(super) async fn list(
     let start = start_after(page.after.as_deref(), files.iter().map(|file| &*file.id))?;
     let has_more = files.len() > start + limit;
     let data: Vec<_> = files.iter().skip(start).take(limit).map(shown).collect();
-    Ok(front::json(listed(data, has_more).to_string()))
+    Ok(front::json(listed(&data, has_more).to_string()))
 }
 
 /// Where the page after the item called `after` begins.
@@ -228,7 +228,7 @@ pub(super) fn start_after<'a>(
 }
 
 /// A page of a list.
-pub(super) fn listed(data: Vec<Value>, has_more: bool) -> Value {
+pub(super) fn listed(data: &[Value], has_more: bool) -> Value {
     let id = |item: Option<&Value>| item.map(|item| item["id"].clone());
     let (first, last) = (id(data.first()), id(data.last()));
     json!({"object": "list", "data": data, "first_id": first, "last_id": last, "has_more": has_more})

@@ -1,4 +1,4 @@
-//! OpenAI's dialect: Files, Batches, chat completions, embeddings, models.
+//! `OpenAI`'s dialect: Files, Batches, chat completions, embeddings, models.
 //!
 //! A file is read line by line as it is uploaded. What is wrong with its envelopes is kept beside it
 //! and fails every batch made from it; what is wrong with a body fails that request alone.
@@ -8,6 +8,7 @@ mod body;
 mod files;
 mod message;
 mod online;
+mod shown;
 mod upload;
 
 use std::sync::Arc;
@@ -21,7 +22,7 @@ use super::front::{Dialect, bearer};
 use super::problem::Problem;
 use super::world::World;
 
-/// How OpenAI speaks.
+/// How `OpenAI` speaks.
 pub(super) const DIALECT: Dialect = Dialect {
     name: NAME,
     base: "/openai/v1",

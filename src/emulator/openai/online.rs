@@ -9,7 +9,7 @@ use axum::http::HeaderValue;
 use axum::response::Response;
 use serde_json::{Value, json};
 
-use super::body::understand;
+use super::body::{understand, verdicts};
 use super::message::{Completion, write_embeddings};
 use super::{CHAT, EMBEDDINGS, NAME, not_found, too_large};
 use crate::emulator::batch::{Luck, Outcome};
@@ -62,7 +62,13 @@ pub(super) async fn chat(
         too_large(),
     )
     .await?;
-    let request = understand(&body, Cow::Borrowed(""), world.config.seed, CHAT);
+    let request = understand(
+        &body,
+        Cow::Borrowed(""),
+        world.config.seed,
+        CHAT,
+        &mut verdicts(),
+    );
     let outcome = judge(&world, &request)?;
     let Spoken {
         text,
@@ -92,7 +98,13 @@ pub(super) async fn embeddings(State(world): State<Arc<World>>, request: Request
         too_large(),
     )
     .await?;
-    let request = understand(&body, Cow::Borrowed(""), world.config.seed, EMBEDDINGS);
+    let request = understand(
+        &body,
+        Cow::Borrowed(""),
+        world.config.seed,
+        EMBEDDINGS,
+        &mut verdicts(),
+    );
     judge(&world, &request)?;
     let Shape::Vectors { dimensions, base64 } = request.shape else {
         return Err(Problem::invalid("no embeddings were asked for"));

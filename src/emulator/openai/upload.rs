@@ -16,7 +16,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::body::understand;
+use super::body::{understand, verdicts};
 use super::files::{OpenAiFile, answer};
 use super::too_large;
 use crate::base::{ErrorKind, ResultExt as _};
@@ -24,6 +24,7 @@ use crate::emulator::batch::Failure;
 use crate::emulator::multipart::{Event, Multipart};
 use crate::emulator::problem::Problem;
 use crate::emulator::record::RecordWriter;
+use crate::emulator::schema::Verdicts;
 use crate::emulator::split::Lines;
 use crate::emulator::store::remove;
 use crate::emulator::text::Borrowed;
@@ -55,6 +56,7 @@ pub(super) struct Found {
     pub(super) models: Vec<(String, u64)>,
     pub(super) failures: Vec<Failure>,
     ids: HashSet<u64>,
+    verdicts: Verdicts,
     line: u64,
     seed: u64,
     requests_max: u64,
@@ -91,14 +93,14 @@ impl Found {
             let text = format!("The custom_id '{id}' is used more than once.");
             self.fail("duplicate_custom_id", &text, Some("custom_id"));
         }
-        let request = understand(body, id, self.seed, url);
-        let model = request.model.clone().into_owned();
+        let request = understand(body, id, self.seed, url, &mut self.verdicts);
+        let model = &request.model;
         if model.is_empty() {
             let text = "Missing required parameter: 'model'.";
             self.fail("missing_required_parameter", text, Some("body.model"));
         }
         note(&mut self.urls, url, self.line);
-        note(&mut self.models, &model, self.line);
+        note(&mut self.models, model, self.line);
         if self.writer.count() < self.requests_max {
             self.writer.push(&request)?;
         } else if self.writer.count() == self.requests_max && self.failures.is_empty() {
@@ -142,7 +144,7 @@ impl Form {
     fn take(&mut self, event: &Event<'_>) -> Result<(), Problem> {
         match event {
             Event::Part { name, filename } => {
-                self.part = (*name).to_owned();
+                (*name).clone_into(&mut self.part);
                 if *name == "file" {
                     self.filename = Some(filename.unwrap_or("upload").to_owned());
                 }
@@ -202,7 +204,7 @@ impl Form {
             let text = format!("'{}' is not one of {purposes:?} - 'purpose'", self.purpose);
             return Err(Problem::invalid(text).param("purpose"));
         }
-        if self.purpose == "batch" && !filename.ends_with(".jsonl") {
+        if self.purpose == "batch" && !filename.as_bytes().ends_with(b".jsonl") {
             let text = format!("Invalid file format for Batch API. Must be .jsonl, got {filename}");
             return Err(Problem::invalid(text).param("file"));
         }
@@ -212,7 +214,7 @@ impl Form {
     /// How long the file is kept.
     fn kept(&self) -> Result<Option<Duration>, Problem> {
         if self.anchor.is_empty() && self.seconds.is_empty() {
-            return Ok((self.purpose == "batch").then_some(Duration::from_secs(2_592_000)));
+            return Ok((self.purpose == "batch").then_some(Duration::from_hours(30 * 24)));
         }
         let seconds = self
             .seconds
@@ -307,7 +309,7 @@ pub(super) async fn create(
     };
     world.store.write(&file)?;
     guard.0 = None;
-    answer(&world, &file)
+    Ok(answer(&file))
 }
 
 fn form(world: &World, name: &str, guard: &RawGuard) -> Result<Form, Problem> {
@@ -327,6 +329,7 @@ fn form(world: &World, name: &str, guard: &RawGuard) -> Result<Form, Problem> {
             models: Vec::new(),
             failures: Vec::new(),
             ids: HashSet::new(),
+            verdicts: verdicts(),
             line: 0,
             seed: world.config.seed,
             requests_max: world.config.openai.requests_max,
