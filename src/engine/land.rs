@@ -60,7 +60,7 @@ impl Landing<'_> {
         for file in &view.results {
             self.download(file, &mut harvest).await?;
         }
-        let (counts, transient, usage) = self.write(view, &mut harvest.slots).await?;
+        let Sums { counts, transient, usage, cost } = self.write(view, &mut harvest.slots).await?;
         Ok(Landed {
             attempt: self.attempt.promised.attempt.clone(),
             status: view.status.clone(),
@@ -71,7 +71,7 @@ impl Landing<'_> {
             counts: stored_counts(&counts),
             transient,
             usage,
-            cost_micros: self.price.map(|price| cost_micros(price, &usage)),
+            cost_micros: self.price.map(|_| u64::try_from(micro_usd(cost)).unwrap_or(u64::MAX)),
             oddities: harvest.oddities,
         })
     }
@@ -135,11 +135,7 @@ impl Landing<'_> {
     }
 
     /// Writes the part: each request of the chunk, in order.
-    async fn write(
-        &self,
-        view: &BatchView,
-        slots: &mut Slots,
-    ) -> Result<(StatusCounts, u64, Usage)> {
+    async fn write(&self, view: &BatchView, slots: &mut Slots) -> Result<Sums> {
         let promised = &self.attempt.promised;
         let place = self.files.outcomes(self.attempt);
         let draft = self
@@ -150,7 +146,7 @@ impl Landing<'_> {
             .files
             .open(&self.files.requests(promised.plan, promised.chunk))
             .await?;
-        let (mut counts, mut transient, mut usage) = (StatusCounts::default(), 0, Usage::default());
+        let mut sums = Sums::default();
         let silence = silence(view);
         let (mut n, mut buffer) = (0, Vec::new());
         for some in RequestsReader::open(requests)? {
@@ -163,9 +159,7 @@ impl Landing<'_> {
                 }
                 let found = slots.take(n, &mut buffer)?;
                 let outcome = found.as_ref().unwrap_or(&silence);
-                counts.add(outcome.status, 1);
-                transient += u64::from(outcome.transient);
-                usage += outcome.usage;
+                sums.add(outcome, self.price);
                 writer.push(some.ordinals.value(at), some.key(at), outcome)?;
                 n += 1;
             }
@@ -177,13 +171,27 @@ impl Landing<'_> {
         }
         writer.finish()?;
         self.files.keep(&draft, &place).await?;
-        Ok((counts, transient, usage))
+        Ok(sums)
     }
 }
 
-/// What `usage` costs by batch, in millionths of a US dollar.
-fn cost_micros(price: &Price, usage: &Usage) -> u64 {
-    u64::try_from(micro_usd(price.cost(Tariff::Batch, usage))).unwrap_or(u64::MAX)
+/// What a part comes to.
+#[derive(Debug, Default)]
+struct Sums {
+    counts: StatusCounts,
+    transient: u64,
+    usage: Usage,
+    /// In millionths of a millionth of a US dollar.
+    cost: u128,
+}
+
+impl Sums {
+    fn add(&mut self, outcome: &Outcome<'_>, price: Option<&Price>) {
+        self.counts.add(outcome.status, 1);
+        self.transient += u64::from(outcome.transient);
+        self.usage += outcome.usage;
+        self.cost += price.map_or(0, |price| price.cost(Tariff::Batch, &outcome.usage));
+    }
 }
 
 /// What a request is of which the result files say nothing.

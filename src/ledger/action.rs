@@ -139,8 +139,6 @@ pub struct Pin {
     pub etag: Option<String>,
     /// When it was last written.
     pub modified: Time,
-    /// Rows.
-    pub rows: u64,
 }
 
 /// A plan was begun.
@@ -166,6 +164,8 @@ pub struct PlanStarted {
     pub snapshot: bool,
     /// Rows of the source.
     pub rows: u64,
+    /// Whether the row id is a key, and not the row's position.
+    pub has_key: bool,
     /// How many of the first requests form a chunk of their own, that is tried before the others.
     pub trial: u64,
 }
