@@ -60,7 +60,12 @@ impl Landing<'_> {
         for file in &view.results {
             self.download(file, &mut harvest).await?;
         }
-        let Sums { counts, transient, usage, cost } = self.write(view, &mut harvest.slots).await?;
+        let Sums {
+            counts,
+            transient,
+            usage,
+            cost,
+        } = self.write(view, &mut harvest.slots).await?;
         Ok(Landed {
             attempt: self.attempt.promised.attempt.clone(),
             status: view.status.clone(),
@@ -71,7 +76,9 @@ impl Landing<'_> {
             counts: stored_counts(&counts),
             transient,
             usage,
-            cost_micros: self.price.map(|_| u64::try_from(micro_usd(cost)).unwrap_or(u64::MAX)),
+            cost_micros: self
+                .price
+                .map(|_| u64::try_from(micro_usd(cost)).unwrap_or(u64::MAX)),
             oddities: harvest.oddities,
         })
     }
