@@ -1,0 +1,170 @@
+//! A small world for a job: a folder, a table, a sandbox, and what is in its books afterwards.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch, StringArray};
+use columnist::base::http::RouterService;
+use columnist::base::{Components, Ids};
+use columnist::emulator::{Bill, Faults, Sandbox, SandboxConfig};
+use columnist::engine::{self, Report, Setup};
+use columnist::provider::{self, Network, Options, Provider};
+use columnist::spec::Job;
+use columnist::work::progress::Unwatched;
+use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::file::properties::WriterProperties;
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+/// The vendors whose batches a job can use.
+pub(crate) const VENDORS: [&str; 2] = ["anthropic", "openai"];
+
+/// A folder, a sandbox and the seams between.
+pub(crate) struct World {
+    pub folder: tempfile::TempDir,
+    pub sandbox: Sandbox,
+    pub components: Components,
+    pub vendor: &'static str,
+    pub job: Value,
+}
+
+impl World {
+    /// A world around `vendor`, whose sandbox has `faults`.
+    pub(crate) fn new(vendor: &'static str, faults: &str) -> World {
+        let config = SandboxConfig {
+            batch_time: (Duration::from_millis(20), Duration::from_millis(60)),
+            faults: faults.parse::<Faults>().expect("faults"),
+            ..SandboxConfig::default()
+        };
+        World::with(vendor, config)
+    }
+
+    /// A world around `vendor` with a sandbox of one's own.
+    pub(crate) fn with(vendor: &'static str, config: SandboxConfig) -> World {
+        let mut components = Components::system();
+        components.ids = Arc::new(Ids::seeded(7));
+        let sandbox = Sandbox::new(config, Arc::clone(&components.clock)).expect("a sandbox");
+        components.http = Arc::new(RouterService::new(sandbox.router()));
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = |name: &str| folder.path().join(name).display().to_string();
+        let model = if vendor == "openai" { "gpt-6-luna" } else { "claude-haiku-4-5" };
+        let job = json!({
+            "name": "triage",
+            "source": { "input": { "table": path("in.parquet") }, "key": ["id"], "filter": null, "limit": null },
+            "prompt": { "system": "You label.", "user": "Label this: {{ body }}", "dedupe": true },
+            "answer": { "column": "label", "answer": { "type": "text" }, "meta": "minimal" },
+            "model": {
+                "provider": vendor, "model": model, "mode": "batch", "max_output_tokens": 64,
+                "temperature": null, "params": {}, "base_url": null, "api_key_env": null, "service": null,
+                "max_requests_per_batch": null, "max_bytes_per_batch": null,
+                "poll_min": { "secs": 0, "nanos": 10_000_000 }, "poll_max": { "secs": 0, "nanos": 50_000_000 },
+            },
+            "budget": { "max_failed": { "rows": 0 } },
+            "output": { "path": path("out.parquet"), "layout": null, "overwrite": false },
+            "ledger": {
+                "path": path("_columnist/triage"), "lease": { "secs": 60, "nanos": 0 },
+                "settle": { "secs": 600, "nanos": 0 }, "on_ambiguous": "wait", "keep_prompts": true,
+            },
+            "vars": {},
+        });
+        World { folder, sandbox, components, vendor, job }
+    }
+
+    /// A path in the folder.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// The job as it stands.
+    pub(crate) fn resolved(&self) -> Job {
+        serde_json::from_value(self.job.clone()).expect("a job")
+    }
+
+    /// What a command works with.
+    pub(crate) fn setup(&self, command: &'static str) -> Setup {
+        Setup {
+            job: self.resolved(),
+            command,
+            components: self.components.clone(),
+            watch: Arc::new(Unwatched),
+            memory: 16 << 20,
+            no_follow: false,
+            interrupt: tokio_util::sync::CancellationToken::new(),
+        }
+    }
+
+    /// The provider, through the sandbox.
+    pub(crate) fn provider(&self) -> Arc<dyn Provider> {
+        let base = match self.vendor {
+            "openai" => "http://sandbox/openai/v1",
+            _ => "http://sandbox/anthropic",
+        };
+        let options = Options {
+            provider: self.vendor,
+            base_url: Some(base),
+            api_key_env: Some("KEY"),
+            service: None,
+            env: &|_| Some("sk-test".to_owned()),
+        };
+        let network = Network {
+            http: Arc::clone(&self.components.http),
+            clock: Arc::clone(&self.components.clock),
+            ids: Arc::clone(&self.components.ids),
+        };
+        provider::open(&options, network).expect("a provider")
+    }
+
+    /// `columnist run`.
+    pub(crate) async fn run(&self) -> columnist::base::Result<Report> {
+        engine::run(self.setup("run"), self.provider()).await
+    }
+
+    /// The sandbox's bill.
+    pub(crate) fn bill(&self) -> Bill {
+        self.sandbox.bill().expect("a bill")
+    }
+
+    /// The plain answer of the sandbox to `prompt`.
+    pub(crate) fn answer(&self, prompt: &str) -> String {
+        format!("#{:016x}", hash(prompt))
+    }
+}
+
+/// The sandbox's number for a prompt, as its documentation says.
+pub(crate) fn hash(prompt: &str) -> u64 {
+    let digest = Sha256::digest(format!("0\n{prompt}"));
+    u64::from_be_bytes(digest[..8].try_into().expect("eight bytes"))
+}
+
+/// Writes a table of `id` and `body`, in row groups of `group` rows.
+pub(crate) fn write_table(path: &Path, bodies: &[Option<String>], group: usize) {
+    let ids: ArrayRef = Arc::new(Int64Array::from_iter_values(0..bodies.len() as i64));
+    let texts: ArrayRef = Arc::new(StringArray::from_iter(bodies.iter().map(Option::as_deref)));
+    let batch = RecordBatch::try_from_iter_with_nullable([("id", ids, false), ("body", texts, true)])
+        .expect("a batch");
+    let properties = WriterProperties::builder().set_max_row_group_row_count(Some(group)).build();
+    let file = std::fs::File::create(path).expect("a file");
+    let mut writer = ArrowWriter::try_new(file, batch.schema(), Some(properties)).expect("a writer");
+    writer.write(&batch).expect("written");
+    writer.close().expect("closed");
+}
+
+/// The columns of a Parquet file, as text.
+pub(crate) fn read_table(path: &Path) -> BTreeMap<String, Vec<Option<String>>> {
+    let file = std::fs::File::open(path).expect("the output");
+    let reader = ParquetRecordBatchReaderBuilder::try_new(file).expect("Parquet").build().expect("a reader");
+    let mut columns: BTreeMap<String, Vec<Option<String>>> = BTreeMap::new();
+    for batch in reader {
+        let batch = batch.expect("readable");
+        for (field, column) in batch.schema().fields().iter().zip(batch.columns()) {
+            let text = arrow::compute::cast(column, &arrow::datatypes::DataType::Utf8).expect("text");
+            let text = text.as_string::<i32>();
+            let values = (0..text.len()).map(|at| text.is_valid(at).then(|| text.value(at).to_owned()));
+            columns.entry(field.name().clone()).or_default().extend(values);
+        }
+    }
+    columns
+}
