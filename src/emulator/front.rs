@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{ConnectInfo, MatchedPath, Request, State};
+use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
@@ -16,7 +16,6 @@ use sha2::{Digest as _, Sha256};
 use super::chance::{letters, named};
 use super::faults::Fault;
 use super::problem::Problem;
-use super::wire::Wire;
 use super::world::{Caller, World};
 
 /// How one vendor speaks. A new vendor is one of these, in the list of [`super::server`].
@@ -80,15 +79,11 @@ async fn front(
         }
     };
     let luck = CallLuck::draw(&world, &request, count);
-    let wire = request
-        .extensions()
-        .get::<ConnectInfo<Wire>>()
-        .map(|info| info.0.clone());
     if luck.hits(&world, Fault::Slow) {
         world.clock.sleep(Duration::from_secs(3)).await;
     }
     if creates && luck.hits(&world, Fault::RefusedLost) {
-        return lost(wire.as_ref());
+        return lost();
     }
     let response = if luck.hits(&world, Fault::Busy) {
         (dialect.busy)().into_response()
@@ -99,7 +94,7 @@ async fn front(
         next.run(request).await
     };
     if creates && response.status().is_success() && luck.hits(&world, Fault::LostAnswer) {
-        return lost(wire.as_ref());
+        return lost();
     }
     dress(&dialect, &world, &request_id, response)
 }
@@ -156,10 +151,9 @@ fn caller(dialect: &Dialect, headers: &HeaderMap, request_id: &str) -> Result<Ca
     })
 }
 
-fn lost(wire: Option<&Wire>) -> Response {
-    if let Some(wire) = wire {
-        wire.cut();
-    }
+/// An answer whose body fails before its first byte: the server closes the connection without
+/// having sent anything.
+fn lost() -> Response {
     let reset = io::Error::from(io::ErrorKind::ConnectionReset);
     let body = futures::stream::iter([Err::<bytes::Bytes, _>(reset)]);
     let mut response = Response::new(Body::from_stream(body));

@@ -54,7 +54,6 @@ mod server;
 mod split;
 mod store;
 mod text;
-mod wire;
 mod world;
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::http::{Request, Response};
+use axum::serve::ListenerExt as _;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -15,7 +16,6 @@ use tower_service::Service as _;
 
 use super::bill::Bill;
 use super::front::{self, Dialect};
-use super::wire::{Wire, Wires};
 use super::world::World;
 use super::{SandboxConfig, anthropic, control, openai};
 use crate::base::{Clock, Error, ErrorKind, Result, ResultExt};
@@ -86,8 +86,9 @@ impl Sandbox {
             .local_addr()
             .or_err(ErrorKind::Unavailable, "cannot listen")?;
         let (stop, stopped) = oneshot::channel::<()>();
-        let service = self.router().into_make_service_with_connect_info::<Wire>();
-        let server = axum::serve(Wires(listener), service).with_graceful_shutdown(async {
+        // Answers are small and must not wait for one another; a socket that cannot be told works too.
+        let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
+        let server = axum::serve(listener, self.router()).with_graceful_shutdown(async {
             // A dropped sender stops the server as well.
             let _ = stopped.await;
         });

@@ -17,7 +17,10 @@ fn line(n: usize) -> Value {
 }
 
 fn jsonl(lines: impl IntoIterator<Item = Value>) -> String {
-    lines.into_iter().map(|line| format!("{line}\n")).collect()
+    lines
+        .into_iter()
+        .flat_map(|line| [line.to_string(), "\n".into()])
+        .collect()
 }
 
 async fn upload_as(world: &World, filename: &str, text: &str) -> super::Reply {
@@ -132,7 +135,7 @@ async fn a_batch_goes_through_its_statuses_and_ends_with_two_files() {
         (&json!("t"), &json!("gpt-6-luna"))
     );
     let output = file(&world, &batch, "output_file_id").await;
-    assert!(!ids(&output).is_sorted());
+    assert!(!ids(&output).is_sorted() && !ids(&output).iter().rev().is_sorted());
     for (id, line) in by_id(&output) {
         let body = &line["response"]["body"];
         let text = choice(&id.replace("r-", "row "));
@@ -300,7 +303,7 @@ async fn a_cancelled_batch_keeps_what_was_done() {
 
 #[tokio::test]
 async fn a_batch_expires_after_a_day_with_what_was_done() {
-    let time = Duration::from_secs(48 * 3600);
+    let time = Duration::from_hours(48);
     let world = World::new(SandboxConfig {
         batch_time: (time, time),
         ..Default::default()
@@ -321,8 +324,8 @@ async fn a_batch_expires_after_a_day_with_what_was_done() {
 }
 
 #[tokio::test]
-async fn files_are_listed_read_in_ranges_and_deleted() {
-    let mut world = World::new(SandboxConfig::default());
+async fn files_are_listed_and_read_in_ranges() {
+    let world = World::new(SandboxConfig::default());
     let id = create(&world, 50).await;
     world.step(3);
     let batch = batch(&world, &id).await;
@@ -364,6 +367,19 @@ async fn files_are_listed_read_in_ranges_and_deleted() {
     );
     assert_eq!(range("bytes=-10").await.bytes, whole[whole.len() - 10..]);
     assert_eq!(range(&format!("bytes={}-", whole.len())).await.status, 416);
+}
+
+#[tokio::test]
+async fn files_go_when_they_are_deleted_or_old_and_are_seen_by_their_key() {
+    let mut world = World::new(SandboxConfig::default());
+    let id = create(&world, 50).await;
+    world.step(3);
+    let batch = batch(&world, &id).await;
+    let output = batch["output_file_id"]
+        .as_str()
+        .expect("an output file")
+        .to_owned();
+    let path = format!("/files/{output}/content");
     let input = batch["input_file_id"].as_str().expect("an input file");
     let raw = world
         .openai("GET", &format!("/files/{input}/content"), Value::Null)

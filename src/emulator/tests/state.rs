@@ -77,6 +77,22 @@ async fn every_record_of_many_segments_comes_once() {
     assert_eq!(batch["status"], "completed");
     let lines = openai::file(&world, &batch, "output_file_id").await;
     assert_eq!(super::by_id(&lines).len(), 40_000);
+    let path = format!(
+        "/openai/v1/files/{}/content",
+        batch["output_file_id"].as_str().expect("an id")
+    );
+    let part = async |range: &str| {
+        let headers = [("authorization", "Bearer test-key"), ("range", range)];
+        world
+            .call("GET", &path, &headers, Body::empty())
+            .await
+            .bytes
+    };
+    let (whole, part) = (part("bytes=0-").await, part("bytes=5000000-5999999").await);
+    assert!(
+        part == whole[5_000_000..6_000_000],
+        "a range across many pieces"
+    );
 }
 
 #[tokio::test]
