@@ -25,6 +25,7 @@
 //! A room imports only from floors beneath its own. A test reads the `use` lines and says so.
 
 pub mod base;
+pub mod cli;
 pub mod emulator;
 pub mod engine;
 pub mod ledger;

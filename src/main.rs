@@ -1,1 +1,7 @@
-fn main() {}
+//! Columnist writes a column.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    columnist::cli::main()
+}

@@ -33,6 +33,8 @@ pub struct Report {
     pub batches: Vec<String>,
     /// Batches that have not landed.
     pub open: u64,
+    /// Whether every chunk that may be sent has been.
+    pub is_submitted: bool,
     /// Second batches of one body, which were canceled.
     pub wasted: u64,
     /// Where the output is.
@@ -63,6 +65,7 @@ impl Report {
             report.requests = sealed.requests;
             report.identical = sealed.rows.identical;
             report.answered = sealed.rows.answered;
+            report.is_submitted = true;
         }
         for attempt in state.attempts.values().filter(|a| a.promised.plan == plan) {
             report.open += u64::from(attempt.phase.is_open());

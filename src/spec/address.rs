@@ -154,7 +154,7 @@ mod tests {
             ("t.parquet", "/work/jobs/t.parquet"),
             ("./a//b/../c/", "/work/jobs/a/c/"),
             ("../out", "/work/out"),
-            ("..", "/work"),
+            ("..", "/work/"),
             ("../x/..", "/work/"),
             ("/lake/t/", "/lake/t/"),
             ("file:///lake/t", "/lake/t"),

@@ -90,6 +90,10 @@ impl Draft {
         };
         for (span, message) in errors {
             let at = Excerpt::of(&text, &span);
+            // One slip of the pen can break a line in several ways: the first says enough.
+            if draft.broken.contains(&at.line) {
+                continue;
+            }
             draft.broken.push(at.line);
             draft.mistakes.push(Mistake {
                 place: Place::Line(at),

@@ -13,18 +13,7 @@ impl Reader<'_> {
         if self.node("output.path").is_none() {
             self.missing("output.path", "");
         }
-        self.address("output.path", true)
-    }
-
-    pub(super) fn output(&mut self, path: Option<&Address>) -> Option<OutputSpec> {
-        let layouts = [
-            ("mirror", Word::Means(LayoutSpec::Mirror)),
-            ("single", Word::Means(LayoutSpec::Single)),
-            ("delta", Word::Means(LayoutSpec::Delta)),
-        ];
-        let layout = self.word("output.layout", &layouts);
-        let overwrite = self.bool("output.overwrite").unwrap_or(false);
-        let path = path?;
+        let path = self.address("output.path", true)?;
         if address::parent(&path.text).is_none() {
             self.refuse(
                 "output.path",
@@ -36,8 +25,19 @@ impl Reader<'_> {
             );
             return None;
         }
+        Some(path)
+    }
+
+    pub(super) fn output(&mut self, path: Option<&Address>) -> Option<OutputSpec> {
+        let layouts = [
+            ("mirror", Word::Means(LayoutSpec::Mirror)),
+            ("single", Word::Means(LayoutSpec::Single)),
+            ("delta", Word::Means(LayoutSpec::Delta)),
+        ];
+        let layout = self.word("output.layout", &layouts);
+        let overwrite = self.bool("output.overwrite").unwrap_or(false);
         Some(OutputSpec {
-            path: path.text.clone(),
+            path: path?.text.clone(),
             layout,
             overwrite,
         })

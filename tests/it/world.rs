@@ -50,7 +50,11 @@ impl World {
         components.http = Arc::new(RouterService::new(sandbox.router()));
         let folder = tempfile::tempdir().expect("a folder");
         let path = |name: &str| folder.path().join(name).display().to_string();
-        let model = if vendor == "openai" { "gpt-6-luna" } else { "claude-haiku-4-5" };
+        let model = if vendor == "openai" {
+            "gpt-6-luna"
+        } else {
+            "claude-haiku-4-5"
+        };
         let job = json!({
             "name": "triage",
             "source": { "input": { "table": path("in.parquet") }, "key": ["id"], "filter": null, "limit": null },
@@ -70,7 +74,13 @@ impl World {
             },
             "vars": {},
         });
-        World { folder, sandbox, components, vendor, job }
+        World {
+            folder,
+            sandbox,
+            components,
+            vendor,
+            job,
+        }
     }
 
     /// A path in the folder.
@@ -143,11 +153,15 @@ pub(crate) fn hash(prompt: &str) -> u64 {
 pub(crate) fn write_table(path: &Path, bodies: &[Option<String>], group: usize) {
     let ids: ArrayRef = Arc::new(Int64Array::from_iter_values(0..bodies.len() as i64));
     let texts: ArrayRef = Arc::new(StringArray::from_iter(bodies.iter().map(Option::as_deref)));
-    let batch = RecordBatch::try_from_iter_with_nullable([("id", ids, false), ("body", texts, true)])
-        .expect("a batch");
-    let properties = WriterProperties::builder().set_max_row_group_row_count(Some(group)).build();
+    let batch =
+        RecordBatch::try_from_iter_with_nullable([("id", ids, false), ("body", texts, true)])
+            .expect("a batch");
+    let properties = WriterProperties::builder()
+        .set_max_row_group_row_count(Some(group))
+        .build();
     let file = std::fs::File::create(path).expect("a file");
-    let mut writer = ArrowWriter::try_new(file, batch.schema(), Some(properties)).expect("a writer");
+    let mut writer =
+        ArrowWriter::try_new(file, batch.schema(), Some(properties)).expect("a writer");
     writer.write(&batch).expect("written");
     writer.close().expect("closed");
 }
@@ -155,15 +169,23 @@ pub(crate) fn write_table(path: &Path, bodies: &[Option<String>], group: usize) 
 /// The columns of a Parquet file, as text.
 pub(crate) fn read_table(path: &Path) -> BTreeMap<String, Vec<Option<String>>> {
     let file = std::fs::File::open(path).expect("the output");
-    let reader = ParquetRecordBatchReaderBuilder::try_new(file).expect("Parquet").build().expect("a reader");
+    let reader = ParquetRecordBatchReaderBuilder::try_new(file)
+        .expect("Parquet")
+        .build()
+        .expect("a reader");
     let mut columns: BTreeMap<String, Vec<Option<String>>> = BTreeMap::new();
     for batch in reader {
         let batch = batch.expect("readable");
         for (field, column) in batch.schema().fields().iter().zip(batch.columns()) {
-            let text = arrow::compute::cast(column, &arrow::datatypes::DataType::Utf8).expect("text");
+            let text =
+                arrow::compute::cast(column, &arrow::datatypes::DataType::Utf8).expect("text");
             let text = text.as_string::<i32>();
-            let values = (0..text.len()).map(|at| text.is_valid(at).then(|| text.value(at).to_owned()));
-            columns.entry(field.name().clone()).or_default().extend(values);
+            let values =
+                (0..text.len()).map(|at| text.is_valid(at).then(|| text.value(at).to_owned()));
+            columns
+                .entry(field.name().clone())
+                .or_default()
+                .extend(values);
         }
     }
     columns

@@ -1,0 +1,51 @@
+//! `sandbox`: the vendors' dialects on loopback.
+
+use std::io::Write;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use super::Exit;
+use super::args::SandboxArgs;
+use crate::base::{Components, Error, ErrorKind, Result, ResultExt};
+use crate::emulator::{Sandbox, SandboxConfig};
+
+/// Serves until it is interrupted.
+pub(super) async fn serve(args: &SandboxArgs, components: &Components) -> Result<Exit> {
+    let config = SandboxConfig {
+        seed: args.seed,
+        batch_time: batch_time(&args.batch_time)?,
+        instant: args.instant,
+        faults: args.faults.parse()?,
+        state_dir: args.state.clone(),
+        ..SandboxConfig::default()
+    };
+    let sandbox = Sandbox::new(config, Arc::clone(&components.clock))?;
+    let running = sandbox
+        .serve(SocketAddr::from(([127, 0, 0, 1], args.port)))
+        .await?;
+    let mut out = std::io::stdout();
+    for (dialect, url) in running.urls() {
+        writeln!(out, "{dialect} {url}").or_err(ErrorKind::Unavailable, "cannot print the URLs")?;
+    }
+    out.flush()
+        .or_err(ErrorKind::Unavailable, "cannot print the URLs")?;
+    let interrupt = CancellationToken::new();
+    let _signal = super::signal::watch(interrupt.clone());
+    interrupt.cancelled().await;
+    running.shutdown().await;
+    Ok(Exit(0))
+}
+
+fn batch_time(text: &str) -> Result<(Duration, Duration)> {
+    let wrong = || {
+        Error::invalid("not a range of durations")
+            .with("batch-time", text)
+            .hint("write it as 1s..3s")
+    };
+    let (least, most) = text.split_once("..").unwrap_or((text, text));
+    let parse = |text: &str| humantime::parse_duration(text.trim()).map_err(|_| wrong());
+    Ok((parse(least)?, parse(most)?))
+}

@@ -1,0 +1,81 @@
+//! The provider that a job names; for `sandbox/<anything>`, one that runs in this process.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use crate::base::{Components, Result};
+use crate::emulator::{Running, Sandbox, SandboxConfig};
+use crate::provider::{self, Network, Options, Provider};
+use crate::spec::Job;
+
+/// A provider, and the server behind it if it is ours.
+pub(super) struct Vendor {
+    pub provider: Arc<dyn Provider>,
+    sandbox: Option<Running>,
+}
+
+/// The provider's name that means the built-in sandbox.
+const SANDBOX: &str = "sandbox";
+/// The dialect that the built-in sandbox is spoken to in.
+const DIALECT: &str = "openai";
+
+impl Vendor {
+    /// Opens the provider of `job`.
+    pub(super) async fn open(job: &Job, components: &Components) -> Result<Vendor> {
+        if job.model.provider != SANDBOX {
+            let options = Options {
+                provider: &job.model.provider,
+                base_url: job.model.base_url.as_deref(),
+                api_key_env: job.model.api_key_env.as_deref(),
+                service: job.model.service.as_deref(),
+                env: &|name| std::env::var(name).ok(),
+            };
+            let provider = provider::open(&options, network(components))?;
+            return Ok(Vendor {
+                provider,
+                sandbox: None,
+            });
+        }
+        // Its state lies beside a local ledger, so that `collect` finds what `submit` left there.
+        let ledger = components.stores.locate(&job.ledger.path)?;
+        let state_dir = ledger.local.map(|folder| folder.join("sandbox"));
+        let config = SandboxConfig {
+            state_dir,
+            ..SandboxConfig::default()
+        };
+        let sandbox = Sandbox::new(config, Arc::clone(&components.clock))?;
+        let running = sandbox.serve(SocketAddr::from(([127, 0, 0, 1], 0))).await?;
+        let urls = running.urls();
+        let url = urls
+            .iter()
+            .find(|(dialect, _)| *dialect == DIALECT)
+            .map(|(_, url)| url.clone());
+        let options = Options {
+            provider: DIALECT,
+            base_url: url.as_deref(),
+            api_key_env: Some("SANDBOX"),
+            service: Some(SANDBOX),
+            env: &|name| (name == "SANDBOX").then(|| SANDBOX.to_owned()),
+        };
+        let provider = provider::open(&options, network(components))?;
+        Ok(Vendor {
+            provider,
+            sandbox: Some(running),
+        })
+    }
+
+    /// Ends the server, if there is one.
+    pub(super) async fn close(self) {
+        if let Some(sandbox) = self.sandbox {
+            sandbox.shutdown().await;
+        }
+    }
+}
+
+fn network(components: &Components) -> Network {
+    Network {
+        http: Arc::clone(&components.http),
+        clock: Arc::clone(&components.clock),
+        ids: Arc::clone(&components.ids),
+    }
+}
