@@ -42,6 +42,18 @@ impl Files {
         })
     }
 
+    /// The same for a command that only looks: what it has under way lies in the system's folder for
+    /// temporary files, for the ledger may be read-only or not there yet.
+    pub(super) fn aside(root: &Location) -> Result<Self> {
+        let scratch = tempfile::Builder::new().prefix("columnist-").tempdir();
+        let failed = "cannot make a scratch folder";
+        let scratch = scratch.or_err(ErrorKind::Unavailable, failed)?;
+        Ok(Files {
+            root: root.clone().private(),
+            scratch: Arc::new(scratch),
+        })
+    }
+
     /// The folder for what is under way.
     pub(super) fn scratch(&self) -> &Path {
         self.scratch.path()

@@ -21,6 +21,7 @@
 mod body;
 mod book;
 mod chunks;
+mod clean;
 mod draw_up;
 mod files;
 mod join;
@@ -28,13 +29,16 @@ mod land;
 mod next;
 mod open;
 mod parts;
+mod plan;
 mod prepare;
 mod publish;
 mod report;
 mod resend;
 mod run;
 mod scribe;
+mod show;
 mod slots;
+mod status;
 mod submit;
 mod tasks;
 
@@ -50,7 +54,11 @@ use crate::work::progress::Watch;
 
 use crate::ledger::Patience;
 
+pub use clean::{Cleaned, clean};
+pub use plan::{Checked, CheckedRow, PlanReport, check, plan};
 pub use report::Report;
+pub use show::{Story, Told, show};
+pub use status::{BatchLine, StatusReport, cancel, status};
 
 /// What a command works with.
 #[derive(Clone, Debug)]

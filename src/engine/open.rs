@@ -106,12 +106,15 @@ impl Office {
 
     /// The lease is given back, whatever came of the work.
     async fn close(self, done: Result<Report>) -> Result<Report> {
-        let released = self.lease.release().await;
-        let report = done?;
-        if let Err(error) = released {
+        self.release().await;
+        done
+    }
+
+    /// Gives the job back.
+    pub(super) async fn release(self) {
+        if let Err(error) = self.lease.release().await {
             tracing::warn!(%error, "the lease could not be given back; it runs out by itself");
         }
-        Ok(report)
     }
 
     async fn work(&mut self, goal: Goal) -> Result<Report> {
