@@ -25,6 +25,7 @@
 //! A room imports only from floors beneath its own. A test reads the `use` lines and says so.
 
 pub mod base;
+pub mod ledger;
 pub mod provider;
 pub mod spec;
 pub mod work;

@@ -8,6 +8,7 @@ mod crash;
 mod error;
 mod ids;
 mod store;
+mod uptime;
 
 use std::sync::Arc;
 
@@ -15,7 +16,8 @@ pub use clock::{Clock, SystemClock, Time, TokioClock};
 pub use crash::{Crash, CrashPoint};
 pub use error::{Error, ErrorKind, Result, ResultExt};
 pub use ids::Ids;
-pub use store::{Location, Stores};
+pub use store::{BulkWriter, Location, MemoryStore, ObjectMeta, Put, Stores};
+pub use uptime::{SystemUptime, Uptime};
 
 /// The seams of the program: everything from outside that a test may replace.
 #[derive(Clone, Debug)]

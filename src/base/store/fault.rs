@@ -1,0 +1,80 @@
+//! What went wrong with storage, in words: a kind, a sentence, and what to do about it.
+
+use std::error::Error as StdError;
+use std::fmt::Display;
+use std::io;
+
+use super::{Error, ErrorKind};
+
+/// An error of a store, said as ours. `doing` reads well as "cannot ...".
+pub(super) fn of_store(source: object_store::Error, doing: &str, place: impl Display) -> Error {
+    if let Some(error) = io_kind(&source).and_then(|kind| of_io_kind(kind, doing)) {
+        return error.with("place", place).because(source);
+    }
+    let error = match &source {
+        object_store::Error::NotFound { .. } => {
+            Error::invalid(format!("cannot {doing}: it does not exist"))
+        }
+        object_store::Error::PermissionDenied { .. }
+        | object_store::Error::Unauthenticated { .. } => Error::new(
+            ErrorKind::Refused,
+            format!("cannot {doing}: access refused"),
+        )
+        .hint(
+            "check the credentials in the environment and their rights; profiles in `~/.aws` \
+                 are not read (`aws configure export-credentials --format env` prints them)",
+        ),
+        object_store::Error::NotImplemented { .. } | object_store::Error::NotSupported { .. } => {
+            Error::invalid(format!("cannot {doing}: this store is not able to"))
+        }
+        object_store::Error::InvalidPath { .. }
+        | object_store::Error::UnknownConfigurationKey { .. } => {
+            Error::invalid(format!("cannot {doing}"))
+        }
+        _ => Error::unavailable(format!("cannot {doing}")),
+    };
+    error.with("place", place).because(source)
+}
+
+/// An error of the local disk, said as ours.
+pub(super) fn of_disk(source: io::Error, doing: &str, place: impl Display) -> Error {
+    of_io_kind(source.kind(), doing)
+        .unwrap_or_else(|| Error::unavailable(format!("cannot {doing}")))
+        .with("place", place)
+        .because(source)
+}
+
+fn of_io_kind(kind: io::ErrorKind, doing: &str) -> Option<Error> {
+    use io::ErrorKind as Io;
+    Some(match kind {
+        Io::StorageFull | Io::QuotaExceeded => {
+            Error::unavailable(format!("cannot {doing}: the disk is full"))
+                .hint("free some space and run again; nothing is lost")
+        }
+        Io::PermissionDenied | Io::ReadOnlyFilesystem => Error::new(
+            ErrorKind::Refused,
+            format!("cannot {doing}: permission denied"),
+        )
+        .hint("make the folder writable for this user, or choose another"),
+        Io::NotADirectory | Io::IsADirectory | Io::InvalidFilename | Io::FileTooLarge => {
+            Error::invalid(format!("cannot {doing}"))
+        }
+        Io::Unsupported => {
+            Error::invalid(format!("cannot {doing}: this file system is not able to"))
+                .hint("use a folder on a local disk, or object storage")
+        }
+        _ => return None,
+    })
+}
+
+/// The operating system's own word for it, where there is one in the chain of causes.
+fn io_kind(error: &object_store::Error) -> Option<io::ErrorKind> {
+    let mut cause: Option<&(dyn StdError + 'static)> = error.source();
+    while let Some(error) = cause {
+        if let Some(io) = error.downcast_ref::<io::Error>() {
+            return Some(io.kind());
+        }
+        cause = error.source();
+    }
+    None
+}

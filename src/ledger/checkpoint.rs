@@ -1,0 +1,144 @@
+//! A folded state, saved, so that a replay stays short. Never needed: whatever is wrong with one, it
+//! is passed over with a warning, and the next older one, or the whole log, is read instead.
+//!
+//! A checkpoint names the id of the commit it was taken after, and is believed only beside that very
+//! commit; and the shape of its state, so that a program whose fold has changed folds again.
+
+use std::collections::BTreeMap;
+
+use serde::de::{DeserializeOwned, IgnoredAny};
+use serde::{Deserialize, Serialize};
+
+use crate::base::{Error, Result, Time};
+
+use super::log::{self, Commit, Log, Meta};
+use super::path::{LogFile, Scope, Version};
+use super::seal::{self, FORMAT, Lines};
+
+/// How many commits lie between two checkpoints.
+const EVERY: u64 = 64;
+/// How many checkpoints are tried before the whole log is read.
+const TRIES_MAX: usize = 3;
+
+#[derive(Serialize, Deserialize)]
+struct Head {
+    format: u32,
+    version: Version,
+    commit: String,
+    time: Time,
+    shape: u32,
+    epochs: BTreeMap<Scope, u64>,
+}
+
+impl Log {
+    /// Folds the whole log into a state: the newest good checkpoint, then the commits after it.
+    /// `shape` is the number of the state's own form; a checkpoint of another is not used.
+    ///
+    /// # Errors
+    /// As [`Log::replay`], and whatever `apply` refuses.
+    pub async fn load<A, S>(
+        &mut self,
+        shape: u32,
+        mut apply: impl FnMut(&mut S, &Meta, &A) -> Result<()>,
+    ) -> Result<S>
+    where
+        A: DeserializeOwned,
+        S: Default + DeserializeOwned,
+    {
+        self.rewind();
+        let listing = self.listing(Version(0)).await?;
+        let mut state = S::default();
+        for version in listing.checkpoints.iter().rev().take(TRIES_MAX) {
+            match self.restore(*version, listing.newest, shape).await {
+                Ok(Some(saved)) => {
+                    state = saved;
+                    break;
+                }
+                Ok(None) => {}
+                Err(error) => {
+                    let file = LogFile::Checkpoint(*version);
+                    tracing::warn!(%file, ?error, "a checkpoint is passed over");
+                }
+            }
+        }
+        self.read_to(listing.newest, |commit: Commit<A>| {
+            let mut actions = commit.actions.iter();
+            actions.try_for_each(|action| apply(&mut state, &commit.meta, action))
+        })
+        .await?;
+        Ok(state)
+    }
+
+    /// Whether it is time for a checkpoint.
+    #[must_use]
+    pub fn checkpoint_due(&self) -> bool {
+        self.next.0 > 0 && self.next.0.is_multiple_of(EVERY)
+    }
+
+    /// Saves `state`, which must be the fold of exactly what this log has read. A failure is logged
+    /// and costs nothing but time later.
+    pub async fn checkpoint<S: Serialize>(&self, shape: u32, state: &S) {
+        if let Err(error) = self.save(shape, state).await {
+            tracing::warn!(?error, "no checkpoint was written");
+        }
+    }
+
+    async fn save<S: Serialize>(&self, shape: u32, state: &S) -> Result<()> {
+        let (Some(version), Some(commit)) = (self.next.0.checked_sub(1), self.last.clone()) else {
+            return Ok(());
+        };
+        let version = Version(version);
+        let mut lines = Lines::default();
+        lines.push(&Head {
+            format: FORMAT,
+            version,
+            commit,
+            time: self.clock.now(),
+            shape,
+            epochs: self.epochs.clone(),
+        })?;
+        lines.push(state)?;
+        let place = self.folder.join(&LogFile::Checkpoint(version).to_string());
+        place.put(lines.seal()?).await
+    }
+
+    /// The state after commit `version`, and this log set to go on behind it. `None` if it has
+    /// another shape.
+    async fn restore<S: DeserializeOwned>(
+        &mut self,
+        version: Version,
+        newest: Option<Version>,
+        shape: u32,
+    ) -> Result<Option<S>> {
+        let Some(newest) = newest.filter(|newest| version <= *newest) else {
+            return Err(Error::data(
+                "the checkpoint is of a commit that is not there",
+            ));
+        };
+        let place = self.folder.join(&LogFile::Checkpoint(version).to_string());
+        let bytes = place
+            .get()
+            .await?
+            .ok_or_else(|| Error::data("the checkpoint is gone"))?;
+        let lines = seal::unseal(&bytes)
+            .map_err(|damage| Error::data("the checkpoint is damaged").because(damage))?;
+        let [head, state] = lines[..] else {
+            return Err(Error::data("the checkpoint has another form"));
+        };
+        let head: Head = seal::line(head)?;
+        if head.shape != shape {
+            return Ok(None);
+        }
+        let commit = log::read::<IgnoredAny>(self.folder.clone(), version, newest).await?;
+        if head.version != version || commit.meta.id != head.commit {
+            return Err(Error::data("the checkpoint disagrees with the log"));
+        }
+        let state = seal::line(state)?;
+        (self.next, self.last, self.epochs) = (version.next(), Some(head.commit), head.epochs);
+        Ok(Some(state))
+    }
+}
+
+#[cfg(test)]
+#[path = "checkpoint_tests.rs"]
+mod tests;
