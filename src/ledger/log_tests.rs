@@ -253,7 +253,7 @@ async fn with_fault(faults: &[Fault]) -> (Result<Append<Fact>>, Vec<String>) {
     )
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn a_lost_answer_is_no_lost_commit() {
     use Fault::{DoneAndLost, DoneAndToldExists, NotDoneAndLost, ToldExists};
     for faults in [
@@ -272,7 +272,7 @@ async fn a_lost_answer_is_no_lost_commit() {
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn what_cannot_be_written_is_an_error_and_not_in_the_log() {
     let (ended, stored) = with_fault(&[Fault::Refused]).await;
     assert_eq!(ended.unwrap_err().kind(), ErrorKind::Refused);
@@ -282,7 +282,7 @@ async fn what_cannot_be_written_is_an_error_and_not_in_the_log() {
     assert_eq!(stored, ["a"]);
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn a_lost_answer_behind_another_writer_is_a_lost_race() {
     let (place, store) = faulty();
     let mut slow = Log::open(&testing::components(1), &place);
@@ -309,7 +309,7 @@ impl CrashPoint for Passed {
     }
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn crash_points_stand_before_and_after_the_write() {
     for (points, stored) in [
         (
