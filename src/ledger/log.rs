@@ -340,7 +340,8 @@ impl Log {
                 Some(LogFile::Commit(version)) => listing.newest = Some(version),
                 Some(LogFile::Checkpoint(version)) => listing.checkpoints.push(version),
                 None => {
-                    tracing::warn!(file = %name, ledger = %self.folder, "a stranger's file in the log is passed over")
+                    let folder = &self.folder;
+                    tracing::warn!(file = %name, %folder, "a stranger's file is passed over");
                 }
             }
         }

@@ -5,18 +5,20 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::ops::Range;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures::future::BoxFuture;
 use futures::stream::BoxStream;
 use object_store::path::Path;
 use object_store::{
     CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta,
     ObjectStore, PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
 };
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
-use crate::base::{Clock, Components, Crash, Ids, Location, MemoryStore, Stores, TokioClock};
+use crate::base::{Clock, Components, Crash, Ids, Location, MemoryStore, Stores, Time, Uptime};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
@@ -194,11 +196,65 @@ pub(crate) fn on(store: FaultyStore) -> (Location, Arc<FaultyStore>) {
     (place, store)
 }
 
-/// A world whose clock is Tokio's, so that paused time passes by itself.
+/// A clock that stands still until it is told to go on, or, when `eager`, jumps over every sleep.
+#[derive(Debug)]
+pub(crate) struct TestClock {
+    now: watch::Sender<Time>,
+    eager: bool,
+}
+
+impl TestClock {
+    pub(crate) fn new(eager: bool) -> Arc<TestClock> {
+        let origin = chrono::DateTime::from_timestamp(1_800_000_000, 0).unwrap();
+        Arc::new(TestClock {
+            now: watch::Sender::new(origin),
+            eager,
+        })
+    }
+
+    pub(crate) fn advance(&self, duration: Duration) {
+        self.now.send_modify(|now| *now += duration);
+    }
+
+    /// How many are asleep now.
+    pub(crate) fn sleepers(&self) -> usize {
+        self.now.receiver_count()
+    }
+}
+
+impl Clock for TestClock {
+    fn now(&self) -> Time {
+        *self.now.borrow()
+    }
+
+    fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
+        let until = self.now() + duration;
+        if self.eager {
+            self.advance(duration);
+            return Box::pin(tokio::task::yield_now());
+        }
+        let mut now = self.now.subscribe();
+        Box::pin(async move {
+            now.wait_for(|now| *now >= until).await.unwrap();
+        })
+    }
+}
+
+impl Uptime for TestClock {
+    fn uptime(&self) -> Duration {
+        Duration::from_millis(self.now().timestamp_millis().try_into().unwrap())
+    }
+}
+
+/// A world that never waits.
 pub(crate) fn components(seed: u64) -> Components {
-    let origin = chrono::DateTime::from_timestamp(1_800_000_000, 0).unwrap();
+    at(seed, TestClock::new(true))
+}
+
+/// A world whose time is `clock`'s.
+pub(crate) fn at(seed: u64, clock: Arc<TestClock>) -> Components {
     Components {
-        clock: Arc::new(TokioClock::starting_at(origin)),
+        clock,
         ids: Arc::new(Ids::seeded(seed)),
         stores: Arc::new(Stores::default()),
         crash: Crash::never(),

@@ -97,7 +97,7 @@ impl Staged {
             let mut name = path.as_os_str().to_owned();
             name.push(format!("#{}{count:06}", std::process::id()));
             match make(Path::new(&name)) {
-                Ok(made) => return Ok((Staged(name.into()), made)),
+                Ok(thing) => return Ok((Staged(name.into()), thing)),
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
                 Err(error) => return Err(error),
             }

@@ -53,7 +53,22 @@ pub(super) async fn take(leases: &Leases, scope: &Scope, above: u64) -> Result<T
 
 pub(super) async fn holder(ledger: &Location, scope: &Scope) -> Result<Option<Held>> {
     let place = ledger.join(&scope.lock());
-    if place.head().await?.is_none() || try_lock(&place)?.is_some() {
+    let path = place.local.as_deref().unwrap_or(Path::new(""));
+    // Read only, for whoever looks on may have no right to write.
+    let free = match File::open(path).map(|file| file.try_lock_shared()) {
+        Ok(Err(TryLockError::WouldBlock)) => false,
+        Ok(Ok(())) => true,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => true,
+        Ok(Err(TryLockError::Error(error))) | Err(error) => {
+            return Err(error)
+                .or_err(
+                    ErrorKind::Unavailable,
+                    "cannot tell whether the ledger is locked",
+                )
+                .map_err(|error| error.with("file", place));
+        }
+    };
+    if free {
         return Ok(None);
     }
     Ok(Some(held(&ledger.join(&scope.holder())).await))

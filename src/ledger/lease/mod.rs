@@ -1,8 +1,8 @@
 //! One holder, many readers.
 //!
 //! On local disk the lease is a lock of the operating system, gone with the process
-//! ([`lock`](self::lock)). On object storage it is a file that only one can create, kept alive by
-//! renewals, and judged by the store's own clock ([`claim`](self::claim)). Either way a holder has an
+//! (`lock.rs`). On object storage it is a file that only one can create, kept alive by
+//! renewals, and judged by the store's own clock (`claim.rs`). Either way a holder has an
 //! epoch, which goes up with every holder and stands in every commit it writes.
 //!
 //! A holder trusts its lease only for as long as its last renewal allows, counted from before that
@@ -189,10 +189,6 @@ impl Leases {
     }
 
     fn lease(&self, scope: &Scope, epoch: u64, kind: Kind) -> Lease {
-        let until = match kind {
-            Kind::Claim(_) => Duration::ZERO,
-            Kind::Lock(_) => Duration::MAX,
-        };
         Lease(Arc::new(Inner {
             stamp: Stamp {
                 scope: scope.clone(),
@@ -202,7 +198,7 @@ impl Leases {
             kind,
             clock: Arc::clone(&self.clock),
             uptime: Arc::clone(&self.uptime),
-            until: Mutex::new(until),
+            until: Mutex::default(),
             lost: watch::Sender::new(false),
         }))
     }
@@ -258,7 +254,7 @@ struct Inner {
     kind: Kind,
     clock: Arc<dyn Clock>,
     uptime: Arc<dyn Uptime>,
-    /// The uptime at which it runs out.
+    /// The uptime at which a claim runs out.
     until: Mutex<Duration>,
     lost: watch::Sender<bool>,
 }
@@ -276,13 +272,16 @@ impl Lease {
         self.0.stamp.clone()
     }
 
-    /// How long it may still be trusted; zero once it is lost.
+    /// How long it may still be trusted; zero once it is lost. A lock lasts as long as we do.
     #[must_use]
     pub fn remaining(&self) -> Duration {
         if *self.0.lost.borrow() {
             return Duration::ZERO;
         }
-        self.0.until().saturating_sub(self.0.uptime.uptime())
+        match &self.0.kind {
+            Kind::Claim(_) => self.0.until().saturating_sub(self.0.uptime.uptime()),
+            Kind::Lock(_) => Duration::MAX,
+        }
     }
 
     /// Passes only if the lease may be trusted for `margin` yet. To be asked before every step that
@@ -319,14 +318,11 @@ impl Lease {
             inner.lost.send_replace(true);
             return Err(inner.fenced());
         }
-        if matches!(inner.kind, Kind::Claim(_)) {
-            *inner.until() = sent + inner.ttl;
-        }
+        *inner.until() = sent + inner.ttl;
         Ok(())
     }
 
     /// Renews it in the background, until the keeper is dropped or the lease is lost.
-    #[must_use]
     pub fn keep(&self) -> Keeper {
         Keeper(tokio::spawn(self.clone().renew_always()))
     }
