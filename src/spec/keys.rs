@@ -1,0 +1,277 @@
+//! Every key of the job file: which this version carries out, and which flag sets it.
+
+/// A key that the contract names.
+#[derive(Debug)]
+pub(super) struct Key {
+    /// Its section, empty at the top; and its name.
+    pub(super) section: &'static str,
+    pub(super) name: &'static str,
+    /// The flag that says the same in a one-liner.
+    pub(super) flag: Option<&'static str>,
+    /// A value for it, as TOML.
+    pub(super) example: &'static str,
+    /// Whether this version carries it out.
+    pub(super) carried: bool,
+}
+
+impl Key {
+    /// As it is written in messages: `section.name`.
+    pub(super) fn path(&self) -> String {
+        join(self.section, self.name)
+    }
+}
+
+/// The name of `name` in `section`.
+pub(super) fn join(section: &str, name: &str) -> String {
+    if section.is_empty() {
+        name.to_owned()
+    } else {
+        format!("{section}.{name}")
+    }
+}
+
+const fn key(
+    section: &'static str,
+    name: &'static str,
+    flag: &'static str,
+    example: &'static str,
+) -> Key {
+    Key {
+        section,
+        name,
+        example,
+        flag: if flag.is_empty() { None } else { Some(flag) },
+        carried: true,
+    }
+}
+
+/// A key of a later version.
+const fn later(section: &'static str, name: &'static str) -> Key {
+    Key {
+        section,
+        name,
+        flag: None,
+        example: "",
+        carried: false,
+    }
+}
+
+/// The sections of the file.
+pub(super) const SECTIONS: [&str; 7] = [
+    "source", "prompt", "answer", "model", "budget", "output", "ledger",
+];
+
+/// All keys of the contract. The first one of a section is the one to begin with.
+pub(super) const KEYS: &[Key] = &[
+    key("", "name", "--name", "\"ticket-triage\""),
+    key("source", "table", "--table", "\"tickets.parquet\""),
+    key("source", "query", "--query", "\"tickets.sql\""),
+    key(
+        "source",
+        "tables",
+        "--tables",
+        "{ tickets = \"tickets.parquet\" }",
+    ),
+    key("source", "key", "--key", "[\"ticket_id\"]"),
+    key("source", "where", "--where", "\"lang = 'en'\""),
+    key("source", "limit", "--limit", "1000"),
+    later("source", "snapshot"),
+    key(
+        "prompt",
+        "user",
+        "--prompt",
+        "\"Label this ticket: {{ body }}\"",
+    ),
+    key(
+        "prompt",
+        "system",
+        "--system",
+        "\"You label support tickets.\"",
+    ),
+    key("prompt", "system_file", "--system-file", "\"triage.md\""),
+    key("prompt", "cache", "", "\"off\""),
+    key("prompt", "dedupe", "--dedupe", "true"),
+    later("prompt", "images"),
+    later("prompt", "documents"),
+    key("answer", "column", "--column", "\"triage\""),
+    key("answer", "type", "", "\"text\""),
+    key(
+        "answer",
+        "choices",
+        "--choices",
+        "[\"billing\", \"bug\", \"other\"]",
+    ),
+    later("answer", "schema_file"),
+    later("answer", "flatten"),
+    later("answer", "dimensions"),
+    key("answer", "meta", "--meta", "\"minimal\""),
+    key("model", "use", "--model", "\"anthropic/claude-haiku-4-5\""),
+    key("model", "mode", "", "\"batch\""),
+    later("model", "route"),
+    later("model", "deadline"),
+    key("model", "max_output_tokens", "--max-output-tokens", "64"),
+    key("model", "temperature", "--temperature", "0.0"),
+    key(
+        "model",
+        "base_url",
+        "--base-url",
+        "\"http://127.0.0.1:8080/v1\"",
+    ),
+    key(
+        "model",
+        "api_key_env",
+        "--api-key-env",
+        "\"ANTHROPIC_API_KEY\"",
+    ),
+    key("model", "service", "--service", "\"my-proxy\""),
+    key("model", "params", "", "{ top_p = 0.9 }"),
+    key(
+        "model",
+        "max_requests_per_batch",
+        "--max-requests-per-batch",
+        "10000",
+    ),
+    key(
+        "model",
+        "max_bytes_per_batch",
+        "--max-bytes-per-batch",
+        "100000000",
+    ),
+    key("model", "poll_min", "--poll-min", "\"2s\""),
+    key("model", "poll_max", "--poll-max", "\"5m\""),
+    later("budget", "max_usd"),
+    later("budget", "per"),
+    key("budget", "max_failed", "--max-failed", "\"1%\""),
+    key("output", "path", "--output", "\"tickets_triaged.parquet\""),
+    key("output", "layout", "--layout", "\"mirror\""),
+    key("output", "overwrite", "--overwrite", "true"),
+    key(
+        "ledger",
+        "path",
+        "--ledger",
+        "\"_columnist/ticket-triage/\"",
+    ),
+    key("ledger", "lease", "", "\"60s\""),
+    key("ledger", "settle", "", "\"10m\""),
+    key("ledger", "on_ambiguous", "", "\"wait\""),
+    key("ledger", "keep_prompts", "", "true"),
+];
+
+/// The key named `name` in `section`.
+pub(super) fn find(section: &str, name: &str) -> Option<&'static Key> {
+    KEYS.iter()
+        .find(|key| key.section == section && key.name == name)
+}
+
+/// The key whose path is `path`.
+pub(super) fn find_path(path: &str) -> Option<&'static Key> {
+    KEYS.iter().find(|key| key.path() == path)
+}
+
+/// What other tools call our keys, where no likeness of letters would lead there.
+const OTHER_WORDS: [(&str, &str); 11] = [
+    ("prompt", "user"),
+    ("template", "user"),
+    ("filter", "where"),
+    ("max_tokens", "max_output_tokens"),
+    ("model", "use"),
+    ("provider", "use"),
+    ("id", "key"),
+    ("endpoint", "base_url"),
+    ("labels", "choices"),
+    ("name", "use"),
+    ("name", "column"),
+];
+
+/// The known key nearest to `name` in `section`.
+pub(super) fn nearest(section: &str, name: &str) -> &'static Key {
+    let score = |key: &Key| {
+        let likeness = likeness(name, key.name);
+        let home = strsim::jaro_winkler(section, key.section);
+        // A key of a later version is named only when nothing else is like it.
+        let carried = if key.carried { 0.02 } else { 0.0 };
+        0.8 * likeness + 0.2 * home + carried
+    };
+    KEYS.iter()
+        .max_by(|a, b| score(a).total_cmp(&score(b)))
+        .expect("there are keys")
+}
+
+fn likeness(name: &str, key: &str) -> f64 {
+    let name = name.to_lowercase().replace('-', "_");
+    let same = OTHER_WORDS
+        .iter()
+        .any(|(other, ours)| *other == name && *ours == key);
+    if same {
+        0.97
+    } else {
+        strsim::jaro_winkler(&name, key)
+    }
+}
+
+/// The section nearest to `name`, if one is near enough for `name` to be a slip of the pen.
+pub(super) fn nearest_section(name: &str) -> Option<&'static str> {
+    nearest_word(name, &SECTIONS)
+}
+
+/// The word of `words` nearest to `word`, if one is near.
+pub(super) fn nearest_word<'w>(word: &str, words: &[&'w str]) -> Option<&'w str> {
+    let word = word.to_lowercase();
+    words
+        .iter()
+        .map(|known| (strsim::jaro_winkler(&word, known), *known))
+        .filter(|(score, _)| *score > 0.8)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
+        .map(|(_, known)| known)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_nearest_key_is_the_one_that_was_meant() {
+        for (section, name, meant) in [
+            ("prompt", "usr", "prompt.user"),
+            ("promt", "user", "prompt.user"),
+            ("", "table", "source.table"),
+            ("", "nmae", "name"),
+            ("model", "temprature", "model.temperature"),
+            ("", "temperature", "model.temperature"),
+            ("answer", "max_output_tokens", "model.max_output_tokens"),
+            ("model", "max_tokens", "model.max_output_tokens"),
+            ("model", "api_key", "model.api_key_env"),
+            ("model", "name", "model.use"),
+            ("model", "model", "model.use"),
+            ("prompt", "template", "prompt.user"),
+            ("source", "filter", "source.where"),
+            ("answer", "choice", "answer.choices"),
+            ("output", "Path", "output.path"),
+            ("model", "poll-min", "model.poll_min"),
+            ("ledger", "keep_prompt", "ledger.keep_prompts"),
+            ("budget", "max_fail", "budget.max_failed"),
+            ("", "column", "answer.column"),
+        ] {
+            assert_eq!(nearest(section, name).path(), meant, "{section}.{name}");
+        }
+    }
+
+    #[test]
+    fn a_section_is_found_behind_a_slip_and_not_behind_another_word() {
+        assert_eq!(nearest_section("promt"), Some("prompt"));
+        assert_eq!(nearest_section("Ledgers"), Some("ledger"));
+        assert_eq!(nearest_section("extras"), None);
+    }
+
+    #[test]
+    fn every_key_stands_in_a_section_once() {
+        for (at, key) in KEYS.iter().enumerate() {
+            assert!(key.section.is_empty() || SECTIONS.contains(&key.section));
+            assert!(
+                KEYS[at + 1..]
+                    .iter()
+                    .all(|other| other.path() != key.path())
+            );
+        }
+    }
+}

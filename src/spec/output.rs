@@ -1,0 +1,175 @@
+//! The `[output]` and `[ledger]` sections, and that output, ledger and source lie apart.
+
+use std::path::Path;
+use std::time::Duration;
+
+use super::address;
+use super::file::At;
+use super::job::{AmbiguousPolicy, LayoutSpec, LedgerSpec, OutputSpec, SourceInput, SourceSpec};
+use super::reader::{Address, Reader, Word};
+
+impl Reader<'_> {
+    pub(super) fn output_address(&mut self) -> Option<Address> {
+        if self.node("output.path").is_none() {
+            self.missing("output.path", "");
+        }
+        let path = self.address("output.path", true)?;
+        if address::parent(&path.text).is_none() {
+            self.refuse(
+                "output.path",
+                format!(
+                    "the output cannot be a whole disk or bucket, output=`{}`",
+                    path.text
+                ),
+                "name a file or a folder in it",
+            );
+            return None;
+        }
+        Some(path)
+    }
+
+    pub(super) fn output(&mut self, path: Option<&Address>) -> Option<OutputSpec> {
+        let layouts = [
+            ("mirror", Word::Means(LayoutSpec::Mirror)),
+            ("single", Word::Means(LayoutSpec::Single)),
+            ("delta", Word::Means(LayoutSpec::Delta)),
+        ];
+        let layout = self.word("output.layout", &layouts);
+        let overwrite = self.bool("output.overwrite").unwrap_or(false);
+        Some(OutputSpec {
+            path: path?.text.clone(),
+            layout,
+            overwrite,
+        })
+    }
+
+    pub(super) fn ledger(
+        &mut self,
+        name: Option<&str>,
+        output: Option<&Address>,
+    ) -> Option<LedgerSpec> {
+        let policies = [
+            ("wait", Word::Means(AmbiguousPolicy::Wait)),
+            ("fail", Word::Means(AmbiguousPolicy::Fail)),
+            ("resubmit", Word::Means(AmbiguousPolicy::Resubmit)),
+        ];
+        let second = Duration::from_secs(1);
+        let lease = self.duration("ledger.lease", second);
+        let settle = self.duration("ledger.settle", Duration::ZERO);
+        let on_ambiguous = self.word("ledger.on_ambiguous", &policies);
+        let keep_prompts = self.bool("ledger.keep_prompts");
+        Some(LedgerSpec {
+            path: self.ledger_path(name, output)?,
+            lease: lease.unwrap_or(60 * second),
+            settle: settle.unwrap_or(600 * second),
+            on_ambiguous: on_ambiguous.unwrap_or(AmbiguousPolicy::Wait),
+            keep_prompts: keep_prompts.unwrap_or(true),
+        })
+    }
+
+    /// As written, or `_columnist/<name>/` beside the output's fixed part, so that every night of a
+    /// job that writes `dt={{ vars.ds }}/` uses one ledger.
+    fn ledger_path(&mut self, name: Option<&str>, output: Option<&Address>) -> Option<String> {
+        if self.node("ledger.path").is_some() {
+            return self
+                .address("ledger.path", false)
+                .map(|address| address.text);
+        }
+        let output = output?;
+        let Some(folder) = &output.fixed_folder else {
+            self.missing("ledger.path", ": the output has no folder to stand beside");
+            return None;
+        };
+        let path = address::join(folder, &format!("_columnist/{}/", name?));
+        let moved = self.node("output.path").map(|node| node.at.clone());
+        match moved {
+            Some(at @ (At::Set(_) | At::Flag(_))) if self.draft.file.is_some() => {
+                self.wrong(
+                    &at,
+                    "an output given on the command line needs a `ledger.path` in the file".into(),
+                    format!(
+                        "or another output would mean another ledger, and all work paid again; \
+                         add to the file:\n[ledger]\npath = \"{path}\""
+                    ),
+                );
+                None
+            }
+            _ => Some(path),
+        }
+    }
+
+    /// Publishing replaces the output: it must not be, hold or lie in what is read, nor hold what
+    /// is remembered.
+    pub(super) fn keep_apart(
+        &mut self,
+        source: &SourceSpec,
+        output: &OutputSpec,
+        ledger: Option<&LedgerSpec>,
+    ) {
+        let sources: Vec<&String> = match &source.input {
+            SourceInput::Table(table) => vec![table],
+            SourceInput::Query { tables, .. } => tables.values().collect(),
+        };
+        let mut output_is_wrong = false;
+        for source in &sources {
+            let fixed = address::fixed_part(source);
+            let how = if self.is_within(fixed, &output.path) {
+                "is, or lies inside,"
+            } else if self.is_within(&output.path, fixed) {
+                "holds"
+            } else {
+                continue;
+            };
+            output_is_wrong = true;
+            let problem = format!(
+                "the output {how} the source, output=`{}`, source=`{source}`",
+                output.path
+            );
+            self.refuse("output.path", problem, "write to a place beside the source");
+        }
+        if let Some(ledger) = ledger {
+            self.keep_ledger_apart(&sources, output, &ledger.path, output_is_wrong);
+        }
+    }
+
+    fn keep_ledger_apart(
+        &mut self,
+        sources: &[&String],
+        output: &OutputSpec,
+        ledger: &str,
+        output_is_wrong: bool,
+    ) {
+        let written = self.node("ledger.path").is_some();
+        if !written && output_is_wrong {
+            return;
+        }
+        let path = if written {
+            "ledger.path"
+        } else {
+            "output.path"
+        };
+        let advice = "give `ledger.path` a folder beside both";
+        let inside = sources
+            .iter()
+            .find(|source| self.is_within(address::fixed_part(source), ledger));
+        if let Some(source) = inside {
+            let problem =
+                format!("the ledger lies inside the source, ledger=`{ledger}`, source=`{source}`");
+            self.refuse(path, problem, advice);
+        }
+        if self.is_within(&output.path, ledger) || self.is_within(ledger, &output.path) {
+            let problem = format!(
+                "the ledger and the output lie inside each other, ledger=`{ledger}`, output=`{}`",
+                output.path
+            );
+            self.refuse(path, problem, advice);
+        }
+    }
+
+    /// Whether `inner` is or lies inside `outer`, by name or behind links.
+    fn is_within(&self, outer: &str, inner: &str) -> bool {
+        let canonical = |path: &Path| self.around.canonical(path);
+        let real = |address| address::real(address, &canonical);
+        address::contains(outer, inner) || address::contains(&real(outer), &real(inner))
+    }
+}

@@ -1,0 +1,330 @@
+//! From a draft to a [`Job`]: everything checked that needs no data, all mistakes at once.
+//!
+//! `${NAME}` is filled in in the settings that say where something is: `source.table`,
+//! `source.tables`, `source.query`, `prompt.system_file`, `model.base_url`, `model.service`,
+//! `output.path` and `ledger.path`. It is not in `model.api_key_env`, which names a variable and
+//! must never hold what is in it.
+
+use crate::base::{Error, Result};
+use crate::work::AnswerType;
+
+use super::address;
+use super::draft::Draft;
+use super::file::Value;
+use super::job::{
+    AnswerSpec, BudgetSpec, Job, LedgerSpec, MaxFailed, Meta, PromptSpec, SourceSpec,
+};
+use super::mistake::Place;
+use super::reader::{Address, Reader, Word, suggestion};
+use super::surroundings::Surroundings;
+
+/// The longest name of a job: it becomes the name of a folder, and goes to the provider.
+const NAME_MAX: usize = 100;
+
+impl Draft {
+    /// The job that was meant.
+    ///
+    /// # Errors
+    /// `Invalid`, with [`Mistakes`](super::Mistakes) as its cause.
+    pub fn resolve(&self, around: &Surroundings) -> Result<Job> {
+        let mut reader = Reader::new(self, around);
+        let job = reader.job();
+        self.finish(reader, job)
+    }
+
+    /// The job's name and ledger alone, for commands that act on what was planned. Only the keys
+    /// that lead there need to be right.
+    ///
+    /// # Errors
+    /// `Invalid`, with [`Mistakes`](super::Mistakes) as its cause.
+    pub fn resolve_ledger(&self, around: &Surroundings) -> Result<(String, LedgerSpec)> {
+        let mut reader = Reader::new(self, around);
+        let found = reader.ledger_alone();
+        self.finish(reader, found)
+    }
+
+    fn finish<T>(&self, reader: Reader<'_>, found: Option<T>) -> Result<T> {
+        let mut mistakes = reader.mistakes;
+        if !self.broken.is_empty() {
+            // What is no TOML was not read, so that "missing" would often be wrong; and where the
+            // file's structure is broken, so would be anything else.
+            let syntax = &self.mistakes;
+            let unreadable = self.is_unreadable();
+            mistakes.retain(|mistake| match &mistake.place {
+                _ if syntax.contains(mistake) => true,
+                Place::Line(at) => !unreadable && !self.broken.contains(&at.line),
+                Place::Flag(_) => true,
+                Place::Absent => false,
+            });
+        }
+        if mistakes.is_empty() {
+            found.ok_or_else(|| Error::internal("a job was refused without a reason"))
+        } else {
+            Err(self.error(mistakes))
+        }
+    }
+}
+
+impl Reader<'_> {
+    fn job(&mut self) -> Option<Job> {
+        self.survey();
+        let output_path = self.output_address();
+        let name = self.name(output_path.as_ref());
+        let source = self.source();
+        let prompt = self.prompt();
+        let answer = self.answer(source.as_ref());
+        let model = self.model(answer.as_ref());
+        let budget = self.budget();
+        let output = self.output(output_path.as_ref());
+        let ledger = self.ledger(name.as_deref(), output_path.as_ref());
+        if let (Some(source), Some(output)) = (&source, &output) {
+            self.keep_apart(source, output, ledger.as_ref());
+        }
+        Some(Job {
+            name: name?,
+            source: source?,
+            prompt: prompt?,
+            answer: answer?,
+            model: model?,
+            budget: budget?,
+            output: output?,
+            ledger: ledger?,
+            vars: self.draft.vars.clone(),
+        })
+    }
+
+    fn ledger_alone(&mut self) -> Option<(String, LedgerSpec)> {
+        let output = match self.node("ledger.path") {
+            Some(_) if self.node("output.path").is_none() => None,
+            _ => self.output_address(),
+        };
+        let name = self.name(output.as_ref());
+        let ledger = self.ledger(name.as_deref(), output.as_ref())?;
+        Some((name?, ledger))
+    }
+
+    fn name(&mut self, output: Option<&Address>) -> Option<String> {
+        if self.node("name").is_none() && self.draft.file.is_none() {
+            return self.one_liner_name(output);
+        }
+        if self.node("name").is_none() {
+            self.missing("name", ": it names the ledger");
+        }
+        let name = self.plain_text("name")?;
+        let good = |byte: u8| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-');
+        if !name.bytes().all(good) {
+            let better = sanitise(&name);
+            let advice = if better.is_empty() {
+                suggestion("name")
+            } else {
+                format!("write `name = \"{better}\"`")
+            };
+            self.refuse("name", "`name` must be made of [a-z0-9-]".into(), advice);
+            return None;
+        }
+        if name.len() > NAME_MAX {
+            let problem = format!("`name` has more than {NAME_MAX} characters");
+            self.refuse("name", problem, suggestion("name"));
+            return None;
+        }
+        Some(name)
+    }
+
+    /// The name of a job without a file: its output's, or that of the folder above the first var,
+    /// so that every night has one name.
+    fn one_liner_name(&mut self, output: Option<&Address>) -> Option<String> {
+        let Some(output) = output else {
+            if self.mistakes.is_empty() {
+                self.missing("name", "");
+            }
+            return None;
+        };
+        let named_after = match &output.fixed_folder {
+            Some(folder) if output.has_vars => folder,
+            _ => &output.text,
+        };
+        let last = address::last_part(named_after);
+        let stem = match last.rsplit_once('.') {
+            Some((stem, _)) if !stem.is_empty() => stem,
+            _ => last,
+        };
+        let name = sanitise(stem);
+        if name.is_empty() {
+            self.missing("name", ": the output's name has nothing of [a-z0-9] in it");
+            return None;
+        }
+        Some(name)
+    }
+
+    fn prompt(&mut self) -> Option<PromptSpec> {
+        let words = [
+            ("off", Word::Means(())),
+            ("auto", Word::Later),
+            ("5m", Word::Later),
+            ("1h", Word::Later),
+        ];
+        self.word("prompt.cache", &words);
+        let system = self.system();
+        let dedupe = self.bool("prompt.dedupe").unwrap_or(true);
+        if self.node("prompt.user").is_none() {
+            self.missing("prompt.user", "");
+        }
+        Some(PromptSpec {
+            system,
+            user: self.some_text("prompt.user")?,
+            dedupe,
+        })
+    }
+
+    fn system(&mut self) -> Option<String> {
+        if self.node("prompt.system_file").is_none() {
+            return self.text("prompt.system");
+        }
+        if self.node("prompt.system").is_some() {
+            self.refuse(
+                "prompt.system_file",
+                "`prompt.system` and `prompt.system_file` are both given".into(),
+                "take one of them out",
+            );
+            return None;
+        }
+        self.text_file("prompt.system_file").map(|(_, text)| text)
+    }
+
+    fn answer(&mut self, source: Option<&SourceSpec>) -> Option<AnswerSpec> {
+        let metas = [
+            ("off", Word::Means(Meta::Off)),
+            ("minimal", Word::Means(Meta::Minimal)),
+            ("full", Word::Later),
+        ];
+        let meta = self.word("answer.meta", &metas).unwrap_or(Meta::Minimal);
+        let answer = self.answer_type();
+        if self.node("answer.column").is_none() {
+            self.missing("answer.column", "");
+        }
+        let column = self.plain_text("answer.column")?;
+        self.keep_columns_apart(&column, meta, source);
+        Some(AnswerSpec {
+            column,
+            answer: answer?,
+            meta,
+        })
+    }
+
+    /// Left out, the type is `choice` where there are choices, else `text`.
+    fn answer_type(&mut self) -> Option<AnswerType> {
+        let types = [
+            ("text", Word::Means(false)),
+            ("choice", Word::Means(true)),
+            ("json", Word::Later),
+            ("embedding", Word::Later),
+        ];
+        let has_choices = self.node("answer.choices").is_some();
+        let written = self.node("answer.type").is_some();
+        let is_choice = match self.word("answer.type", &types) {
+            Some(is_choice) => is_choice,
+            None if written => return None,
+            None => has_choices,
+        };
+        match (is_choice, has_choices) {
+            (false, false) => Some(AnswerType::Text),
+            (false, true) => {
+                self.refuse(
+                    "answer.choices",
+                    "`answer.choices` is given for an answer of type `text`".into(),
+                    "write `type = \"choice\"`, or take the choices out",
+                );
+                None
+            }
+            (true, false) => {
+                self.missing("answer.choices", ": the answer's type is `choice`");
+                None
+            }
+            (true, true) => self.choices().map(AnswerType::Choice),
+        }
+    }
+
+    fn choices(&mut self) -> Option<Vec<String>> {
+        let before = self.mistakes.len();
+        let mut choices: Vec<String> = Vec::new();
+        let written = self.texts("answer.choices")?;
+        if written.is_empty() {
+            let advice = suggestion("answer.choices");
+            self.refuse("answer.choices", "`answer.choices` is empty".into(), advice);
+        }
+        for (node, choice) in written {
+            let folded = choice.to_lowercase();
+            if choice.trim() != choice || choice.is_empty() {
+                let problem = format!("the choice `{choice}` is blank, or has blanks around it");
+                self.wrong(&node.at, problem, "take the blanks out");
+            } else if let Some(twin) = choices.iter().find(|c| c.to_lowercase() == folded) {
+                let problem = format!("the choices `{twin}` and `{choice}` are the same");
+                let advice = "choices are compared without case; take one of them out";
+                self.wrong(&node.at, problem, advice);
+            } else {
+                choices.push(choice);
+            }
+        }
+        (self.mistakes.len() == before).then_some(choices)
+    }
+
+    /// The new columns and the key's columns stand in one table. (The other columns of the source
+    /// are compared when the source is known.)
+    fn keep_columns_apart(&mut self, column: &str, meta: Meta, source: Option<&SourceSpec>) {
+        let mut new = vec![column.to_owned()];
+        if meta == Meta::Minimal {
+            new.extend(["status", "error"].map(|end| format!("{column}_{end}")));
+        }
+        for name in new {
+            let key = source.map_or(&[][..], |source| &source.key);
+            if key
+                .iter()
+                .any(|key| key.to_lowercase() == name.to_lowercase())
+            {
+                let problem = format!("the new column `{name}` is a column of the key already");
+                self.refuse("answer.column", problem, "choose another name");
+            }
+        }
+    }
+
+    fn budget(&mut self) -> Option<BudgetSpec> {
+        let path = "budget.max_failed";
+        let max_failed = match self.node(path).map(|node| &node.value) {
+            None => Some(MaxFailed::Rows(0)),
+            Some(Value::Text(text)) => {
+                let share = parse_share(text);
+                if share.is_none() {
+                    let problem = format!("`{path}` must be rows or a share, found `{text}`");
+                    self.refuse(path, problem, "write a number of rows, or \"1%\"");
+                }
+                share
+            }
+            Some(_) => self.count(path, 0, u64::MAX).map(MaxFailed::Rows),
+        };
+        Some(BudgetSpec {
+            max_failed: max_failed?,
+        })
+    }
+}
+
+/// `1%` as a share; `None` if it is none.
+fn parse_share(text: &str) -> Option<MaxFailed> {
+    let percent: f64 = text.trim().strip_suffix('%')?.trim().parse().ok()?;
+    (0.0..=100.0)
+        .contains(&percent)
+        .then_some(MaxFailed::Percent(percent))
+}
+
+/// `text` made of `[a-z0-9-]`.
+fn sanitise(text: &str) -> String {
+    let mut name = String::new();
+    for c in text.to_lowercase().chars() {
+        if c.is_ascii_alphanumeric() {
+            name.push(c);
+        } else if !name.is_empty() && !name.ends_with('-') {
+            name.push('-');
+        }
+    }
+    name.truncate(NAME_MAX);
+    name.trim_end_matches('-').to_owned()
+}
