@@ -25,7 +25,12 @@
 //! A room imports only from floors beneath its own. A test reads the `use` lines and says so.
 
 pub mod base;
+pub mod cli;
+pub mod emulator;
+pub mod engine;
 pub mod ledger;
+pub mod output;
+pub mod prompt;
 pub mod provider;
 pub mod source;
 pub mod spec;

@@ -21,6 +21,9 @@ pub use clock::{Clock, SystemClock, Time, TokioClock};
 pub use crash::{Crash, CrashPoint};
 pub use error::{Error, ErrorKind, Result, ResultExt};
 pub use ids::Ids;
+pub use index::KeyIndex;
+pub use nearest::nearest;
+pub use sort::{Sorted, Sorter};
 pub use store::{BulkWriter, Location, MemoryStore, ObjectMeta, Put, Stores};
 pub use uptime::{SystemUptime, Uptime};
 

@@ -27,12 +27,18 @@
 //! `Held` if another process has the lease; `Data` if a commit is missing, damaged, or of a newer
 //! version; `Unavailable` if the store is away.
 
+pub mod action;
+mod bulk;
 pub mod checkpoint;
 pub mod lease;
 pub mod log;
+pub mod outcomes;
 pub mod path;
 pub mod probe;
+pub mod requests;
+pub mod row_map;
 mod seal;
+pub mod state;
 #[cfg(test)]
 mod testing;
 

@@ -254,9 +254,9 @@ pub(crate) fn components(seed: u64) -> Components {
 /// A world whose time is `clock`'s.
 pub(crate) fn at(seed: u64, clock: Arc<TestClock>) -> Components {
     Components {
+        uptime: Arc::<TestClock>::clone(&clock),
         clock,
         ids: Arc::new(Ids::seeded(seed)),
-        stores: Arc::new(Stores::default()),
-        crash: Crash::never(),
+        ..Components::system()
     }
 }
