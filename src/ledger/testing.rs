@@ -18,7 +18,7 @@ use object_store::{
 };
 use tokio::sync::{oneshot, watch};
 
-use crate::base::{Clock, Components, Crash, Ids, Location, MemoryStore, Stores, Time, Uptime};
+use crate::base::{Clock, Components, Ids, Location, MemoryStore, Stores, Time, Uptime};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
