@@ -157,15 +157,16 @@ pub(super) fn moved(
     column: ColumnDescPtr,
     shift: i64,
 ) -> ParquetResult<ColumnChunkMetaData> {
+    let place = |offset: i64| if offset > 0 { offset + shift } else { offset };
     let mut builder = ColumnChunkMetaData::builder(column)
         .set_compression_codec(chunk.compression_codec())
         .set_encodings_mask(*chunk.encodings_mask())
         .set_num_values(chunk.num_values())
         .set_total_compressed_size(chunk.compressed_size())
         .set_total_uncompressed_size(chunk.uncompressed_size())
-        .set_data_page_offset(chunk.data_page_offset() + shift)
-        .set_dictionary_page_offset(dictionary_offset(chunk).map(|offset| offset + shift))
-        .set_index_page_offset(chunk.index_page_offset().map(|offset| offset + shift))
+        .set_data_page_offset(place(chunk.data_page_offset()))
+        .set_dictionary_page_offset(dictionary_offset(chunk).map(place))
+        .set_index_page_offset(chunk.index_page_offset().map(place))
         .set_unencoded_byte_array_data_bytes(chunk.unencoded_byte_array_data_bytes())
         .set_repetition_level_histogram(chunk.repetition_level_histogram().cloned())
         .set_definition_level_histogram(chunk.definition_level_histogram().cloned());
@@ -181,10 +182,12 @@ pub(super) fn moved(
     builder.build()
 }
 
-/// Where the dictionary page is. Some writers say zero where there is none.
+/// Where the dictionary page is. Some writers say zero where there is none; a chunk without values
+/// may have a dictionary and no data page at all.
 pub(super) fn dictionary_offset(chunk: &ColumnChunkMetaData) -> Option<i64> {
+    let data = chunk.data_page_offset();
     let offset = chunk.dictionary_page_offset();
-    offset.filter(|offset| (1..chunk.data_page_offset()).contains(offset))
+    offset.filter(|offset| *offset > 0 && (data <= 0 || *offset < data))
 }
 
 /// `index` of a chunk whose bytes move by `shift`.
@@ -228,5 +231,34 @@ impl Write for Unmagic<'_> {
 
     fn flush(&mut self) -> io::Result<()> {
         self.sink.flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use parquet::schema::types::{ColumnDescriptor, ColumnPath, Type};
+
+    use super::*;
+
+    fn check(dictionary: Option<i64>, data: i64, expect: (Option<i64>, i64)) {
+        let kind = Type::primitive_type_builder("a", parquet::basic::Type::INT64);
+        let kind = Arc::new(kind.build().unwrap());
+        let column = Arc::new(ColumnDescriptor::new(kind, 0, 0, ColumnPath::from("a")));
+        let chunk = ColumnChunkMetaData::builder(Arc::clone(&column))
+            .set_dictionary_page_offset(dictionary)
+            .set_data_page_offset(data)
+            .build()
+            .unwrap();
+        let chunk = moved(&chunk, column, 100).unwrap();
+        let got = (chunk.dictionary_page_offset(), chunk.data_page_offset());
+        assert_eq!(got, expect, "{dictionary:?} {data}");
+    }
+
+    #[test]
+    fn only_places_that_are_places_move() {
+        check(None, 4, (None, 104));
+        check(Some(4), 19, (Some(104), 119));
+        check(Some(0), 4, (None, 104));
+        check(Some(4), 0, (Some(104), 0));
     }
 }

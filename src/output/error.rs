@@ -32,7 +32,7 @@ fn explain(error: io::Error, doing: &'static str) -> Error {
         ),
         Io::NotFound => (
             ErrorKind::Invalid,
-            "the file is gone; if the table was rewritten, run the job again",
+            "the file or its folder is gone; if the table was rewritten, run the job again",
         ),
         Io::InvalidFilename | Io::InvalidInput => (
             ErrorKind::Invalid,
@@ -106,6 +106,18 @@ mod tests {
         let error = from_parquet(ParquetError::from(full), "cannot write the output", "/o");
         assert_eq!(error.kind(), ErrorKind::Unavailable);
         assert!(error.hint_text().is_some_and(|hint| hint.contains("full")));
+    }
+
+    #[test]
+    fn what_may_not_be_written_is_refused() {
+        for kind in [
+            io::ErrorKind::ReadOnlyFilesystem,
+            io::ErrorKind::PermissionDenied,
+        ] {
+            let error = from_io(kind.into(), "cannot write the output", "/o");
+            assert_eq!(error.kind(), ErrorKind::Refused);
+            assert!(error.hint_text().is_some());
+        }
     }
 
     #[test]

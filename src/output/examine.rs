@@ -3,7 +3,7 @@
 use tokio_util::sync::CancellationToken;
 
 use super::bridge::Bridge;
-use super::marker::Marker;
+use super::marker::{Marker, OUR_FOLDER};
 use super::read::Source;
 use super::schema::identity_of;
 use super::{Form, RUN_KEY, Target, local, remote};
@@ -32,7 +32,8 @@ impl Existing {
         success: Option<Marker>,
         publishing: Option<Marker>,
     ) -> Existing {
-        if files.is_empty() {
+        let in_ledger = |file: &String| file.split('/').any(|part| part == OUR_FOLDER);
+        if files.iter().all(in_ledger) {
             return Existing::Nothing;
         }
         let complete = success.is_some();

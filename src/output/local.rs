@@ -116,6 +116,10 @@ impl Staging {
     /// Removes the staging area. A failure is only worth a word: the output is in its place, or the
     /// next attempt cleans up.
     pub(super) fn clean(&self) {
+        if self.folder.join(PREVIOUS).exists() && fs::symlink_metadata(&self.target).is_err() {
+            tracing::warn!(path = %self.folder.display(), "the old output waits here for the next run");
+            return;
+        }
         if let Err(error) = fs::remove_dir_all(&self.folder) {
             tracing::warn!(%error, path = %self.folder.display(), "cannot remove what was staged");
         }

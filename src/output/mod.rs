@@ -169,7 +169,7 @@ pub const RUN_KEY: &str = "columnist.run";
 /// The column of `delta` that holds the row's position, counted from zero, where the job has no key.
 pub const ROW_COLUMN: &str = "row";
 
-/// The points at which [`publish`] may be stopped, in the order in which they are passed. A kind of
+/// The points at which [`publish()`] may be stopped, in the order in which they are passed. A kind of
 /// target passes those that it has.
 pub const CRASH_POINTS: [&str; 10] = [
     "output.before_staging",

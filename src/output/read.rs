@@ -50,7 +50,7 @@ struct Remote {
 }
 
 /// Bytes in one read or one request.
-const PIECE_BYTES: u64 = 8 << 20;
+const PIECE_BYTES: u64 = 4 << 20;
 
 /// Requests for pieces that are in flight at once.
 const PIECES_AHEAD: usize = 2;
@@ -223,7 +223,8 @@ impl Remote {
 }
 
 fn pieces(range: Range<u64>) -> impl Iterator<Item = Range<u64>> {
-    let starts = (range.start..range.end).step_by(usize::try_from(PIECE_BYTES).unwrap_or(1 << 20));
+    let starts =
+        (range.start..range.end).step_by(usize::try_from(PIECE_BYTES).expect("a few megabytes"));
     starts.map(move |start| start..range.end.min(start + PIECE_BYTES))
 }
 

@@ -119,7 +119,9 @@ pub(super) fn key_values(
 pub(super) fn joined(old: &Schema, roots: &[usize], new: &Schema) -> Schema {
     let kept = roots.iter().map(|root| Arc::clone(&old.fields()[*root]));
     let fields: Vec<FieldRef> = kept.chain(new.fields().iter().cloned()).collect();
-    Schema::new_with_metadata(Fields::from(fields), old.metadata().clone())
+    let mut metadata = old.metadata().clone();
+    metadata.retain(|key, _| !STALE_KEYS.contains(&key.as_str()));
+    Schema::new_with_metadata(Fields::from(fields), metadata)
 }
 
 /// The identity in a file's key-values, if it is one of ours.

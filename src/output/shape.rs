@@ -21,6 +21,8 @@ pub(super) struct Shape {
     pub(super) schema: SchemaDescPtr,
     /// The columns that are encoded: the generated ones, then the answers.
     pub(super) encoded: SchemaRef,
+    /// How many of those are generated.
+    pub(super) generated_count: usize,
     /// The Parquet types of those.
     pub(super) encoded_root: TypePtr,
     /// The key-values of its footer.
@@ -48,31 +50,23 @@ impl Shape {
         identity: &[(String, String)],
     ) -> Result<Shape> {
         let generated = generated_fields(layout, sources);
-        let selection = Selection::of(first, layout, &generated_names(&generated))?;
-        let fields = generated
-            .into_iter()
-            .map(Arc::new)
-            .chain(answers.fields().iter().cloned());
+        let generated_count = generated.len();
+        let fields = generated.into_iter().map(Arc::new);
+        let fields = fields.chain(answers.fields().iter().cloned());
         let encoded = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
+        let selection = Selection::of(first, layout, &names(&encoded)[..generated_count])?;
         let file = first.metadata().file_metadata();
         let old = source_schema(file, first.name())?;
         let schema = joined(&old, &selection.roots, &encoded);
-        let names = |schema: &Schema| -> Vec<String> {
-            let fields = schema.fields().iter();
-            fields.map(|field| field.name().clone()).collect()
-        };
-        let all = names(&schema);
-        let (kept, new) = all.split_at(selection.roots.len());
-        check_names(
-            kept.iter().map(String::as_str),
-            new.iter().map(String::as_str),
-        )?;
+        let kept = names(&schema).into_iter().take(selection.roots.len());
+        check_names(kept.chain(path_names(layout, sources)), names(&encoded))?;
         let encoded_root = parquet_root(&encoded)?;
         let copied = selection.types(file);
         Ok(Shape {
             schema: Arc::new(output_schema(file, &copied, &encoded_root)?),
             key_values: key_values(file, &schema, identity),
             encoded,
+            generated_count,
             encoded_root,
             copied,
         })
@@ -80,8 +74,11 @@ impl Shape {
 
     /// Which columns of `source` are copied; an error if they are not what the first file has.
     pub(super) fn select(&self, source: &Source, layout: &Layout) -> Result<Selection> {
-        let generated = generated_names_of(&self.encoded);
-        let selection = Selection::of(source, layout, &generated)?;
+        let selection = Selection::of(
+            source,
+            layout,
+            &names(&self.encoded)[..self.generated_count],
+        )?;
         let types = selection.types(source.metadata().file_metadata());
         let odd = self.copied.iter().zip(&types).find(|(a, b)| a != b);
         if odd.is_none() && types.len() == self.copied.len() {
@@ -140,16 +137,23 @@ fn key_root(fields: &[TypePtr], column: &str, name: &str) -> Result<usize> {
         })
 }
 
-fn generated_names(generated: &[arrow::datatypes::Field]) -> Vec<&str> {
-    generated
-        .iter()
-        .map(|field| field.name().as_str())
-        .collect()
+fn names(schema: &Schema) -> Vec<&str> {
+    let fields = schema.fields().iter();
+    fields.map(|field| field.name().as_str()).collect()
 }
 
-fn generated_names_of(encoded: &Schema) -> Vec<&str> {
-    let fields = encoded.fields().iter();
-    fields.map(|field| field.name().as_str()).collect()
+/// The names of columns that readers take from the files' paths.
+fn path_names<'a>(layout: &Layout, sources: &'a [SourceFile]) -> impl Iterator<Item = &'a str> {
+    let sources = if *layout == Layout::Mirror {
+        sources
+    } else {
+        &[]
+    };
+    let partitions = sources
+        .first()
+        .into_iter()
+        .flat_map(|file| &file.partitions);
+    partitions.map(|(name, _)| name.as_str())
 }
 
 fn parquet_root(schema: &Schema) -> Result<TypePtr> {

@@ -44,7 +44,7 @@ pub(super) struct Upload {
 const UPLOADS_MAX: usize = 3;
 
 /// The smallest part of an upload.
-const PART_BYTES_MIN: u64 = 8 << 20;
+const PART_BYTES_MIN: u64 = 6 << 20;
 
 /// Stores take 10,000 parts; the output is a little larger than the source.
 const PARTS_MAX: u64 = 8_000;
@@ -228,5 +228,26 @@ fn from_upload(error: io::Error, url: &str) -> Error {
     match error.downcast::<object_store::Error>() {
         Ok(error) => from_store(error, WRITING, url),
         Err(error) => from_io(error, WRITING, url),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::ErrorKind;
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_full_disk_is_said_to_be_full() {
+        let full = || Sink::create(PathBuf::from("/dev/full")).expect("it opens");
+        let source = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(source.path(), "some bytes").unwrap();
+        let put = full().put(Bytes::from_static(b"some bytes"));
+        let copied = full().put_from_file(source.as_file(), &(0..10)).map(drop);
+        for result in [put, copied] {
+            let error = result.unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Unavailable);
+            assert!(error.hint_text().is_some_and(|hint| hint.contains("full")));
+        }
     }
 }

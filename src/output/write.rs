@@ -106,7 +106,7 @@ impl Common {
         sink: &mut Sink,
     ) -> Result<()> {
         let selection = splicer.shape().select(source, &self.layout)?;
-        let mut generated = self.generated(splicer.shape(), file);
+        let mut generated = Generated::of(splicer.shape(), file);
         splicer.note(source);
         for (at, row_group) in source.metadata().row_groups().iter().enumerate() {
             let rows = u64::try_from(row_group.num_rows()).unwrap_or_default();
@@ -115,22 +115,6 @@ impl Common {
             splicer.append(source, &selection, at, group, sink)?;
         }
         Ok(())
-    }
-
-    fn generated(&self, shape: &Shape, file: &SourceFile) -> Generated {
-        let count = shape.encoded.fields().len() - self.columns.fields().len();
-        let fields = shape.encoded.fields().iter().take(count);
-        let fields: Vec<Field> = fields.map(|field| field.as_ref().clone()).collect();
-        let value = |field: &Field| {
-            let mut pairs = file.partitions.iter();
-            let pair = pairs.find(|(name, _)| name == field.name());
-            pair.and_then(|(_, value)| value.clone())
-        };
-        Generated {
-            constants: fields.iter().map(value).collect(),
-            arrays: vec![StringArray::new_null(0); fields.len()],
-            fields,
-        }
     }
 }
 
@@ -156,6 +140,21 @@ fn fill(
 }
 
 impl Generated {
+    fn of(shape: &Shape, file: &SourceFile) -> Generated {
+        let fields = shape.encoded.fields().iter().take(shape.generated_count);
+        let fields: Vec<Field> = fields.map(|field| field.as_ref().clone()).collect();
+        let value = |field: &Field| {
+            let mut pairs = file.partitions.iter();
+            let pair = pairs.find(|(name, _)| name == field.name());
+            pair.and_then(|(_, value)| value.clone())
+        };
+        Generated {
+            constants: fields.iter().map(value).collect(),
+            arrays: vec![StringArray::new_null(0); fields.len()],
+            fields,
+        }
+    }
+
     /// All columns to encode for the rows of `batch`, the first of which is at `position`.
     fn columns(&mut self, position: u64, batch: &RecordBatch) -> Vec<ArrayRef> {
         let rows = batch.num_rows();
