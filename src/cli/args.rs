@@ -105,8 +105,9 @@ pub(super) enum Command {
     Show {
         #[command(flatten)]
         job: JobArgs,
-        /// The row's key; one for each key column, in order. Without a key, the row's position
-        #[arg(long = "row", short, required = true, value_name = "VALUE")]
+        /// The row, where no job file is given (with one, --key names the row): the values of its
+        /// key, in order; without a key, its position
+        #[arg(long = "row", short, value_name = "VALUE")]
         row: Vec<String>,
     },
     /// Cancel open batches; what they finished is harvested by the next run or collect
@@ -152,7 +153,7 @@ pub(super) struct RunArgs {
 }
 
 /// The job: a file, flags over a file, or flags alone.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub(super) struct JobArgs {
     /// The job file. Without one, the flags say everything
     pub job: Option<PathBuf>,
@@ -175,7 +176,7 @@ pub(super) struct JobArgs {
         help_heading = "One-liner"
     )]
     pub tables: Vec<String>,
-    /// The row id's columns
+    /// The row id's columns (for `show JOB`: the values of the row's key)
     #[arg(long, value_delimiter = ',', help_heading = "One-liner")]
     pub key: Vec<String>,
     /// A SQL predicate: rows that get a prompt

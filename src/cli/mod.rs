@@ -4,6 +4,7 @@ mod args;
 mod diagnose;
 mod job;
 mod json;
+mod look;
 mod road;
 mod sandbox;
 mod screen;
@@ -76,7 +77,16 @@ async fn command(cli: &Cli, components: Components, screen: Arc<Screen>) -> Resu
             road::go(Road::Collect { wait: *wait }, run, components, screen).await
         }
         Command::Sandbox(args) => sandbox::serve(args, &components).await,
-        _ => Err(Error::invalid("not in this version")),
+        Command::Plan { job, output_file } => {
+            look::plan(job, output_file.as_deref(), &components).await
+        }
+        Command::Check { job, rows } => look::check(job, *rows, &components).await,
+        Command::Status { job, json, watch } => {
+            look::status(job, (*json, *watch), &components).await
+        }
+        Command::Show { job, row } => look::show(job, row, &components).await,
+        Command::Cancel { job } => look::cancel(job, &components).await,
+        Command::Gc { job, older_than } => look::gc(job, *older_than, &components).await,
     }
 }
 

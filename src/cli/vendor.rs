@@ -64,6 +64,27 @@ impl Vendor {
         })
     }
 
+    /// The provider of `job` for a command that asks it nothing: no key is needed.
+    pub(super) fn offline(job: &Job, components: &Components) -> Result<Arc<dyn Provider>> {
+        let is_sandbox = job.model.provider == SANDBOX;
+        let options = Options {
+            provider: if is_sandbox {
+                DIALECT
+            } else {
+                &job.model.provider
+            },
+            base_url: job.model.base_url.as_deref(),
+            api_key_env: None,
+            service: if is_sandbox {
+                Some(SANDBOX)
+            } else {
+                job.model.service.as_deref()
+            },
+            env: &|name| std::env::var(name).ok().or_else(|| Some("none".to_owned())),
+        };
+        provider::open(&options, network(components))
+    }
+
     /// Ends the server, if there is one.
     pub(super) async fn close(self) {
         if let Some(sandbox) = self.sandbox {

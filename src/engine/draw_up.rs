@@ -33,7 +33,7 @@ pub(super) enum Drawn {
 }
 
 /// The key-value that holds the ledger's id.
-const LEDGER_KEY: &str = "columnist.ledger";
+pub(super) const LEDGER_KEY: &str = "columnist.ledger";
 /// The key-value that holds the job's name.
 const JOB_KEY: &str = "columnist.job";
 /// Requests that are tried before the others, where no free call can tell.
@@ -243,6 +243,7 @@ impl Office {
             watch: Arc::clone(&self.setup.watch),
             memory: self.setup.memory,
             changed: AtomicBool::new(false),
+            unpublished: AtomicBool::new(false),
             pauses: Mutex::new(BTreeMap::new()),
         }))
     }

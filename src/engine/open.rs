@@ -6,12 +6,13 @@ use crate::base::{Error, ErrorKind, Location, Result};
 use crate::ledger::action::{Action, LedgerMade, RunStarted};
 use crate::ledger::state::State;
 use crate::ledger::{Author, Holder, Keeper, Lease, Leases, Patience, Scope, Taken, probe};
+use crate::output::{self, Existing};
 use crate::provider::Provider;
 use crate::spec::{Job, ModelSpec, SourceInput};
 
 use super::Setup;
 use super::book::Book;
-use super::draw_up::Drawn;
+use super::draw_up::{Drawn, LEDGER_KEY};
 use super::files::Files;
 use super::next::Pace;
 use super::report::{Report, is_over};
@@ -125,8 +126,7 @@ impl Office {
                 Drawn::Current { tasks, plan } => (tasks, plan),
                 Drawn::Waiting => return Ok(self.report(self.last_plan(), None)),
             };
-            let published = self.is_published(&tasks, plan);
-            if published {
+            if self.is_published(&tasks, plan) && self.is_there(&tasks).await? {
                 return Ok(Report {
                     unchanged: true,
                     ..self.report(plan, Some(&tasks))
@@ -227,6 +227,20 @@ impl Office {
             .plans
             .get(&plan)
             .is_some_and(|plan| tasks.is_published(state, plan))
+    }
+
+    /// Whether the output that the ledger speaks of is there, whole, and from this ledger. If it is
+    /// not, it is published again: nothing has to be paid for that.
+    async fn is_there(&mut self, tasks: &Tasks) -> Result<bool> {
+        let id = |(key, value): &(String, String)| key == LEDGER_KEY && *value == self.ledger;
+        let there = match output::examine(&tasks.publication.target).await? {
+            Existing::Ours { identity, complete } => complete && identity.iter().any(id),
+            Existing::Nothing | Existing::Foreign => false,
+        };
+        if !there {
+            tasks.unpublish();
+        }
+        Ok(there)
     }
 
     fn last_plan(&self) -> u64 {

@@ -48,6 +48,8 @@ pub(super) struct Tasks {
     pub watch: Arc<dyn Watch>,
     pub memory: usize,
     pub changed: AtomicBool,
+    /// The output is to be made again, though the ledger says that it was.
+    pub unpublished: AtomicBool,
     pub pauses: Mutex<BTreeMap<String, Poll>>,
 }
 
@@ -174,11 +176,19 @@ impl Tasks {
     /// Whether the output shows all that has landed of `plan`.
     pub(super) fn is_published(&self, state: &State, plan: &PlanState) -> bool {
         let landed = state.landed_count(plan.started.plan);
+        if self.unpublished.load(Ordering::Acquire) {
+            return false;
+        }
         state.published.as_ref().is_some_and(|published| {
             published.plan == plan.started.plan
                 && published.digest == self.publication.digest
                 && published.landed == landed
         })
+    }
+
+    /// From now on the output counts as not published.
+    pub(super) fn unpublish(&self) {
+        self.unpublished.store(true, Ordering::Release);
     }
 
     /// Why the trial chunk says that no request of the job can succeed.

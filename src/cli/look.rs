@@ -1,0 +1,320 @@
+//! The commands that look, and those that ask: `plan`, `check`, `status`, `show`, `cancel`, `gc`.
+
+use std::io::Write;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
+
+use super::args::JobArgs;
+use super::json::usd;
+use super::vendor::Vendor;
+use super::{Exit, job};
+use crate::base::{Components, Error, ErrorKind, Result, ResultExt};
+use crate::engine::{self, Checked, PlanReport, Setup, StatusReport, Story};
+use crate::spec::Job;
+use crate::work::progress::Unwatched;
+
+/// What the looking commands work with.
+fn setup(job: Job, command: &'static str, components: &Components) -> Setup {
+    Setup {
+        job,
+        command,
+        components: components.clone(),
+        watch: Arc::new(Unwatched),
+        memory: 32 << 20,
+        no_follow: false,
+        interrupt: CancellationToken::new(),
+    }
+}
+
+/// `plan`: what a run would do.
+pub(super) async fn plan(
+    args: &JobArgs,
+    to: Option<&Path>,
+    components: &Components,
+) -> Result<Exit> {
+    let job = job::resolve(args)?;
+    let vendor = Vendor::offline(&job, components)?;
+    let report = engine::plan(setup(job, "plan", components), vendor).await?;
+    if let Some(path) = to {
+        let text = format!("{:#}\n", plan_json(&report));
+        std::fs::write(path, text)
+            .or_err(ErrorKind::Unavailable, "cannot write the plan")
+            .map_err(|error| error.with("path", path.display()))?;
+    }
+    print(&plan_words(&report))
+}
+
+fn plan_words(report: &PlanReport) -> String {
+    let counts = &report.counts;
+    let mut text = format!(
+        "rows        {}\n  new        {}\n  changed    {}\n  identical  {}\n  answered   {}\n  \
+         skipped    {}\n  failed     {}\nrequests    {} in {} batches\ntokens      about {} in, at most {} out\n",
+        report.rows,
+        counts.new,
+        counts.changed,
+        counts.identical,
+        counts.answered,
+        counts.skipped,
+        counts.failed,
+        report.requests,
+        report.chunks,
+        report.input_tokens,
+        report.output_tokens_max,
+    );
+    let dollars = |micros: Option<u64>| {
+        micros.map_or_else(
+            || "unknown".to_owned(),
+            |micros| format!("${:.2}", usd(micros)),
+        )
+    };
+    text.push_str(&format!(
+        "cost        about {} expected, {} at worst; online {} at worst\n",
+        dollars(report.expected_micros),
+        dollars(report.worst_micros),
+        dollars(report.online_worst_micros),
+    ));
+    for note in &report.notes {
+        text.push_str(&format!("note        {note}\n"));
+    }
+    text
+}
+
+fn plan_json(report: &PlanReport) -> Value {
+    json!({
+        "job": report.job,
+        "rows": report.rows,
+        "counts": report.counts,
+        "requests": report.requests,
+        "batches": report.chunks,
+        "input_tokens": report.input_tokens,
+        "output_tokens_max": report.output_tokens_max,
+        "expected_usd": report.expected_micros.map(usd),
+        "worst_usd": report.worst_micros.map(usd),
+        "online_worst_usd": report.online_worst_micros.map(usd),
+        "notes": report.notes,
+    })
+}
+
+/// `check`: validates, and renders the first rows.
+pub(super) async fn check(args: &JobArgs, rows: u64, components: &Components) -> Result<Exit> {
+    let job = job::resolve(args)?;
+    let vendor = Vendor::offline(&job, components)?;
+    let checked = engine::check(setup(job, "check", components), vendor, rows).await?;
+    print(&check_words(&checked))
+}
+
+fn check_words(checked: &Checked) -> String {
+    let mut text = String::new();
+    if let Some(rows) = checked.rows {
+        text.push_str(&format!("rows     {rows}\n"));
+    }
+    let columns = checked
+        .columns
+        .iter()
+        .map(|(name, kind)| format!("{name} {kind}"));
+    text.push_str(&format!(
+        "columns  {}\n",
+        columns.collect::<Vec<_>>().join(", ")
+    ));
+    text.push_str(&format!("sent     {}\n", checked.sent.join(", ")));
+    for row in &checked.first {
+        match &row.prompt {
+            Ok(prompt) => text.push_str(&format!("\n--- row {}\n{prompt}\n", row.row)),
+            Err(why) => text.push_str(&format!("\n--- row {}: {why}\n", row.row)),
+        }
+    }
+    text
+}
+
+/// `status`: where everything stands; once, or until nothing is open.
+pub(super) async fn status(
+    args: &JobArgs,
+    (as_json, watch): (bool, bool),
+    components: &Components,
+) -> Result<Exit> {
+    let job = job::resolve(args)?;
+    loop {
+        let report = engine::status(setup(job.clone(), "status", components)).await?;
+        print(&if as_json {
+            format!("{}\n", status_json(&report))
+        } else {
+            status_words(&report)
+        })?;
+        if !watch || report.report.open == 0 {
+            return Ok(Exit(0));
+        }
+        components.clock.sleep(Duration::from_secs(2)).await;
+    }
+}
+
+fn status_words(status: &StatusReport) -> String {
+    let report = &status.report;
+    let mut text = format!(
+        "job       {}\nledger    {}\noutput    {}{}\nplan      {}{}{}\nrows      {}\nlanded    {} of {} requests\n",
+        report.job,
+        report.ledger,
+        report.output,
+        if report.published {
+            ", published"
+        } else {
+            ", not published"
+        },
+        report.plan,
+        if status.planned { "" } else { ", not complete" },
+        if status.canceled {
+            ", cancel asked for"
+        } else {
+            ""
+        },
+        report.rows,
+        status.landed,
+        report.requests,
+    );
+    let counts = report.counts.iter().filter(|(_, count)| *count > 0);
+    for (word, count) in counts {
+        text.push_str(&format!("  {word:<10} {count}\n"));
+    }
+    text.push_str(&format!(
+        "holder    {}\n",
+        status.holder.as_deref().unwrap_or("nobody")
+    ));
+    if status.differs {
+        text.push_str("note      the job file differs from what was planned\n");
+    }
+    for line in &status.batches {
+        text.push_str(&format!(
+            "batch     plan {} chunk {}: {}, {}, {} requests, since {}\n",
+            line.plan,
+            line.chunk,
+            line.batch.as_deref().unwrap_or("no id yet"),
+            line.phase,
+            line.requests,
+            line.at.to_rfc3339_opts(chrono::SecondsFormat::Secs, true),
+        ));
+    }
+    text
+}
+
+fn status_json(status: &StatusReport) -> Value {
+    let report = &status.report;
+    let counts = report.counts.iter().filter(|(_, count)| *count > 0);
+    let counts: serde_json::Map<String, Value> = counts
+        .map(|(word, count)| (word.as_str().to_owned(), count.into()))
+        .collect();
+    let batches = status.batches.iter().map(|line| {
+        json!({
+            "plan": line.plan,
+            "chunk": line.chunk,
+            "batch": line.batch,
+            "phase": line.phase,
+            "requests": line.requests,
+            "since": line.at,
+            "status": line.counts,
+        })
+    });
+    json!({
+        "job": report.job,
+        "run": report.run,
+        "ledger": report.ledger,
+        "output": report.output,
+        "plan": report.plan,
+        "planned": status.planned,
+        "canceled": status.canceled,
+        "differs": status.differs,
+        "holder": status.holder,
+        "published": report.published,
+        "rows": report.rows,
+        "requests": report.requests,
+        "landed": status.landed,
+        "open_batches": report.open,
+        "status": counts,
+        "tokens": report.usage,
+        "cost_usd": report.cost_micros.map(usd),
+        "batches": batches.collect::<Vec<_>>(),
+    })
+}
+
+/// `show`: one row's story.
+pub(super) async fn show(args: &JobArgs, row: &[String], components: &Components) -> Result<Exit> {
+    let mut args = args.clone();
+    // With a job file there is nothing for `--key` to override: it names the row.
+    let key = if args.job.is_some() { std::mem::take(&mut args.key) } else { Vec::new() };
+    let row = if row.is_empty() { &key } else { row };
+    if row.is_empty() {
+        return Err(Error::invalid("which row?").hint("name it: --key VALUE"));
+    }
+    let job = job::resolve(&args)?;
+    let story = engine::show(setup(job, "show", components), row).await?;
+    print(&story_words(&story))
+}
+
+fn story_words(story: &Story) -> String {
+    let mut text = format!("row      {}\nplan     {}\n", story.row, story.plan);
+    if let Some(key) = &story.key {
+        text.push_str(&format!("key      {key}\n"));
+    }
+    if let Some(prompt) = &story.prompt {
+        text.push_str(&format!("--- prompt\n{prompt}\n"));
+    }
+    for (n, told) in story.attempts.iter().enumerate() {
+        let status = told
+            .status
+            .map_or("not landed", crate::work::RowStatus::as_str);
+        let batch = told.batch.as_deref().unwrap_or("no batch");
+        text.push_str(&format!("--- attempt {}: {status}, {batch}\n", n + 1));
+        if let Some(model) = &told.model {
+            text.push_str(&format!("model    {model}\n"));
+        }
+        let usage = told.usage;
+        text.push_str(&format!(
+            "tokens   {} in, {} out\n",
+            usage.input_total(),
+            usage.output
+        ));
+        for (name, value) in [
+            ("answer", &told.answer),
+            ("raw", &told.raw),
+            ("error", &told.error),
+        ] {
+            if let Some(value) = value {
+                text.push_str(&format!("{name:<8} {value}\n"));
+            }
+        }
+    }
+    text
+}
+
+/// `cancel`: asks for open batches to be canceled.
+pub(super) async fn cancel(args: &JobArgs, components: &Components) -> Result<Exit> {
+    let job = job::resolve(args)?;
+    let open = engine::cancel(setup(job, "cancel", components)).await?;
+    print(&format!(
+        "asked for {open} open batches to be canceled; `columnist collect` tells the provider, and \
+         harvests what they finished\n"
+    ))
+}
+
+/// `gc`: deletes what is no longer needed.
+pub(super) async fn gc(args: &JobArgs, age: Duration, components: &Components) -> Result<Exit> {
+    let job = job::resolve(args)?;
+    let vendor = Vendor::offline(&job, components)?;
+    let cleaned = engine::clean(setup(job, "gc", components), vendor, age).await?;
+    print(&format!(
+        "deleted {} files of {} plans\n",
+        cleaned.files, cleaned.plans
+    ))
+}
+
+fn print(text: &str) -> Result<Exit> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        // Whoever reads the first lines alone has what was wanted.
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(Exit(0)),
+        Err(error) => Err(Error::unavailable("cannot write to standard output").because(error)),
+        Ok(()) => Ok(Exit(0)),
+    }
+}
