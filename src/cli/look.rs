@@ -242,7 +242,11 @@ fn status_json(status: &StatusReport) -> Value {
 pub(super) async fn show(args: &JobArgs, row: &[String], components: &Components) -> Result<Exit> {
     let mut args = args.clone();
     // With a job file there is nothing for `--key` to override: it names the row.
-    let key = if args.job.is_some() { std::mem::take(&mut args.key) } else { Vec::new() };
+    let key = if args.job.is_some() {
+        std::mem::take(&mut args.key)
+    } else {
+        Vec::new()
+    };
     let row = if row.is_empty() { &key } else { row };
     if row.is_empty() {
         return Err(Error::invalid("which row?").hint("name it: --key VALUE"));
