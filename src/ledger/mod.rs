@@ -21,7 +21,7 @@
 //! - A writer that lost its lease is told, and writes nothing: each commit bears the epoch of the
 //!   lease it was written under, and epochs never go down.
 //! - A checkpoint is only ever a short cut. One that is damaged, or does not belong, is passed over.
-//! - It needs create-if-absent of its store, and nothing else; [`probe`] finds a store that pretends.
+//! - It needs create-if-absent of its store, and nothing else; [`probe()`] finds a store that pretends.
 //!
 //! # Errors
 //! `Held` if another process has the lease; `Data` if a commit is missing, damaged, or of a newer

@@ -12,6 +12,10 @@ pub(super) fn of_store(source: object_store::Error, doing: &str, place: impl Dis
         return error.with("place", place).because(source);
     }
     let error = match &source {
+        _ if is_no_bucket(&source) => {
+            Error::invalid(format!("cannot {doing}: there is no such bucket"))
+                .hint("check its name and the endpoint, or create it")
+        }
         object_store::Error::NotFound { .. } => {
             Error::invalid(format!("cannot {doing}: it does not exist"))
         }
@@ -34,6 +38,23 @@ pub(super) fn of_store(source: object_store::Error, doing: &str, place: impl Dis
         _ => Error::unavailable(format!("cannot {doing}")),
     };
     error.with("place", place).because(source)
+}
+
+/// Whether it is the whole bucket that is not there: then nothing in it is merely absent. Stores say
+/// so in the body of their answer alone.
+pub(super) fn is_no_bucket(error: &object_store::Error) -> bool {
+    use object_store::Error::{Generic, NotFound};
+    if !matches!(error, Generic { .. } | NotFound { .. }) {
+        return false;
+    }
+    let said = error.to_string();
+    [
+        "NoSuchBucket",
+        "ContainerNotFound",
+        "The specified bucket does not exist",
+    ]
+    .iter()
+    .any(|sign| said.contains(sign))
 }
 
 /// An error of the local disk, said as ours.

@@ -360,3 +360,25 @@ fn a_place_beneath_a_place() {
     );
     assert_eq!(names, HashSet::from([wanted]));
 }
+
+#[test]
+fn a_missing_bucket_is_told_from_a_missing_file() {
+    let missing = |said: &str| object_store::Error::NotFound {
+        path: "x".into(),
+        source: said.into(),
+    };
+    let bucket = "404 Not Found: <Error><Code>NoSuchBucket</Code></Error>";
+    let file = "404 Not Found: <Error><Code>NoSuchKey</Code></Error>";
+    assert!(fault::is_no_bucket(&missing(bucket)));
+    assert!(!fault::is_no_bucket(&missing(file)));
+    assert!(fault::is_no_bucket(&object_store::Error::Generic {
+        store: "S3",
+        source: bucket.into(),
+    }));
+    let error = fault::of_store(missing(bucket), "create the file", "s3://x/y");
+    assert_eq!(error.kind(), ErrorKind::Invalid);
+    assert_eq!(
+        error.message(),
+        "cannot create the file: there is no such bucket"
+    );
+}

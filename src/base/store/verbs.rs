@@ -180,14 +180,14 @@ impl Location {
     fn present<T>(&self, got: object_store::Result<T>, doing: &str) -> Result<Option<T>> {
         match got {
             Ok(got) => Ok(Some(got)),
-            Err(StoreError::NotFound { .. }) => Ok(None),
+            Err(error) if is_absent(&error) => Ok(None),
             Err(error) => Err(self.failed(error, doing)),
         }
     }
 
     fn sorted(&self, listed: object_store::Result<Vec<ObjectMeta>>) -> Result<Vec<ObjectMeta>> {
         let mut listed = match listed {
-            Err(StoreError::NotFound { .. }) => Vec::new(),
+            Err(error) if is_absent(&error) => Vec::new(),
             listed => listed.map_err(|error| self.failed(error, "list the folder"))?,
         };
         listed.sort_unstable_by(|a, b| a.location.cmp(&b.location));
@@ -197,4 +197,9 @@ impl Location {
     pub(super) fn failed(&self, error: StoreError, doing: &str) -> Error {
         fault::of_store(error, doing, self)
     }
+}
+
+/// Whether a file is not there, in a bucket that is.
+fn is_absent(error: &StoreError) -> bool {
+    matches!(error, StoreError::NotFound { .. }) && !fault::is_no_bucket(error)
 }

@@ -15,6 +15,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use chrono::SecondsFormat;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -67,10 +68,10 @@ impl fmt::Display for Holder {
             command,
             since,
         } = self;
+        let since = since.to_rfc3339_opts(SecondsFormat::Secs, true);
         write!(
             f,
-            "`{command}`, run {run}, process {pid} on {host}, since {}",
-            since.to_rfc3339()
+            "{command} (run {run}, process {pid} on {host}, since {since})"
         )
     }
 }
@@ -110,7 +111,7 @@ impl From<Held> for Error {
         }
         match held.until {
             Some(until) => error
-                .with("until", until.to_rfc3339())
+                .with("until", until.to_rfc3339_opts(SecondsFormat::Secs, true))
                 .hint("wait for it; if it was killed, its lease runs out at that time"),
             None => error.hint("wait for it, or stop it"),
         }
