@@ -1,0 +1,343 @@
+//! A prompt's template: compiled once, checked against the table's columns before anything is read.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use minijinja::{Environment, ErrorKind, Value};
+
+use crate::base::{Error, Result, nearest};
+
+use super::engine::engine;
+use super::missing::{Notes, Null};
+use super::syntax::{Piece, Pieces, Tag, Token, cut, member};
+
+/// What the engine calls the template.
+pub(super) const NAME: &str = "prompt";
+
+/// A compiled template.
+#[derive(Debug)]
+pub struct Template {
+    pub(super) engine: Environment<'static>,
+    pub(super) notes: Arc<Notes>,
+    pub(super) columns: Vec<String>,
+    pub(super) nulls: Vec<Value>,
+    pub(super) vars: Value,
+    /// The template as text and plain prints, if it is nothing else.
+    pub(super) plain: Option<Vec<Plain>>,
+    /// Columns that are compared by order and never tested: places in `columns`.
+    pub(super) compared: Vec<usize>,
+}
+
+/// A piece of a template that needs no engine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Plain {
+    /// The value of a column: its place in [`Template::columns`].
+    Column(usize),
+    /// Text.
+    Text(String),
+}
+
+impl Template {
+    /// Compiles the user prompt's template. `name` is what errors call it (`[prompt] user`, or a
+    /// file); it may name the `columns` of the table, `row`, and `vars`.
+    ///
+    /// # Errors
+    /// `Invalid`, with the line, if it is not a template, or names what does not exist.
+    pub fn compile(
+        text: &str,
+        name: &str,
+        columns: &[&str],
+        vars: &BTreeMap<String, String>,
+    ) -> Result<Template> {
+        let notes: Arc<Notes> = Arc::default();
+        let engine = parse(text, name, &notes)?;
+        let pieces = cut(text);
+        check_tags(&engine, &pieces, name)?;
+        check_vars(&engine, &pieces, name, vars)?;
+        let needed = needed(&engine, &pieces, name, columns)?;
+        let nulls = (0..needed.len())
+            .map(|column| {
+                Value::from_object(Null {
+                    column,
+                    notes: Arc::clone(&notes),
+                })
+            })
+            .collect();
+        Ok(Template {
+            plain: plain(&pieces, &needed),
+            compared: compared(&pieces, &needed),
+            engine,
+            notes,
+            nulls,
+            columns: needed,
+            vars: vars_value(vars),
+        })
+    }
+
+    /// The columns that it needs, in the order of the table. No other column leaves the machine.
+    #[must_use]
+    pub fn columns(&self) -> &[String] {
+        &self.columns
+    }
+}
+
+/// Renders the system prompt, which is the same for every row and so may name `vars` alone.
+///
+/// # Errors
+/// `Invalid` if it is not a template, names a column, or cannot be rendered.
+pub fn render_system(
+    text: &str,
+    name: &str,
+    columns: &[&str],
+    vars: &BTreeMap<String, String>,
+) -> Result<String> {
+    let notes: Arc<Notes> = Arc::default();
+    let engine = parse(text, name, &notes)?;
+    let pieces = cut(text);
+    check_tags(&engine, &pieces, name)?;
+    check_vars(&engine, &pieces, name, vars)?;
+    for variable in variables(&engine) {
+        if variable == "vars" || is_global(&engine, &variable) {
+            continue;
+        }
+        let error = at(name, pieces.line_of(&variable));
+        return Err(
+            if variable == "row" || columns.contains(&variable.as_str()) {
+                error("the system prompt is the same for every row and cannot name a column")
+                    .with("column", &variable)
+                    .hint("name it in the user prompt; the system prompt may name `vars` alone")
+            } else {
+                unknown(
+                    error("the template names what does not exist"),
+                    &variable,
+                    &["vars"],
+                )
+            },
+        );
+    }
+    let context = Value::from(BTreeMap::from([("vars".to_owned(), vars_value(vars))]));
+    engine
+        .get_template(NAME)
+        .and_then(|template| template.render(context))
+        .map_err(|error| wrong(&error, name, "cannot render the system prompt"))
+}
+
+fn parse(text: &str, name: &str, notes: &Arc<Notes>) -> Result<Environment<'static>> {
+    let mut engine = engine(notes);
+    engine
+        .add_template_owned(NAME, text.to_owned())
+        .map_err(|error| wrong(&error, name, "not a template"))?;
+    Ok(engine)
+}
+
+/// What the engine says, as our error.
+pub(super) fn wrong(error: &minijinja::Error, name: &str, message: &str) -> Error {
+    let reason = error
+        .detail()
+        .map_or_else(|| error.kind().to_string(), str::to_owned);
+    let ours = Error::invalid(message).with("template", name);
+    match error.line() {
+        Some(line) => ours.with("line", line),
+        None => ours,
+    }
+    .with("reason", reason)
+}
+
+/// An error about a line of the template.
+fn at(name: &str, line: usize) -> impl Fn(&str) -> Error {
+    move |message| {
+        Error::invalid(message)
+            .with("template", name)
+            .with("line", line)
+    }
+}
+
+/// What the template needs from outside, in a stable order.
+fn variables(engine: &Environment<'_>) -> BTreeSet<String> {
+    engine
+        .get_template(NAME)
+        .map(|template| template.undeclared_variables(false).into_iter().collect())
+        .unwrap_or_default()
+}
+
+fn is_global(engine: &Environment<'_>, name: &str) -> bool {
+    engine.globals().any(|(global, _)| global == name)
+}
+
+fn vars_value(vars: &BTreeMap<String, String>) -> Value {
+    let pairs = vars
+        .iter()
+        .map(|(name, value)| (name.clone(), Value::from(value.as_str())));
+    Value::from(pairs.collect::<BTreeMap<String, Value>>())
+}
+
+/// Refuses what cannot work for any row, or would do something else than it says.
+fn check_tags(engine: &Environment<'_>, pieces: &Pieces<'_>, name: &str) -> Result<()> {
+    for tag in pieces.tags() {
+        let error = at(name, tag.line);
+        if let Some(filter) = unknown_filter(engine, tag) {
+            return Err(error("there is no such filter").with("filter", filter));
+        }
+        if let Some(Token::Word(word @ ("include" | "import" | "from" | "extends"))) =
+            tag.tokens.first()
+        {
+            return Err(
+                error("a prompt's template is one text and cannot load another").with("tag", word),
+            );
+        }
+        if tag.tokens.windows(2).any(is_compared_with_none) {
+            return Err(error("a null is equal to nothing, not even to none")
+                .hint("write `is none` or `is not none`"));
+        }
+    }
+    Ok(())
+}
+
+/// The engine finds this out only when it renders a row.
+fn unknown_filter<'s>(engine: &Environment<'_>, tag: &Tag<'s>) -> Option<&'s str> {
+    tag.tokens.windows(2).find_map(|pair| match pair {
+        [Token::Sign("|"), Token::Word(filter)] => {
+            let error = engine.empty_state().apply_filter(filter, &[]).err()?;
+            (error.kind() == ErrorKind::UnknownFilter).then_some(*filter)
+        }
+        _ => None,
+    })
+}
+
+fn is_compared_with_none(pair: &[Token<'_>]) -> bool {
+    let none = |token| matches!(token, Token::Word("none" | "None"));
+    let sign = |token| matches!(token, Token::Sign("==" | "!="));
+    (sign(pair[0]) && none(pair[1])) || (none(pair[0]) && sign(pair[1]))
+}
+
+fn check_vars(
+    engine: &Environment<'_>,
+    pieces: &Pieces<'_>,
+    name: &str,
+    vars: &BTreeMap<String, String>,
+) -> Result<()> {
+    if !variables(engine).contains("vars") {
+        return Ok(());
+    }
+    for (var, line) in pieces.uses_of("vars").names {
+        if !vars.contains_key(&var) {
+            return Err(at(name, line)("a variable of the template has no value")
+                .with("variable", format!("vars.{var}"))
+                .hint(format!("give it with `--var {var}=...`")));
+        }
+    }
+    Ok(())
+}
+
+/// The columns that the template needs, in the order of the table.
+fn needed(
+    engine: &Environment<'_>,
+    pieces: &Pieces<'_>,
+    name: &str,
+    columns: &[&str],
+) -> Result<Vec<String>> {
+    let mut wanted = BTreeSet::new();
+    let mut all = false;
+    for variable in variables(engine) {
+        match variable.as_str() {
+            "row" => {
+                let uses = pieces.uses_of("row");
+                all |= uses.is_dynamic;
+                for (column, line) in uses.names {
+                    wanted.insert(known(column, columns, &at(name, line))?);
+                }
+            }
+            "vars" => {}
+            global if is_global(engine, global) && !columns.contains(&global) => {}
+            _ => {
+                let line = pieces.line_of(&variable);
+                wanted.insert(known(variable, columns, &at(name, line))?);
+            }
+        }
+    }
+    let needed = columns
+        .iter()
+        .filter(|column| all || wanted.contains(**column));
+    Ok(needed.map(|column| (*column).to_owned()).collect())
+}
+
+fn known(column: String, columns: &[&str], error: &impl Fn(&str) -> Error) -> Result<String> {
+    if columns.contains(&column.as_str()) {
+        return Ok(column);
+    }
+    Err(unknown(
+        error("the template names a column that does not exist"),
+        &column,
+        columns,
+    ))
+}
+
+fn unknown(error: Error, name: &str, known: &[&str]) -> Error {
+    let error = error.with("column", name);
+    match nearest(name, known.iter().copied()) {
+        Some(near) => error.hint(format!("did you mean `{near}`?")),
+        None => error.hint(format!("it may name {}", known.join(", "))),
+    }
+}
+
+/// The template as text and plain prints of columns, if it is nothing else.
+fn plain(pieces: &Pieces<'_>, columns: &[String]) -> Option<Vec<Plain>> {
+    if !pieces.is_literal {
+        return None;
+    }
+    pieces
+        .pieces
+        .iter()
+        .map(|piece| match piece {
+            Piece::Text(text) => Some(Plain::Text((*text).to_owned())),
+            Piece::Print(tag) => plain_print(tag, columns).map(Plain::Column),
+            Piece::Block(_) => None,
+        })
+        .collect()
+}
+
+fn plain_print(tag: &Tag<'_>, columns: &[String]) -> Option<usize> {
+    let (column, taken) = column_at(&tag.tokens, columns)?;
+    (taken == tag.tokens.len()).then_some(column)
+}
+
+/// The column that the tokens begin with, and how many tokens name it.
+fn column_at(tokens: &[Token<'_>], columns: &[String]) -> Option<(usize, usize)> {
+    let (name, taken) = match tokens.first()? {
+        Token::Word("row") => member(tokens)?,
+        Token::Word(name) => (*name, 1),
+        _ => return None,
+    };
+    let place = columns.iter().position(|column| column == name)?;
+    Some((place, taken))
+}
+
+/// Columns that stand beside `<`, `>`, `<=` or `>=` and are nowhere tested for null. The engine has
+/// an order for everything, so that a null would silently be more or less than any number.
+fn compared(pieces: &Pieces<'_>, columns: &[String]) -> Vec<usize> {
+    let mut compared = BTreeSet::new();
+    let mut tested = BTreeSet::new();
+    for tag in pieces.tags() {
+        for start in 0..tag.tokens.len() {
+            let Some((column, taken)) = column_at(&tag.tokens[start..], columns) else {
+                continue;
+            };
+            let before = start.checked_sub(1).map(|at| tag.tokens[at]);
+            if before == Some(Token::Sign(".")) {
+                continue;
+            }
+            let after = tag.tokens.get(start + taken).copied();
+            if is_order(before) || is_order(after) {
+                compared.insert(column);
+            }
+            if after == Some(Token::Word("is")) || after == Some(Token::Sign("|")) {
+                tested.insert(column);
+            }
+        }
+    }
+    compared.difference(&tested).copied().collect()
+}
+
+fn is_order(token: Option<Token<'_>>) -> bool {
+    matches!(token, Some(Token::Sign("<" | ">" | "<=" | ">=")))
+}
