@@ -1,6 +1,7 @@
 //! The commands that look, and those that ask: `plan`, `check`, `status`, `show`, `cancel`, `gc`.
 
-use std::io::Write;
+use std::fmt::Write as _;
+use std::io::Write as _;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -71,14 +72,12 @@ fn plan_words(report: &PlanReport) -> String {
             |micros| format!("${:.2}", usd(micros)),
         )
     };
-    text.push_str(&format!(
-        "cost        about {} expected, {} at worst; online {} at worst\n",
+    let _ = writeln!(text, "cost        about {} expected, {} at worst; online {} at worst",
         dollars(report.expected_micros),
         dollars(report.worst_micros),
-        dollars(report.online_worst_micros),
-    ));
+        dollars(report.online_worst_micros));
     for note in &report.notes {
-        text.push_str(&format!("note        {note}\n"));
+        let _ = writeln!(text, "note        {note}");
     }
     text
 }
@@ -110,21 +109,19 @@ pub(super) async fn check(args: &JobArgs, rows: u64, components: &Components) ->
 fn check_words(checked: &Checked) -> String {
     let mut text = String::new();
     if let Some(rows) = checked.rows {
-        text.push_str(&format!("rows     {rows}\n"));
+        let _ = writeln!(text, "rows     {rows}");
     }
     let columns = checked
         .columns
         .iter()
         .map(|(name, kind)| format!("{name} {kind}"));
-    text.push_str(&format!(
-        "columns  {}\n",
-        columns.collect::<Vec<_>>().join(", ")
-    ));
-    text.push_str(&format!("sent     {}\n", checked.sent.join(", ")));
+    let _ = writeln!(text, "columns  {}",
+        columns.collect::<Vec<_>>().join(", "));
+    let _ = writeln!(text, "sent     {}", checked.sent.join(", "));
     for row in &checked.first {
         match &row.prompt {
-            Ok(prompt) => text.push_str(&format!("\n--- row {}\n{prompt}\n", row.row)),
-            Err(why) => text.push_str(&format!("\n--- row {}: {why}\n", row.row)),
+            Ok(prompt) => let _ = writeln!(text, "\n--- row {}\n{prompt}", row.row),
+            Err(why) => let _ = writeln!(text, "\n--- row {}: {why}", row.row),
         }
     }
     text
@@ -176,25 +173,21 @@ fn status_words(status: &StatusReport) -> String {
     );
     let counts = report.counts.iter().filter(|(_, count)| *count > 0);
     for (word, count) in counts {
-        text.push_str(&format!("  {word:<10} {count}\n"));
+        let _ = writeln!(text, "  {word:<10} {count}");
     }
-    text.push_str(&format!(
-        "holder    {}\n",
-        status.holder.as_deref().unwrap_or("nobody")
-    ));
+    let _ = writeln!(text, "holder    {}",
+        status.holder.as_deref().unwrap_or("nobody"));
     if status.differs {
         text.push_str("note      the job file differs from what was planned\n");
     }
     for line in &status.batches {
-        text.push_str(&format!(
-            "batch     plan {} chunk {}: {}, {}, {} requests, since {}\n",
+        let _ = writeln!(text, "batch     plan {} chunk {}: {}, {}, {} requests, since {}",
             line.plan,
             line.chunk,
             line.batch.as_deref().unwrap_or("no id yet"),
             line.phase,
             line.requests,
-            line.at.to_rfc3339_opts(chrono::SecondsFormat::Secs, true),
-        ));
+            line.at.to_rfc3339_opts(chrono::SecondsFormat::Secs, true));
     }
     text
 }
@@ -259,33 +252,31 @@ pub(super) async fn show(args: &JobArgs, row: &[String], components: &Components
 fn story_words(story: &Story) -> String {
     let mut text = format!("row      {}\nplan     {}\n", story.row, story.plan);
     if let Some(key) = &story.key {
-        text.push_str(&format!("key      {key}\n"));
+        let _ = writeln!(text, "key      {key}");
     }
     if let Some(prompt) = &story.prompt {
-        text.push_str(&format!("--- prompt\n{prompt}\n"));
+        let _ = writeln!(text, "--- prompt\n{prompt}");
     }
     for (n, told) in story.attempts.iter().enumerate() {
         let status = told
             .status
             .map_or("not landed", crate::work::RowStatus::as_str);
         let batch = told.batch.as_deref().unwrap_or("no batch");
-        text.push_str(&format!("--- attempt {}: {status}, {batch}\n", n + 1));
+        let _ = writeln!(text, "--- attempt {}: {status}, {batch}", n + 1);
         if let Some(model) = &told.model {
-            text.push_str(&format!("model    {model}\n"));
+            let _ = writeln!(text, "model    {model}");
         }
         let usage = told.usage;
-        text.push_str(&format!(
-            "tokens   {} in, {} out\n",
+        let _ = writeln!(text, "tokens   {} in, {} out",
             usage.input_total(),
-            usage.output
-        ));
+            usage.output);
         for (name, value) in [
             ("answer", &told.answer),
             ("raw", &told.raw),
             ("error", &told.error),
         ] {
             if let Some(value) = value {
-                text.push_str(&format!("{name:<8} {value}\n"));
+                let _ = writeln!(text, "{name:<8} {value}");
             }
         }
     }

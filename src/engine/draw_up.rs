@@ -10,7 +10,7 @@ use futures::StreamExt;
 use crate::base::{Error, KeyIndex, Result};
 use crate::ledger::action::{Action, Pin, PlanStarted};
 use crate::output::{self, Existing, Form, Layout, MetaColumns, RUN_KEY, Target, check_names};
-use crate::prompt::{Prompts, Rendered, Template, compile_system};
+use crate::prompt::{Prompt, Prompts, Template, render_system};
 use crate::provider::{Provider, Trial};
 use crate::source::{Input, Predicate, RowIds, Scan, Source, check_unique};
 use crate::spec::{Job, LayoutSpec, Meta, SourceInput};
@@ -46,7 +46,7 @@ impl Office {
         let job = self.setup.job.clone();
         let source = open_source(&job, &self.setup, &self.files).await?;
         let desk = Desk::check(&job, &source, &*self.provider)?;
-        if let Some(plan) = self.still_good(&desk, &source).await? {
+        if let Some(plan) = self.still_good(&desk, &source) {
             let source = self.pinned_source(plan, source).await?;
             let tasks = self.tasks(&job, source, desk, defer)?;
             self.check_target(&tasks).await?;
@@ -64,7 +64,7 @@ impl Office {
     }
 
     /// The tasks of a stored plan.
-    pub(super) async fn tasks_for(&mut self, plan: u64) -> Result<Arc<Tasks>> {
+    pub(super) async fn tasks_for(&self, plan: u64) -> Result<Arc<Tasks>> {
         let job = self.setup.job.clone();
         let source = open_source(&job, &self.setup, &self.files).await?;
         let desk = Desk::check(&job, &source, &*self.provider)?;
@@ -73,15 +73,13 @@ impl Office {
     }
 
     /// The last plan, if neither the job nor the source has changed since.
-    async fn still_good(&self, desk: &Desk, source: &Source) -> Result<Option<u64>> {
+    fn still_good(&self, desk: &Desk, source: &Source) -> Option<u64> {
         let state = self.book.state();
-        let Some(plan) = state.plan().filter(|plan| !plan.gone && !plan.canceled) else {
-            return Ok(None);
-        };
+        let plan = state.plan().filter(|plan| !plan.gone && !plan.canceled)?;
         let same = plan.started.fingerprint == desk.keyer.fingerprint()
             && plan.started.digest == self.setup.job.fingerprints().plan
             && plan.started.pins == pins(source);
-        Ok(same.then_some(plan.started.plan))
+        same.then_some(plan.started.plan)
     }
 
     /// The files that a plan reads: the source's own, or those of its snapshot.
@@ -315,7 +313,8 @@ impl Desk {
             schema.fields().iter().map(|field| field.name().as_str()),
             new_names(job).iter().map(String::as_str),
         )?;
-        let template = Template::compile(&job.prompt.user, schema, &job.vars)?;
+        let names: Vec<&str> = schema.fields().iter().map(|f| f.name().as_str()).collect();
+        let template = Template::compile(&job.prompt.user, "prompt.user", &names, &job.vars)?;
         let filter = job.source.filter.as_deref();
         let filter = filter
             .map(|sql| Predicate::compile(sql, schema, &job.vars))
@@ -330,7 +329,7 @@ impl Desk {
             service: capability.service.clone(),
             model: job.model.model.clone(),
             system: system
-                .map(|text| compile_system(text, &job.vars))
+                .map(|text| render_system(text, "prompt.system", &names, &job.vars))
                 .transpose()?,
             max_output_tokens: job.model.max_output_tokens,
             temperature: job.model.temperature,
@@ -420,15 +419,15 @@ async fn first_prompt(job: &Job, source: &Source, template: &Template) -> Result
         scan = scan.filter(Predicate::compile(filter, source.schema(), &job.vars)?);
     }
     let mut slices = source.scan(scan).await?;
-    let mut prompts = Prompts::default();
+    let (mut template, mut prompts) = (template.clone(), Prompts::default());
     while let Some(slice) = slices.next().await {
-        let slice = slice?;
-        template.render(&slice.batch, &mut prompts)?;
-        let rendered = (0..prompts.len()).map(|at| prompts.get(at));
-        for prompt in rendered {
-            if let Rendered::Text(text) = prompt {
-                return Ok(Some(text.to_owned()));
-            }
+        template.render(&slice?.batch, &mut prompts)?;
+        let text = prompts.iter().find_map(|prompt| match prompt {
+            Prompt::Text(text) => Some(text.to_owned()),
+            _ => None,
+        });
+        if text.is_some() {
+            return Ok(text);
         }
     }
     Ok(None)

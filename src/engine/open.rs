@@ -159,7 +159,7 @@ impl Office {
         }
         self.setup.job = stored;
         let tasks = self.tasks_for(number).await?;
-        if self.is_published(&tasks, number) {
+        if self.is_published(&tasks, number) && self.is_there(&tasks).await? {
             return Ok(Report {
                 unchanged: true,
                 ..self.report(number, Some(&tasks))
@@ -279,19 +279,17 @@ fn lost_lease() -> Error {
 async fn enter(book: &mut Book, setup: &Setup, run: &str) -> Result<String> {
     let now = setup.components.clock.now();
     let mut actions = Vec::new();
-    let ledger = match &book.state().made {
-        Some(made) => made.ledger.clone(),
-        None => {
-            let made = LedgerMade {
-                ledger: setup.components.ids.uuid(now).to_string(),
-                job: setup.job.name.clone(),
-                source: source_name(&setup.job),
-                key: setup.job.source.key.clone(),
-            };
-            let id = made.ledger.clone();
-            actions.push(Action::LedgerMade(made));
-            id
-        }
+    let ledger = if let Some(made) = &book.state().made {
+        made.ledger.clone()
+    } else {
+        let id = setup.components.ids.uuid(now).to_string();
+        actions.push(Action::LedgerMade(LedgerMade {
+            ledger: id.clone(),
+            job: setup.job.name.clone(),
+            source: source_name(&setup.job),
+            key: setup.job.source.key.clone(),
+        }));
+        id
     };
     check_ours(book.state(), &setup.job)?;
     actions.push(Action::RunStarted(RunStarted {

@@ -7,7 +7,7 @@ use futures::StreamExt;
 use crate::base::{Error, Result};
 use crate::ledger::action::PlanCounts;
 use crate::ledger::state::State;
-use crate::prompt::{Prompts, Rendered};
+use crate::prompt::{Prompt, Prompts};
 use crate::provider::Provider;
 use crate::source::{Scan, Source};
 use crate::spec::Job;
@@ -208,7 +208,8 @@ pub async fn check(setup: Setup, provider: Arc<dyn Provider>, rows: u64) -> Resu
     let files = Files::aside(&root)?;
     let source = open_source(job, &setup, &files).await?;
     let desk = Desk::check(job, &source, &*provider)?;
-    let columns = desk.template.columns();
+    let mut template = desk.template.clone();
+    let columns = template.columns().to_vec();
     let mut scan = Scan::of(columns.iter().cloned()).limit(rows);
     if let Some(filter) = &desk.filter {
         scan = scan.filter(filter.clone());
@@ -217,18 +218,15 @@ pub async fn check(setup: Setup, provider: Arc<dyn Provider>, rows: u64) -> Resu
     let (mut first, mut prompts) = (Vec::new(), Prompts::default());
     while let Some(slice) = slices.next().await {
         let slice = slice?;
-        desk.template.render(&slice.batch, &mut prompts)?;
-        for at in 0..prompts.len() {
+        template.render(&slice.batch, &mut prompts)?;
+        for (at, prompt) in prompts.iter().enumerate() {
             let lost = || Error::internal("a row without a position");
-            let prompt = match prompts.get(at) {
-                Rendered::Text(text) => Ok(text.to_owned()),
-                Rendered::Skipped(why) => Err(format!("skipped: {why}")),
-                Rendered::Failed(why) => Err(format!("failed: {why}")),
+            let prompt = match prompt {
+                Prompt::Text(text) => Ok(text.to_owned()),
+                Prompt::Skipped(why) => Err(format!("skipped: {why}")),
+                Prompt::Failed(why) => Err(format!("failed: {why}")),
             };
-            first.push(CheckedRow {
-                row: slice.rows.get(at).ok_or_else(lost)?,
-                prompt,
-            });
+            first.push(CheckedRow { row: slice.rows.get(at).ok_or_else(lost)?, prompt });
         }
     }
     let fields = source.schema().fields().iter();
@@ -237,7 +235,7 @@ pub async fn check(setup: Setup, provider: Arc<dyn Provider>, rows: u64) -> Resu
             .map(|f| (f.name().clone(), f.data_type().to_string()))
             .collect(),
         rows: source.rows(),
-        sent: columns.to_vec(),
+        sent: columns,
         first,
     })
 }

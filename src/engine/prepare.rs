@@ -12,7 +12,7 @@ use crate::ledger::action::{Action, PlanCounts};
 use crate::ledger::outcomes::{OutcomeColumns, OutcomesReader};
 use crate::ledger::row_map::{Place, RowMapReader, RowMapWriter, RowPlan};
 use crate::ledger::state::State;
-use crate::prompt::{Prompts, Rendered, Template};
+use crate::prompt::{Prompt, Prompts, Template};
 use crate::source::{Predicate, RowIds, Scan, Slice, Source};
 use crate::work::{Frame, Keyer, Limits};
 
@@ -149,6 +149,7 @@ impl Planning<'_> {
             next_row: 0,
             prompted: 0,
             row_ids,
+            template: self.template.clone(),
         };
         let mut prompts = Prompts::default();
         let mut slices = self.source.scan(self.scan()).await?;
@@ -191,11 +192,12 @@ struct Clerk<'a> {
     /// Rows that the filter chose so far.
     prompted: u64,
     row_ids: Option<RowIds>,
+    template: Template,
 }
 
 impl Clerk<'_> {
     async fn take(&mut self, slice: &Slice, prompts: &mut Prompts) -> Result<()> {
-        self.planning.template.render(&slice.batch, prompts)?;
+        self.template.render(&slice.batch, prompts)?;
         let keys = self
             .row_ids
             .as_ref()
@@ -217,9 +219,12 @@ impl Clerk<'_> {
                 continue;
             }
             match prompts.get(at) {
-                Rendered::Skipped(why) => self.note(&RowPlan::Skipped(Some(&why)), id)?,
-                Rendered::Failed(why) => self.note(&RowPlan::Failed(why), id)?,
-                Rendered::Text(prompt) => {
+                None => return Err(Error::internal("a row was not rendered")),
+                Some(Prompt::Skipped(why)) => {
+                    self.note(&RowPlan::Skipped(Some(&why.to_string())), id)?;
+                }
+                Some(Prompt::Failed(why)) => self.note(&RowPlan::Failed(why), id)?,
+                Some(Prompt::Text(prompt)) => {
                     let own = row.to_le_bytes();
                     let key = key.as_ref().map_or(&own[..], AsRef::as_ref);
                     self.ask(row, key, id, prompt).await?;

@@ -68,14 +68,11 @@ async fn copy(
     for some in RequestsReader::open(requests)? {
         let some = some?;
         for at in 0..some.len() {
-            let verdict = match some_verdicts.next() {
-                Some(verdict) => verdict,
-                None => {
-                    let more: Vec<_> = verdicts.next().transpose()?.unwrap_or_default();
-                    some_verdicts = more.into_iter();
-                    some_verdicts.next().ok_or_else(unlike)?
-                }
-            };
+            if some_verdicts.len() == 0 {
+                let more: Vec<_> = verdicts.next().transpose()?.unwrap_or_default();
+                some_verdicts = more.into_iter();
+            }
+            let verdict = some_verdicts.next().ok_or_else(unlike)?;
             let ordinal = some.ordinals.value(at);
             if verdict.0 != ordinal {
                 return Err(unlike());

@@ -110,17 +110,17 @@ impl<'a> Loop<'a> {
             if interrupt.is_cancelled() {
                 return self.wind_up().await;
             }
-            if let Some(stop) = self.stop()? {
+            if let Some(stop) = self.stop() {
                 return Ok(stop);
             }
             let next = self.next();
             for step in &next.steps {
                 self.begin(step.clone());
             }
-            if self.running.is_empty() {
-                if let Some(stop) = self.at_rest(&next)? {
-                    return Ok(stop);
-                }
+            if self.running.is_empty()
+                && let Some(stop) = self.at_rest(&next)?
+            {
+                return Ok(stop);
             }
             tokio::select! {
                 biased;
@@ -196,7 +196,7 @@ impl<'a> Loop<'a> {
     /// Waits for whatever comes first: facts to write, a task's end, or the time to ask again.
     async fn wait(&mut self, wake: Option<Time>) -> Result<()> {
         let clock = Arc::clone(&self.tasks.components.clock);
-        let pause = wake.map_or(Duration::from_secs(3600), |at| {
+        let pause = wake.map_or(Duration::from_hours(1), |at| {
             (at - clock.now()).to_std().unwrap_or_default()
         });
         tokio::select! {
@@ -285,17 +285,17 @@ impl<'a> Loop<'a> {
     }
 
     /// Whether the goal is reached already.
-    fn stop(&mut self) -> Result<Option<Stop>> {
+    fn stop(&self) -> Option<Stop> {
         if self.tasks.source_changed() {
-            return Ok(Some(Stop::SourceChanged));
+            return Some(Stop::SourceChanged);
         }
         let published = self
             .plan()
             .is_some_and(|plan| self.tasks.is_published(self.book.state(), plan));
         if published && !self.planning && matches!(self.goal, Goal::Publish | Goal::OnePass) {
-            return Ok(Some(Stop::Published));
+            return Some(Stop::Published);
         }
-        Ok(None)
+        None
     }
 
     /// Nothing is being done: waiting is all that is left, or the run is over.
@@ -303,7 +303,7 @@ impl<'a> Loop<'a> {
         let open = self.book.state().open_attempts().next().is_some();
         match &next.standing {
             Standing::TrialFailed { attempt } => {
-                return Err(self.tasks.trial_failed(self.book.state(), attempt));
+                return Err(Tasks::trial_failed(self.book.state(), attempt));
             }
             Standing::Refused { attempt } => return Err(refused(attempt)),
             _ => {}

@@ -62,11 +62,11 @@ pub(super) struct Poll {
 }
 
 /// How long results may be late after a batch has ended.
-const LATE_MAX: Duration = Duration::from_secs(600);
+const LATE_MAX: Duration = Duration::from_mins(10);
 /// Errors of a batch that say "the queue is full", not "the requests are wrong".
 const QUEUE_CODES: [&str; 2] = ["token_limit_exceeded", "too_many_tasks"];
 /// How long a chunk waits when the queue was full.
-const QUEUE_WAIT: Duration = Duration::from_secs(60);
+const QUEUE_WAIT: Duration = Duration::from_mins(1);
 
 impl Tasks {
     /// Carries out one step.
@@ -192,7 +192,7 @@ impl Tasks {
     }
 
     /// Why the trial chunk says that no request of the job can succeed.
-    pub(super) fn trial_failed(&self, state: &State, attempt: &str) -> Error {
+    pub(super) fn trial_failed(state: &State, attempt: &str) -> Error {
         let batch = state
             .attempts
             .get(attempt)
@@ -397,6 +397,7 @@ impl Tasks {
         self.publication
             .carry_out(self, plan, state, scribe)
             .await?;
+        self.unpublished.store(false, Ordering::Release);
         let published = self.publication.target.location.url.to_string();
         self.watch.event(&Event::Published { output: published });
         Ok(After::Done)

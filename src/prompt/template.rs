@@ -1,330 +1,343 @@
-//! Compiling a template: what it needs, and whether it is there.
+//! A prompt's template: compiled once, checked against the table's columns before anything is read.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
-use arrow::datatypes::Schema;
-use minijinja::syntax::SyntaxConfig;
-use minijinja::{Environment, UndefinedBehavior, Value};
+use minijinja::{Environment, ErrorKind, Value};
 
-use super::fast::Pieces;
-use super::render::{Prompts, render_with_engine};
-use crate::base::{Error, ErrorKind, Result, ResultExt};
+use crate::base::{Error, Result, nearest};
 
-/// A user prompt's template, checked against the columns of a table.
-#[derive(Clone, Debug)]
+use super::engine::engine;
+use super::missing::{Notes, Null};
+use super::syntax::{Piece, Pieces, Tag, Token, cut, member};
+
+/// What the engine calls the template.
+pub(super) const NAME: &str = "prompt";
+
+/// A compiled template.
+#[derive(Debug)]
 pub struct Template {
-    engine: Environment<'static>,
-    /// The template as text and plain prints, if it is no more than that.
-    pieces: Option<Pieces>,
-    columns: Vec<String>,
-    vars: Value,
+    pub(super) engine: Environment<'static>,
+    pub(super) notes: Arc<Notes>,
+    pub(super) columns: Vec<String>,
+    pub(super) nulls: Vec<Value>,
+    pub(super) vars: Value,
+    /// The template as text and plain prints, if it is nothing else.
+    pub(super) plain: Option<Vec<Plain>>,
+    /// Columns that are compared by order and never tested: places in `columns`.
+    pub(super) compared: Vec<usize>,
 }
 
-/// The name under which the engine knows the template.
-const NAME: &str = "prompt.user";
-/// The name of the whole row.
-const ROW: &str = "row";
-/// The name of the values given by `--var`.
-const VARS: &str = "vars";
-/// Steps that one prompt may take: a loop over a long list ends, an endless one does too.
-const FUEL: u64 = 1_000_000;
+/// A piece of a template that needs no engine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Plain {
+    /// The value of a column: its place in [`Template::columns`].
+    Column(usize),
+    /// Text.
+    Text(String),
+}
 
 impl Template {
-    /// Compiles `text` for rows of `schema`.
+    /// Compiles the user prompt's template. `name` is what errors call it (`[prompt] user`, or a
+    /// file); it may name the `columns` of the table, `row`, and `vars`.
     ///
     /// # Errors
-    /// `Invalid` for a syntax error, with its line; for a name that is no column, with the nearest
-    /// one; for a variable that has no value.
-    pub fn compile(text: &str, schema: &Schema, vars: &BTreeMap<String, String>) -> Result<Self> {
-        let engine = engine(NAME, text)?;
-        let names = names(&engine, NAME)?;
-        check_vars(&names, vars)?;
-        let columns = columns(text, &names, schema)?;
+    /// `Invalid`, with the line, if it is not a template, or names what does not exist.
+    pub fn compile(
+        text: &str,
+        name: &str,
+        columns: &[&str],
+        vars: &BTreeMap<String, String>,
+    ) -> Result<Template> {
+        let notes: Arc<Notes> = Arc::default();
+        let engine = parse(text, name, &notes)?;
+        let pieces = cut(text);
+        check_tags(&engine, &pieces, name)?;
+        check_vars(&engine, &pieces, name, vars)?;
+        let needed = needed(&engine, &pieces, name, columns)?;
+        let nulls = (0..needed.len())
+            .map(|column| {
+                Value::from_object(Null {
+                    column,
+                    notes: Arc::clone(&notes),
+                })
+            })
+            .collect();
         Ok(Template {
-            pieces: Pieces::read(text, &columns, vars),
+            plain: plain(&pieces, &needed),
+            compared: compared(&pieces, &needed),
             engine,
-            columns,
-            vars: Value::from_pairs(vars.clone()),
+            notes,
+            nulls,
+            columns: needed,
+            vars: vars_value(vars),
         })
     }
 
-    /// The columns that it needs, in the table's order. Nothing else has to be read.
+    /// The columns that it needs, in the order of the table. No other column leaves the machine.
     #[must_use]
     pub fn columns(&self) -> &[String] {
         &self.columns
     }
-
-    /// Renders every row of `batch` into `prompts`, which is cleared first. `batch` must have the
-    /// template's columns, and may have others.
-    ///
-    /// # Errors
-    /// `Internal` if a column is missing. What is wrong with a row is that row's own.
-    pub fn render(&self, batch: &RecordBatch, prompts: &mut Prompts) -> Result<()> {
-        prompts.clear();
-        match &self.pieces {
-            Some(pieces) => pieces.render(batch, prompts),
-            None => render_with_engine(
-                &self.engine,
-                NAME,
-                &self.columns,
-                &self.vars,
-                batch,
-                prompts,
-            ),
-        }
-    }
-
-    /// The same through the engine alone, however simple the template is.
-    #[cfg(test)]
-    pub(super) fn render_slowly(&self, batch: &RecordBatch, prompts: &mut Prompts) -> Result<()> {
-        prompts.clear();
-        render_with_engine(
-            &self.engine,
-            NAME,
-            &self.columns,
-            &self.vars,
-            batch,
-            prompts,
-        )
-    }
-
-    /// Whether rows go past the engine.
-    #[cfg(test)]
-    pub(super) fn is_fast(&self) -> bool {
-        self.pieces.is_some()
-    }
 }
 
-/// Renders a system prompt, which is the same for every row and so may name `vars` alone.
+/// Renders the system prompt, which is the same for every row and so may name `vars` alone.
 ///
 /// # Errors
-/// `Invalid` for a syntax error, a column's name, or a variable that has no value.
-pub fn compile_system(text: &str, vars: &BTreeMap<String, String>) -> Result<String> {
-    const NAME: &str = "prompt.system";
-    let engine = engine(NAME, text)?;
-    let names = names(&engine, NAME)?;
-    check_vars(&names, vars)?;
-    if let Some(name) = names.iter().find(|name| first_part(name) != VARS) {
+/// `Invalid` if it is not a template, names a column, or cannot be rendered.
+pub fn render_system(
+    text: &str,
+    name: &str,
+    columns: &[&str],
+    vars: &BTreeMap<String, String>,
+) -> Result<String> {
+    let notes: Arc<Notes> = Arc::default();
+    let engine = parse(text, name, &notes)?;
+    let pieces = cut(text);
+    check_tags(&engine, &pieces, name)?;
+    check_vars(&engine, &pieces, name, vars)?;
+    for variable in variables(&engine) {
+        if variable == "vars" || is_global(&engine, &variable) {
+            continue;
+        }
+        let error = at(name, pieces.line_of(&variable));
         return Err(
-            Error::invalid("the system prompt names something that is not in `vars`")
-                .with("name", name)
-                .hint(
-                    "the system prompt is the same for every row, so that providers can cache it; \
-                 columns belong into `prompt.user`",
-                ),
+            if variable == "row" || columns.contains(&variable.as_str()) {
+                error("the system prompt is the same for every row and cannot name a column")
+                    .with("column", &variable)
+                    .hint("name it in the user prompt; the system prompt may name `vars` alone")
+            } else {
+                unknown(
+                    error("the template names what does not exist"),
+                    &variable,
+                    &["vars"],
+                )
+            },
         );
     }
-    let template = engine
+    let context = Value::from(BTreeMap::from([("vars".to_owned(), vars_value(vars))]));
+    engine
         .get_template(NAME)
-        .or_err(ErrorKind::Internal, "a lost template")?;
-    let vars = Value::from_pairs([(VARS, Value::from_pairs(vars.clone()))]);
-    template.render(vars).map_err(|error| wrong(&error, NAME))
+        .and_then(|template| template.render(context))
+        .map_err(|error| wrong(&error, name, "cannot render the system prompt"))
 }
 
-fn engine(name: &'static str, text: &str) -> Result<Environment<'static>> {
-    let mut engine = Environment::new();
-    let syntax = SyntaxConfig::builder().keep_trailing_newline(true).build();
-    engine.set_syntax(syntax.or_err(ErrorKind::Internal, "the template syntax is wrong")?);
-    engine.set_auto_escape_callback(|_| minijinja::AutoEscape::None);
-    engine.set_undefined_behavior(UndefinedBehavior::SemiStrict);
-    engine.set_fuel(Some(FUEL));
-    // A null column is undefined; to whoever asks, it is none as well.
-    engine.add_test("none", |value: &Value| {
-        value.is_none() || value.is_undefined()
-    });
+fn parse(text: &str, name: &str, notes: &Arc<Notes>) -> Result<Environment<'static>> {
+    let mut engine = engine(notes);
     engine
-        .add_template_owned(name, text.to_owned())
-        .map_err(|error| wrong(&error, name))?;
+        .add_template_owned(NAME, text.to_owned())
+        .map_err(|error| wrong(&error, name, "not a template"))?;
     Ok(engine)
 }
 
-fn wrong(error: &minijinja::Error, name: &str) -> Error {
-    let detail = error
+/// What the engine says, as our error.
+pub(super) fn wrong(error: &minijinja::Error, name: &str, message: &str) -> Error {
+    let reason = error
         .detail()
         .map_or_else(|| error.kind().to_string(), str::to_owned);
-    let line = error.line().unwrap_or(1);
-    Error::invalid(format!("the template is wrong: {detail}"))
-        .with("template", name)
-        .with("line", line)
-        .hint("templates are Jinja: {{ column }}, {% if column %}…{% endif %}")
+    let ours = Error::invalid(message).with("template", name);
+    match error.line() {
+        Some(line) => ours.with("line", line),
+        None => ours,
+    }
+    .with("reason", reason)
 }
 
-/// The names that the template takes from outside, with their parts: `body`, `row.subject`.
-fn names(engine: &Environment<'_>, name: &str) -> Result<BTreeSet<String>> {
-    let template = engine
-        .get_template(name)
-        .or_err(ErrorKind::Internal, "a lost template")?;
-    let globals: BTreeSet<String> = engine.globals().map(|(name, _)| name.to_owned()).collect();
-    let names = template.undeclared_variables(true).into_iter();
-    Ok(names
-        .filter(|name| !globals.contains(first_part(name)))
-        .collect())
+/// An error about a line of the template.
+fn at(name: &str, line: usize) -> impl Fn(&str) -> Error {
+    move |message| {
+        Error::invalid(message)
+            .with("template", name)
+            .with("line", line)
+    }
 }
 
-fn first_part(name: &str) -> &str {
-    name.split('.').next().unwrap_or(name)
+/// What the template needs from outside, in a stable order.
+fn variables(engine: &Environment<'_>) -> BTreeSet<String> {
+    engine
+        .get_template(NAME)
+        .map(|template| template.undeclared_variables(false).into_iter().collect())
+        .unwrap_or_default()
 }
 
-fn check_vars(names: &BTreeSet<String>, vars: &BTreeMap<String, String>) -> Result<()> {
-    for name in names {
-        let Some(var) = name.strip_prefix("vars.") else {
-            continue;
-        };
-        if !vars.contains_key(first_part(var)) {
+fn is_global(engine: &Environment<'_>, name: &str) -> bool {
+    engine.globals().any(|(global, _)| global == name)
+}
+
+fn vars_value(vars: &BTreeMap<String, String>) -> Value {
+    let pairs = vars
+        .iter()
+        .map(|(name, value)| (name.clone(), Value::from(value.as_str())));
+    Value::from(pairs.collect::<BTreeMap<String, Value>>())
+}
+
+/// Refuses what cannot work for any row, or would do something else than it says.
+fn check_tags(engine: &Environment<'_>, pieces: &Pieces<'_>, name: &str) -> Result<()> {
+    for tag in pieces.tags() {
+        let error = at(name, tag.line);
+        if let Some(filter) = unknown_filter(engine, tag) {
+            return Err(error("there is no such filter").with("filter", filter));
+        }
+        if let Some(Token::Word(word @ ("include" | "import" | "from" | "extends"))) =
+            tag.tokens.first()
+        {
             return Err(
-                Error::invalid("the template names a variable that has no value")
-                    .with("variable", name)
-                    .hint(format!("give it one: --var {}=VALUE", first_part(var))),
+                error("a prompt's template is one text and cannot load another").with("tag", word),
             );
         }
-    }
-    Ok(())
-}
-
-/// The columns that the names stand for, in the table's order.
-fn columns(text: &str, names: &BTreeSet<String>, schema: &Schema) -> Result<Vec<String>> {
-    let mut needed = BTreeSet::new();
-    for name in names {
-        match first_part(name) {
-            VARS => {}
-            ROW if schema.column_with_name(ROW).is_none() => {
-                row_columns(text, schema, &mut needed)?;
-            }
-            column => {
-                find(column, schema)?;
-                needed.insert(column.to_owned());
-            }
-        }
-    }
-    let fields = schema.fields().iter().map(|field| field.name());
-    Ok(fields
-        .filter(|name| needed.contains(*name))
-        .cloned()
-        .collect())
-}
-
-fn find(column: &str, schema: &Schema) -> Result<()> {
-    if schema.column_with_name(column).is_some() {
-        return Ok(());
-    }
-    let names = schema.fields().iter().map(|field| field.name());
-    let nearest = names
-        .clone()
-        .max_by(|a, b| strsim::jaro_winkler(a, column).total_cmp(&strsim::jaro_winkler(b, column)));
-    let all: Vec<&str> = names.map(String::as_str).collect();
-    let hint = match nearest {
-        Some(nearest) if strsim::jaro_winkler(nearest, column) > 0.7 => {
-            format!("did you mean `{nearest}`?")
-        }
-        _ => format!("the columns are: {}", all.join(", ")),
-    };
-    Err(
-        Error::invalid("the template names a column that does not exist")
-            .with("column", column)
-            .hint(hint),
-    )
-}
-
-/// The columns named through `row`: those written out, or all of them if one is not.
-fn row_columns(text: &str, schema: &Schema, needed: &mut BTreeSet<String>) -> Result<()> {
-    for use_of_row in row_uses(text) {
-        match use_of_row {
-            Some(column) => {
-                find(&column, schema)?;
-                needed.insert(column);
-            }
-            None => needed.extend(schema.fields().iter().map(|field| field.name().clone())),
+        if tag.tokens.windows(2).any(is_compared_with_none) {
+            return Err(error("a null is equal to nothing, not even to none")
+                .hint("write `is none` or `is not none`"));
         }
     }
     Ok(())
 }
 
-/// Each `row` within the template's tags: the column that it names, or `None` where that is not
-/// plain to see.
-fn row_uses(text: &str) -> Vec<Option<String>> {
-    let mut uses = Vec::new();
-    for tag in tags(text) {
-        let mut rest = tag;
-        while let Some(at) = rest.find(ROW) {
-            let before = rest[..at].chars().next_back();
-            let after = &rest[at + ROW.len()..];
-            let is_part = |c: char| c.is_alphanumeric() || c == '_';
-            let alone = !before.is_some_and(|c| is_part(c) || c == '.')
-                && !after.chars().next().is_some_and(is_part);
-            if alone {
-                uses.push(subscript(after));
-            }
-            rest = after;
+/// The engine finds this out only when it renders a row.
+fn unknown_filter<'s>(engine: &Environment<'_>, tag: &Tag<'s>) -> Option<&'s str> {
+    tag.tokens.windows(2).find_map(|pair| match pair {
+        [Token::Sign("|"), Token::Word(filter)] => {
+            let error = engine.empty_state().apply_filter(filter, &[]).err()?;
+            (error.kind() == ErrorKind::UnknownFilter).then_some(*filter)
         }
-    }
-    uses
-}
-
-/// What stands between the template's delimiters.
-fn tags(text: &str) -> impl Iterator<Item = &str> {
-    let mut rest = text;
-    std::iter::from_fn(move || {
-        loop {
-            let at = rest.find('{')?;
-            let (open, after) = (rest.get(at..at + 2)?, rest.get(at + 2..)?);
-            let close = match open {
-                "{{" => "}}",
-                "{%" => "%}",
-                _ => {
-                    rest = rest.get(at + 1..)?;
-                    continue;
-                }
-            };
-            let end = after.find(close).unwrap_or(after.len());
-            rest = &after[end..];
-            return Some(&after[..end]);
-        }
+        _ => None,
     })
 }
 
-/// The name in `.name`, `['name']` or `["name"]`.
-pub(super) fn subscript(text: &str) -> Option<String> {
-    let text = text.trim_start();
-    if let Some(name) = text.strip_prefix('.') {
-        let end = name
-            .find(|c: char| !(c.is_alphanumeric() || c == '_'))
-            .unwrap_or(name.len());
-        return (end > 0).then(|| name[..end].to_owned());
-    }
-    let inside = text.strip_prefix('[')?.trim_start();
-    let quote = inside.chars().next().filter(|c| matches!(c, '\'' | '"'))?;
-    let (name, after) = inside[1..].split_once(quote)?;
-    let plain = !name.contains('\\') && after.trim_start().starts_with(']');
-    plain.then(|| name.to_owned())
+fn is_compared_with_none(pair: &[Token<'_>]) -> bool {
+    let none = |token| matches!(token, Token::Word("none" | "None"));
+    let sign = |token| matches!(token, Token::Sign("==" | "!="));
+    (sign(pair[0]) && none(pair[1])) || (none(pair[0]) && sign(pair[1]))
 }
 
-/// The row as the engine sees it.
-#[derive(Debug)]
-pub(super) struct Row {
-    pub batch: Arc<RecordBatch>,
-    pub columns: Arc<BTreeMap<String, usize>>,
-    pub vars: Value,
-    pub at: usize,
-}
-
-impl minijinja::value::Object for Row {
-    fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
-        self.get_value_by_str(key.as_str()?)
+fn check_vars(
+    engine: &Environment<'_>,
+    pieces: &Pieces<'_>,
+    name: &str,
+    vars: &BTreeMap<String, String>,
+) -> Result<()> {
+    if !variables(engine).contains("vars") {
+        return Ok(());
     }
-
-    fn get_value_by_str(self: &Arc<Self>, key: &str) -> Option<Value> {
-        match self.columns.get(key) {
-            Some(column) => super::value::read(self.batch.column(*column), self.at),
-            None if key == ROW => Some(Value::from_dyn_object(Arc::clone(self))),
-            None if key == VARS => Some(self.vars.clone()),
-            None => None,
+    for (var, line) in pieces.uses_of("vars").names {
+        if !vars.contains_key(&var) {
+            return Err(at(name, line)("a variable of the template has no value")
+                .with("variable", format!("vars.{var}"))
+                .hint(format!("give it with `--var {var}=...`")));
         }
     }
+    Ok(())
+}
 
-    fn enumerate(self: &Arc<Self>) -> minijinja::value::Enumerator {
-        let names = self.columns.keys().map(|name| Value::from(name.as_str()));
-        minijinja::value::Enumerator::Values(names.collect())
+/// The columns that the template needs, in the order of the table.
+fn needed(
+    engine: &Environment<'_>,
+    pieces: &Pieces<'_>,
+    name: &str,
+    columns: &[&str],
+) -> Result<Vec<String>> {
+    let mut wanted = BTreeSet::new();
+    let mut all = false;
+    for variable in variables(engine) {
+        match variable.as_str() {
+            "row" => {
+                let uses = pieces.uses_of("row");
+                all |= uses.is_dynamic;
+                for (column, line) in uses.names {
+                    wanted.insert(known(column, columns, &at(name, line))?);
+                }
+            }
+            "vars" => {}
+            global if is_global(engine, global) && !columns.contains(&global) => {}
+            _ => {
+                let line = pieces.line_of(&variable);
+                wanted.insert(known(variable, columns, &at(name, line))?);
+            }
+        }
     }
+    let needed = columns
+        .iter()
+        .filter(|column| all || wanted.contains(**column));
+    Ok(needed.map(|column| (*column).to_owned()).collect())
+}
+
+fn known(column: String, columns: &[&str], error: &impl Fn(&str) -> Error) -> Result<String> {
+    if columns.contains(&column.as_str()) {
+        return Ok(column);
+    }
+    Err(unknown(
+        error("the template names a column that does not exist"),
+        &column,
+        columns,
+    ))
+}
+
+fn unknown(error: Error, name: &str, known: &[&str]) -> Error {
+    let error = error.with("column", name);
+    match nearest(name, known.iter().copied()) {
+        Some(near) => error.hint(format!("did you mean `{near}`?")),
+        None => error.hint(format!("it may name {}", known.join(", "))),
+    }
+}
+
+/// The template as text and plain prints of columns, if it is nothing else.
+fn plain(pieces: &Pieces<'_>, columns: &[String]) -> Option<Vec<Plain>> {
+    if !pieces.is_literal {
+        return None;
+    }
+    pieces
+        .pieces
+        .iter()
+        .map(|piece| match piece {
+            Piece::Text(text) => Some(Plain::Text((*text).to_owned())),
+            Piece::Print(tag) => plain_print(tag, columns).map(Plain::Column),
+            Piece::Block(_) => None,
+        })
+        .collect()
+}
+
+fn plain_print(tag: &Tag<'_>, columns: &[String]) -> Option<usize> {
+    let (column, taken) = column_at(&tag.tokens, columns)?;
+    (taken == tag.tokens.len()).then_some(column)
+}
+
+/// The column that the tokens begin with, and how many tokens name it.
+fn column_at(tokens: &[Token<'_>], columns: &[String]) -> Option<(usize, usize)> {
+    let (name, taken) = match tokens.first()? {
+        Token::Word("row") => member(tokens)?,
+        Token::Word(name) => (*name, 1),
+        _ => return None,
+    };
+    let place = columns.iter().position(|column| column == name)?;
+    Some((place, taken))
+}
+
+/// Columns that stand beside `<`, `>`, `<=` or `>=` and are nowhere tested for null. The engine has
+/// an order for everything, so that a null would silently be more or less than any number.
+fn compared(pieces: &Pieces<'_>, columns: &[String]) -> Vec<usize> {
+    let mut compared = BTreeSet::new();
+    let mut tested = BTreeSet::new();
+    for tag in pieces.tags() {
+        for start in 0..tag.tokens.len() {
+            let Some((column, taken)) = column_at(&tag.tokens[start..], columns) else {
+                continue;
+            };
+            let before = start.checked_sub(1).map(|at| tag.tokens[at]);
+            if before == Some(Token::Sign(".")) {
+                continue;
+            }
+            let after = tag.tokens.get(start + taken).copied();
+            if is_order(before) || is_order(after) {
+                compared.insert(column);
+            }
+            if after == Some(Token::Word("is")) || after == Some(Token::Sign("|")) {
+                tested.insert(column);
+            }
+        }
+    }
+    compared.difference(&tested).copied().collect()
+}
+
+fn is_order(token: Option<Token<'_>>) -> bool {
+    matches!(token, Some(Token::Sign("<" | ">" | "<=" | ">=")))
 }

@@ -16,8 +16,9 @@ use crate::base::{Error, ErrorKind, Result, ResultExt, Stores};
 /// What a query may hold in sorts and aggregates before it spills to the scratch folder.
 const QUERY_MEMORY: usize = 512 << 20;
 
-/// The rows that DataFusion hands on at once. Half its default: our rows carry prompts.
-pub(super) const BATCH_ROWS: usize = 4096;
+/// The rows that are handed on at once. A quarter of DataFusion's own number: our rows carry prompts,
+/// and a few batches are alive at a time.
+pub(super) const BATCH_ROWS: usize = 2048;
 
 /// A context whose results come in the order of the source: one partition, nothing repartitioned.
 pub(super) fn context(stores: &Arc<Stores>, scratch: &Path) -> Result<SessionContext> {
@@ -89,16 +90,28 @@ impl ObjectStoreRegistry for Registry {
     }
 }
 
-/// What DataFusion says, as our error: a wrong query is the user's, a store that is away is not.
+/// What DataFusion says, as our error: a wrong query is the user's, a store that is away is not. An
+/// error of ours that passed through DataFusion comes out as it went in.
 pub(super) fn from_datafusion(error: DataFusionError, message: &str) -> Error {
-    let kind = match error.find_root() {
+    let error = match error {
+        DataFusionError::External(inner) => match inner.downcast::<Error>() {
+            Ok(ours) => return *ours,
+            Err(inner) => DataFusionError::External(inner),
+        },
+        other => other,
+    };
+    let root = error.find_root();
+    let kind = match root {
         DataFusionError::ObjectStore(_) | DataFusionError::IoError(_) => ErrorKind::Unavailable,
         DataFusionError::Internal(_) => ErrorKind::Internal,
+        DataFusionError::External(inner) => inner
+            .downcast_ref::<Error>()
+            .map_or(ErrorKind::Invalid, Error::kind),
         _ => ErrorKind::Invalid,
     };
-    let exhausted = matches!(error.find_root(), DataFusionError::ResourcesExhausted(_));
+    let is_exhausted = matches!(root, DataFusionError::ResourcesExhausted(_));
     let error = Error::new(kind, message).because(error.strip_backtrace());
-    if exhausted {
+    if is_exhausted {
         return error.hint("the query holds more in memory than it may: join fewer or smaller tables in it, or prepare it as a table first");
     }
     error

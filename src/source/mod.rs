@@ -25,6 +25,8 @@ mod format;
 mod listing;
 mod open;
 mod predicate;
+mod provider;
+mod prune;
 mod query;
 mod row_id;
 mod scan;

@@ -21,6 +21,7 @@ use super::context::from_datafusion;
 #[derive(Clone, Debug)]
 pub struct Predicate {
     expression: Arc<dyn PhysicalExpr>,
+    schema: SchemaRef,
     columns: Vec<usize>,
 }
 
@@ -35,12 +36,17 @@ impl Predicate {
 
     fn build(sql: &str, schema: &SchemaRef, vars: &BTreeMap<String, String>) -> Result<Self> {
         let wrong = |error| from_datafusion(error, "cannot understand the predicate");
-        let context = SessionContext::new();
         let whole = df_schema(schema)?;
-        let expression = context.parse_sql_expr(sql, &whole).map_err(wrong)?;
+        let expression = SessionContext::new()
+            .parse_sql_expr(sql, &whole)
+            .map_err(wrong)?;
         let (expression, _) = expression.infer_placeholder_types(&whole).map_err(wrong)?;
-        let expression = bind(expression, vars)?;
+        Self::of_expression(bind(expression, vars)?, schema)
+    }
 
+    /// Compiles an expression over the columns of `schema`.
+    pub(super) fn of_expression(expression: Expr, schema: &SchemaRef) -> Result<Self> {
+        let wrong = |error| from_datafusion(error, "cannot understand the predicate");
         let mut columns = expression
             .column_refs()
             .into_iter()
@@ -48,23 +54,30 @@ impl Predicate {
             .collect::<Result<Vec<_>, _>>()
             .or_err(ErrorKind::Invalid, "the predicate names an unknown column")?;
         columns.sort_unstable();
-        let narrow = Arc::new(
-            schema
-                .project(&columns)
-                .or_err(ErrorKind::Internal, "cannot choose the predicate's columns")?,
-        );
-        let expression = context
-            .create_physical_expr(expression, &df_schema(&narrow)?)
+        let schema = schema.project(&columns);
+        let schema = Arc::new(schema.or_err(ErrorKind::Internal, "no such column")?);
+        let expression = SessionContext::new()
+            .create_physical_expr(expression, &df_schema(&schema)?)
             .map_err(wrong)?;
-        match expression.data_type(&narrow).map_err(wrong)? {
+        match expression.data_type(&schema).map_err(wrong)? {
             DataType::Boolean | DataType::Null => Ok(Predicate {
                 expression,
+                schema,
                 columns,
             }),
             other => Err(Error::invalid("the predicate is not true or false")
                 .with("type", other)
                 .hint("write a comparison, such as `lang = 'en'`")),
         }
+    }
+
+    pub(super) fn expression(&self) -> &Arc<dyn PhysicalExpr> {
+        &self.expression
+    }
+
+    /// Its columns alone.
+    pub(super) fn schema(&self) -> &SchemaRef {
+        &self.schema
     }
 
     /// The columns it reads, as places in the table's schema, ascending.

@@ -9,29 +9,23 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, Field, FieldRef, SchemaRef};
-use async_trait::async_trait;
-use datafusion::catalog::{Session, TableProvider};
+use arrow::datatypes::SchemaRef;
 use datafusion::common::{DataFusionError, ScalarValue, TableReference};
-use datafusion::datasource::listing::PartitionedFile;
-use datafusion::datasource::physical_plan::{FileGroup, FileScanConfigBuilder};
-use datafusion::datasource::table_schema::TableSchema;
 use datafusion::execution::context::SQLOptions;
-use datafusion::execution::object_store::ObjectStoreUrl;
-use datafusion::logical_expr::{Expr, LogicalPlan, TableProviderFilterPushDown, TableType};
-use datafusion::physical_plan::ExecutionPlan;
+use datafusion::logical_expr::{Expr, LogicalPlan};
 use datafusion::prelude::{DataFrame, SessionContext};
 use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
 
 use crate::base::{Error, ErrorKind, Result, ResultExt, Stores, nearest};
 
+use super::columns::without_views;
 use super::context::from_datafusion;
-use super::format::Format;
 use super::listing::{self, Listing};
 use super::predicate::value_of;
-use super::scan::{Resolved, RowNumbers, Slice, Slices, as_index, cut, keep};
+use super::provider::provide;
+use super::scan::{Resolved, as_index, cut, keep};
+use super::slice::{RowNumbers, Slice, Slices};
 use super::table::Pin;
-use super::table::{ParquetTable, without_views};
 
 /// A plan that can be run, again and again.
 pub(super) struct Query {
@@ -66,9 +60,9 @@ impl Query {
                 .await
                 .map_err(|e| e.with("name", name))?;
             inputs.extend(listing.pins());
-            let table = FileTable::open(&context, listing, number).await?;
+            let table = provide(&context, listing, number).await?;
             context
-                .register_table(TableReference::bare(name.clone()), Arc::new(table))
+                .register_table(TableReference::bare(name.clone()), table)
                 .map_err(|error| {
                     from_datafusion(error, "cannot name the table").with("name", name)
                 })?;
@@ -86,7 +80,7 @@ impl Query {
     /// Reads files of another format than Parquet as they are.
     pub(super) async fn files(context: SessionContext, listing: Listing) -> Result<Query> {
         let inputs = listing.pins();
-        let table = Arc::new(FileTable::open(&context, listing, 0).await?);
+        let table = provide(&context, listing, 0).await?;
         let plan = context
             .read_table(table)
             .map_err(|error| from_datafusion(error, "cannot read the table"))?
@@ -313,124 +307,4 @@ fn bind(plan: LogicalPlan, vars: &BTreeMap<String, String>) -> Result<LogicalPla
         })
         .collect::<Result<HashMap<String, ScalarValue>>>()?;
     plan.with_param_values(values).map_err(wrong)
-}
-
-/// Files, as a table that SQL can name. DataFusion reads them, but which files there are, in which
-/// order, and what their partition columns hold is ours: its own listing reads hidden files and
-/// takes Hive's word for null as a string.
-#[derive(Debug)]
-struct FileTable {
-    url: ObjectStoreUrl,
-    format: Format,
-    files: Vec<PartitionedFile>,
-    parts: TableSchema,
-    schema: SchemaRef,
-}
-
-impl FileTable {
-    async fn open(context: &SessionContext, listing: Listing, number: usize) -> Result<FileTable> {
-        let internal = |error| from_datafusion(error, "cannot register the table");
-        let url = ObjectStoreUrl::parse(format!("columnist://{number}")).map_err(internal)?;
-        context.register_object_store(url.as_ref(), Arc::clone(&listing.base.store));
-        let objects: Vec<_> = listing
-            .files
-            .iter()
-            .map(|file| file.object.clone())
-            .collect();
-        let stored = match listing.format {
-            // Its own check names the file and the column that differ.
-            Format::Parquet => ParquetTable::open(listing.clone()).await?.file_schema(),
-            other => infer(context, &listing, other, &objects).await?,
-        };
-        let is_new = |name: &&String| stored.index_of(name).is_err();
-        let partitions: Vec<FieldRef> = listing
-            .partitions
-            .iter()
-            .filter(is_new)
-            .map(|name| Arc::new(Field::new(name, DataType::Utf8, true)))
-            .collect();
-        let files = listing
-            .files
-            .iter()
-            .map(|file| {
-                let values = listing
-                    .partitions
-                    .iter()
-                    .zip(&file.partition)
-                    .filter(|(name, _)| is_new(name))
-                    .map(|(_, value)| ScalarValue::Utf8(value.clone()))
-                    .collect();
-                PartitionedFile::new_from_meta(file.object.clone()).with_partition_values(values)
-            })
-            .collect();
-        let parts = TableSchema::builder(stored)
-            .with_table_partition_cols(partitions)
-            .build();
-        let schema = Arc::clone(parts.table_schema());
-        Ok(FileTable {
-            url,
-            format: listing.format,
-            files,
-            parts,
-            schema,
-        })
-    }
-}
-
-async fn infer(
-    context: &SessionContext,
-    listing: &Listing,
-    format: Format,
-    objects: &[object_store::ObjectMeta],
-) -> Result<SchemaRef> {
-    let schema = format
-        .reader()
-        .infer_schema(&context.state(), &listing.base.store, objects)
-        .await
-        .map_err(|error| {
-            from_datafusion(error, "cannot find out the columns of the table")
-                .with("table", &listing.address)
-        })?;
-    if schema.fields().is_empty() {
-        return Err(Error::invalid("the table has no columns")
-            .with("table", &listing.address)
-            .hint("a CSV file needs a header line, an NDJSON file one object per line"));
-    }
-    Ok(Arc::new(without_views(&schema)))
-}
-
-#[async_trait]
-impl TableProvider for FileTable {
-    fn schema(&self) -> SchemaRef {
-        Arc::clone(&self.schema)
-    }
-
-    fn table_type(&self) -> TableType {
-        TableType::Base
-    }
-
-    /// Filters prune row groups; the query evaluates them all the same.
-    fn supports_filters_pushdown(
-        &self,
-        filters: &[&Expr],
-    ) -> datafusion::common::Result<Vec<TableProviderFilterPushDown>> {
-        Ok(vec![TableProviderFilterPushDown::Inexact; filters.len()])
-    }
-
-    async fn scan(
-        &self,
-        state: &dyn Session,
-        projection: Option<&Vec<usize>>,
-        _filters: &[Expr],
-        limit: Option<usize>,
-    ) -> datafusion::common::Result<Arc<dyn ExecutionPlan>> {
-        let reader = self.format.reader();
-        let source = reader.file_source(self.parts.clone());
-        let config = FileScanConfigBuilder::new(self.url.clone(), source)
-            .with_file_group(FileGroup::new(self.files.clone()))
-            .with_projection_indices(projection.cloned())?
-            .with_limit(limit)
-            .build();
-        reader.create_physical_plan(state, config).await
-    }
 }

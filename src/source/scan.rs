@@ -19,6 +19,7 @@ use tokio::task::JoinHandle;
 use crate::base::{Error, ErrorKind, Result, ResultExt};
 
 use super::predicate::Predicate;
+use super::prune::groups_to_read;
 use super::table::{OpenFile, ParquetTable};
 
 /// Beyond so many separate runs of selected rows in a row group, all its rows are decoded and
@@ -257,13 +258,18 @@ impl Reader<'_> {
         groups: usize,
         end: u64,
     ) -> Result<Flow> {
+        let worth = match &self.scan.filter {
+            Some(filter) => groups_to_read(filter, file.footer()),
+            None => vec![true; file.groups()],
+        };
         let mut at = start;
-        for group in 0..groups.min(file.groups()) {
-            let rows = file.group_rows(group);
-            if at + rows > self.scan.from && self.read_group(file, group, at)? == Flow::Stop {
+        for (group, worth) in worth.into_iter().enumerate().take(groups) {
+            let end = at + file.group_rows(group);
+            let wanted = worth && end > self.scan.from;
+            if wanted && self.read_group(file, group, at)? == Flow::Stop {
                 return Ok(Flow::Stop);
             }
-            at += rows;
+            at = end;
         }
         if at != end {
             return Err(

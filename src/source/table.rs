@@ -141,15 +141,6 @@ impl ParquetTable {
     fn file_columns(&self) -> usize {
         self.schema.fields().len() - self.partitions.len()
     }
-
-    /// The files' columns alone.
-    pub(super) fn file_schema(&self) -> SchemaRef {
-        let fields: Fields = self.schema.fields()[..self.file_columns()].into();
-        Arc::new(Schema::new_with_metadata(
-            fields,
-            self.schema.metadata().clone(),
-        ))
-    }
 }
 
 fn read_footer(listed: Listed) -> Result<(SourceFile, SchemaRef)> {
@@ -203,6 +194,10 @@ impl<'t> OpenFile<'t> {
     pub(super) fn group_rows(&self, group: usize) -> u64 {
         let rows = self.metadata.metadata().row_group(group).num_rows();
         u64::try_from(rows).unwrap_or(0)
+    }
+
+    pub(super) fn footer(&self) -> &ArrowReaderMetadata {
+        &self.metadata
     }
 
     pub(super) fn groups(&self) -> usize {

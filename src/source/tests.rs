@@ -421,6 +421,75 @@ async fn a_damaged_page_fails_the_scan_and_names_the_file() {
 }
 
 #[tokio::test]
+async fn row_groups_that_cannot_match_are_not_read() {
+    let folder = scratch();
+    let path = folder.path().join("a.parquet");
+    write_parquet(&path, &rows(0..500), 100);
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[40..1500].fill(0xff);
+    fs::write(&path, bytes).unwrap();
+    let source = open(&path).await.unwrap();
+    let late = Scan::of(["id"]).filter(predicate("id >= 480 and text is not null", &source));
+    assert_eq!(ids(&source, late).await.len(), 20);
+    let through_sql = query("select id from t where id > 497", &[("t", &path)], &[])
+        .await
+        .unwrap();
+    let last = ids(&through_sql, Scan::of(["id"])).await;
+    assert_eq!(last, [(0, 498), (1, 499)]);
+    let early = source
+        .scan(Scan::of(["id"]).filter(predicate("id < 10", &source)))
+        .await
+        .unwrap();
+    assert!(early.try_collect::<Vec<_>>().await.is_err());
+    let failed = query("select id from t", &[("t", &path)], &[])
+        .await
+        .unwrap();
+    let failed = failed
+        .scan(Scan::of(["id"]))
+        .await
+        .unwrap()
+        .try_collect::<Vec<_>>()
+        .await;
+    let text = message(&failed.unwrap_err());
+    assert!(text.contains("a.parquet"), "{text}");
+}
+
+#[tokio::test]
+async fn statistics_never_hide_a_row_that_matches() {
+    let folder = scratch();
+    let path = folder.path().join("a.parquet");
+    let ratio = Float64Array::from(vec![
+        Some(1.0),
+        Some(f64::NAN),
+        None,
+        Some(2.0),
+        Some(3.0),
+        None,
+    ]);
+    let ids_of = Int64Array::from_iter_values(0..6);
+    let table = RecordBatch::try_from_iter_with_nullable([
+        ("id", Arc::new(ids_of) as ArrayRef, false),
+        ("ratio", Arc::new(ratio), true),
+    ]);
+    write_parquet(&path, &table.unwrap(), 3);
+    let source = open(&path).await.unwrap();
+    for (sql, expected) in [
+        ("ratio > 100", vec![1]),
+        ("ratio is null", vec![2, 5]),
+        ("ratio is not null and id < 3", vec![0, 1]),
+        ("not (ratio <= 2)", vec![1, 4]),
+    ] {
+        let scan = Scan::of(["id"]).filter(predicate(sql, &source));
+        let found: Vec<i64> = ids(&source, scan)
+            .await
+            .into_iter()
+            .map(|(_, id)| id)
+            .collect();
+        assert_eq!(found, expected, "{sql}");
+    }
+}
+
+#[tokio::test]
 async fn a_pin_tells_a_file_that_changed_from_one_that_is_gone() {
     let folder = scratch();
     let path = folder.path().join("a b.parquet");

@@ -1,0 +1,235 @@
+//! Files, as a table that SQL can name.
+//!
+//! Which files there are, in which order, and what their partition columns hold is decided here:
+//! DataFusion's own listing reads hidden files and takes Hive's word for null as a string. Parquet is
+//! read by our own scan as well, page by page, for DataFusion's holds whole row groups; what a query
+//! asks of the rows goes down into it, to skip row groups and rows. The other formats are read by
+//! DataFusion.
+
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, FieldRef, SchemaRef};
+use async_trait::async_trait;
+use datafusion::catalog::{Session, TableProvider};
+use datafusion::common::{DataFusionError, ScalarValue};
+use datafusion::datasource::listing::PartitionedFile;
+use datafusion::datasource::physical_plan::{FileGroup, FileScanConfigBuilder};
+use datafusion::datasource::table_schema::TableSchema;
+use datafusion::execution::object_store::ObjectStoreUrl;
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::logical_expr::expr_rewriter::unnormalize_cols;
+use datafusion::logical_expr::utils::conjunction;
+use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::physical_plan::streaming::{PartitionStream, StreamingTableExec};
+use datafusion::prelude::SessionContext;
+use futures::StreamExt;
+
+use crate::base::{Error, Result};
+
+use super::context::{BATCH_ROWS, from_datafusion};
+use super::format::Format;
+use super::listing::Listing;
+use super::predicate::Predicate;
+use super::scan::{Resolved, scan_table};
+use super::table::{ParquetTable, without_views};
+
+/// The table over `listing`; its store is registered under `number`.
+pub(super) async fn provide(
+    context: &SessionContext,
+    listing: Listing,
+    number: usize,
+) -> Result<Arc<dyn TableProvider>> {
+    if listing.format == Format::Parquet {
+        let table = ParquetTable::open(listing).await?;
+        return Ok(Arc::new(Pages(Arc::new(table))));
+    }
+    Ok(Arc::new(Files::open(context, &listing, number).await?))
+}
+
+/// Filters prune; the query evaluates them all the same.
+fn pruning_only(filters: &[&Expr]) -> Vec<TableProviderFilterPushDown> {
+    vec![TableProviderFilterPushDown::Inexact; filters.len()]
+}
+
+/// Parquet files, read by our own scan.
+#[derive(Debug)]
+struct Pages(Arc<ParquetTable>);
+
+#[async_trait]
+impl TableProvider for Pages {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.0.schema)
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::Base
+    }
+
+    fn supports_filters_pushdown(
+        &self,
+        filters: &[&Expr],
+    ) -> datafusion::common::Result<Vec<TableProviderFilterPushDown>> {
+        Ok(pruning_only(filters))
+    }
+
+    async fn scan(
+        &self,
+        _state: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        filters: &[Expr],
+        limit: Option<usize>,
+    ) -> datafusion::common::Result<Arc<dyn ExecutionPlan>> {
+        let all = || (0..self.0.schema.fields().len()).collect();
+        let columns = projection.cloned().unwrap_or_else(all);
+        let schema = Arc::new(self.0.schema.project(&columns)?);
+        // What our scan cannot evaluate, the query does alone.
+        let filter = conjunction(unnormalize_cols(filters.iter().cloned()))
+            .and_then(|filter| Predicate::of_expression(filter, &self.0.schema).ok());
+        let scan = Resolved {
+            columns,
+            filter,
+            batch_rows: BATCH_ROWS,
+            from: 0,
+            limit: limit.map(|limit| limit as u64),
+        };
+        let pages = PageStream {
+            table: Arc::clone(&self.0),
+            scan,
+            schema: Arc::clone(&schema),
+        };
+        let exec =
+            StreamingTableExec::try_new(schema, vec![Arc::new(pages)], None, [], false, limit)?;
+        Ok(Arc::new(exec))
+    }
+}
+
+/// One scan of a Parquet table, as DataFusion's operators take it.
+#[derive(Debug)]
+struct PageStream {
+    table: Arc<ParquetTable>,
+    scan: Resolved,
+    schema: SchemaRef,
+}
+
+impl PartitionStream for PageStream {
+    fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    fn execute(&self, _: Arc<TaskContext>) -> SendableRecordBatchStream {
+        let slices = scan_table(Arc::clone(&self.table), self.scan.clone());
+        let batches = slices.map(|slice| {
+            slice
+                .map(|slice| slice.batch)
+                .map_err(|error| DataFusionError::External(Box::new(error)))
+        });
+        Box::pin(RecordBatchStreamAdapter::new(
+            Arc::clone(&self.schema),
+            batches,
+        ))
+    }
+}
+
+/// Files of another format, read by DataFusion.
+#[derive(Debug)]
+struct Files {
+    url: ObjectStoreUrl,
+    format: Format,
+    files: Vec<PartitionedFile>,
+    parts: TableSchema,
+    schema: SchemaRef,
+}
+
+impl Files {
+    async fn open(context: &SessionContext, listing: &Listing, number: usize) -> Result<Files> {
+        let internal = |error| from_datafusion(error, "cannot register the table");
+        let url = ObjectStoreUrl::parse(format!("columnist://{number}")).map_err(internal)?;
+        context.register_object_store(url.as_ref(), Arc::clone(&listing.base.store));
+        let stored = infer(context, listing).await?;
+        let is_new = |name: &String| stored.index_of(name).is_err();
+        let partitions: Vec<FieldRef> = listing
+            .partitions
+            .iter()
+            .filter(|name| is_new(name))
+            .map(|name| Arc::new(Field::new(name, DataType::Utf8, true)))
+            .collect();
+        let files = listing
+            .files
+            .iter()
+            .map(|file| {
+                let values = listing
+                    .partitions
+                    .iter()
+                    .zip(&file.partition)
+                    .filter(|(name, _)| is_new(name))
+                    .map(|(_, value)| ScalarValue::Utf8(value.clone()))
+                    .collect();
+                PartitionedFile::new_from_meta(file.object.clone()).with_partition_values(values)
+            })
+            .collect();
+        let parts = TableSchema::builder(stored)
+            .with_table_partition_cols(partitions)
+            .build();
+        let schema = Arc::clone(parts.table_schema());
+        Ok(Files {
+            url,
+            format: listing.format,
+            files,
+            parts,
+            schema,
+        })
+    }
+}
+
+async fn infer(context: &SessionContext, listing: &Listing) -> Result<SchemaRef> {
+    let objects: Vec<_> = listing
+        .files
+        .iter()
+        .map(|file| file.object.clone())
+        .collect();
+    let schema = listing
+        .format
+        .reader()
+        .infer_schema(&context.state(), &listing.base.store, &objects)
+        .await
+        .map_err(|error| {
+            from_datafusion(error, "cannot find out the columns of the table")
+                .with("table", &listing.address)
+        })?;
+    if schema.fields().is_empty() {
+        return Err(Error::invalid("the table has no columns")
+            .with("table", &listing.address)
+            .hint("a CSV file needs a header line, an NDJSON file one object per line"));
+    }
+    Ok(Arc::new(without_views(&schema)))
+}
+
+#[async_trait]
+impl TableProvider for Files {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::Base
+    }
+
+    async fn scan(
+        &self,
+        state: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        _filters: &[Expr],
+        limit: Option<usize>,
+    ) -> datafusion::common::Result<Arc<dyn ExecutionPlan>> {
+        let reader = self.format.reader();
+        let source = reader.file_source(self.parts.clone());
+        let config = FileScanConfigBuilder::new(self.url.clone(), source)
+            .with_file_group(FileGroup::new(self.files.clone()))
+            .with_projection_indices(projection.cloned())?
+            .with_limit(limit)
+            .build();
+        reader.create_physical_plan(state, config).await
+    }
+}
