@@ -18,12 +18,13 @@ use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
 
 use crate::base::{Error, ErrorKind, Result, ResultExt, Stores, nearest};
 
+use super::columns::without_views;
 use super::context::from_datafusion;
 use super::listing::{self, Listing};
 use super::predicate::value_of;
 use super::provider::provide;
-use super::scan::{Resolved, RowNumbers, Slice, Slices, as_index, cut, keep};
-use super::table::without_views;
+use super::scan::{Resolved, as_index, cut, keep};
+use super::slice::{RowNumbers, Slice, Slices};
 
 /// A plan that can be run, again and again.
 pub(super) struct Query {
