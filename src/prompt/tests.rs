@@ -20,6 +20,7 @@ fn vars() -> BTreeMap<String, String> {
 }
 
 /// One row of every kind of column, and one in which all but `id` is null.
+#[expect(clippy::too_many_lines, reason = "one table of cases")]
 fn table() -> RecordBatch {
     let list = |field: Field, lengths: [usize; 2], items: ArrayRef| -> ArrayRef {
         let valid = Some(vec![true, false].into());
@@ -160,6 +161,7 @@ fn render(template: &mut Template) -> Vec<String> {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "one table of cases")]
 fn each_template_renders_each_row_as_it_should() {
     let null = |column: &str| format!("(null {column})");
     for (template, full, nulls) in [

@@ -1,7 +1,7 @@
 //! A source, opened: what it is, what it holds, and how to read it.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use arrow::datatypes::{Schema, SchemaRef};
@@ -12,7 +12,8 @@ use super::context::context;
 use super::format::Format;
 use super::listing::{self, Listing};
 use super::query::Query;
-use super::scan::{Resolved, Scan, Slices, scan_table};
+use super::scan::{Resolved, scan_table};
+use super::slice::{Scan, Slices};
 use super::snapshot;
 use super::table::{ParquetTable, Pin, SourceFile};
 
@@ -202,7 +203,7 @@ impl Source {
     }
 }
 
-fn text_of(local: &PathBuf) -> Result<String> {
+fn text_of(local: &Path) -> Result<String> {
     local
         .to_str()
         .map(str::to_owned)

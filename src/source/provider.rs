@@ -28,12 +28,13 @@ use futures::StreamExt;
 
 use crate::base::{Error, Result};
 
+use super::columns::without_views;
 use super::context::{BATCH_ROWS, from_datafusion};
 use super::format::Format;
 use super::listing::Listing;
 use super::predicate::Predicate;
 use super::scan::{Resolved, scan_table};
-use super::table::{ParquetTable, without_views};
+use super::table::ParquetTable;
 
 /// The table over `listing`; its store is registered under `number`.
 pub(super) async fn provide(
@@ -137,7 +138,7 @@ impl PartitionStream for PageStream {
 struct Files {
     url: ObjectStoreUrl,
     format: Format,
-    files: Vec<PartitionedFile>,
+    list: Vec<PartitionedFile>,
     parts: TableSchema,
     schema: SchemaRef,
 }
@@ -155,7 +156,7 @@ impl Files {
             .filter(|name| is_new(name))
             .map(|name| Arc::new(Field::new(name, DataType::Utf8, true)))
             .collect();
-        let files = listing
+        let list = listing
             .files
             .iter()
             .map(|file| {
@@ -176,7 +177,7 @@ impl Files {
         Ok(Files {
             url,
             format: listing.format,
-            files,
+            list,
             parts,
             schema,
         })
@@ -226,7 +227,7 @@ impl TableProvider for Files {
         let reader = self.format.reader();
         let source = reader.file_source(self.parts.clone());
         let config = FileScanConfigBuilder::new(self.url.clone(), source)
-            .with_file_group(FileGroup::new(self.files.clone()))
+            .with_file_group(FileGroup::new(self.list.clone()))
             .with_projection_indices(projection.cloned())?
             .with_limit(limit)
             .build();

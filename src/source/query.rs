@@ -25,7 +25,6 @@ use super::predicate::value_of;
 use super::provider::provide;
 use super::scan::{Resolved, as_index, cut, keep};
 use super::slice::{RowNumbers, Slice, Slices};
-use super::table::Pin;
 
 /// A plan that can be run, again and again.
 pub(super) struct Query {

@@ -19,7 +19,7 @@ use xxhash_rust::xxh3::xxh3_128;
 use crate::base::{Error, ErrorKind, Result, ResultExt};
 
 use super::open::{Source, find_column};
-use super::scan::{Scan, Slice};
+use super::slice::{Scan, Slice};
 
 /// How many offenders an error names.
 const OFFENDERS_MAX: usize = 5;
@@ -216,7 +216,7 @@ fn null_rows(batch: &RecordBatch) -> Option<Vec<bool>> {
     let nulls: Vec<_> = batch
         .columns()
         .iter()
-        .filter_map(|column| column.logical_nulls())
+        .filter_map(Array::logical_nulls)
         .collect();
     if nulls.iter().all(|nulls| nulls.null_count() == 0) {
         return None;

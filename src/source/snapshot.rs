@@ -13,12 +13,12 @@ use object_store::path::Path;
 use parquet::arrow::AsyncArrowWriter;
 use parquet::arrow::arrow_writer::ArrowWriterOptions;
 use parquet::arrow::async_writer::AsyncFileWriter;
-use parquet::basic::Compression;
+use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::WriterProperties;
 
 use crate::base::{Error, ErrorKind, Location, Result, ResultExt};
 
-use super::scan::Slices;
+use super::slice::Slices;
 
 /// The rows of a file.
 const FILE_ROWS: u64 = 1 << 20;
@@ -141,15 +141,19 @@ fn settle(local: &std::path::Path) -> std::io::Result<()> {
 
 fn properties() -> WriterProperties {
     WriterProperties::builder()
-        .set_compression(CODEC)
+        .set_compression(codec())
         .set_max_row_group_row_count(Some(GROUP_ROWS))
         .set_max_row_group_bytes(Some(GROUP_BYTES))
         .set_write_batch_size(1024)
         .build()
 }
 
-/// A snapshot is written once and read two or three times: speed counts, and then size.
-const CODEC: Compression = Compression::LZ4_RAW;
+/// The snapshot's codec is the output's, where the output is spliced from it. On tickets of 1 KB, level
+/// 1 of zstd costs the CPU of snappy and a third less room; LZ4 reads twice as fast as either, but
+/// older readers of the output do not know it.
+fn codec() -> Compression {
+    Compression::ZSTD(ZstdLevel::try_new(1).unwrap_or_default())
+}
 
 fn cannot_write(
     error: impl Into<Box<dyn std::error::Error + Send + Sync>>,

@@ -162,7 +162,7 @@ async fn rows_come_in_the_order_of_paths_and_row_groups_with_their_positions() {
     }
     let source = open(folder.path()).await.unwrap();
     assert_eq!(source.rows(), Some(60));
-    let expected: Vec<(u64, i64)> = (0..60).map(|at| (at, at as i64)).collect();
+    let expected: Vec<(u64, i64)> = (0..60u64).map(|at| (at, at.cast_signed())).collect();
     for batch_rows in [1, 5, 6, 7, 100] {
         assert_eq!(
             ids(&source, Scan::of(["id"]).batch_rows(batch_rows)).await,
@@ -199,7 +199,7 @@ async fn a_predicate_selects_rows_by_value_and_nulls_never() {
     let check = async |sql: &str, wanted: &dyn Fn(i64) -> bool| {
         let expected: Vec<_> = (0..200)
             .filter(|id| wanted(*id))
-            .map(|id| (id as u64, id))
+            .map(|id| (id.cast_unsigned(), id))
             .collect();
         for batch_rows in [3, 64] {
             let scan = Scan::of(["id"])
@@ -330,7 +330,7 @@ async fn a_glob_stays_within_a_folder_unless_it_says_otherwise() {
     .iter()
     .enumerate()
     {
-        let at = at as i64;
+        let at = i64::try_from(at).unwrap();
         write_parquet(&folder.path().join(path), &rows(at * 10..at * 10 + 1), 10);
     }
     let read = async |pattern: &str| {
@@ -750,9 +750,9 @@ async fn a_file_in_a_store_reads_as_the_same_file_on_disk() {
     ])
     .unwrap();
     write_parquet(&path, &table, 900);
-    let stored = stores.locate("memory:///lake/x/a.parquet").unwrap();
+    let place = stores.locate("memory:///lake/x/a.parquet").unwrap();
     let bytes = fs::read(&path).unwrap();
-    stored.store.put(&stored.path, bytes.into()).await.unwrap();
+    place.store.put(&place.path, bytes.into()).await.unwrap();
     for address in [
         "memory:///lake/x/a.parquet",
         "memory:///lake/",

@@ -1,0 +1,51 @@
+//! What a file was when it was planned over, and whether it still is.
+
+use object_store::ObjectStoreExt;
+
+use crate::base::{Result, Stores, Time};
+
+use super::listing::unreachable_store;
+
+/// What pins a file: if any of it differs, it is another file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pin {
+    /// The whole address.
+    pub url: String,
+    /// Its length in bytes.
+    pub size: u64,
+    /// The store's own tag of this content, if it has one.
+    pub etag: Option<String>,
+    /// When it was last written.
+    pub modified: Time,
+}
+
+/// What became of a pinned file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Drift {
+    /// It holds something else, or was written again.
+    Changed,
+    /// It is no longer there.
+    Gone,
+}
+
+impl Pin {
+    /// Looks at the file again: `None` if it is as it was.
+    ///
+    /// # Errors
+    /// `Unavailable` or `Refused` if the store does not say.
+    pub async fn drift(&self, stores: &Stores) -> Result<Option<Drift>> {
+        let location = stores.locate(&self.url)?;
+        match location.store.head(&location.path).await {
+            Ok(now) if now.size != self.size => Ok(Some(Drift::Changed)),
+            Ok(now) => {
+                let same = match (&now.e_tag, &self.etag) {
+                    (Some(now), Some(then)) => now == then,
+                    _ => now.last_modified == self.modified,
+                };
+                Ok((!same).then_some(Drift::Changed))
+            }
+            Err(object_store::Error::NotFound { .. }) => Ok(Some(Drift::Gone)),
+            Err(error) => Err(unreachable_store(error, &self.url)),
+        }
+    }
+}
