@@ -72,10 +72,13 @@ fn plan_words(report: &PlanReport) -> String {
             |micros| format!("${:.2}", usd(micros)),
         )
     };
-    let _ = writeln!(text, "cost        about {} expected, {} at worst; online {} at worst",
+    let _ = writeln!(
+        text,
+        "cost        about {} expected, {} at worst; online {} at worst",
         dollars(report.expected_micros),
         dollars(report.worst_micros),
-        dollars(report.online_worst_micros));
+        dollars(report.online_worst_micros)
+    );
     for note in &report.notes {
         let _ = writeln!(text, "note        {note}");
     }
@@ -115,14 +118,13 @@ fn check_words(checked: &Checked) -> String {
         .columns
         .iter()
         .map(|(name, kind)| format!("{name} {kind}"));
-    let _ = writeln!(text, "columns  {}",
-        columns.collect::<Vec<_>>().join(", "));
+    let _ = writeln!(text, "columns  {}", columns.collect::<Vec<_>>().join(", "));
     let _ = writeln!(text, "sent     {}", checked.sent.join(", "));
     for row in &checked.first {
-        match &row.prompt {
-            Ok(prompt) => let _ = writeln!(text, "\n--- row {}\n{prompt}", row.row),
-            Err(why) => let _ = writeln!(text, "\n--- row {}: {why}", row.row),
-        }
+        let _ = match &row.prompt {
+            Ok(prompt) => writeln!(text, "\n--- row {}\n{prompt}", row.row),
+            Err(why) => writeln!(text, "\n--- row {}: {why}", row.row),
+        };
     }
     text
 }
@@ -175,19 +177,25 @@ fn status_words(status: &StatusReport) -> String {
     for (word, count) in counts {
         let _ = writeln!(text, "  {word:<10} {count}");
     }
-    let _ = writeln!(text, "holder    {}",
-        status.holder.as_deref().unwrap_or("nobody"));
+    let _ = writeln!(
+        text,
+        "holder    {}",
+        status.holder.as_deref().unwrap_or("nobody")
+    );
     if status.differs {
         text.push_str("note      the job file differs from what was planned\n");
     }
     for line in &status.batches {
-        let _ = writeln!(text, "batch     plan {} chunk {}: {}, {}, {} requests, since {}",
+        let _ = writeln!(
+            text,
+            "batch     plan {} chunk {}: {}, {}, {} requests, since {}",
             line.plan,
             line.chunk,
             line.batch.as_deref().unwrap_or("no id yet"),
             line.phase,
             line.requests,
-            line.at.to_rfc3339_opts(chrono::SecondsFormat::Secs, true));
+            line.at.to_rfc3339_opts(chrono::SecondsFormat::Secs, true)
+        );
     }
     text
 }
@@ -267,9 +275,12 @@ fn story_words(story: &Story) -> String {
             let _ = writeln!(text, "model    {model}");
         }
         let usage = told.usage;
-        let _ = writeln!(text, "tokens   {} in, {} out",
+        let _ = writeln!(
+            text,
+            "tokens   {} in, {} out",
             usage.input_total(),
-            usage.output);
+            usage.output
+        );
         for (name, value) in [
             ("answer", &told.answer),
             ("raw", &told.raw),

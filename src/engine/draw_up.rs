@@ -193,7 +193,7 @@ impl Office {
         if answered {
             return Ok(0);
         }
-        let Some(prompt) = first_prompt(job, source, &desk.template).await? else {
+        let Some(prompt) = first_prompt(job, source).await? else {
             return Ok(0);
         };
         match self.provider.trial(&desk.shape, &prompt).await? {
@@ -230,7 +230,7 @@ impl Office {
             provider: Arc::clone(&self.provider),
             source: Arc::new(source),
             filter: desk.filter,
-            template: desk.template,
+            columns: desk.columns,
             price: Price::of(&job.model.provider, &job.model.model),
             shape: desk.shape,
             frame: desk.frame,
@@ -298,7 +298,8 @@ impl Office {
 /// A job's parts, checked against its source and its provider.
 #[derive(Clone, Debug)]
 pub(super) struct Desk {
-    pub template: Template,
+    /// The columns that the prompt names.
+    pub columns: Vec<String>,
     pub filter: Option<Predicate>,
     pub shape: Shape,
     pub frame: Frame,
@@ -313,8 +314,8 @@ impl Desk {
             schema.fields().iter().map(|field| field.name().as_str()),
             new_names(job).iter().map(String::as_str),
         )?;
-        let names: Vec<&str> = schema.fields().iter().map(|f| f.name().as_str()).collect();
-        let template = Template::compile(&job.prompt.user, "prompt.user", &names, &job.vars)?;
+        let names = column_names(source);
+        let columns = compile(job, source)?.columns().to_vec();
         let filter = job.source.filter.as_deref();
         let filter = filter
             .map(|sql| Predicate::compile(sql, schema, &job.vars))
@@ -337,7 +338,7 @@ impl Desk {
             answer: job.answer.answer.clone(),
         };
         Ok(Desk {
-            template,
+            columns,
             filter,
             frame: provider.frame(&shape)?,
             keyer: shape.keyer(),
@@ -345,6 +346,26 @@ impl Desk {
             shape,
         })
     }
+}
+
+/// The prompt's template, compiled for the source's columns. A template keeps notes while it renders,
+/// so that each reader of rows has one of its own.
+pub(super) fn compile(job: &Job, source: &Source) -> Result<Template> {
+    Template::compile(
+        &job.prompt.user,
+        "prompt.user",
+        &column_names(source),
+        &job.vars,
+    )
+}
+
+fn column_names(source: &Source) -> Vec<&str> {
+    source
+        .schema()
+        .fields()
+        .iter()
+        .map(|field| field.name().as_str())
+        .collect()
 }
 
 /// The provider's limits, lowered by the job's.
@@ -413,13 +434,14 @@ pub(super) async fn check_key(job: &Job, source: &Source, files: &Files) -> Resu
 }
 
 /// The prompt of the first row that has one.
-async fn first_prompt(job: &Job, source: &Source, template: &Template) -> Result<Option<String>> {
-    let mut scan = Scan::of(template.columns()).batch_rows(64);
+async fn first_prompt(job: &Job, source: &Source) -> Result<Option<String>> {
+    let mut template = compile(job, source)?;
+    let mut scan = Scan::of(template.columns().iter().cloned()).batch_rows(64);
     if let Some(filter) = &job.source.filter {
         scan = scan.filter(Predicate::compile(filter, source.schema(), &job.vars)?);
     }
     let mut slices = source.scan(scan).await?;
-    let (mut template, mut prompts) = (template.clone(), Prompts::default());
+    let mut prompts = Prompts::default();
     while let Some(slice) = slices.next().await {
         template.render(&slice?.batch, &mut prompts)?;
         let text = prompts.iter().find_map(|prompt| match prompt {

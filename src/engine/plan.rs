@@ -17,7 +17,7 @@ use crate::work::price::{Price, Tariff, micro_usd};
 
 use super::Setup;
 use super::book::Book;
-use super::draw_up::{Desk, check_key, open_source};
+use super::draw_up::{Desk, check_key, compile, open_source};
 use super::files::Files;
 use super::open::check_ours;
 use super::prepare::{Past, Planning, Sink, Tally};
@@ -108,7 +108,7 @@ pub async fn plan(setup: Setup, provider: Arc<dyn Provider>) -> Result<PlanRepor
         key: &job.source.key,
         filter: desk.filter.as_ref(),
         limit: job.source.limit,
-        template: &desk.template,
+        columns: &desk.columns,
         dedupe: job.prompt.dedupe,
         defer: false,
         keyer: desk.keyer.clone(),
@@ -117,7 +117,7 @@ pub async fn plan(setup: Setup, provider: Arc<dyn Provider>) -> Result<PlanRepor
         trial: 0,
     };
     let (tally, _) = planning
-        .carry_out(number, past, Sink::Count, |_| ())
+        .carry_out(number, compile(job, &source)?, past, Sink::Count, |_| ())
         .await?;
     Ok(report(job, &source, &desk, &tally, book.state()))
 }
@@ -208,8 +208,8 @@ pub async fn check(setup: Setup, provider: Arc<dyn Provider>, rows: u64) -> Resu
     let files = Files::aside(&root)?;
     let source = open_source(job, &setup, &files).await?;
     let desk = Desk::check(job, &source, &*provider)?;
-    let mut template = desk.template.clone();
-    let columns = template.columns().to_vec();
+    let mut template = compile(job, &source)?;
+    let columns = desk.columns;
     let mut scan = Scan::of(columns.iter().cloned()).limit(rows);
     if let Some(filter) = &desk.filter {
         scan = scan.filter(filter.clone());
@@ -226,7 +226,10 @@ pub async fn check(setup: Setup, provider: Arc<dyn Provider>, rows: u64) -> Resu
                 Prompt::Skipped(why) => Err(format!("skipped: {why}")),
                 Prompt::Failed(why) => Err(format!("failed: {why}")),
             };
-            first.push(CheckedRow { row: slice.rows.get(at).ok_or_else(lost)?, prompt });
+            first.push(CheckedRow {
+                row: slice.rows.get(at).ok_or_else(lost)?,
+                prompt,
+            });
         }
     }
     let fields = source.schema().fields().iter();

@@ -30,7 +30,8 @@ pub(super) struct Planning<'a> {
     pub key: &'a [String],
     pub filter: Option<&'a Predicate>,
     pub limit: Option<u64>,
-    pub template: &'a Template,
+    /// The columns that the prompt names.
+    pub columns: &'a [String],
     pub dedupe: bool,
     /// New requests are not to be sent now.
     pub defer: bool,
@@ -131,6 +132,7 @@ impl Planning<'_> {
     pub(super) async fn carry_out(
         &self,
         plan: u64,
+        mut template: Template,
         past: Past,
         sink: Sink<'_>,
         mut progress: impl FnMut(&Tally),
@@ -149,12 +151,13 @@ impl Planning<'_> {
             next_row: 0,
             prompted: 0,
             row_ids,
-            template: self.template.clone(),
         };
         let mut prompts = Prompts::default();
         let mut slices = self.source.scan(self.scan()).await?;
         while let Some(slice) = slices.next().await {
-            clerk.take(&slice?, &mut prompts).await?;
+            let slice = slice?;
+            template.render(&slice.batch, &mut prompts)?;
+            clerk.take(&slice, &prompts).await?;
             progress(&clerk.tally);
             if self.limit.is_some_and(|limit| clerk.prompted >= limit) && self.key.is_empty() {
                 break;
@@ -167,7 +170,7 @@ impl Planning<'_> {
 
     /// The columns that are read: the template's and the key's, no others.
     fn scan(&self) -> Scan {
-        let mut columns = self.template.columns().to_vec();
+        let mut columns = self.columns.to_vec();
         for key in self.key {
             if !columns.contains(key) {
                 columns.push(key.clone());
@@ -192,12 +195,10 @@ struct Clerk<'a> {
     /// Rows that the filter chose so far.
     prompted: u64,
     row_ids: Option<RowIds>,
-    template: Template,
 }
 
 impl Clerk<'_> {
-    async fn take(&mut self, slice: &Slice, prompts: &mut Prompts) -> Result<()> {
-        self.template.render(&slice.batch, prompts)?;
+    async fn take(&mut self, slice: &Slice, prompts: &Prompts) -> Result<()> {
         let keys = self
             .row_ids
             .as_ref()

@@ -9,7 +9,6 @@ use crate::base::{Components, Error, Result, Time};
 use crate::ledger::action::{self as ledger, Action, ChunkStored, PlanSealed};
 use crate::ledger::row_map::RowMapWriter;
 use crate::ledger::state::{Attempt, PlanState, State};
-use crate::prompt::Template;
 use crate::provider::Provider;
 use crate::source::{Pin, Predicate, Source};
 use crate::spec::Job;
@@ -18,6 +17,7 @@ use crate::work::progress::{Event, Watch};
 use crate::work::{BatchStatus, BatchView, Frame, Keyer, Limits, Shape};
 
 use super::chunks::ChunkWriter;
+use super::draw_up::compile;
 use super::files::Files;
 use super::land::Landing;
 use super::next::Step;
@@ -36,7 +36,8 @@ pub(super) struct Tasks {
     pub provider: Arc<dyn Provider>,
     pub source: Arc<Source>,
     pub filter: Option<Predicate>,
-    pub template: Template,
+    /// The columns that the prompt names.
+    pub columns: Vec<String>,
     pub shape: Shape,
     pub frame: Frame,
     pub keyer: Keyer,
@@ -120,8 +121,9 @@ impl Tasks {
         };
         let past = Past::read(state, number, &self.files).await?;
         let planning = self.planning(plan.started.trial);
+        let template = compile(&self.job, &self.source)?;
         let (tally, rows) = planning
-            .carry_out(number, past, sink, |tally| {
+            .carry_out(number, template, past, sink, |tally| {
                 self.watch.event(&planned(tally))
             })
             .await?;
@@ -153,7 +155,7 @@ impl Tasks {
             key: &self.job.source.key,
             filter: self.filter.as_ref(),
             limit: self.job.source.limit,
-            template: &self.template,
+            columns: &self.columns,
             dedupe: self.job.prompt.dedupe,
             defer: self.defer,
             keyer: self.keyer.clone(),

@@ -1,8 +1,8 @@
 //! From a batch of rows to their prompts, in one buffer.
 
-use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::{fmt, io};
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::datatypes::DataType;
@@ -23,6 +23,15 @@ pub enum SkipReason {
     Blank,
     /// The template prints this column, and it is null here.
     Null(String),
+}
+
+impl fmt::Display for SkipReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            SkipReason::Blank => f.write_str("the prompt is blank"),
+            SkipReason::Null(column) => write!(f, "column `{column}` is null"),
+        }
+    }
 }
 
 /// What became of a row.

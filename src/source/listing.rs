@@ -13,7 +13,7 @@ use object_store::{ObjectMeta, ObjectStoreExt};
 use crate::base::{Error, ErrorKind, Location, Result, ResultExt, Stores};
 
 use super::format::Format;
-use super::table::Pin;
+use super::pin::Pin;
 
 /// What Hive and Spark write for a null partition value.
 const HIVE_NULL: &str = "__HIVE_DEFAULT_PARTITION__";

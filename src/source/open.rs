@@ -11,11 +11,12 @@ use crate::base::{Error, ErrorKind, Location, Result, ResultExt, Stores, nearest
 use super::context::context;
 use super::format::Format;
 use super::listing::{self, Listing};
+use super::pin::Pin;
 use super::query::Query;
 use super::scan::{Resolved, scan_table};
 use super::slice::{Scan, Slices};
 use super::snapshot;
-use super::table::{ParquetTable, Pin, SourceFile};
+use super::table::{ParquetTable, SourceFile};
 
 /// What to read.
 #[derive(Clone, Debug, PartialEq, Eq)]

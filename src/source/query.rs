@@ -21,6 +21,7 @@ use crate::base::{Error, ErrorKind, Result, ResultExt, Stores, nearest};
 use super::columns::without_views;
 use super::context::from_datafusion;
 use super::listing::{self, Listing};
+use super::pin::Pin;
 use super::predicate::value_of;
 use super::provider::provide;
 use super::scan::{Resolved, as_index, cut, keep};

@@ -101,7 +101,12 @@ impl ParquetTable {
 }
 
 fn read_footer(listed: Listed) -> Result<(SourceFile, SchemaRef)> {
-    let pin = listed.pin();
+    let pin = Pin {
+        url: listed.location.url.to_string(),
+        size: listed.object.size,
+        etag: listed.object.e_tag,
+        modified: listed.object.last_modified,
+    };
     let mut file = SourceFile {
         location: listed.location,
         relative: listed.relative,

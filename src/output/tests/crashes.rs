@@ -161,6 +161,7 @@ fn in_memory(path: &str, form: Form) -> Target {
         path: path.into(),
         url: Url::parse(&format!("memory://bucket/{path}")).unwrap(),
         local: None,
+        private: false,
     };
     Target { location, form }
 }
