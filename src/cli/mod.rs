@@ -60,7 +60,7 @@ fn carry_out(cli: &Cli) -> Result<Exit> {
         cli.log_format,
         cli.quiet,
     ));
-    let exit = runtime.block_on(command(cli, components, Arc::clone(&screen)));
+    let exit = runtime.block_on(Box::pin(command(cli, components, Arc::clone(&screen))));
     screen.close();
     runtime.shutdown_background();
     exit

@@ -42,7 +42,7 @@ pub(super) async fn go(
     let job = job::resolve(&args.job)?;
     let vendor = Vendor::open(&job, &components).await?;
     let interrupt = CancellationToken::new();
-    let signal = super::signal::watch(interrupt.clone());
+    let signal = super::signal::watch(&interrupt);
     let setup = Setup {
         job,
         command: road.name(),

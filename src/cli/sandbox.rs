@@ -33,7 +33,7 @@ pub(super) async fn serve(args: &SandboxArgs, components: &Components) -> Result
     out.flush()
         .or_err(ErrorKind::Unavailable, "cannot print the URLs")?;
     let interrupt = CancellationToken::new();
-    let _signal = super::signal::watch(interrupt.clone());
+    let _signal = super::signal::watch(&interrupt);
     interrupt.cancelled().await;
     running.shutdown().await;
     Ok(Exit(0))

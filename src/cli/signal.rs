@@ -18,7 +18,7 @@ impl Signal {
 }
 
 /// Cancels `interrupt` on the first signal; the second one ends the process at once.
-pub(super) fn watch(interrupt: CancellationToken) -> Signal {
+pub(super) fn watch(interrupt: &CancellationToken) -> Signal {
     let code = Arc::new(AtomicU8::new(0));
     for (kind, number) in [(SignalKind::interrupt(), 2), (SignalKind::terminate(), 15)] {
         let (code, interrupt) = (Arc::clone(&code), interrupt.clone());

@@ -127,7 +127,7 @@ async fn gather(plan: u64, files: &Files, memory: usize) -> Result<Sorted> {
                 && !firsts.is_first(place)
             {
                 sorter.push(place.pack(), |out| {
-                    out.extend_from_slice(&row.to_le_bytes())
+                    out.extend_from_slice(&row.to_le_bytes());
                 })?;
             }
             row += 1;

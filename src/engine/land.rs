@@ -6,7 +6,6 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures::StreamExt;
 use tracing::warn;
 
@@ -117,12 +116,12 @@ impl Landing<'_> {
         let mut skip = lines.consumed.saturating_sub(download.offset);
         let mut seen = download.offset;
         while let Some(piece) = download.stream.next().await {
-            let mut piece = piece?;
+            let piece = piece?;
             seen += piece.len() as u64;
             let pass = skip.min(piece.len() as u64);
             skip -= pass;
             let pass = usize::try_from(pass).unwrap_or(usize::MAX);
-            lines.feed(piece.split_off(pass), |line| harvest.line(line))?;
+            lines.feed(&piece[pass..], |line| harvest.line(line))?;
         }
         if download.total.is_some_and(|total| seen < total) {
             return Err(Error::unavailable("a result file ended early").with("bytes", seen));
@@ -234,9 +233,9 @@ const LINE_MAX: usize = 64 << 20;
 
 impl Lines {
     /// Takes in `piece`, and hands on each line that it ends.
-    fn feed(&mut self, piece: Bytes, mut line: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
+    fn feed(&mut self, piece: &[u8], mut line: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
         let mut start = 0;
-        for end in memchr::memchr_iter(b'\n', &piece) {
+        for end in memchr::memchr_iter(b'\n', piece) {
             if self.partial.is_empty() {
                 line(&piece[start..end])?;
             } else {
@@ -287,6 +286,7 @@ impl Harvest<'_> {
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
     use proptest::prelude::*;
 
     use super::*;
@@ -311,7 +311,7 @@ mod tests {
                 let cut = cuts.next().unwrap_or(1).min(rest.len());
                 let piece = rest.split_to(cut);
                 lines
-                    .feed(piece, |line| {
+                    .feed(&piece, |line| {
                         seen.push(String::from_utf8_lossy(line).into_owned());
                         Ok(())
                     })

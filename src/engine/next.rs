@@ -144,7 +144,7 @@ impl Asked<'_> {
         }
         match self.desk.not_before.get(&step) {
             Some(at) if *at > self.now => {
-                self.wake = Some(self.wake.map_or(*at, |wake| wake.min(*at)))
+                self.wake = Some(self.wake.map_or(*at, |wake| wake.min(*at)));
             }
             _ => self.steps.push(step),
         }

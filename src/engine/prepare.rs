@@ -55,8 +55,8 @@ pub(super) enum Sink<'a> {
     Count,
     /// Into the ledger.
     Ledger {
-        chunks: ChunkWriter<'a>,
-        rows: RowMapWriter,
+        chunks: Box<ChunkWriter<'a>>,
+        rows: Box<RowMapWriter>,
         scribe: &'a Scribe,
         /// Requests that are stored already.
         stored: u64,
@@ -98,10 +98,7 @@ impl Past {
                 }
             }
         }
-        let last = before
-            .clone()
-            .filter(|(_, plan)| plan.sealed.is_some())
-            .next_back();
+        let last = before.clone().rfind(|(_, plan)| plan.sealed.is_some());
         let rows = match last {
             Some((number, plan)) if plan.started.has_key => {
                 Some(read_row_ids(*number, files).await?)
@@ -136,7 +133,7 @@ impl Planning<'_> {
         past: Past,
         sink: Sink<'_>,
         mut progress: impl FnMut(&Tally),
-    ) -> Result<(Tally, Option<RowMapWriter>)> {
+    ) -> Result<(Tally, Option<Box<RowMapWriter>>)> {
         let plan = u32::try_from(plan).map_err(|_| Error::data("too many plans"))?;
         let row_ids = match self.key {
             [] => None,
@@ -338,7 +335,7 @@ impl Clerk<'_> {
     }
 
     /// Stores the last chunk; the row map is finished and returned by the caller.
-    async fn finish(self) -> Result<(Tally, Option<RowMapWriter>)> {
+    async fn finish(self) -> Result<(Tally, Option<Box<RowMapWriter>>)> {
         let Sink::Ledger {
             mut chunks,
             rows,

@@ -6,6 +6,7 @@ use crate::ledger::state::State;
 use crate::spec::MaxFailed;
 use crate::work::{StatusCounts, Usage};
 
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 /// What a command came to.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Report {

@@ -154,7 +154,7 @@ async fn read_row(plan: u64, row: u64, files: &Files, story: &mut Story) -> Resu
         }
         before += len;
     }
-    story.plan = "not planned: the source has grown since".to_owned();
+    "not planned: the source has grown since".clone_into(&mut story.plan);
     Ok(None)
 }
 

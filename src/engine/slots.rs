@@ -24,7 +24,7 @@ struct Slot {
 /// The outcomes of one batch, as they come.
 #[derive(Debug)]
 pub(super) struct Slots {
-    slots: Vec<Slot>,
+    of_request: Vec<Slot>,
     spool: Spool,
     record: Vec<u8>,
 }
@@ -42,7 +42,7 @@ impl Slots {
     /// Slots for `count` requests; what does not fit into `memory_max` bytes lies in `folder`.
     pub(super) fn new(count: usize, folder: &Path, memory_max: usize) -> Self {
         Slots {
-            slots: vec![Slot::default(); count],
+            of_request: vec![Slot::default(); count],
             spool: Spool::new(folder, memory_max),
             record: Vec::new(),
         }
@@ -51,7 +51,7 @@ impl Slots {
     /// Keeps the outcome of request `n`. Where there are several, a success wins over the others,
     /// and else the first.
     pub(super) fn put(&mut self, n: usize, outcome: &Outcome<'_>) -> Result<Put> {
-        let slot = self.slots[n];
+        let slot = self.of_request[n];
         let succeeded = outcome.status == RowStatus::Succeeded;
         let put = if slot.len == 0 {
             Put::First
@@ -66,14 +66,14 @@ impl Slots {
                 "an answer is larger than four gigabytes",
             )?;
             let at = self.spool.append(&self.record)?;
-            self.slots[n] = Slot { at, len, succeeded };
+            self.of_request[n] = Slot { at, len, succeeded };
         }
         Ok(put)
     }
 
     /// How many requests there are.
     pub(super) fn len(&self) -> usize {
-        self.slots.len()
+        self.of_request.len()
     }
 
     /// The outcome of request `n`, if there is one, read into `buffer`.
@@ -82,7 +82,7 @@ impl Slots {
         n: usize,
         buffer: &'a mut Vec<u8>,
     ) -> Result<Option<Outcome<'a>>> {
-        let slot = self.slots[n];
+        let slot = self.of_request[n];
         if slot.len == 0 {
             return Ok(None);
         }

@@ -108,14 +108,14 @@ impl Tasks {
         let draft = self.files.draft("rows.parquet");
         let ids = &self.components.ids;
         let sink = Sink::Ledger {
-            chunks: ChunkWriter::new(
+            chunks: Box::new(ChunkWriter::new(
                 &self.files,
                 ids,
                 &self.frame,
                 self.limits,
                 (number, 0, next),
-            ),
-            rows: RowMapWriter::create(&draft)?,
+            )),
+            rows: Box::new(RowMapWriter::create(&draft)?),
             scribe,
             stored,
         };
@@ -124,7 +124,7 @@ impl Tasks {
         let template = compile(&self.job, &self.source)?;
         let (tally, rows) = planning
             .carry_out(number, template, past, sink, |tally| {
-                self.watch.event(&planned(tally))
+                self.watch.event(&planned(tally));
             })
             .await?;
         if let Some(rows) = rows {

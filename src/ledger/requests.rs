@@ -199,7 +199,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("0.parquet");
         let key = |n: u64| RequestKey((u128::from(n) << 64 | 9).to_be_bytes());
-        let prompt = |n: u64| (n % 3 > 0).then(|| format!("prompt\n{n} \u{0} é"));
+        let prompt = |n: u64| (!n.is_multiple_of(3)).then(|| format!("prompt\n{n} \u{0} é"));
         let mut writer = RequestsWriter::create(&path).expect("a file");
         for n in 0..5000 {
             writer

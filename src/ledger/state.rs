@@ -141,7 +141,7 @@ impl State {
             | Action::CancelSent { attempt }
             | Action::Discarded { attempt }
             | Action::Accepted(Accepted { attempt, .. }) => {
-                self.attempt_mut(attempt)?.apply(action)
+                self.attempt_mut(attempt)?.apply(action);
             }
             Action::Landed(landed) => self.attempt_mut(&landed.attempt)?.apply(action),
         }

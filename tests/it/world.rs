@@ -151,8 +151,8 @@ pub(crate) fn hash(prompt: &str) -> u64 {
 
 /// Writes a table of `id` and `body`, in row groups of `group` rows.
 pub(crate) fn write_table(path: &Path, bodies: &[Option<String>], group: usize) {
-    let ids: ArrayRef = Arc::new(Int64Array::from_iter_values(0..bodies.len() as i64));
-    let texts: ArrayRef = Arc::new(StringArray::from_iter(bodies.iter().map(Option::as_deref)));
+    let ids: ArrayRef = Arc::new(Int64Array::from_iter_values((0i64..).take(bodies.len())));
+    let texts: ArrayRef = Arc::new(bodies.iter().map(Option::as_deref).collect::<StringArray>());
     let batch =
         RecordBatch::try_from_iter_with_nullable([("id", ids, false), ("body", texts, true)])
             .expect("a batch");
