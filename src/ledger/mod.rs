@@ -26,6 +26,8 @@
 //! # Errors
 //! `Held` if another process has the lease; `Data` if a commit is missing, damaged, or of a newer
 //! version; `Unavailable` if the store is away.
+//!
+#![doc = include_str!("FORMAT.md")]
 
 pub mod action;
 mod bulk;
