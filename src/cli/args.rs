@@ -1,246 +1,288 @@
-//! The command line, as close to the flags as possible.
+//! The command line, as written. Nothing is decided here.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::builder::BoolishValueParser;
+use clap::{ArgAction, Args as ClapArgs, Parser, Subcommand, ValueEnum};
 
-/// Writes a column: a table or a SQL query in, one LLM answer per row out, through the providers'
-/// batch APIs at half the price.
+use super::exit;
+use super::flags::{JobArgs, Target};
+use crate::spec::parse_bytes;
+
+/// Writes a column: a table or a SQL query in, one LLM answer per row out.
+///
+/// Columnist renders a prompt for every row of a table, sends the prompts to a provider's batch API
+/// at half the price, waits, and writes the table back with the answers as a new column. Work is
+/// remembered in a ledger beside the output: run the same command again after a crash, an
+/// interrupt or a change of the table, and only what is missing is sent.
 #[derive(Debug, Parser)]
-#[command(name = "columnist", version, max_term_width = 100, after_help = EXIT_CODES)]
+#[command(
+    name = "columnist",
+    version,
+    max_term_width = 100,
+    after_help = "Every command takes a job file, or flags that describe the job; see `columnist run --help`.",
+    after_long_help = concat_help!(MAIN_EXAMPLES)
+)]
 pub(super) struct Cli {
+    /// What to do.
     #[command(subcommand)]
     pub command: Command,
-    /// How progress is written to standard error, where that is no terminal
+    /// What every command takes.
+    #[command(flatten)]
+    pub common: Common,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Plan, submit, wait, collect, publish; safe to repeat, to kill, to run twice at once
+    ///
+    /// Does all of it: reads the source, sends what has no answer yet, waits for the provider, and
+    /// publishes the table with its new column. Open batches of an earlier run are harvested
+    /// first. The last line on standard output is one JSON object: counts by status, tokens, cost,
+    /// batch ids, output path and run id.
+    #[command(after_long_help = concat_help!(RUN_EXAMPLES))]
+    Run(RunArgs),
+    /// Plan and submit, then return
+    ///
+    /// Sends what has no answer yet, and returns without waiting for the provider. `collect` brings
+    /// the answers home.
+    #[command(after_long_help = concat_help!(SUBMIT_EXAMPLES))]
+    Submit(RunArgs),
+    /// One pass: poll, land, retry, publish if complete; exit 75 while work is pending
+    ///
+    /// Asks the provider where the open batches stand, lands what is finished, sends again what
+    /// failed in passing, and publishes when nothing is missing. With --wait it stays until that
+    /// is so. Acts on the stored plan, and says so where the job file differs by now.
+    #[command(after_long_help = concat_help!(COLLECT_EXAMPLES))]
+    Collect(Collect),
+    /// What a run would do, and why; sends nothing
+    ///
+    /// Reads the source and compares it with the ledger: rows that are new, changed, answered,
+    /// identical or skipped, the chunks that would be sent, and their size.
+    Plan(Plan),
+    /// Validate the job and render its first rows; no network but storage
+    Check(Check),
+    /// Where everything stands: rows by status, chunks, batches
+    Status(Status),
+    /// One row's story: the prompt, the request, every attempt, the raw answer, tokens
+    Show(Show),
+    /// Cancel open batches; what they finished is harvested
+    ///
+    /// Asks the provider to stop. Requests that are answered by then are paid for, and are landed
+    /// by the next `collect` or `run`.
+    Cancel(Cancel),
+    /// Serve the provider dialects on loopback, for trying and testing; takes any key
+    ///
+    /// Prints one base URL per dialect once it accepts connections: point a vendor's SDK, or
+    /// `model.base_url`, at it. Answers are made from the seed, without a model. A job whose model
+    /// is `sandbox/NAME` needs none of this: its sandbox runs in process.
+    Sandbox(SandboxArgs),
+    /// Delete what is no longer needed from the ledger: old plans, prompts and raw answers
+    Gc(Gc),
+}
+
+/// What every command takes.
+#[derive(Clone, Debug, ClapArgs)]
+#[command(next_help_heading = "Common options")]
+pub(super) struct Common {
+    /// How progress and errors are written to standard error
     #[arg(
         long,
         global = true,
-        value_enum,
-        default_value_t,
-        env = "COLUMNIST_LOG_FORMAT"
+        value_name = "FORMAT",
+        env = "COLUMNIST_LOG_FORMAT",
+        default_value = "plain"
     )]
     pub log_format: LogFormat,
-    /// Say nothing but errors and the result
-    #[arg(long, short, global = true)]
+    /// A setting of the object stores, such as `aws_endpoint=http://127.0.0.1:9000`; wins over AWS_*, GOOGLE_* and AZURE_* variables; may be repeated
+    #[arg(long = "storage-option", global = true, value_name = "KEY=VALUE", env = "COLUMNIST_STORAGE_OPTION", hide_env_values = true, value_parser = parse_pair)]
+    pub storage_options: Vec<(String, String)>,
+    /// What sorts and look-ups may use before they spill to disk
+    #[arg(long, global = true, value_name = "BYTES", env = "COLUMNIST_MEMORY", default_value = "32MB", value_parser = parse_memory)]
+    pub memory: usize,
+    /// Show warnings and errors alone
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
     pub quiet: bool,
-    /// An option of the object store, such as aws_endpoint=http://… (may be repeated)
-    #[arg(long = "storage-option", global = true, value_name = "KEY=VALUE")]
-    pub storage_options: Vec<String>,
+    /// Log what is done (-vv: in detail); `RUST_LOG` says it more precisely
+    #[arg(short, long, global = true, action = ArgAction::Count)]
+    pub verbose: u8,
 }
 
-const EXIT_CODES: &str = "\
-Exit codes:
-  0  done, and within the error budget
-  1  unexpected; storage or network away (a retry helps)
-  2  the command or the job file is wrong
-  3  published, but more rows failed than max_failed allows
-  5  cannot tell whether a batch was accepted; a person must say
-  7  credentials, quota or access refused
-  8  stored state is corrupt, or was written by a newer version
- 75  work is pending at the provider, or another process holds the job (a retry helps)
- 99  nothing to do, only with --skip-code
-130, 143  interrupted; the ledger is whole, batches go on (a retry helps)";
-
-/// How progress is written where standard error is no terminal.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+/// How progress and errors are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(super) enum LogFormat {
-    /// Lines for people
-    #[default]
+    /// Bars on a terminal, plain lines elsewhere
     Plain,
-    /// One JSON object a line
+    /// One JSON object per line
     Json,
 }
 
-#[derive(Debug, Subcommand)]
-pub(super) enum Command {
-    /// Plan, submit, wait, collect, publish
-    ///
-    /// Safe to repeat, to kill, and to run twice at once: a run goes on where the last one stopped,
-    /// and what was answered is never sent again. The last line of standard output is one JSON
-    /// object.
-    #[command(
-        after_help = "Example:\n  columnist run --table tickets.parquet --key ticket_id --prompt 'Label: {{ body }}' \\\n    --choices billing,bug,other --column label --model openai/gpt-6-luna --output out.parquet"
-    )]
-    Run(RunArgs),
-    /// Plan and submit, then return
-    Submit(RunArgs),
-    /// One pass over what is open: poll, land, send again, publish if that completes it
-    ///
-    /// Exits with 75 while work is pending. Acts on what was planned, whatever the job file says now.
-    Collect {
-        #[command(flatten)]
-        run: RunArgs,
-        /// Stay until it is published
-        #[arg(long)]
-        wait: bool,
-    },
-    /// What a run would do, and what it would cost. Sends nothing
-    Plan {
-        #[command(flatten)]
-        job: JobArgs,
-        /// Write the plan as JSON to this file as well
-        #[arg(long, short)]
-        output_file: Option<PathBuf>,
-    },
-    /// Validate the job and render its first rows. No network but storage
-    Check {
-        #[command(flatten)]
-        job: JobArgs,
-        /// Rows to render
-        #[arg(long, short = 'n', default_value_t = 3)]
-        rows: u64,
-    },
-    /// Where everything stands
-    Status {
-        #[command(flatten)]
-        job: JobArgs,
-        /// As one JSON object
-        #[arg(long)]
-        json: bool,
-        /// Again every two seconds, until nothing is open
-        #[arg(long)]
-        watch: bool,
-    },
-    /// One row's story: the prompt, every attempt, the answer, tokens
-    Show {
-        #[command(flatten)]
-        job: JobArgs,
-        /// The row, where no job file is given (with one, --key names the row): the values of its
-        /// key, in order; without a key, its position
-        #[arg(long = "row", short, value_name = "VALUE")]
-        row: Vec<String>,
-    },
-    /// Cancel open batches; what they finished is harvested by the next run or collect
-    Cancel {
-        #[command(flatten)]
-        job: JobArgs,
-    },
-    /// Delete from the ledger what is no longer needed
-    ///
-    /// Plans before the last are kept as long as their answers are used by it. Prompts of settled
-    /// plans older than the given age go; answers stay.
-    Gc {
-        #[command(flatten)]
-        job: JobArgs,
-        /// Only what is older than this, such as 30d
-        #[arg(long, default_value = "30d", value_parser = humantime::parse_duration)]
-        older_than: std::time::Duration,
-    },
-    /// Serve the providers' dialects on loopback, for trying and testing
-    ///
-    /// Prints its URLs once it accepts; takes any key. Runs until it is interrupted.
-    Sandbox(SandboxArgs),
+/// `columnist run`, `columnist submit` and, with more, `columnist collect`
+#[derive(Debug, ClapArgs)]
+pub(super) struct RunArgs {
+    /// The job.
+    #[command(flatten)]
+    pub target: Target,
+    /// Exit with 99 where there is nothing to do; Airflow shows the task as skipped
+    #[arg(long, env = "COLUMNIST_SKIP_CODE", value_parser = BoolishValueParser::new())]
+    pub skip_code: bool,
+    /// Where the source changed meanwhile, publish its new rows as `deferred` instead of sending them
+    #[arg(long, env = "COLUMNIST_NO_FOLLOW", value_parser = BoolishValueParser::new())]
+    pub no_follow: bool,
 }
 
-#[derive(Debug, Args)]
-pub(super) struct RunArgs {
+/// `columnist collect`
+#[derive(Debug, ClapArgs)]
+pub(super) struct Collect {
+    /// As for a run.
+    #[command(flatten)]
+    pub run: RunArgs,
+    /// Stay until all is collected and published
+    #[arg(long)]
+    pub wait: bool,
+}
+
+/// `columnist plan`
+#[derive(Debug, ClapArgs)]
+pub(super) struct Plan {
+    /// The job.
+    #[command(flatten)]
+    pub target: Target,
+    /// Write the plan to this file as JSON
+    #[arg(short = 'o', long = "save", value_name = "FILE")]
+    pub save: Option<PathBuf>,
+}
+
+/// `columnist check`
+#[derive(Debug, ClapArgs)]
+pub(super) struct Check {
+    /// The job.
+    #[command(flatten)]
+    pub target: Target,
+    /// How many rows to render
+    #[arg(short = 'n', long = "rows", value_name = "N", default_value_t = 3)]
+    pub rows: u64,
+}
+
+/// `columnist status`
+#[derive(Debug, ClapArgs)]
+pub(super) struct Status {
+    /// The job.
+    #[command(flatten)]
+    pub target: Target,
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+    /// Look again every few seconds, until nothing is pending
+    #[arg(long)]
+    pub watch: bool,
+}
+
+/// `columnist show`
+#[derive(Debug, ClapArgs)]
+pub(super) struct Show {
+    /// The job.
     #[command(flatten)]
     pub job: JobArgs,
-    /// Exit with 99 if there was nothing to do (Airflow shows the task as skipped)
-    #[arg(long)]
-    pub skip_code: bool,
-    /// Rows that are new in a source that changed meanwhile are deferred, not sent
-    #[arg(long)]
-    pub no_follow: bool,
-    /// Megabytes that sorting and joining may use
+    /// The row's key; once per key column, in their order; without key columns, the row's position from 0
     #[arg(
-        long,
-        default_value_t = 32,
-        env = "COLUMNIST_MEMORY_MB",
-        value_name = "MB"
+        long = "key",
+        value_name = "VALUE",
+        required = true,
+        allow_hyphen_values = true
     )]
-    pub memory: usize,
+    pub row: Vec<String>,
 }
 
-/// The job: a file, flags over a file, or flags alone.
-#[derive(Clone, Debug, Args)]
-pub(super) struct JobArgs {
-    /// The job file. Without one, the flags say everything
-    pub job: Option<PathBuf>,
-    /// Override any key of the job file (may be repeated)
-    #[arg(long = "set", value_name = "SECTION.KEY=VALUE")]
-    pub sets: Vec<String>,
-    /// Give a value to $name in SQL and {{ vars.name }} in prompts (may be repeated)
-    #[arg(long = "var", value_name = "NAME=VALUE")]
-    pub vars: Vec<String>,
-    /// The source: a file, folder or glob of Parquet, CSV, NDJSON or Arrow files
-    #[arg(long, help_heading = "One-liner")]
-    pub table: Option<String>,
-    /// A file with a SQL query, in the place of --table
-    #[arg(long, help_heading = "One-liner")]
-    pub query: Option<String>,
-    /// What the query's names read (may be repeated)
-    #[arg(
-        long = "tables",
-        value_name = "NAME=ADDRESS",
-        help_heading = "One-liner"
-    )]
-    pub tables: Vec<String>,
-    /// The row id's columns (for `show JOB`: the values of the row's key)
-    #[arg(long, value_delimiter = ',', help_heading = "One-liner")]
-    pub key: Vec<String>,
-    /// A SQL predicate: rows that get a prompt
-    #[arg(long = "where", value_name = "SQL", help_heading = "One-liner")]
-    pub filter: Option<String>,
-    /// At most this many rows get a prompt
-    #[arg(long, help_heading = "One-liner")]
-    pub limit: Option<u64>,
-    /// The prompt's template
-    #[arg(long, help_heading = "One-liner")]
-    pub prompt: Option<String>,
-    /// The system prompt
-    #[arg(long, help_heading = "One-liner")]
-    pub system: Option<String>,
-    /// The new column's name
-    #[arg(long, help_heading = "One-liner")]
-    pub column: Option<String>,
-    /// The answer is one of these words
-    #[arg(long, value_delimiter = ',', help_heading = "One-liner")]
-    pub choices: Vec<String>,
-    /// The model, as provider/model; sandbox/<anything> needs no key
-    #[arg(long, help_heading = "One-liner")]
-    pub model: Option<String>,
-    /// The most tokens that an answer may have
-    #[arg(long, help_heading = "One-liner")]
-    pub max_output_tokens: Option<u64>,
-    /// The sampling temperature
-    #[arg(long, help_heading = "One-liner")]
-    pub temperature: Option<f64>,
-    /// Another endpoint than the vendor's
-    #[arg(long, help_heading = "One-liner")]
-    pub base_url: Option<String>,
-    /// Where the table goes
-    #[arg(long, help_heading = "One-liner")]
-    pub output: Option<String>,
-    /// mirror, single or delta
-    #[arg(long, help_heading = "One-liner")]
-    pub layout: Option<String>,
-    /// Replace an output that columnist did not write
-    #[arg(long, help_heading = "One-liner")]
-    pub overwrite: bool,
-    /// The ledger's folder
-    #[arg(long, help_heading = "One-liner")]
-    pub ledger: Option<String>,
+/// `columnist cancel`
+#[derive(Debug, ClapArgs)]
+pub(super) struct Cancel {
+    /// The job.
+    #[command(flatten)]
+    pub target: Target,
 }
 
-#[derive(Debug, Args)]
+/// `columnist gc`
+#[derive(Debug, ClapArgs)]
+pub(super) struct Gc {
+    /// The job.
+    #[command(flatten)]
+    pub target: Target,
+    /// Keep everything that is younger, such as 30d
+    #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
+    pub older_than: Duration,
+}
+
+/// `columnist sandbox`
+#[derive(Debug, ClapArgs)]
 pub(super) struct SandboxArgs {
-    /// The port; 0 takes a free one
-    #[arg(long, default_value_t = 8089)]
+    /// The port to listen on, on 127.0.0.1; 0 takes a free one
+    #[arg(long, value_name = "PORT", default_value_t = 8089)]
     pub port: u16,
-    /// The seed of answers, times and faults
-    #[arg(long, default_value_t = 0)]
+    /// What answers, times and faults are made from
+    #[arg(long, value_name = "NUMBER", default_value_t = 0)]
     pub seed: u64,
-    /// How long a batch takes at least and at most, such as 1s..3s
-    #[arg(long, default_value = "1s..3s")]
+    /// How long a batch takes, at least and at most
+    #[arg(long, value_name = "FROM..TO", default_value = "1s..3s")]
     pub batch_time: String,
-    /// Batches end at once
-    #[arg(long)]
+    /// Batches end as soon as they are made
+    #[arg(long, conflicts_with = "batch_time")]
     pub instant: bool,
-    /// Faults, such as 429=0.1,missing=0.01,lost_answer=1/20
-    #[arg(long, default_value = "")]
+    /// What goes wrong, and how often: a share or every nth, such as `429=0.1,lost_answer=1/20`
+    #[arg(long, value_name = "NAME=RATE,...", default_value = "")]
     pub faults: String,
-    /// Where its state lies, to go on after a restart; else in a temporary folder
-    #[arg(long)]
+    /// Keep batches and files in this folder, so that they outlive the process
+    #[arg(long, value_name = "DIR")]
     pub state: Option<PathBuf>,
 }
+
+fn parse_pair(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text.split_once('=').ok_or("write KEY=VALUE")?;
+    Ok((key.trim().to_ascii_lowercase(), value.to_owned()))
+}
+
+/// Below this, the sorts cannot work.
+const MEMORY_MIN: usize = 16_000_000;
+
+fn parse_memory(text: &str) -> Result<usize, String> {
+    match parse_bytes(text).and_then(|bytes| usize::try_from(bytes).ok()) {
+        Some(bytes) if bytes >= MEMORY_MIN => Ok(bytes),
+        Some(_) => Err("at least 16MB are needed".into()),
+        None => Err("write a number of bytes with its unit, such as 64MB (10^6)".into()),
+    }
+}
+
+macro_rules! concat_help {
+    ($examples:ident) => {
+        format!("{}\n\n{}", $examples, exit::HELP)
+    };
+}
+use concat_help;
+
+const MAIN_EXAMPLES: &str = "\
+Examples:
+  columnist check job.toml          look at the first prompts; sends nothing
+  columnist plan job.toml           see what a run would send
+  columnist run job.toml            do it, and publish the table
+  columnist status job.toml --json  where it stands, for machines";
+
+const RUN_EXAMPLES: &str = "\
+Examples:
+  columnist run queries/triage.toml
+  columnist run nightly.toml --var ds=2026-08-01 --skip-code
+  columnist run job.toml --limit 100 --set model.temperature=0.2
+  columnist run --table tickets.parquet --key ticket_id \\
+      --prompt 'Label this ticket: {{ body }}' --choices billing,bug,other \\
+      --column triage --model openai/gpt-6-luna --output out.parquet";
+
+const SUBMIT_EXAMPLES: &str = "\
+Examples:
+  columnist submit nightly.toml --var ds=2026-08-01
+  columnist collect nightly.toml --var ds=2026-08-01 --wait";
+
+const COLLECT_EXAMPLES: &str = "\
+Examples:
+  columnist collect job.toml; test $? -eq 75 && echo 'not yet'
+  columnist collect job.toml --wait";

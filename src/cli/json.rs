@@ -1,11 +1,14 @@
-//! The last line of a command's output: one JSON object.
+//! What machines read: the last line of a command's output, and events as JSON lines.
 
 use std::collections::BTreeMap;
 
 use serde::Serialize;
+use serde_json::{Value, json};
 
+use crate::base::Time;
 use crate::engine::Report;
 use crate::work::Usage;
+use crate::work::progress::Event;
 
 /// What a command came to.
 #[derive(Debug, Serialize)]
@@ -65,4 +68,105 @@ impl<'a> Line<'a> {
 )]
 pub(super) fn usd(micros: u64) -> f64 {
     micros as f64 / 1e6
+}
+
+/// `event` as one JSON line, without its line break.
+pub(super) fn event_line(time: Time, event: &Event) -> String {
+    let level = match event {
+        Event::Warning(_) => "warning",
+        _ => "info",
+    };
+    let time = time.to_rfc3339_opts(chrono::SecondsFormat::Millis, true);
+    let mut line = json!({ "time": time, "level": level });
+    if let (Value::Object(line), Value::Object(more)) = (&mut line, event_value(event)) {
+        line.extend(more);
+    }
+    line.to_string()
+}
+
+fn event_value(event: &Event) -> Value {
+    match event {
+        Event::Opened { run } => json!({ "event": "opened", "run": run }),
+        Event::Planned { rows, requests } => {
+            json!({ "event": "planned", "rows": rows, "requests": requests })
+        }
+        Event::Submitted { chunk } => json!({ "event": "submitted", "chunk": chunk }),
+        Event::Polled {
+            batch,
+            status,
+            done,
+            total,
+        } => json!({
+            "event": "polled", "batch": batch, "status": status, "done": done, "total": total,
+        }),
+        Event::Landed {
+            batch,
+            requests,
+            counts,
+        } => json!({
+            "event": "landed", "batch": batch, "requests": requests, "status": counts,
+        }),
+        Event::Published { output } => json!({ "event": "published", "output": output }),
+        Event::Warning(text) => json!({ "event": "warning", "message": text }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::work::{RowStatus, StatusCounts};
+
+    #[test]
+    fn the_result_is_one_line_with_the_promised_fields() {
+        let mut counts = StatusCounts::default();
+        counts.add(RowStatus::Succeeded, 198);
+        counts.add(RowStatus::Skipped, 2);
+        let mut report = Report {
+            job: "triage".into(),
+            run: "r1".into(),
+            rows: 200,
+            counts,
+            cost_micros: Some(1_234_567),
+            batches: vec!["b1".into()],
+            output: "/out".into(),
+            published: true,
+            ..Report::default()
+        };
+        let line = serde_json::to_string(&Line::of(&report, 0)).expect("JSON");
+        assert!(!line.contains('\n'));
+        let value: Value = serde_json::from_str(&line).expect("JSON");
+        assert_eq!(value["status"], json!({ "succeeded": 198, "skipped": 2 }));
+        assert_eq!(value["tokens"]["input"], 0);
+        assert_eq!(value["cost_usd"], 1.234_567);
+        assert_eq!(
+            (&value["run"], &value["exit_code"]),
+            (&json!("r1"), &json!(0))
+        );
+        assert_eq!(
+            (&value["output"], &value["batches"]),
+            (&json!("/out"), &json!(["b1"]))
+        );
+        report.cost_micros = None;
+        assert_eq!(json!(Line::of(&report, 0))["cost_usd"], Value::Null);
+    }
+
+    #[test]
+    fn an_event_is_one_line() {
+        let time = chrono::DateTime::from_timestamp(0, 0).expect("in range");
+        let event = Event::Published {
+            output: "/a\nb".into(),
+        };
+        let line = event_line(time, &event);
+        assert!(!line.contains('\n'));
+        let value: Value = serde_json::from_str(&line).expect("JSON");
+        assert_eq!(
+            value,
+            json!({
+                "time": "1970-01-01T00:00:00.000Z", "level": "info", "event": "published",
+                "output": "/a\nb",
+            })
+        );
+        let warning = event_line(time, &Event::Warning("mind".into()));
+        assert!(warning.contains(r#""level":"warning""#));
+    }
 }

@@ -9,37 +9,46 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-use super::args::JobArgs;
+use super::exit::Exit;
 use super::json::usd;
 use super::vendor::Vendor;
-use super::{Exit, job};
 use crate::base::{Components, Error, ErrorKind, Result, ResultExt};
 use crate::engine::{self, Checked, PlanReport, Setup, StatusReport, Story};
+use crate::provider::Provider;
 use crate::spec::Job;
 use crate::work::progress::Unwatched;
 
-/// What the looking commands work with.
-fn setup(job: Job, command: &'static str, components: &Components) -> Setup {
-    Setup {
-        job,
-        command,
-        components: components.clone(),
-        watch: Arc::new(Unwatched),
-        memory: 32 << 20,
-        no_follow: false,
-        interrupt: CancellationToken::new(),
+/// What these commands work with.
+pub(super) struct Look {
+    /// The job.
+    pub job: Job,
+    /// Bytes that sorting and joining may use.
+    pub memory: usize,
+    /// The seams.
+    pub components: Components,
+}
+
+impl Look {
+    fn setup(&self, command: &'static str) -> Setup {
+        Setup {
+            job: self.job.clone(),
+            command,
+            components: self.components.clone(),
+            watch: Arc::new(Unwatched),
+            memory: self.memory,
+            no_follow: false,
+            interrupt: CancellationToken::new(),
+        }
+    }
+
+    fn vendor(&self) -> Result<Arc<dyn Provider>> {
+        Vendor::offline(&self.job, &self.components)
     }
 }
 
 /// `plan`: what a run would do.
-pub(super) async fn plan(
-    args: &JobArgs,
-    to: Option<&Path>,
-    components: &Components,
-) -> Result<Exit> {
-    let job = job::resolve(args)?;
-    let vendor = Vendor::offline(&job, components)?;
-    let report = engine::plan(setup(job, "plan", components), vendor).await?;
+pub(super) async fn plan(look: &Look, to: Option<&Path>) -> Result<Exit> {
+    let report = engine::plan(look.setup("plan"), look.vendor()?).await?;
     if let Some(path) = to {
         let text = format!("{:#}\n", plan_json(&report));
         std::fs::write(path, text)
@@ -102,10 +111,8 @@ fn plan_json(report: &PlanReport) -> Value {
 }
 
 /// `check`: validates, and renders the first rows.
-pub(super) async fn check(args: &JobArgs, rows: u64, components: &Components) -> Result<Exit> {
-    let job = job::resolve(args)?;
-    let vendor = Vendor::offline(&job, components)?;
-    let checked = engine::check(setup(job, "check", components), vendor, rows).await?;
+pub(super) async fn check(look: &Look, rows: u64) -> Result<Exit> {
+    let checked = engine::check(look.setup("check"), look.vendor()?, rows).await?;
     print(&check_words(&checked))
 }
 
@@ -130,23 +137,18 @@ fn check_words(checked: &Checked) -> String {
 }
 
 /// `status`: where everything stands; once, or until nothing is open.
-pub(super) async fn status(
-    args: &JobArgs,
-    (as_json, watch): (bool, bool),
-    components: &Components,
-) -> Result<Exit> {
-    let job = job::resolve(args)?;
+pub(super) async fn status(look: &Look, (as_json, watch): (bool, bool)) -> Result<Exit> {
     loop {
-        let report = engine::status(setup(job.clone(), "status", components)).await?;
+        let report = engine::status(look.setup("status")).await?;
         print(&if as_json {
             format!("{}\n", status_json(&report))
         } else {
             status_words(&report)
         })?;
         if !watch || report.report.open == 0 {
-            return Ok(Exit(0));
+            return Ok(Exit::Done);
         }
-        components.clock.sleep(Duration::from_secs(2)).await;
+        look.components.clock.sleep(Duration::from_secs(2)).await;
     }
 }
 
@@ -240,20 +242,8 @@ fn status_json(status: &StatusReport) -> Value {
 }
 
 /// `show`: one row's story.
-pub(super) async fn show(args: &JobArgs, row: &[String], components: &Components) -> Result<Exit> {
-    let mut args = args.clone();
-    // With a job file there is nothing for `--key` to override: it names the row.
-    let key = if args.job.is_some() {
-        std::mem::take(&mut args.key)
-    } else {
-        Vec::new()
-    };
-    let row = if row.is_empty() { &key } else { row };
-    if row.is_empty() {
-        return Err(Error::invalid("which row?").hint("name it: --key VALUE"));
-    }
-    let job = job::resolve(&args)?;
-    let story = engine::show(setup(job, "show", components), row).await?;
+pub(super) async fn show(look: &Look, row: &[String]) -> Result<Exit> {
+    let story = engine::show(look.setup("show"), row).await?;
     print(&story_words(&story))
 }
 
@@ -295,9 +285,8 @@ fn story_words(story: &Story) -> String {
 }
 
 /// `cancel`: asks for open batches to be canceled.
-pub(super) async fn cancel(args: &JobArgs, components: &Components) -> Result<Exit> {
-    let job = job::resolve(args)?;
-    let open = engine::cancel(setup(job, "cancel", components)).await?;
+pub(super) async fn cancel(look: &Look) -> Result<Exit> {
+    let open = engine::cancel(look.setup("cancel")).await?;
     print(&format!(
         "asked for {open} open batches to be canceled; `columnist collect` tells the provider, and \
          harvests what they finished\n"
@@ -305,10 +294,8 @@ pub(super) async fn cancel(args: &JobArgs, components: &Components) -> Result<Ex
 }
 
 /// `gc`: deletes what is no longer needed.
-pub(super) async fn gc(args: &JobArgs, age: Duration, components: &Components) -> Result<Exit> {
-    let job = job::resolve(args)?;
-    let vendor = Vendor::offline(&job, components)?;
-    let cleaned = engine::clean(setup(job, "gc", components), vendor, age).await?;
+pub(super) async fn gc(look: &Look, age: Duration) -> Result<Exit> {
+    let cleaned = engine::clean(look.setup("gc"), look.vendor()?, age).await?;
     print(&format!(
         "deleted {} files of {} plans\n",
         cleaned.files, cleaned.plans
@@ -319,8 +306,8 @@ fn print(text: &str) -> Result<Exit> {
     let mut out = std::io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         // Whoever reads the first lines alone has what was wanted.
-        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(Exit(0)),
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(Exit::Done),
         Err(error) => Err(Error::unavailable("cannot write to standard output").because(error)),
-        Ok(()) => Ok(Exit(0)),
+        Ok(()) => Ok(Exit::Done),
     }
 }

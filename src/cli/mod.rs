@@ -1,67 +1,66 @@
-//! Words for people: the command line, the screen, the exit codes. The only room that prints.
+//! Words for people: the command line, progress, errors, and the last line for machines.
+//!
+//! The only room that prints. Standard output is for the result; everything else goes to standard
+//! error through one outlet, which is shut before the final JSON object is printed, since
+//! schedulers take the last line of both streams for the result.
 
 mod args;
 mod diagnose;
-mod job;
+mod exit;
+mod flags;
 mod json;
 mod look;
+mod outlet;
 mod road;
 mod sandbox;
 mod screen;
 mod signal;
+#[cfg(test)]
+mod tests;
 mod vendor;
+mod voice;
 
-use std::io::Write;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Parser;
 
 use args::{Cli, Command};
+use exit::Exit;
+use look::Look;
 use road::Road;
 use screen::Screen;
+use voice::Voice;
 
-use crate::base::{Components, Error, ErrorKind, Result, ResultExt, Stores};
-
-/// How the process ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Exit(u8);
+use crate::base::{Components, ErrorKind, Result, ResultExt, Stores};
+use crate::spec::Surroundings;
 
 /// Runs the command that the process was called with.
 #[must_use]
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
-    let done = carry_out(&cli);
-    let exit = done.unwrap_or_else(|error| {
-        let _ = write!(std::io::stderr(), "{}", diagnose::explain(&error));
-        Exit(error.kind().exit_code())
-    });
-    ExitCode::from(exit.0)
+    let voice = Voice::new(&cli.common);
+    let done = carry_out(&cli, &voice);
+    let exit = done.unwrap_or_else(|error| voice.fail(&error));
+    exit.into()
 }
 
-fn carry_out(cli: &Cli) -> Result<Exit> {
-    let logs = tracing_subscriber::EnvFilter::try_from_default_env()
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("off"));
-    tracing_subscriber::fmt()
-        .with_env_filter(logs)
-        .with_writer(std::io::stderr)
-        .init();
+fn carry_out(cli: &Cli, voice: &Voice) -> Result<Exit> {
+    voice.set_up_logs();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(WORKERS)
         .enable_all()
         .build()
         .or_err(ErrorKind::Internal, "cannot start the runtime")?;
+    let environment = std::env::vars().collect();
+    let stores = Stores::new(cli.common.storage_options.clone())?.with_environment(environment);
     let components = Components {
-        stores: Arc::new(stores(cli)?),
+        stores: Arc::new(stores),
         ..Components::system()
     };
-    let screen = Arc::new(Screen::new(
-        Arc::clone(&components.clock),
-        cli.log_format,
-        cli.quiet,
-    ));
+    let screen = Arc::new(voice.screen(Arc::clone(&components.clock)));
     let exit = runtime.block_on(Box::pin(command(cli, components, Arc::clone(&screen))));
-    screen.close();
+    screen.finish();
     runtime.shutdown_background();
     exit
 }
@@ -70,35 +69,31 @@ fn carry_out(cli: &Cli) -> Result<Exit> {
 const WORKERS: usize = 2;
 
 async fn command(cli: &Cli, components: Components, screen: Arc<Screen>) -> Result<Exit> {
+    let memory = cli.common.memory;
+    let around = &Surroundings::system()?;
+    let look = |job| Look {
+        job,
+        memory,
+        components: components.clone(),
+    };
     match &cli.command {
-        Command::Run(args) => road::go(Road::Run, args, components, screen).await,
-        Command::Submit(args) => road::go(Road::Submit, args, components, screen).await,
-        Command::Collect { run, wait } => {
-            road::go(Road::Collect { wait: *wait }, run, components, screen).await
+        Command::Run(args) => road::go(Road::Run, args, memory, components.clone(), screen).await,
+        Command::Submit(args) => road::go(Road::Submit, args, memory, components, screen).await,
+        Command::Collect(args) => {
+            let road = Road::Collect { wait: args.wait };
+            road::go(road, &args.run, memory, components, screen).await
         }
         Command::Sandbox(args) => sandbox::serve(args, &components).await,
-        Command::Plan { job, output_file } => {
-            look::plan(job, output_file.as_deref(), &components).await
+        Command::Plan(args) => {
+            look::plan(&look(args.target.resolve(around)?), args.save.as_deref()).await
         }
-        Command::Check { job, rows } => look::check(job, *rows, &components).await,
-        Command::Status { job, json, watch } => {
-            look::status(job, (*json, *watch), &components).await
+        Command::Check(args) => look::check(&look(args.target.resolve(around)?), args.rows).await,
+        Command::Status(args) => {
+            let shown = (args.json, args.watch);
+            look::status(&look(args.target.resolve(around)?), shown).await
         }
-        Command::Show { job, row } => look::show(job, row, &components).await,
-        Command::Cancel { job } => look::cancel(job, &components).await,
-        Command::Gc { job, older_than } => look::gc(job, *older_than, &components).await,
+        Command::Show(args) => look::show(&look(args.job.resolve(None, around)?), &args.row).await,
+        Command::Cancel(args) => look::cancel(&look(args.target.resolve(around)?)).await,
+        Command::Gc(args) => look::gc(&look(args.target.resolve(around)?), args.older_than).await,
     }
-}
-
-fn stores(cli: &Cli) -> Result<Stores> {
-    let pairs = cli.storage_options.iter().map(|pair| {
-        let (key, value) = pair.split_once('=').ok_or_else(|| {
-            Error::invalid("not a storage option")
-                .with("option", pair)
-                .hint("write it as key=value")
-        })?;
-        Ok((key.to_owned(), value.to_owned()))
-    });
-    let environment = std::env::vars().collect();
-    Ok(Stores::new(pairs.collect::<Result<_>>()?)?.with_environment(environment))
 }

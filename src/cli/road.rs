@@ -6,12 +6,13 @@ use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
 use super::args::RunArgs;
+use super::exit::Exit;
 use super::json::Line;
 use super::screen::Screen;
 use super::vendor::Vendor;
-use super::{Exit, job};
 use crate::base::{Components, ErrorKind, Result, ResultExt};
 use crate::engine::{self, Report, Setup};
+use crate::spec::Surroundings;
 use crate::work::progress::Watch;
 
 /// Which of them.
@@ -36,10 +37,11 @@ impl Road {
 pub(super) async fn go(
     road: Road,
     args: &RunArgs,
+    memory: usize,
     components: Components,
     screen: Arc<Screen>,
 ) -> Result<Exit> {
-    let job = job::resolve(&args.job)?;
+    let job = args.target.resolve(&Surroundings::system()?)?;
     let vendor = Vendor::open(&job, &components).await?;
     let interrupt = CancellationToken::new();
     let signal = super::signal::watch(&interrupt);
@@ -48,7 +50,7 @@ pub(super) async fn go(
         command: road.name(),
         components,
         watch: Arc::clone(&screen) as Arc<dyn Watch>,
-        memory: args.memory << 20,
+        memory,
         no_follow: args.no_follow,
         interrupt,
     };
@@ -60,26 +62,26 @@ pub(super) async fn go(
     };
     vendor.close().await;
     let report = report?;
-    screen.close();
-    let exit = match signal.caught() {
-        Some(code) if !report.published => Exit(code),
-        _ => Exit(exit_code(road, args, &report)),
-    };
+    screen.finish();
+    let mut exit = exit_of(road, args, &report);
+    if let Some(code) = signal.caught().filter(|_| !report.published) {
+        exit = Exit::of(&[Exit::from_code(code), exit]);
+    }
     print(&report, exit)?;
     Ok(exit)
 }
 
-fn exit_code(road: Road, args: &RunArgs, report: &Report) -> u8 {
-    match report.exit_code() {
+fn exit_of(road: Road, args: &RunArgs, report: &Report) -> Exit {
+    match Exit::from_code(report.exit_code()) {
         // What was submitted is pending, and that is what was asked for.
-        75 if road == Road::Submit && report.is_submitted => 0,
-        0 if report.unchanged && args.skip_code => 99,
-        code => code,
+        Exit::Pending if road == Road::Submit && report.is_submitted => Exit::Done,
+        Exit::Done if report.unchanged && args.skip_code => Exit::NothingToDo,
+        exit => exit,
     }
 }
 
 fn print(report: &Report, exit: Exit) -> Result<()> {
-    let line = serde_json::to_string(&Line::of(report, exit.0))
+    let line = serde_json::to_string(&Line::of(report, exit.code()))
         .or_err(ErrorKind::Internal, "the result cannot be written as JSON")?;
     let mut out = std::io::stdout().lock();
     writeln!(out, "{line}").or_err(ErrorKind::Unavailable, "cannot write to standard output")

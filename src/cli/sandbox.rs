@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use super::Exit;
 use super::args::SandboxArgs;
+use super::exit::Exit;
 use crate::base::{Components, Error, ErrorKind, Result, ResultExt};
 use crate::emulator::{Sandbox, SandboxConfig};
 
@@ -36,7 +36,7 @@ pub(super) async fn serve(args: &SandboxArgs, components: &Components) -> Result
     let _signal = super::signal::watch(&interrupt);
     interrupt.cancelled().await;
     running.shutdown().await;
-    Ok(Exit(0))
+    Ok(Exit::Done)
 }
 
 fn batch_time(text: &str) -> Result<(Duration, Duration)> {

@@ -80,7 +80,10 @@ impl Vendor {
             } else {
                 job.model.service.as_deref()
             },
-            env: &|name| std::env::var(name).ok().or_else(|| Some("none".to_owned())),
+            env: &|name| {
+                let key = || name.ends_with("_KEY").then(|| "none".to_owned());
+                std::env::var(name).ok().or_else(key)
+            },
         };
         provider::open(&options, network(components))
     }

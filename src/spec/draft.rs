@@ -24,6 +24,8 @@ pub struct Draft {
     pub(super) tree: Table,
     pub(super) vars: BTreeMap<String, String>,
     pub(super) mistakes: Vec<Mistake>,
+    /// The output that the file names, where the command line names another.
+    pub(super) own_output: Option<Node>,
     /// Lines of the file that are no TOML. Nothing else on them is complained about.
     pub(super) broken: Vec<usize>,
 }
@@ -174,9 +176,14 @@ impl Draft {
 
     /// Puts `node` where `path` leads, and takes away what it replaces in the file.
     fn put(&mut self, path: &str, node: Node) {
+        if path == "output.path"
+            && let Some(own) = self.take_from_file(path)
+        {
+            self.own_output = Some(own);
+        }
         let rivals = RIVALS.iter().filter(|(key, _)| *key == path);
         for rival in rivals.flat_map(|(_, rivals)| *rivals) {
-            self.drop_from_file(rival);
+            self.take_from_file(rival);
         }
         let mut parts: Vec<&str> = path.split('.').map(str::trim).collect();
         let last = parts.pop().unwrap_or_default().to_owned();
@@ -197,18 +204,14 @@ impl Draft {
         table.insert(last, node);
     }
 
-    fn drop_from_file(&mut self, path: &str) {
-        let Some((section, name)) = path.split_once('.') else {
-            return;
+    /// Takes the value at `path` out of what the file says.
+    fn take_from_file(&mut self, path: &str) -> Option<Node> {
+        let (section, name) = path.split_once('.')?;
+        let Value::Table(table) = &mut self.tree.get_mut(section)?.value else {
+            return None;
         };
-        let Some(section) = self.tree.get_mut(section) else {
-            return;
-        };
-        if let Value::Table(table) = &mut section.value
-            && matches!(table.get(name), Some(node) if matches!(node.at, At::File(_)))
-        {
-            table.remove(name);
-        }
+        let in_file = matches!(table.get(name)?.at, At::File(_));
+        if in_file { table.remove(name) } else { None }
     }
 
     fn complain(&mut self, flag: &str, problem: String, advice: &str) {

@@ -9,7 +9,7 @@ use crate::work::AnswerType;
 
 use super::file::{Table, Value};
 use super::job::{AnswerSpec, Mode, ModelSpec};
-use super::reader::{Reader, Word, suggestion};
+use super::reader::{Reader, Word};
 
 /// Room for a paragraph, where the job does not say.
 const TEXT_TOKENS: u32 = 1024;
@@ -68,7 +68,7 @@ impl Reader<'_> {
             .filter(|_| !text.contains(char::is_whitespace));
         if parts.is_none() {
             let problem = format!("`model.use` must be `provider/model`, found `{text}`");
-            self.refuse("model.use", problem, suggestion("model.use"));
+            self.refuse("model.use", problem, self.suggestion("model.use"));
         }
         parts.map(|(provider, model)| (provider.to_owned(), model.to_owned()))
     }
@@ -81,7 +81,7 @@ impl Reader<'_> {
             return Some(number + 0.0);
         }
         let problem = format!("`{path}` must be between 0 and 2");
-        self.refuse(path, problem, suggestion(path));
+        self.refuse(path, problem, self.suggestion(path));
         None
     }
 
@@ -104,7 +104,7 @@ impl Reader<'_> {
         let advice = if problem.ends_with("credentials") {
             "take them out; the key comes from the variable that `api_key_env` names".into()
         } else {
-            suggestion(path)
+            self.suggestion(path)
         };
         self.refuse(path, problem.into(), advice);
         None

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::address;
-use super::file::At;
+use super::file::{At, Value};
 use super::job::{AmbiguousPolicy, LayoutSpec, LedgerSpec, OutputSpec, SourceInput, SourceSpec};
 use super::reader::{Address, Reader, Word};
 
@@ -80,10 +80,11 @@ impl Reader<'_> {
             self.missing("ledger.path", ": the output has no folder to stand beside");
             return None;
         };
-        let path = address::join(folder, &format!("_columnist/{}/", name?));
+        let path = default_ledger(folder, name?);
         let moved = self.node("output.path").map(|node| node.at.clone());
         match moved {
             Some(at @ (At::Set(_) | At::Flag(_))) if self.draft.file.is_some() => {
+                let path = self.own_ledger(name?).unwrap_or(path);
                 self.wrong(
                     &at,
                     "an output given on the command line needs a `ledger.path` in the file".into(),
@@ -96,6 +97,16 @@ impl Reader<'_> {
             }
             _ => Some(path),
         }
+    }
+
+    /// The ledger that the file's own output has: what was paid for so far is there.
+    fn own_ledger(&mut self, name: &str) -> Option<String> {
+        let node = self.draft.own_output.as_ref()?;
+        let Value::Text(text) = &node.value else {
+            return None;
+        };
+        let folder = self.address_of(&node.at, text, true)?.fixed_folder?;
+        Some(default_ledger(&folder, name))
     }
 
     /// Publishing replaces the output: it must not be, hold or lie in what is read, nor hold what
@@ -172,4 +183,8 @@ impl Reader<'_> {
         let real = |address| address::real(address, &canonical);
         address::contains(outer, inner) || address::contains(&real(outer), &real(inner))
     }
+}
+
+fn default_ledger(folder: &str, name: &str) -> String {
+    address::join(folder, &format!("_columnist/{name}/"))
 }

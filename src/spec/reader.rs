@@ -105,12 +105,9 @@ impl<'a> Reader<'a> {
         let (problem, advice) = match (self.draft.file.is_some(), flag) {
             (false, Some(flag)) => (
                 format!("`{flag}` is missing{why}"),
-                format!(
-                    "give it, as in `{flag} {}`",
-                    example(path).replace('"', "'")
-                ),
+                format!("give it, as in `{flag} {}`", in_shell(example(path))),
             ),
-            _ => (format!("`{path}` is missing{why}"), suggestion(path)),
+            _ => (format!("`{path}` is missing{why}"), self.suggestion(path)),
         };
         self.mistakes.push(Mistake {
             place: Place::Absent,
@@ -119,12 +116,24 @@ impl<'a> Reader<'a> {
         });
     }
 
+    /// What to write at `path`, in the way in which it was written before.
+    pub(super) fn suggestion(&self, path: &str) -> String {
+        let example = example(path);
+        let name = path.rsplit('.').next().unwrap_or(path);
+        match (self.node(path).map(|node| &node.at), path.split_once('.')) {
+            (Some(At::Flag(flag)), _) => format!("write `{flag} {}`", in_shell(example)),
+            (Some(At::Set(_)), _) => format!("write `--set {path}={}`", in_shell(example)),
+            (_, Some((section, _))) => format!("write `{name} = {example}` under `[{section}]`"),
+            _ => format!("write `{name} = {example}` at the top of the file"),
+        }
+    }
+
     fn wrong_type(&mut self, path: &str, node: &Node, expected: &str) {
         let problem = format!(
             "`{path}` must be {expected}, found {}",
             node.value.describe()
         );
-        self.wrong(&node.at, problem, suggestion(path));
+        self.wrong(&node.at, problem, self.suggestion(path));
     }
 
     /// A text, as it was written.
@@ -144,7 +153,7 @@ impl<'a> Reader<'a> {
     pub(super) fn some_text(&mut self, path: &str) -> Option<String> {
         let text = self.text(path)?;
         if text.trim().is_empty() {
-            self.refuse(path, format!("`{path}` is empty"), suggestion(path));
+            self.refuse(path, format!("`{path}` is empty"), self.suggestion(path));
             return None;
         }
         Some(text)
@@ -200,7 +209,11 @@ impl<'a> Reader<'a> {
             } else {
                 format!("at most {max}")
             };
-            self.refuse(path, format!("`{path}` must be {bound}"), suggestion(path));
+            self.refuse(
+                path,
+                format!("`{path}` must be {bound}"),
+                self.suggestion(path),
+            );
         }
         fits
     }
@@ -262,7 +275,7 @@ impl<'a> Reader<'a> {
                 self.refuse(
                     path,
                     format!("`{path}` must be at least {min}"),
-                    suggestion(path),
+                    self.suggestion(path),
                 );
                 None
             }
@@ -320,7 +333,7 @@ impl<'a> Reader<'a> {
                         "`{path}` must be a list of texts, found {} in it",
                         other.describe()
                     );
-                    self.wrong(&item.at, problem, suggestion(path));
+                    self.wrong(&item.at, problem, self.suggestion(path));
                 }
             }
         }
@@ -411,13 +424,16 @@ fn example(path: &str) -> &'static str {
     keys::find_path(path).map_or("", |key| key.example)
 }
 
-/// What to write at `path`.
-pub(super) fn suggestion(path: &str) -> String {
-    let name = path.rsplit('.').next().unwrap_or(path);
-    let line = format!("`{name} = {}`", example(path));
-    match path.split_once('.') {
-        Some((section, _)) => format!("write {line} under `[{section}]`"),
-        None => format!("write {line} at the top of the file"),
+/// A TOML value as a word of the shell.
+fn in_shell(example: &str) -> String {
+    let words = example.trim_matches(['[', ']']).replace("\", \"", ",");
+    match words
+        .strip_prefix('"')
+        .and_then(|rest| rest.strip_suffix('"'))
+    {
+        Some(text) if text.contains([' ', '\'']) => format!("\"{text}\""),
+        Some(text) => text.to_owned(),
+        None => words,
     }
 }
 

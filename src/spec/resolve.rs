@@ -15,7 +15,7 @@ use super::job::{
     AnswerSpec, BudgetSpec, Job, LedgerSpec, MaxFailed, Meta, PromptSpec, SourceSpec,
 };
 use super::mistake::Place;
-use super::reader::{Address, Reader, Word, suggestion};
+use super::reader::{Address, Reader, Word};
 use super::surroundings::Surroundings;
 
 /// The longest name of a job: it becomes the name of a folder, and goes to the provider.
@@ -115,7 +115,7 @@ impl Reader<'_> {
         if !name.bytes().all(good) {
             let better = sanitise(&name);
             let advice = if better.is_empty() {
-                suggestion("name")
+                self.suggestion("name")
             } else {
                 format!("write `name = \"{better}\"`")
             };
@@ -124,7 +124,7 @@ impl Reader<'_> {
         }
         if name.len() > NAME_MAX {
             let problem = format!("`name` has more than {NAME_MAX} characters");
-            self.refuse("name", problem, suggestion("name"));
+            self.refuse("name", problem, self.suggestion("name"));
             return None;
         }
         Some(name)
@@ -249,7 +249,7 @@ impl Reader<'_> {
         let mut choices: Vec<String> = Vec::new();
         let written = self.texts("answer.choices")?;
         if written.is_empty() {
-            let advice = suggestion("answer.choices");
+            let advice = self.suggestion("answer.choices");
             self.refuse("answer.choices", "`answer.choices` is empty".into(), advice);
         }
         for (node, choice) in written {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::address;
 use super::file::Value;
 use super::job::{SourceInput, SourceSpec};
-use super::reader::{Reader, suggestion};
+use super::reader::Reader;
 
 impl Reader<'_> {
     pub(super) fn source(&mut self) -> Option<SourceSpec> {
@@ -73,7 +73,7 @@ impl Reader<'_> {
                         "`source.tables.{name}` must be a path or a URL, found {}",
                         other.describe()
                     );
-                    self.wrong(&node.at, problem, suggestion("source.tables"));
+                    self.wrong(&node.at, problem, self.suggestion("source.tables"));
                 }
             }
         }
@@ -86,7 +86,7 @@ impl Reader<'_> {
         let address = self.address(path, false)?.text;
         let Some(local) = address::local(&address) else {
             let problem = format!("`{path}` must be a file on this machine, found `{address}`");
-            self.refuse(path, problem, suggestion(path));
+            self.refuse(path, problem, self.suggestion(path));
             return None;
         };
         match self.around.read(local) {
@@ -112,7 +112,7 @@ impl Reader<'_> {
                 self.wrong(
                     &node.at,
                     "`source.key` has a column without a name".into(),
-                    suggestion("source.key"),
+                    self.suggestion("source.key"),
                 );
             } else if key.contains(&column) {
                 let problem = format!("`source.key` names the column `{column}` twice");

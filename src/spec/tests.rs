@@ -785,6 +785,10 @@ fn an_output_from_the_command_line_needs_a_ledger_in_the_file() {
           [ledger]\n                   path = \"/jobs/_columnist/small/\""
         ]
     );
+    assert!(
+        with_elsewhere().contains("path = \"/jobs/_columnist/small/\""),
+        "the ledger to name is that of the file's own output"
+    );
     let mut with_flag = draft(&small(""));
     with_flag
         .flag("output.path", FlagValue::Text("o.parquet".into()))
@@ -823,6 +827,62 @@ fn mistakes_of_the_command_line_name_the_flag() {
             "--var: `x` is no assignment",
         ]
     );
+}
+
+fn with_elsewhere() -> String {
+    let mut draft = draft(&small(""));
+    draft.set("output.path=s3://elsewhere/x.parquet");
+    resolve(&draft).expect_err("would move the ledger").concat()
+}
+
+#[test]
+fn a_file_full_of_mistakes_is_answered_line_by_line() {
+    let text = include_str!("../../fixtures/jobs/wrong.toml");
+    let mistakes = resolve(&draft(text)).expect_err("full of mistakes");
+    let found: Vec<usize> = mistakes
+        .iter()
+        .filter_map(|mistake| {
+            mistake
+                .strip_prefix("line ")?
+                .split(':')
+                .next()?
+                .parse()
+                .ok()
+        })
+        .collect();
+    let marked: Vec<usize> = (1..)
+        .zip(text.lines())
+        .filter(|(_, line)| {
+            let mark = line.rsplit_once("# ").map_or("", |(_, mark)| mark);
+            mark.starts_with(|c: char| c.is_ascii_digit())
+        })
+        .map(|(number, _)| number)
+        .collect();
+    assert_eq!(found, marked, "{mistakes:#?}");
+    assert_eq!(
+        mistakes.len(),
+        13,
+        "nothing is called missing that stands elsewhere"
+    );
+    assert!(!mistakes.concat().contains("never-shown"));
+}
+
+#[test]
+fn the_shipped_examples_are_right() {
+    let around = Surroundings::system().expect("a folder");
+    let queries = Path::new(env!("CARGO_MANIFEST_DIR")).join("queries");
+    for name in ["triage.toml", "summary.toml"] {
+        let mut draft = Draft::read(&queries.join(name), &around).expect("is there");
+        draft.var("since=2026-06-15");
+        let job = draft
+            .resolve(&around)
+            .unwrap_or_else(|e| panic!("{name}: {:?}", said(&e)));
+        assert_eq!(job.model.provider, "sandbox", "{name} needs no key");
+        assert!(
+            Path::new(&job.output.path).starts_with(queries.join("out")),
+            "{name}"
+        );
+    }
 }
 
 fn one_liner(output: &str) -> Draft {
@@ -875,7 +935,7 @@ fn a_one_liner_is_named_after_its_output() {
         mistakes,
         [
             "`--name` is missing: the output's name has nothing of [a-z0-9] in it\n\
-          give it, as in `--name 'ticket-triage'`"
+          give it, as in `--name ticket-triage`"
         ]
     );
 }
@@ -891,11 +951,11 @@ fn a_one_liner_lacks_flags_and_not_keys() {
     let mistakes = said(&error);
     assert_eq!(
         mistakes[0],
-        "--limit: `source.limit` must be at least 1\n         write `limit = 1000` under `[source]`"
+        "--limit: `source.limit` must be at least 1\n         write `--limit 1000`"
     );
     assert_eq!(
         mistakes[1],
-        "`--column` is missing\ngive it, as in `--column 'triage'`"
+        "`--column` is missing\ngive it, as in `--column triage`"
     );
     let flags: Vec<_> = mistakes[1..]
         .iter()

@@ -1,0 +1,88 @@
+//! How this process speaks to whoever started it: which face progress has, whether there are
+//! colours and logs, and how an error is told.
+
+use std::io::{self, IsTerminal};
+use std::sync::Arc;
+
+use tracing_subscriber::EnvFilter;
+
+use super::args::{Common, LogFormat};
+use super::diagnose::{self, Colour};
+use super::exit::Exit;
+use super::outlet::Outlet;
+use super::screen::{Face, Screen};
+use crate::base::{Clock, Error};
+
+/// The voice of this process.
+#[derive(Debug)]
+pub(super) struct Voice {
+    outlet: Outlet,
+    colour: Colour,
+    format: LogFormat,
+    verbose: u8,
+    quiet: bool,
+    logs: bool,
+    terminal: bool,
+}
+
+impl Voice {
+    /// The voice that the common flags and the environment ask for.
+    pub(super) fn new(common: &Common) -> Self {
+        let terminal = io::stderr().is_terminal();
+        let env = |name: &str| std::env::var(name).ok();
+        Voice {
+            outlet: Outlet::stderr(),
+            colour: Colour::decide(terminal, &env),
+            format: common.log_format,
+            verbose: common.verbose,
+            quiet: common.quiet,
+            logs: common.verbose > 0 || env("RUST_LOG").is_some_and(|filter| !filter.is_empty()),
+            terminal: terminal && env("TERM").as_deref() != Some("dumb"),
+        }
+    }
+
+    /// Sends log messages to standard error, if any were asked for by `-v` or `RUST_LOG`.
+    pub(super) fn set_up_logs(&self) {
+        if !self.logs {
+            return;
+        }
+        let filter = match self.verbose {
+            0 => EnvFilter::from_default_env(),
+            1 => EnvFilter::new("columnist=info"),
+            2 => EnvFilter::new("columnist=debug"),
+            _ => EnvFilter::new("info,columnist=trace"),
+        };
+        let logs = tracing_subscriber::fmt()
+            .with_env_filter(filter)
+            .with_writer(self.outlet.clone())
+            .with_ansi(self.colour == Colour::Always);
+        // A second set-up in one process changes nothing, and is no reason to stop.
+        let _ = match self.format {
+            LogFormat::Plain => logs.try_init(),
+            LogFormat::Json => logs.json().try_init(),
+        };
+    }
+
+    /// A screen for progress. Log messages and moving bars would tear each other apart, so that
+    /// with the one there are plain lines instead of the other.
+    pub(super) fn screen(&self, clock: Arc<dyn Clock>) -> Screen {
+        let face = match self.format {
+            LogFormat::Json => Face::Json,
+            LogFormat::Plain if self.quiet => Face::Quiet,
+            LogFormat::Plain if self.terminal && !self.logs => Face::Bars,
+            LogFormat::Plain => Face::Lines,
+        };
+        Screen::new(clock, self.outlet.clone(), face, self.colour)
+    }
+
+    /// Tells an error, and returns its exit code. Said even where progress is over: an error that
+    /// comes last has no result after it.
+    pub(super) fn fail(&self, error: &Error) -> Exit {
+        let text = match self.format {
+            LogFormat::Plain => diagnose::render(error, self.colour),
+            LogFormat::Json => diagnose::render_json(error) + "\n",
+        };
+        Outlet::stderr().text(&text);
+        Exit::of_error(error)
+    }
+}
