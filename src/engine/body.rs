@@ -7,7 +7,7 @@ use futures::StreamExt;
 use futures::stream;
 
 use crate::base::{Error, Result};
-use crate::ledger::requests::RequestsReader;
+use crate::ledger::requests::{Requests, RequestsReader};
 use crate::provider::Body;
 use crate::work::{CustomId, Frame};
 
@@ -24,7 +24,8 @@ pub(super) fn body(file: File, frame: Frame, ids: CustomId, len: u64) -> Result<
         frame,
         ids,
         n: 0,
-        state: Stage::Open,
+        stage: Stage::Open,
+        some: None,
     };
     let stream = stream::iter(pieces).map(|piece| piece.map_err(std::io::Error::other));
     Ok(Body {
@@ -44,35 +45,45 @@ struct Pieces {
     frame: Frame,
     ids: CustomId,
     n: u64,
-    state: Stage,
+    stage: Stage,
+    /// Requests that were read and not written yet, from this one on.
+    some: Option<(Requests, usize)>,
 }
 
 impl Pieces {
     /// Fills a piece; empty at the end.
     fn fill(&mut self) -> Result<Vec<u8>> {
-        let mut out = Vec::new();
-        if matches!(self.state, Stage::Open) {
+        let mut out = Vec::with_capacity(PIECE + PIECE / 8);
+        if matches!(self.stage, Stage::Open) {
             out.extend_from_slice(&self.frame.open);
-            self.state = Stage::Requests;
+            self.stage = Stage::Requests;
         }
-        while matches!(self.state, Stage::Requests) && out.len() < PIECE {
-            match self.reader.next().transpose()? {
-                None => {
-                    out.extend_from_slice(&self.frame.close);
-                    self.state = Stage::Closed;
-                }
-                Some(some) => {
-                    for at in 0..some.len() {
-                        let prompt = some.prompt(at).ok_or_else(|| {
-                            Error::data("a request that is to be sent has no prompt")
-                        })?;
-                        self.frame.write(&self.ids, self.n, prompt, &mut out);
-                        self.n += 1;
+        while matches!(self.stage, Stage::Requests) && out.len() < PIECE {
+            match self.some.take() {
+                Some((some, at)) if at < some.len() => self.write(some, at, &mut out)?,
+                _ => match self.reader.next().transpose()? {
+                    Some(some) => self.some = Some((some, 0)),
+                    None => {
+                        out.extend_from_slice(&self.frame.close);
+                        self.stage = Stage::Closed;
                     }
-                }
+                },
             }
         }
         Ok(out)
+    }
+
+    /// Writes requests until the piece is full.
+    fn write(&mut self, some: Requests, mut at: usize, out: &mut Vec<u8>) -> Result<()> {
+        while at < some.len() && out.len() < PIECE {
+            let prompt = some.prompt(at);
+            let prompt =
+                prompt.ok_or_else(|| Error::data("a request that is to be sent has no prompt"))?;
+            self.frame.write(&self.ids, self.n, prompt, out);
+            (at, self.n) = (at + 1, self.n + 1);
+        }
+        self.some = Some((some, at));
+        Ok(())
     }
 }
 
@@ -84,7 +95,7 @@ impl Iterator for Pieces {
             Ok(piece) if piece.is_empty() => None,
             Ok(piece) => Some(Ok(Bytes::from(piece))),
             Err(error) => {
-                self.state = Stage::Closed;
+                self.stage = Stage::Closed;
                 Some(Err(error))
             }
         }

@@ -48,6 +48,7 @@ pub(super) struct ChunkWriter<'a> {
     files: &'a Files,
     ids: &'a Ids,
     frame: &'a Frame,
+    keep: bool,
     sizes: Sizes,
     packer: Packer,
     open: Option<OpenChunk>,
@@ -57,6 +58,8 @@ pub(super) struct ChunkWriter<'a> {
 #[derive(Debug)]
 struct OpenChunk {
     writer: RequestsWriter,
+    /// The same with the prompts, where the ledger is not to have them.
+    aside: Option<RequestsWriter>,
     draft: PathBuf,
     first: u64,
     last: u64,
@@ -64,13 +67,15 @@ struct OpenChunk {
 }
 
 impl<'a> ChunkWriter<'a> {
-    /// Chunks of wave `wave` of `plan`, numbered from `chunk`.
+    /// Chunks of wave `wave` of `plan`, numbered from `chunk`. Unless `keep` says so, the prompts
+    /// are not in the ledger, and lie in the scratch folder until this process ends.
     pub(super) fn new(
         files: &'a Files,
         ids: &'a Ids,
         frame: &'a Frame,
         limits: Limits,
         (plan, wave, chunk): (u64, u32, u64),
+        keep: bool,
     ) -> Self {
         let mut sizes = Sizes::within(limits.requests_max);
         let limits = Limits {
@@ -91,6 +96,7 @@ impl<'a> ChunkWriter<'a> {
             files,
             ids,
             frame,
+            keep,
             sizes,
             packer,
             open: None,
@@ -98,15 +104,14 @@ impl<'a> ChunkWriter<'a> {
         }
     }
 
-    /// Takes a request; the chunk that it did not fit into any more, if so, which is durable now.
+    /// Takes a request, whose prompt adds so many bytes to a body; the chunk that it did not fit into any more, if so, which is durable now.
     pub(super) async fn push(
         &mut self,
         ordinal: u64,
         row: u64,
         key: RequestKey,
-        prompt: &str,
+        (prompt, bytes): (&str, u64),
     ) -> Result<Option<ChunkStored>> {
-        let bytes = self.frame.added_len(prompt);
         let mut full = None;
         if !self.packer.take(bytes) {
             full = self.cut().await?;
@@ -118,7 +123,11 @@ impl<'a> ChunkWriter<'a> {
         };
         open.listed |= ordinal > open.last + 1;
         open.last = ordinal;
-        open.writer.push(ordinal, row, key, Some(prompt))?;
+        open.writer
+            .push(ordinal, row, key, self.keep.then_some(prompt))?;
+        if let Some(aside) = &mut open.aside {
+            aside.push(ordinal, row, key, Some(prompt))?;
+        }
         Ok(full)
     }
 
@@ -128,6 +137,9 @@ impl<'a> ChunkWriter<'a> {
             return Ok(None);
         };
         let requests = open.writer.finish()?;
+        if let Some(aside) = open.aside {
+            aside.finish()?;
+        }
         let stored = ChunkStored {
             first: open.first,
             listed: open.listed,
@@ -149,8 +161,13 @@ impl<'a> ChunkWriter<'a> {
             .files
             .draft(&format!("requests-{}-{}", self.next.plan, self.next.chunk));
         let writer = RequestsWriter::create(&draft)?;
+        let aside = self.files.prompts_aside(self.next.plan, self.next.chunk);
+        let aside = (!self.keep)
+            .then(|| RequestsWriter::create(&aside))
+            .transpose()?;
         Ok(OpenChunk {
             writer,
+            aside,
             draft,
             first: ordinal,
             last: ordinal,

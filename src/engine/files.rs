@@ -64,6 +64,13 @@ impl Files {
         self.scratch.path().join(name)
     }
 
+    /// Where the prompts of a chunk lie while this process lives, if the ledger does not keep them.
+    pub(super) fn prompts_aside(&self, plan: u64, chunk: u64) -> PathBuf {
+        self.scratch
+            .path()
+            .join(format!("prompts-{plan}-{chunk}.parquet"))
+    }
+
     /// Where a plan's row map lies.
     pub(super) fn rows(&self, plan: u64) -> Location {
         self.place(PlanFile::Rows { plan: short(plan) })

@@ -31,6 +31,7 @@ mod open;
 mod parts;
 mod plan;
 mod prepare;
+mod prompts;
 mod publish;
 mod report;
 mod resend;

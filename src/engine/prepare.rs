@@ -166,7 +166,7 @@ impl Planning<'_> {
     }
 
     /// The columns that are read: the template's and the key's, no others.
-    fn scan(&self) -> Scan {
+    pub(super) fn scan(&self) -> Scan {
         let mut columns = self.columns.to_vec();
         for key in self.key {
             if !columns.contains(key) {
@@ -235,7 +235,8 @@ impl Clerk<'_> {
     /// A row that has a prompt: a request of its own, or one that is there already.
     async fn ask(&mut self, row: u64, key: &[u8], id: Option<u64>, prompt: &str) -> Result<()> {
         let planning = self.planning;
-        if planning.frame.request_len(prompt) > planning.limits.request_bytes_max {
+        let bytes = planning.frame.added_len(prompt);
+        if bytes > planning.limits.request_bytes_max {
             return self.note(&RowPlan::Failed(TOO_LARGE), id);
         }
         let request = planning
@@ -274,7 +275,8 @@ impl Clerk<'_> {
         self.tally.requests += 1;
         self.tally.prompt_bytes += prompt.len() as u64;
         self.record(&RowPlan::Asks(place), id)?;
-        self.store(place.ordinal, row, request, prompt).await
+        self.store(place.ordinal, row, request, (prompt, bytes))
+            .await
     }
 
     async fn store(
@@ -282,7 +284,7 @@ impl Clerk<'_> {
         ordinal: u64,
         row: u64,
         key: crate::work::RequestKey,
-        prompt: &str,
+        (prompt, bytes): (&str, u64),
     ) -> Result<()> {
         let Sink::Ledger {
             chunks,
@@ -296,7 +298,7 @@ impl Clerk<'_> {
         if ordinal < *stored {
             return Ok(());
         }
-        let mut full = chunks.push(ordinal, row, key, prompt).await?;
+        let mut full = chunks.push(ordinal, row, key, (prompt, bytes)).await?;
         if full.is_none() && ordinal + 1 == self.planning.trial {
             full = chunks.cut().await?;
         }

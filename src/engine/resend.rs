@@ -1,97 +1,117 @@
 //! The next wave: chunks of what failed in passing in the last one.
 
-use crate::base::{Error, Ids, Result};
+use std::fs::File;
+
+use crate::base::{Error, Result};
 use crate::ledger::action::ChunkStored;
 use crate::ledger::outcomes::{OutcomeColumns, OutcomesReader};
 use crate::ledger::requests::RequestsReader;
 use crate::ledger::state::{Attempt, PlanState, State};
-use crate::work::{Frame, Limits};
 
 use super::chunks::ChunkWriter;
-use super::files::Files;
+use super::tasks::Tasks;
 
-/// Makes the chunks of wave `wave` of `plan`, durable; they are still to be written in the ledger.
-pub(super) async fn resend(
-    state: &State,
-    plan: &PlanState,
-    wave: u32,
-    (files, ids): (&Files, &Ids),
-    (frame, limits): (&Frame, Limits),
-) -> Result<Vec<ChunkStored>> {
-    let next = plan.chunks.keys().next_back().map_or(0, |last| last + 1);
-    let mut chunks = ChunkWriter::new(files, ids, frame, limits, (plan.started.plan, wave, next));
-    let mut stored = Vec::new();
-    for chunk in plan
-        .chunks
-        .values()
-        .filter(|chunk| chunk.stored.wave + 1 == wave)
-    {
-        let landed = state
-            .attempts_of(chunk)
-            .filter(|attempt| attempt.landed.is_some())
-            .last();
-        let Some(attempt) = landed else { continue };
-        if attempt
-            .landed
-            .as_ref()
-            .is_some_and(|landed| landed.transient > 0)
+impl Tasks {
+    /// Makes the chunks of wave `wave` of `plan`, durable; they are still to be written in the ledger.
+    pub(super) async fn resend_chunks(
+        &self,
+        plan: &PlanState,
+        state: &State,
+        wave: u32,
+    ) -> Result<Vec<ChunkStored>> {
+        let next = plan.chunks.keys().next_back().map_or(0, |last| last + 1);
+        let mut chunks = ChunkWriter::new(
+            &self.files,
+            &self.components.ids,
+            &self.frame,
+            self.limits,
+            (plan.started.plan, wave, next),
+            self.job.ledger.keep_prompts,
+        );
+        let mut stored = Vec::new();
+        for chunk in plan
+            .chunks
+            .values()
+            .filter(|chunk| chunk.stored.wave + 1 == wave)
         {
-            copy(attempt, files, &mut chunks, &mut stored).await?;
+            let landed = state
+                .attempts_of(chunk)
+                .filter(|attempt| attempt.landed.is_some())
+                .last();
+            let Some(attempt) = landed else { continue };
+            if attempt
+                .landed
+                .as_ref()
+                .is_some_and(|landed| landed.transient > 0)
+            {
+                let requests = self
+                    .prompts_of(plan.started.plan, chunk.stored.chunk)
+                    .await?;
+                self.copy(attempt, requests, &mut chunks, &mut stored)
+                    .await?;
+            }
         }
+        stored.extend(chunks.cut().await?);
+        Ok(stored)
     }
-    stored.extend(chunks.cut().await?);
-    Ok(stored)
-}
 
-/// Copies the requests of one attempt that failed in passing.
-async fn copy(
-    attempt: &Attempt,
-    files: &Files,
-    chunks: &mut ChunkWriter<'_>,
-    stored: &mut Vec<ChunkStored>,
-) -> Result<()> {
-    let promised = &attempt.promised;
-    let outcomes = files.open(&files.outcomes(attempt)).await?;
-    let requests = files
-        .open(&files.requests(promised.plan, promised.chunk))
-        .await?;
-    let outcomes = OutcomesReader::open(outcomes, OutcomeColumns::Verdicts)?;
-    // Both files hold the chunk's requests by ordinal, so that they go side by side.
-    let mut verdicts = outcomes.map(|some| {
-        some.map(|some| {
-            (0..some.len())
-                .map(|at| (some.ordinal(at), some.is_transient(at)))
-                .collect()
-        })
-    });
-    let mut some_verdicts: std::vec::IntoIter<(u64, bool)> = Vec::new().into_iter();
-    for some in RequestsReader::open(requests)? {
-        let some = some?;
-        for at in 0..some.len() {
-            if some_verdicts.len() == 0 {
-                let more: Vec<_> = verdicts.next().transpose()?.unwrap_or_default();
-                some_verdicts = more.into_iter();
-            }
-            let verdict = some_verdicts.next().ok_or_else(unlike)?;
-            let ordinal = some.ordinals.value(at);
-            if verdict.0 != ordinal {
-                return Err(unlike());
-            }
-            if verdict.1 {
+    /// Copies the requests of one attempt that failed in passing.
+    async fn copy(
+        &self,
+        attempt: &Attempt,
+        requests: File,
+        chunks: &mut ChunkWriter<'_>,
+        stored: &mut Vec<ChunkStored>,
+    ) -> Result<()> {
+        let outcomes = self.files.open(&self.files.outcomes(attempt)).await?;
+        let mut verdicts = Verdicts {
+            reader: OutcomesReader::open(outcomes, OutcomeColumns::Verdicts)?,
+            some: Vec::new().into_iter(),
+        };
+        for some in RequestsReader::open(requests)? {
+            let some = some?;
+            for at in 0..some.len() {
+                let ordinal = some.ordinals.value(at);
+                if !verdicts.is_transient(ordinal)? {
+                    continue;
+                }
                 let prompt = some
                     .prompt(at)
                     .ok_or_else(|| Error::data("a prompt was not kept"))?;
+                let bytes = self.frame.added_len(prompt);
+                let row = some.rows.value(at);
                 stored.extend(
                     chunks
-                        .push(ordinal, some.rows.value(at), some.key(at), prompt)
+                        .push(ordinal, row, some.key(at), (prompt, bytes))
                         .await?,
                 );
             }
         }
+        Ok(())
     }
-    Ok(())
 }
 
-fn unlike() -> Error {
-    Error::data("the outcomes of a chunk are not those of its requests")
+/// What came back for a chunk's requests, one after the other. Outcomes and requests both lie by
+/// ordinal, so that they go side by side.
+struct Verdicts {
+    reader: OutcomesReader,
+    some: std::vec::IntoIter<(u64, bool)>,
+}
+
+impl Verdicts {
+    /// Whether the request `ordinal`, which is the next one, is worth sending again.
+    fn is_transient(&mut self, ordinal: u64) -> Result<bool> {
+        if self.some.len() == 0
+            && let Some(some) = self.reader.next().transpose()?
+        {
+            let verdicts = (0..some.len()).map(|at| (some.ordinal(at), some.is_transient(at)));
+            self.some = verdicts.collect::<Vec<_>>().into_iter();
+        }
+        match self.some.next() {
+            Some((found, transient)) if found == ordinal => Ok(transient),
+            _ => Err(Error::data(
+                "the outcomes of a chunk are not those of its requests",
+            )),
+        }
+    }
 }

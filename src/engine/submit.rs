@@ -1,10 +1,11 @@
 //! Sending a chunk: promise, upload, submit, receipt. Or finding the one whose answer was lost.
 
+use std::fs::File;
 use std::time::Duration;
 
 use tracing::info;
 
-use crate::base::{Components, Error, ErrorKind, Result, Time};
+use crate::base::{Components, Error, ErrorKind, Result, ResultExt, Time};
 use crate::ledger::action::{Accepted, Action, ChunkStored, Promised};
 use crate::ledger::state::Attempt;
 use crate::provider::{
@@ -13,7 +14,6 @@ use crate::provider::{
 use crate::work::{BatchId, BatchView, CustomId, Frame, Shape};
 
 use super::body::body;
-use super::files::Files;
 use super::scribe::Scribe;
 
 /// How long a chunk waits after a "not now" that named no time.
@@ -40,7 +40,8 @@ pub(super) struct Sending<'a> {
     pub shape: &'a Shape,
     pub frame: &'a Frame,
     pub provider: &'a dyn Provider,
-    pub files: &'a Files,
+    /// The chunk's requests, with their prompts.
+    pub requests: File,
     pub components: &'a Components,
     pub scribe: &'a Scribe,
 }
@@ -54,7 +55,7 @@ impl Sending<'_> {
     /// the chunk from being read. A lost answer is no error: it is written down as lost.
     pub(super) async fn send(&self) -> Result<After> {
         let tag = self.promise().await?;
-        let body = self.body(&tag).await?;
+        let body = self.body(&tag)?;
         let staged = match self.provider.stage(&tag, body).await {
             Ok(staged) => staged,
             Err(SubmitError::Rejected(rejection)) => return self.rejected(&tag, rejection).await,
@@ -128,15 +129,12 @@ impl Sending<'_> {
         Ok(tag)
     }
 
-    async fn body(&self, tag: &Tag) -> Result<Body> {
-        let requests = self.files.requests(self.chunk.plan, self.chunk.chunk);
+    fn body(&self, tag: &Tag) -> Result<Body> {
         let ids = CustomId::new(&tag.nonce, tag.chunk);
-        body(
-            self.files.open(&requests).await?,
-            self.frame.clone(),
-            ids,
-            self.chunk.body_bytes,
-        )
+        let requests = self.requests.try_clone();
+        let requests =
+            requests.or_err(ErrorKind::Unavailable, "cannot read the chunk's requests")?;
+        body(requests, self.frame.clone(), ids, self.chunk.body_bytes)
     }
 
     /// The provider certainly took nothing: later, or never.

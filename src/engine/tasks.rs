@@ -1,12 +1,13 @@
 //! The steps, carried out: what each needs, gathered once for a run.
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::base::{Components, Error, Result, Time};
-use crate::ledger::action::{self as ledger, Action, ChunkStored, PlanSealed};
+use crate::ledger::action::{self as ledger, Action, PlanSealed};
 use crate::ledger::row_map::RowMapWriter;
 use crate::ledger::state::{Attempt, PlanState, State};
 use crate::provider::Provider;
@@ -22,8 +23,8 @@ use super::files::Files;
 use super::land::Landing;
 use super::next::Step;
 use super::prepare::{Past, Planning, Sink, Tally};
+use super::prompts::with_prompts;
 use super::publish::Publication;
-use super::resend::resend;
 use super::scribe::Scribe;
 use super::submit::{After, Recovery, Sending, other_account};
 
@@ -114,6 +115,7 @@ impl Tasks {
                 &self.frame,
                 self.limits,
                 (number, 0, next),
+                self.job.ledger.keep_prompts,
             )),
             rows: Box::new(RowMapWriter::create(&draft)?),
             scribe,
@@ -219,7 +221,9 @@ impl Tasks {
             shape: &self.shape,
             frame: &self.frame,
             provider: &*self.provider,
-            files: &self.files,
+            requests: self
+                .prompts_of(chunk.stored.plan, chunk.stored.chunk)
+                .await?,
             components: &self.components,
             scribe,
         };
@@ -228,6 +232,12 @@ impl Tasks {
             chunk: chunk.stored.chunk,
         });
         Ok(after)
+    }
+
+    /// The requests of a chunk, with their prompts.
+    pub(super) async fn prompts_of(&self, plan: u64, chunk: u64) -> Result<File> {
+        let template = compile(&self.job, &self.source)?;
+        with_prompts(&self.planning(0), template, &self.files, (plan, chunk)).await
     }
 
     async fn recover(&self, attempt: &Attempt, state: &State, scribe: &Scribe) -> Result<After> {
@@ -372,9 +382,7 @@ impl Tasks {
         wave: u32,
         scribe: &Scribe,
     ) -> Result<After> {
-        let with = (&self.files, &*self.components.ids);
-        let stored: Vec<ChunkStored> =
-            resend(state, plan, wave, with, (&self.frame, self.limits)).await?;
+        let stored = self.resend_chunks(plan, state, wave).await?;
         if stored.is_empty() {
             return Err(Error::internal(
                 "nothing to send again, and something failed in passing",

@@ -55,3 +55,33 @@ async fn a_table_comes_back_with_its_answers() {
         assert!(report.identical > 0);
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn prompts_that_are_not_kept_are_rendered_again_where_they_are_sent_again() {
+    for vendor in VENDORS {
+        let mut world = World::new(vendor, "errored=0.3");
+        write_table(&world.path("in.parquet"), &bodies(), 64);
+        world.job["ledger"]["keep_prompts"] = false.into();
+        world.job["budget"]["max_failed"] = serde_json::json!({ "percent": 50.0 });
+        let report = world.run().await.expect("a run");
+        assert!(report.published, "{report:?}");
+        let requests = world.path("_columnist/triage/plans/000000/requests/000000.parquet");
+        let kept = read_table(&requests);
+        assert!(
+            kept["prompt"].iter().all(Option::is_none),
+            "the ledger has hashes alone"
+        );
+        let table = read_table(&world.path("out.parquet"));
+        for (n, body) in bodies().iter().enumerate() {
+            let (Some(body), Some(label)) = (body, table["label"][n].as_deref()) else {
+                continue;
+            };
+            assert!(
+                label.ends_with(&world.answer(&format!("Label this: {body}"))),
+                "row {n}"
+            );
+        }
+        assert!(report.batches.len() > 1, "something was sent again");
+        assert_eq!(world.bill().billed_more_than_once, 0);
+    }
+}

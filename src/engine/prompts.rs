@@ -1,0 +1,126 @@
+//! The prompts of a chunk, wherever they are.
+//!
+//! Usually the ledger keeps them. Where it is not to (`keep_prompts = false`), they lie in the scratch
+//! folder of the process that planned them; after its end the rows are rendered again, and a prompt
+//! counts only if it makes the same request key as before.
+
+use std::fs::File;
+
+use futures::StreamExt;
+
+use crate::base::{Error, ErrorKind, Result, ResultExt};
+use crate::ledger::requests::{Requests, RequestsReader, RequestsWriter};
+use crate::prompt::{Prompt, Prompts, Template};
+use crate::source::RowIds;
+
+use super::files::Files;
+use super::prepare::Planning;
+
+/// The requests of a chunk with their prompts, to be read.
+pub(super) async fn with_prompts(
+    planning: &Planning<'_>,
+    template: Template,
+    files: &Files,
+    (plan, chunk): (u64, u64),
+) -> Result<File> {
+    let place = files.requests(plan, chunk);
+    let first = RequestsReader::open(files.open(&place).await?)?
+        .next()
+        .transpose()?;
+    if first.is_none_or(|some| some.prompt(0).is_some()) {
+        return files.open(&place).await;
+    }
+    let aside = files.prompts_aside(plan, chunk);
+    if !aside.exists() {
+        let draft = files.draft(&format!("again-{plan}-{chunk}.parquet"));
+        let mut writer = RequestsWriter::create(&draft)?;
+        let wanted = Wanted {
+            reader: RequestsReader::open(files.open(&place).await?)?,
+            some: None,
+        };
+        render_again(planning, template, wanted, &mut writer).await?;
+        writer.finish()?;
+        std::fs::rename(&draft, &aside).or_err(ErrorKind::Unavailable, SCRATCH)?;
+    }
+    File::open(&aside).or_err(ErrorKind::Unavailable, SCRATCH)
+}
+
+const SCRATCH: &str = "cannot use the scratch folder";
+
+/// The requests that are wanted, one after the other; their rows ascend.
+struct Wanted {
+    reader: RequestsReader,
+    some: Option<(Requests, usize)>,
+}
+
+impl Wanted {
+    /// The next request: the requests that it is among, and its place there.
+    fn next(&mut self) -> Result<Option<(Requests, usize)>> {
+        loop {
+            match self.some.take() {
+                Some((some, at)) if at < some.len() => {
+                    self.some = Some((some.clone(), at + 1));
+                    return Ok(Some((some, at)));
+                }
+                _ => match self.reader.next().transpose()? {
+                    Some(some) => self.some = Some((some, 0)),
+                    None => return Ok(None),
+                },
+            }
+        }
+    }
+}
+
+async fn render_again(
+    planning: &Planning<'_>,
+    mut template: Template,
+    mut wanted: Wanted,
+    writer: &mut RequestsWriter,
+) -> Result<()> {
+    let Some(mut next) = wanted.next()? else {
+        return Ok(());
+    };
+    let ids = match planning.key {
+        [] => None,
+        key => Some(RowIds::new(planning.source.schema(), key)?),
+    };
+    let scan = planning.scan().from(next.0.rows.value(next.1));
+    let mut slices = planning.source.scan(scan).await?;
+    let mut prompts = Prompts::default();
+    while let Some(slice) = slices.next().await {
+        let slice = slice?;
+        template.render(&slice.batch, &mut prompts)?;
+        let keys = ids
+            .as_ref()
+            .map(|ids| ids.encode(&slice.batch))
+            .transpose()?;
+        for (at, row) in slice.rows.iter().enumerate() {
+            let (some, place) = &next;
+            if some.rows.value(*place) != row {
+                continue;
+            }
+            let Some(Prompt::Text(prompt)) = prompts.get(at) else {
+                return Err(changed(row));
+            };
+            let own = row.to_le_bytes();
+            let id = keys.as_ref().map(|keys| keys.row(at));
+            let id = id.as_ref().map_or(&own[..], AsRef::as_ref);
+            let key = planning.keyer.key(prompt, (!planning.dedupe).then_some(id));
+            if key != some.key(*place) {
+                return Err(changed(row));
+            }
+            writer.push(some.ordinals.value(*place), row, key, Some(prompt))?;
+            match wanted.next()? {
+                Some(more) => next = more,
+                None => return Ok(()),
+            }
+        }
+    }
+    Err(changed(next.0.rows.value(next.1)))
+}
+
+fn changed(row: u64) -> Error {
+    Error::invalid("a row that is to be sent again is not what it was, and its prompt was not kept")
+        .with("row", row)
+        .hint("the source changed; restore it, or delete nothing and run `columnist run` again after `columnist cancel`")
+}
