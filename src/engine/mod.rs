@@ -94,7 +94,7 @@ pub async fn run(setup: Setup, provider: Arc<dyn Provider>) -> Result<Report> {
 /// Plans and submits, then returns.
 ///
 /// # Errors
-/// As [`run`].
+/// As [`run()`].
 pub async fn submit(setup: Setup, provider: Arc<dyn Provider>) -> Result<Report> {
     open::Office::open(setup, provider, Patience::NotAtAll)
         .await?
@@ -106,7 +106,7 @@ pub async fn submit(setup: Setup, provider: Arc<dyn Provider>) -> Result<Report>
 /// as many passes as it takes.
 ///
 /// # Errors
-/// As [`run`].
+/// As [`run()`].
 pub async fn collect(setup: Setup, provider: Arc<dyn Provider>, wait: bool) -> Result<Report> {
     open::Office::open(setup, provider, Patience::NotAtAll)
         .await?
