@@ -31,6 +31,9 @@ pub(super) struct Line<'a> {
     tokens: Usage,
     /// `null` where the price of the model is not known.
     cost_usd: Option<f64>,
+    /// What this process itself took; `null` where the system does not say.
+    #[serde(flatten)]
+    process: Process,
 }
 
 impl<'a> Line<'a> {
@@ -57,8 +60,51 @@ impl<'a> Line<'a> {
             batches: &report.batches,
             tokens: report.usage,
             cost_usd: report.cost_micros.map(usd),
+            process: Process::so_far(),
         }
     }
+}
+
+/// What a process has taken so far.
+#[derive(Debug, Default, Serialize)]
+struct Process {
+    /// Processor time, of the program and of the system for it.
+    cpu_seconds: Option<f64>,
+    /// The most memory that it had at once.
+    peak_memory_bytes: Option<u64>,
+}
+
+impl Process {
+    /// This process, as Linux's `/proc` tells it.
+    fn so_far() -> Process {
+        Process {
+            cpu_seconds: cpu_seconds(),
+            peak_memory_bytes: peak_memory_bytes(),
+        }
+    }
+}
+
+/// What `/proc` counts in, on every Linux (`USER_HZ`).
+const TICKS_PER_SECOND: f64 = 100.0;
+
+fn cpu_seconds() -> Option<f64> {
+    let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
+    // The name in parentheses may hold spaces; user and system time are the 12th and 13th after it.
+    let fields = stat.rsplit_once(')')?.1.split_whitespace();
+    let ticks: Vec<f64> = fields
+        .skip(11)
+        .take(2)
+        .filter_map(|word| word.parse().ok())
+        .collect();
+    (ticks.len() == 2).then(|| ticks.iter().sum::<f64>() / TICKS_PER_SECOND)
+}
+
+fn peak_memory_bytes() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))?;
+    Some(line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? * 1024)
 }
 
 /// Millionths of a US dollar as dollars.

@@ -61,13 +61,13 @@ impl Pieces {
         while matches!(self.stage, Stage::Requests) && out.len() < PIECE {
             match self.some.take() {
                 Some((some, at)) if at < some.len() => self.write(some, at, &mut out)?,
-                _ => match self.reader.next().transpose()? {
-                    Some(some) => self.some = Some((some, 0)),
-                    None => {
+                _ => {
+                    self.some = self.reader.next().transpose()?.map(|some| (some, 0));
+                    if self.some.is_none() {
                         out.extend_from_slice(&self.frame.close);
                         self.stage = Stage::Closed;
                     }
-                },
+                }
             }
         }
         Ok(out)
