@@ -86,9 +86,9 @@ fn every_command_says_what_it_does() {
 #[test]
 fn a_command_that_does_not_exist_is_told_what_there_is() {
     let shell = Shell::new();
-    let ran = shell.call(&["rnu"]);
+    let ran = shell.call(&["submitt"]);
     assert_eq!(ran.code, 2, "{ran:?}");
-    assert!(ran.stderr.contains("'run'"), "{ran:?}");
+    assert!(ran.stderr.contains("'submit'"), "{ran:?}");
     assert!(ran.stdout.is_empty(), "{ran:?}");
 }
 

@@ -42,7 +42,10 @@ impl Ran {
             assert!(self.stderr.contains(word), "`{word}` is missing: {self:?}");
         }
         assert!(self.stdout.is_empty(), "{self:?}");
-        assert!(self.stderr.starts_with("error: "), "{self:?}");
+        assert!(
+            self.stderr.lines().any(|line| line.starts_with("error: ")),
+            "{self:?}"
+        );
     }
 
     /// As [`Ran::refused`], with a hint at the end.
