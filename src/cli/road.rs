@@ -40,7 +40,7 @@ pub(super) async fn go(
     screen: Arc<Screen>,
 ) -> Result<Exit> {
     let job = job::resolve(&args.job)?;
-    let vendor = Vendor::open(&job, &components).await?;
+    let vendor = Vendor::open(&job, &components)?;
     let interrupt = CancellationToken::new();
     let signal = super::signal::watch(interrupt.clone());
     let setup = Setup {
@@ -58,7 +58,6 @@ pub(super) async fn go(
         Road::Submit => engine::submit(setup, provider).await,
         Road::Collect { wait } => engine::collect(setup, provider, wait).await,
     };
-    vendor.close().await;
     let report = report?;
     screen.close();
     let exit = match signal.caught() {
