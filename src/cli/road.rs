@@ -42,7 +42,7 @@ pub(super) async fn go(
     screen: Arc<Screen>,
 ) -> Result<Exit> {
     let job = args.target.resolve(&Surroundings::system()?)?;
-    let vendor = Vendor::open(&job, &components).await?;
+    let vendor = Vendor::open(&job, &components)?;
     let interrupt = CancellationToken::new();
     let signal = super::signal::watch(&interrupt);
     let setup = Setup {
@@ -60,7 +60,6 @@ pub(super) async fn go(
         Road::Submit => engine::submit(setup, provider).await,
         Road::Collect { wait } => engine::collect(setup, provider, wait).await,
     };
-    vendor.close().await;
     let report = report?;
     screen.finish();
     let mut exit = exit_of(road, args, &report);

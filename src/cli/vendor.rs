@@ -1,27 +1,29 @@
 //! The provider that a job names; for `sandbox/<anything>`, one that runs in this process.
 
-use std::net::SocketAddr;
 use std::sync::Arc;
 
+use crate::base::http::RouterService;
 use crate::base::{Components, Result};
-use crate::emulator::{Running, Sandbox, SandboxConfig};
+use crate::emulator::{Sandbox, SandboxConfig};
 use crate::provider::{self, Network, Options, Provider};
 use crate::spec::Job;
 
-/// A provider, and the server behind it if it is ours.
+/// A provider, opened for a job.
 pub(super) struct Vendor {
     pub provider: Arc<dyn Provider>,
-    sandbox: Option<Running>,
 }
 
 /// The provider's name that means the built-in sandbox.
 const SANDBOX: &str = "sandbox";
 /// The dialect that the built-in sandbox is spoken to in.
 const DIALECT: &str = "openai";
+/// Where the built-in sandbox is, whichever process it runs in: a batch belongs to the account with
+/// which it was submitted, and a port would make each process another account.
+const BASE: &str = "http://sandbox/openai/v1";
 
 impl Vendor {
     /// Opens the provider of `job`.
-    pub(super) async fn open(job: &Job, components: &Components) -> Result<Vendor> {
+    pub(super) fn open(job: &Job, components: &Components) -> Result<Vendor> {
         if job.model.provider != SANDBOX {
             let options = Options {
                 provider: &job.model.provider,
@@ -31,10 +33,7 @@ impl Vendor {
                 env: &|name| std::env::var(name).ok(),
             };
             let provider = provider::open(&options, network(components))?;
-            return Ok(Vendor {
-                provider,
-                sandbox: None,
-            });
+            return Ok(Vendor { provider });
         }
         // Its state lies beside a local ledger, so that `collect` finds what `submit` left there.
         let ledger = components.stores.locate(&job.ledger.path)?;
@@ -44,24 +43,19 @@ impl Vendor {
             ..SandboxConfig::default()
         };
         let sandbox = Sandbox::new(config, Arc::clone(&components.clock))?;
-        let running = sandbox.serve(SocketAddr::from(([127, 0, 0, 1], 0))).await?;
-        let urls = running.urls();
-        let url = urls
-            .iter()
-            .find(|(dialect, _)| *dialect == DIALECT)
-            .map(|(_, url)| url.clone());
         let options = Options {
             provider: DIALECT,
-            base_url: url.as_deref(),
+            base_url: Some(BASE),
             api_key_env: Some("SANDBOX"),
             service: Some(SANDBOX),
             env: &|name| (name == "SANDBOX").then(|| SANDBOX.to_owned()),
         };
-        let provider = provider::open(&options, network(components))?;
-        Ok(Vendor {
-            provider,
-            sandbox: Some(running),
-        })
+        let network = Network {
+            http: Arc::new(RouterService::new(sandbox.router())),
+            ..network(components)
+        };
+        let provider = provider::open(&options, network)?;
+        Ok(Vendor { provider })
     }
 
     /// The provider of `job` for a command that asks it nothing: no key is needed.
@@ -86,13 +80,6 @@ impl Vendor {
             },
         };
         provider::open(&options, network(components))
-    }
-
-    /// Ends the server, if there is one.
-    pub(super) async fn close(self) {
-        if let Some(sandbox) = self.sandbox {
-            sandbox.shutdown().await;
-        }
     }
 }
 

@@ -54,7 +54,12 @@ impl Store {
             .unwrap_or(Path::new("."));
         for folder in FOLDERS {
             let path = root.join(folder);
-            fs::create_dir_all(&path).or_err(ErrorKind::Unavailable, "cannot make a folder")?;
+            fs::create_dir_all(&path)
+                .or_err(ErrorKind::Unavailable, "cannot make a folder for the sandbox")
+                .map_err(|error| {
+                    let error = error.with("folder", path.display());
+                    error.hint("its state lies in the job's ledger, or in --state: choose a folder that can be written")
+                })?;
         }
         let store = Store {
             root: root.to_owned(),

@@ -222,7 +222,7 @@ impl Office {
     }
 
     fn tasks(&self, job: &Job, source: Source, desk: Desk, defer: bool) -> Result<Arc<Tasks>> {
-        let publication = self.publication(job, &source, &desk)?;
+        let publication = self.publication(job, &desk)?;
         Ok(Arc::new(Tasks {
             job: job.clone(),
             components: self.setup.components.clone(),
@@ -246,10 +246,10 @@ impl Office {
         }))
     }
 
-    fn publication(&self, job: &Job, source: &Source, desk: &Desk) -> Result<Publication> {
+    fn publication(&self, job: &Job, desk: &Desk) -> Result<Publication> {
         let location = self.setup.components.stores.locate(&job.output.path)?;
         let spec = job.output.layout.unwrap_or(match job.source.input {
-            SourceInput::Table(_) if source.is_table() => LayoutSpec::Mirror,
+            SourceInput::Table(_) if desk.is_table => LayoutSpec::Mirror,
             _ => LayoutSpec::Single,
         });
         let layout = match spec {
@@ -260,7 +260,7 @@ impl Office {
             },
         };
         let form = match spec {
-            LayoutSpec::Mirror if !source.is_single_file() => Form::Folder,
+            LayoutSpec::Mirror if !desk.is_single_file => Form::Folder,
             _ => Form::File,
         };
         let meta = match job.answer.meta {
@@ -305,6 +305,10 @@ pub(super) struct Desk {
     pub frame: Frame,
     pub keyer: Keyer,
     pub limits: Limits,
+    /// Whether the source is Parquet as it stands; what is read may be a snapshot of it.
+    pub is_table: bool,
+    /// Whether the source is one file.
+    pub is_single_file: bool,
 }
 
 impl Desk {
@@ -338,6 +342,8 @@ impl Desk {
             answer: job.answer.answer.clone(),
         };
         Ok(Desk {
+            is_table: source.is_table(),
+            is_single_file: source.is_single_file(),
             columns,
             filter,
             frame: provider.frame(&shape)?,

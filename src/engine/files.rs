@@ -28,7 +28,12 @@ impl Files {
         let failed = "cannot make a scratch folder";
         let scratch = match &root.local {
             Some(folder) => {
-                std::fs::create_dir_all(folder).or_err(ErrorKind::Unavailable, failed)?;
+                std::fs::create_dir_all(folder)
+                    .or_err(ErrorKind::Unavailable, "cannot make the ledger's folder")
+                    .map_err(|error| {
+                        let error = error.with("folder", folder.display());
+                        error.hint("the ledger must be writable: choose another `[ledger] path`")
+                    })?;
                 tempfile::Builder::new().prefix(SCRATCH).tempdir_in(folder)
             }
             None => tempfile::Builder::new().prefix("columnist-").tempdir(),

@@ -11,6 +11,7 @@ use crate::ledger::action::{Action, PublishStarted, Published, stored_counts};
 use crate::ledger::state::{PlanState, State};
 use crate::output::{self, AnswerColumns, Layout, MetaColumns, Target};
 use crate::source::Source;
+use crate::work::progress::Event;
 use crate::work::{RowStatus, StatusCounts};
 
 use super::files::Files;
@@ -69,6 +70,9 @@ impl Publication {
             crash: components.crash.clone(),
         })
         .await?;
+        let output = self.target.location.url.to_string();
+        // Told before it is written down: the loop ends as soon as that is done.
+        tasks.watch.event(&Event::Published { output });
         let counts = *counts.lock().unwrap_or_else(PoisonError::into_inner);
         components.crash.point("published-before").await;
         let published = Published {

@@ -408,8 +408,6 @@ impl Tasks {
             .carry_out(self, plan, state, scribe)
             .await?;
         self.unpublished.store(false, Ordering::Release);
-        let published = self.publication.target.location.url.to_string();
-        self.watch.event(&Event::Published { output: published });
         Ok(After::Done)
     }
 }

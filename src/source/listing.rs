@@ -320,4 +320,5 @@ pub(super) fn unreachable_store(error: object_store::Error, address: &str) -> Er
     Error::new(kind, "cannot read from the store")
         .with("address", address)
         .because(error)
+        .hint("check the bucket's name, the endpoint, and the credentials in the environment")
 }

@@ -40,7 +40,8 @@ impl Pin {
             Ok(now) => {
                 let same = match (&now.e_tag, &self.etag) {
                     (Some(now), Some(then)) => now == then,
-                    _ => now.last_modified == self.modified,
+                    // A listing may tell fractions of a second that a single answer does not.
+                    _ => now.last_modified.timestamp() == self.modified.timestamp(),
                 };
                 Ok((!same).then_some(Drift::Changed))
             }

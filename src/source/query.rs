@@ -275,7 +275,9 @@ fn explain(error: DataFusionError, tables: &BTreeMap<String, String>) -> Error {
         .filter(|(_, rest)| rest.trim_start().starts_with("not found"))
         .map(|(name, _)| name.rsplit('.').next().unwrap_or(name).to_owned());
     let error = from_datafusion(error, "cannot understand the query");
-    let Some(name) = unknown else { return error };
+    let Some(name) = unknown else {
+        return error.hint("correct the SQL; the line above says what is not understood");
+    };
     let known: Vec<&str> = tables.keys().map(String::as_str).collect();
     let hint = match nearest(&name, known.iter().copied()) {
         Some(near) => format!("no table is called `{name}`; did you mean `{near}`?"),

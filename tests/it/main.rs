@@ -1,4 +1,11 @@
 //! The tests that look at Columnist from outside, in one binary.
 
+mod again;
+mod bad_input;
+mod cli;
 mod contract;
+mod layouts;
+mod s3;
+mod shell;
+mod tidy;
 mod world;
