@@ -206,16 +206,19 @@ impl Office {
     /// The output is ours, or nobody's, or may be replaced; and it can be written.
     async fn check_target(&self, tasks: &Tasks) -> Result<()> {
         let target = &tasks.publication.target;
-        if let Existing::Foreign = output::examine(target).await?
-            && !tasks.publication.overwrite
-        {
-            return Err(
-                Error::invalid("the output exists, and was not written by columnist")
-                    .with("output", &target.location.url)
-                    .hint(
-                        "choose another `[output] path`, or set `overwrite = true` (--overwrite)",
-                    ),
-            );
+        let ours = (LEDGER_KEY.to_owned(), self.ledger.clone());
+        let whose = match output::examine(target).await? {
+            _ if tasks.publication.overwrite => None,
+            Existing::Foreign => Some("the output exists, and was not written by columnist"),
+            Existing::Ours { identity, .. } if !identity.contains(&ours) => {
+                Some("the output exists, and was written from another ledger")
+            }
+            _ => None,
+        };
+        if let Some(whose) = whose {
+            let hint = "choose another `[output] path`, or set `overwrite = true` (--overwrite)";
+            let error = Error::invalid(whose).with("output", &target.location.url);
+            return Err(error.hint(hint));
         }
         let id = self.setup.components.ids.nonce(8);
         output::check_writable(target, &id).await

@@ -31,7 +31,8 @@ impl Predicate {
     /// # Errors
     /// `Invalid`, with DataFusion's words, if it is not a predicate over these columns.
     pub fn compile(sql: &str, schema: &SchemaRef, vars: &BTreeMap<String, String>) -> Result<Self> {
-        Self::build(sql, schema, vars).map_err(|error| error.with("where", sql))
+        let hint = "`where` is a SQL condition over the source's columns, such as \"lang = 'en'\"";
+        Self::build(sql, schema, vars).map_err(|error| error.with("where", sql).hint(hint))
     }
 
     fn build(sql: &str, schema: &SchemaRef, vars: &BTreeMap<String, String>) -> Result<Self> {

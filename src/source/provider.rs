@@ -8,7 +8,7 @@
 
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Field, FieldRef, SchemaRef};
+use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::{DataFusionError, ScalarValue};
@@ -204,7 +204,18 @@ async fn infer(context: &SessionContext, listing: &Listing) -> Result<SchemaRef>
             .with("table", &listing.address)
             .hint("a CSV file needs a header line, an NDJSON file one object per line"));
     }
-    Ok(Arc::new(without_views(&schema)))
+    Ok(Arc::new(with_text(&without_views(&schema))))
+}
+
+/// A column without a single value in it is text: its type cannot be told, and one that holds only
+/// nulls could be no key of a table without rows.
+fn with_text(schema: &Schema) -> Schema {
+    let typed = |field: &FieldRef| match field.data_type() {
+        DataType::Null => Arc::new(field.as_ref().clone().with_data_type(DataType::Utf8)),
+        _ => Arc::clone(field),
+    };
+    let fields: Vec<FieldRef> = schema.fields().iter().map(typed).collect();
+    Schema::new_with_metadata(fields, schema.metadata().clone())
 }
 
 #[async_trait]

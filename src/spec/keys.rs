@@ -205,7 +205,8 @@ fn likeness(name: &str, key: &str) -> f64 {
     if same {
         0.97
     } else {
-        strsim::jaro_winkler(&name, key)
+        // Two letters that changed places count as one slip only in the second of these.
+        strsim::jaro_winkler(&name, key).max(strsim::normalized_damerau_levenshtein(&name, key))
     }
 }
 
@@ -233,6 +234,7 @@ mod tests {
     fn the_nearest_key_is_the_one_that_was_meant() {
         for (section, name, meant) in [
             ("prompt", "usr", "prompt.user"),
+            ("source", "kye", "source.key"),
             ("promt", "user", "prompt.user"),
             ("", "table", "source.table"),
             ("", "nmae", "name"),

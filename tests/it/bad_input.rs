@@ -323,6 +323,7 @@ fn bad_sql_is_quoted() {
     refused(&shell, &query(&[]), 2, &["least", "--var"]);
     shell.write("bad.sql", "DROP TABLE tickets");
     refused(&shell, &query(&[]), 2, &["SELECT"]);
+    let shell = with_table();
     let ran = run(&shell, "in.parquet", &["--where", "id >"]);
     refused(&shell, &ran, 2, &["id >"]);
     let ran = run(&shell, "in.parquet", &["--where", "idd > 1"]);

@@ -326,7 +326,8 @@ async fn without_a_key_the_position_is_the_row() {
         write_table(&world.path("in.parquet"), &bodies, 2);
         world.job["source"]["key"] = json!([]);
         world.job["prompt"]["dedupe"] = dedupe.into();
-        published(&world).await;
+        let report = world.run().await.expect("a run");
+        assert!(report.published && report.exit_code() == 0, "{report:?}");
         check_file(&world, &world.path("out.parquet"), &bodies);
         let accepted = world.bill().total.requests_accepted;
         assert_eq!(accepted, if dedupe { 2 } else { 4 });

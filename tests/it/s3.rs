@@ -106,7 +106,7 @@ async fn a_folder_is_complete_when_its_marker_is_there() {
     check_file(&world, "s3/lake/triaged/dt=2/part.parquet", &bodies(20..50));
     assert!(world.path("s3/lake/triaged/_SUCCESS").exists());
     assert!(world.run().await.expect("a second run").unchanged);
-    // A file more: its rows alone are sent, and the output is replaced.
+    // From another ledger, the output is a stranger's, and replaced only where that is asked for.
     let folder = world.path("s3/lake/tickets/dt=3");
     std::fs::create_dir_all(&folder).expect("made");
     write_table(&folder.join("part.parquet"), &bodies(45..60), 16);
