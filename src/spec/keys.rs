@@ -185,12 +185,18 @@ const OTHER_WORDS: [(&str, &str); 11] = [
 
 /// The known key nearest to `name` in `section`.
 pub(super) fn nearest(section: &str, name: &str) -> &'static Key {
+    // Whoever stands in a section that exists most likely means one of its keys.
+    let weight = if SECTIONS.contains(&section) {
+        0.7
+    } else {
+        0.8
+    };
     let score = |key: &Key| {
         let likeness = likeness(name, key.name);
         let home = strsim::jaro_winkler(section, key.section);
         // A key of a later version is named only when nothing else is like it.
         let carried = if key.carried { 0.02 } else { 0.0 };
-        0.8 * likeness + 0.2 * home + carried
+        weight * likeness + (1.0 - weight) * home + carried
     };
     KEYS.iter()
         .max_by(|a, b| score(a).total_cmp(&score(b)))

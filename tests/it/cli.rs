@@ -10,7 +10,7 @@ const COMMANDS: [(&str, &str); 9] = [
     ("run", "Plan, submit, wait, collect, publish"),
     ("submit", "Plan and submit"),
     ("collect", "One pass"),
-    ("plan", "Sends nothing"),
+    ("plan", "sends nothing"),
     ("check", "Validate"),
     ("status", "Where everything stands"),
     ("show", "One row's story"),
