@@ -24,6 +24,10 @@
 //!
 //! A room imports only from floors beneath its own. A test reads the `use` lines and says so.
 
+
+#[doc = include_str!("CHANGELOG.md")]
+pub mod changelog {}
+
 pub mod base;
 pub mod cli;
 pub mod emulator;

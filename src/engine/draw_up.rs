@@ -171,9 +171,9 @@ impl Office {
             has_key: !job.source.key.is_empty(),
             trial: self.trial(job, &source, desk).await?,
         };
-        self.book
-            .record(vec![Action::PlanStarted(Box::new(started))])
-            .await?;
+        let mut actions = std::mem::take(&mut self.opening);
+        actions.push(Action::PlanStarted(Box::new(started)));
+        self.book.record(actions).await?;
         Ok((number, source))
     }
 

@@ -28,6 +28,8 @@ pub(super) struct Office {
     pub book: Book,
     pub run: String,
     pub ledger: String,
+    /// What is still to be written before the first plan of a new ledger.
+    pub opening: Vec<Action>,
     lease: Lease,
     _keeper: Keeper,
 }
@@ -36,6 +38,8 @@ pub(super) struct Office {
 const SUBMITS_MAX: usize = 2;
 /// Batches that are looked at or landed at the same time.
 const POLLS_MAX: usize = 4;
+/// Plans that one run makes of a source that changes under it.
+const PLANS_MAX: u32 = 5;
 /// Times that a request is sent, in all.
 const SENDS_MAX: u32 = 3;
 
@@ -72,7 +76,13 @@ impl Office {
         });
         // Whoever held the job before may have written until a moment ago.
         book.catch_up().await?;
-        let ledger = enter(&mut book, &setup, &run).await?;
+        check_ours(book.state(), &setup.job)?;
+        let (ledger, mut opening) = opening(book.state(), &setup, &run);
+        // A new ledger is bound to its job by its first plan: a job that is refused before leaves
+        // nothing behind that another one would trip over.
+        if book.state().made.is_some() {
+            book.record(std::mem::take(&mut opening)).await?;
+        }
         Ok(Office {
             setup,
             provider,
@@ -81,6 +91,7 @@ impl Office {
             book,
             run,
             ledger,
+            opening,
             lease,
             _keeper: keeper,
         })
@@ -120,7 +131,7 @@ impl Office {
 
     async fn work(&mut self, goal: Goal) -> Result<Report> {
         let mut defer = false;
-        loop {
+        for _ in 0..PLANS_MAX {
             let drawn = self.draw_up(goal, defer).await?;
             let (tasks, plan) = match drawn {
                 Drawn::Current { tasks, plan } => (tasks, plan),
@@ -143,6 +154,11 @@ impl Office {
                 _ => return Ok(self.report(plan, Some(&tasks))),
             }
         }
+        Err(
+            Error::unavailable("the source keeps changing while it is worked on")
+                .with("plans", PLANS_MAX)
+                .hint("run again when it is at rest; what was answered is not paid again"),
+        )
     }
 
     /// Collects by the stored plan, whatever the job file says now.
@@ -275,11 +291,11 @@ fn lost_lease() -> Error {
         .hint("nothing was lost; run again when the other one is done")
 }
 
-/// Writes that a run begins; the ledger's own id.
-async fn enter(book: &mut Book, setup: &Setup, run: &str) -> Result<String> {
+/// What says that a run begins, and whose ledger it is; the ledger's own id.
+fn opening(state: &State, setup: &Setup, run: &str) -> (String, Vec<Action>) {
     let now = setup.components.clock.now();
     let mut actions = Vec::new();
-    let ledger = if let Some(made) = &book.state().made {
+    let ledger = if let Some(made) = &state.made {
         made.ledger.clone()
     } else {
         let id = setup.components.ids.uuid(now).to_string();
@@ -291,15 +307,13 @@ async fn enter(book: &mut Book, setup: &Setup, run: &str) -> Result<String> {
         }));
         id
     };
-    check_ours(book.state(), &setup.job)?;
     actions.push(Action::RunStarted(RunStarted {
         run: run.to_owned(),
         command: setup.command.to_owned(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         at: now,
     }));
-    book.record(actions).await?;
-    Ok(ledger)
+    (ledger, actions)
 }
 
 /// What a job reads, by name.
