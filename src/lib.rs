@@ -23,10 +23,8 @@
 //! | 1 | `base` | no word of the domain |
 //!
 //! A room imports only from floors beneath its own. A test reads the `use` lines and says so.
-
-
-#[doc = include_str!("CHANGELOG.md")]
-pub mod changelog {}
+//!
+#![doc = include_str!("CHANGELOG.md")]
 
 pub mod base;
 pub mod cli;
