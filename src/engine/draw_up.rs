@@ -262,10 +262,9 @@ impl Office {
                 key: job.source.key.clone(),
             },
         };
-        let form = match spec {
-            LayoutSpec::Mirror if !desk.is_single_file => Form::Folder,
-            _ => Form::File,
-        };
+        let is_folder =
+            job.output.path.ends_with('/') || (spec == LayoutSpec::Mirror && !desk.is_single_file);
+        let form = if is_folder { Form::Folder } else { Form::File };
         let meta = match job.answer.meta {
             Meta::Off => MetaColumns::Off,
             Meta::Minimal => MetaColumns::Minimal,

@@ -138,10 +138,7 @@ impl Office {
                 Drawn::Waiting => return Ok(self.report(self.last_plan(), None)),
             };
             if self.is_published(&tasks, plan) && self.is_there(&tasks).await? {
-                return Ok(Report {
-                    unchanged: true,
-                    ..self.report(plan, Some(&tasks))
-                });
+                return Ok(self.report(plan, Some(&tasks)).unchanged());
             }
             match self.go(goal, Some(plan), Arc::clone(&tasks)).await? {
                 Stop::SourceChanged => {
@@ -176,10 +173,7 @@ impl Office {
         self.setup.job = stored;
         let tasks = self.tasks_for(number).await?;
         if self.is_published(&tasks, number) && self.is_there(&tasks).await? {
-            return Ok(Report {
-                unchanged: true,
-                ..self.report(number, Some(&tasks))
-            });
+            return Ok(self.report(number, Some(&tasks)).unchanged());
         }
         match self.go(goal, Some(number), Arc::clone(&tasks)).await? {
             Stop::SourceChanged => Err(Error::invalid("the source changed after it was planned")

@@ -90,6 +90,19 @@ impl Report {
         report
     }
 
+    /// The same for a run that found nothing to do: what was spent before is not its own, and whoever
+    /// adds up the runs of a month must not count it again.
+    pub(super) fn unchanged(self) -> Report {
+        Report {
+            unchanged: true,
+            requests: 0,
+            usage: Usage::default(),
+            cost_micros: Some(0),
+            batches: Vec::new(),
+            ..self
+        }
+    }
+
     /// The exit code: 0, 3 where more rows failed than allowed, 75 where work is pending.
     #[must_use]
     pub fn exit_code(&self) -> u8 {

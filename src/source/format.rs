@@ -55,9 +55,8 @@ impl Format {
             Format::Arrow => Arc::new(ArrowFormat),
             Format::Csv(packed) => Arc::new(
                 CsvFormat::default()
-                    // Text has line breaks; a quoted value may hold them.
-                    .with_newlines_in_values(true)
                     .with_has_header(true)
+                    // Text has line breaks; a quoted value may hold them.
                     .with_newlines_in_values(true)
                     .with_schema_infer_max_rec(INFERRED_RECORDS)
                     .with_file_compression_type(FileCompressionType::from(packed)),

@@ -31,6 +31,7 @@
 mod bytes;
 mod columns;
 mod context;
+mod first_keys;
 mod format;
 mod listing;
 mod open;

@@ -30,6 +30,7 @@ use crate::base::{Error, Result};
 
 use super::columns::without_views;
 use super::context::{BATCH_ROWS, from_datafusion};
+use super::first_keys::in_order_of_appearance;
 use super::format::Format;
 use super::listing::Listing;
 use super::predicate::Predicate;
@@ -204,7 +205,11 @@ async fn infer(context: &SessionContext, listing: &Listing) -> Result<SchemaRef>
             .with("table", &listing.address)
             .hint("a CSV file needs a header line, an NDJSON file one object per line"));
     }
-    Ok(Arc::new(with_text(&without_views(&schema))))
+    let schema = with_text(&without_views(&schema));
+    match listing.format {
+        Format::Json(_) => Ok(Arc::new(in_order_of_appearance(schema, listing).await?)),
+        _ => Ok(Arc::new(schema)),
+    }
 }
 
 /// A column without a single value in it is text: its type cannot be told, and one that holds only
