@@ -13,7 +13,7 @@ use super::vendor::Vendor;
 use crate::base::{Components, ErrorKind, Result, ResultExt};
 use crate::engine::{self, Report, Setup};
 use crate::spec::Surroundings;
-use crate::work::progress::Watch;
+use crate::work::progress::{Event, Watch};
 
 /// Which of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,6 +61,9 @@ pub(super) async fn go(
         Road::Collect { wait } => engine::collect(setup, provider, wait).await,
     };
     let report = report?;
+    if signal.caught().is_some() && !report.published {
+        screen.event(&Event::Warning(resume_line()));
+    }
     screen.finish();
     let mut exit = exit_of(road, args, &report);
     if let Some(code) = signal.caught().filter(|_| !report.published) {
@@ -77,6 +80,22 @@ fn exit_of(road: Road, args: &RunArgs, report: &Report) -> Exit {
         Exit::Done if report.unchanged && args.skip_code => Exit::NothingToDo,
         exit => exit,
     }
+}
+
+/// How to go on after an interrupt: the same command again.
+fn resume_line() -> String {
+    let quoted = |word: String| {
+        let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=@%+,".contains(c);
+        if !word.is_empty() && word.chars().all(plain) {
+            return word;
+        }
+        format!("'{}'", word.replace('\'', r"'\''"))
+    };
+    let words: Vec<String> = std::env::args().map(quoted).collect();
+    format!(
+        "interrupted; open batches go on at the provider. To resume: {}",
+        words.join(" ")
+    )
 }
 
 fn print(report: &Report, exit: Exit) -> Result<()> {

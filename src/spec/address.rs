@@ -145,17 +145,17 @@ mod tests {
     use super::*;
 
     fn at(text: &str) -> String {
-        absolute(text, Path::new("/work/jobs")).unwrap_or_else(|(problem, _)| problem)
+        absolute(text, Path::new("/srv/jobs")).unwrap_or_else(|(problem, _)| problem)
     }
 
     #[test]
     fn an_address_is_absolute_and_has_no_detours() {
         for (written, meant) in [
-            ("t.parquet", "/work/jobs/t.parquet"),
-            ("./a//b/../c/", "/work/jobs/a/c/"),
-            ("../out", "/work/out"),
-            ("..", "/work/"),
-            ("../x/..", "/work/"),
+            ("t.parquet", "/srv/jobs/t.parquet"),
+            ("./a//b/../c/", "/srv/jobs/a/c/"),
+            ("../out", "/srv/out"),
+            ("..", "/srv/"),
+            ("../x/..", "/srv/"),
             ("/lake/t/", "/lake/t/"),
             ("file:///lake/t", "/lake/t"),
             ("file://localhost/lake", "/lake"),
