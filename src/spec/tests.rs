@@ -145,7 +145,7 @@ overwrite = true
 path = "s3://out/ledgers/x"
 lease = "30s"
 settle = "1h"
-on_ambiguous = "resubmit"
+on_ambiguous = "wait"
 keep_prompts = false
 "#;
 
@@ -215,7 +215,7 @@ fn every_key_of_the_other_sections_is_taken() {
     assert_eq!(job.ledger.path, "s3://out/ledgers/x");
     assert_eq!(job.ledger.lease, Duration::from_secs(30));
     assert_eq!(job.ledger.settle, Duration::from_hours(1));
-    assert_eq!(job.ledger.on_ambiguous, AmbiguousPolicy::Resubmit);
+    assert_eq!(job.ledger.on_ambiguous, AmbiguousPolicy::Wait);
     assert!(!job.ledger.keep_prompts);
     assert_eq!(job.vars["ds"], "2026-08-01");
 }
@@ -441,6 +441,10 @@ const WRONG: &[(&str, &str)] = &[
     (
         "ledger.lease = \"0s\"",
         "`ledger.lease` must be at least 1s",
+    ),
+    (
+        "ledger.on_ambiguous = \"fail\"",
+        "`ledger.on_ambiguous = \"fail\"` is not in this version",
     ),
     (
         "ledger.on_ambiguous = \"ask\"",
@@ -1070,7 +1074,6 @@ fn fingerprints_change_exactly_when_they_should() {
         "ledger.path=elsewhere",
         "ledger.lease=5s",
         "ledger.settle=5s",
-        "ledger.on_ambiguous=fail",
         "ledger.keep_prompts=false",
     ] {
         assert_eq!(after(&[set]), (false, false), "{set}");
