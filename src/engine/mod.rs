@@ -44,6 +44,8 @@ mod show;
 mod slots;
 mod split;
 mod status;
+#[cfg(test)]
+mod story;
 mod submit;
 mod tasks;
 
