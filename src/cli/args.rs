@@ -236,6 +236,50 @@ pub(super) struct SandboxArgs {
     /// Keep batches and files in this folder, so that they outlive the process
     #[arg(long, value_name = "DIR")]
     pub state: Option<PathBuf>,
+    /// What an account may have.
+    #[command(flatten)]
+    pub limits: LimitArgs,
+}
+
+/// What the sandbox allows an account; without them, what the vendors refuse for size alone.
+#[derive(Clone, Debug, Default, ClapArgs)]
+#[command(next_help_heading = "Limits of an account (without them there are none)")]
+pub(super) struct LimitArgs {
+    /// `OpenAI`: prompt tokens of one model in all batches that have not ended
+    #[arg(long, value_name = "TOKENS")]
+    pub enqueued_tokens: Option<u64>,
+    /// `OpenAI`: how a batch over that is refused: it fails validation, or creating it is answered with 400 or 429
+    #[arg(long, value_name = "HOW", default_value = "failed")]
+    pub enqueued_tokens_refusal: RefusalArg,
+    /// Anthropic: requests in all batches that have not ended; over it creating is answered with 429
+    #[arg(long, value_name = "REQUESTS")]
+    pub queue_requests: Option<u64>,
+    /// `OpenAI`: batches created in one hour
+    #[arg(long, value_name = "BATCHES")]
+    pub batches_per_hour: Option<u64>,
+    /// Anthropic: calls to the batch endpoints in one minute
+    #[arg(long, value_name = "CALLS")]
+    pub calls_per_minute: Option<u64>,
+    /// `OpenAI`: files uploaded in one minute
+    #[arg(long, value_name = "FILES")]
+    pub uploads_per_minute: Option<u64>,
+    /// `OpenAI`: uploaded files that are kept at once
+    #[arg(long, value_name = "FILES")]
+    pub files: Option<u64>,
+}
+
+/// How a batch over the limit of enqueued tokens is refused.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(super) enum RefusalArg {
+    /// It is created, and fails validation
+    #[default]
+    Failed,
+    /// Creating it is answered with 400
+    #[value(name = "400")]
+    BadRequest,
+    /// Creating it is answered with 429
+    #[value(name = "429")]
+    TooManyRequests,
 }
 
 fn parse_pair(text: &str) -> Result<(String, String), String> {
