@@ -46,13 +46,11 @@ impl Calls {
             self.0.pop_front();
         }
         let mine = self.0.iter().filter(|(caller, _)| caller == owner);
-        match rate.wait(now, mine.map(|(_, time)| *time)) {
-            Some(wait) => Err(wait),
-            None => {
-                self.0.push_back((owner.to_owned(), now));
-                Ok(())
-            }
+        if let Some(wait) = rate.wait(now, mine.map(|(_, time)| *time)) {
+            return Err(wait);
         }
+        self.0.push_back((owner.to_owned(), now));
+        Ok(())
     }
 }
 
@@ -97,7 +95,7 @@ mod tests {
     fn a_rate_has_room_again_when_the_oldest_has_left() {
         let rate = Rate {
             most: 2,
-            per: Duration::from_secs(60),
+            per: Duration::from_mins(1),
         };
         let wait = |now, times: &[i64]| rate.wait(at(now), times.iter().copied().map(at));
         assert_eq!(wait(100, &[]), None);
@@ -111,7 +109,7 @@ mod tests {
     fn callers_have_rates_of_their_own() {
         let rate = Rate {
             most: 1,
-            per: Duration::from_secs(60),
+            per: Duration::from_mins(1),
         };
         let mut calls = Calls::default();
         assert_eq!(calls.admit(rate, "a", at(0)), Ok(()));
