@@ -41,7 +41,8 @@ pub(super) async fn serve(args: &SandboxArgs, components: &Components) -> Result
     Ok(Exit::Done)
 }
 
-fn anthropic(limits: &LimitArgs) -> AnthropicLimits {
+/// What Anthropic's dialect allows.
+pub(super) fn anthropic(limits: &LimitArgs) -> AnthropicLimits {
     AnthropicLimits {
         queue_requests_max: limits.queue_requests,
         calls_per_minute_max: limits.calls_per_minute,
@@ -49,7 +50,8 @@ fn anthropic(limits: &LimitArgs) -> AnthropicLimits {
     }
 }
 
-fn openai(limits: &LimitArgs) -> OpenAiLimits {
+/// What `OpenAI`'s dialect allows.
+pub(super) fn openai(limits: &LimitArgs) -> OpenAiLimits {
     OpenAiLimits {
         enqueued_tokens_max: limits.enqueued_tokens,
         enqueued_tokens_refusal: match limits.enqueued_tokens_refusal {
@@ -64,7 +66,8 @@ fn openai(limits: &LimitArgs) -> OpenAiLimits {
     }
 }
 
-fn batch_time(text: &str) -> Result<(Duration, Duration)> {
+/// A range of durations, or one.
+pub(super) fn batch_time(text: &str) -> Result<(Duration, Duration)> {
     let wrong = || {
         Error::invalid("not a range of durations")
             .with("batch-time", text)
