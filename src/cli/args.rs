@@ -143,6 +143,26 @@ pub(super) struct RunArgs {
     /// Where the source changed meanwhile, publish its new rows as `deferred` instead of sending them
     #[arg(long, env = "COLUMNIST_NO_FOLLOW", value_parser = BoolishValueParser::new())]
     pub no_follow: bool,
+    /// Where nobody can tell whether the provider took a chunk (exit code 5), publish all other rows now; its rows are `pending`
+    #[arg(long, env = "COLUMNIST_PUBLISH_PARTIAL", value_parser = BoolishValueParser::new())]
+    pub publish_partial: bool,
+    /// What becomes of open batches on SIGINT or SIGTERM: they go on, and the next run collects them; or they are canceled, and what they finished is collected
+    #[arg(
+        long,
+        value_name = "WHAT",
+        env = "COLUMNIST_ON_INTERRUPT",
+        default_value = "leave"
+    )]
+    pub on_interrupt: OnInterrupt,
+}
+
+/// What becomes of open batches when the run is asked to stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum OnInterrupt {
+    /// They are canceled
+    Cancel,
+    /// They go on at the provider
+    Leave,
 }
 
 /// `columnist collect`

@@ -105,6 +105,8 @@ pub struct BatchView {
     pub expires_at: Option<Time>,
     /// What can be downloaded now. May be empty for a while after the end.
     pub results: Vec<ResultFile>,
+    /// Whether the batch has ended and there must be more to download than there is yet.
+    pub awaited: bool,
     /// Why it failed as a whole.
     pub errors: Vec<BatchError>,
     /// The uploaded file it was made from, where the provider has such a thing.
