@@ -86,6 +86,19 @@ impl Process {
     }
 }
 
+/// What a process says before it kills itself at `point`.
+#[expect(
+    clippy::print_stdout,
+    reason = "it is the last line of standard output"
+)]
+pub(super) fn last_words(point: &'static str) {
+    let peak = peak_memory_bytes();
+    println!(
+        "{}",
+        json!({ "killed_at": point, "peak_memory_bytes": peak })
+    );
+}
+
 /// What `/proc` counts in, on every Linux (`USER_HZ`).
 const TICKS_PER_SECOND: f64 = 100.0;
 
@@ -116,6 +129,12 @@ fn peak_memory_bytes() -> Option<u64> {
 )]
 pub(super) fn usd(micros: u64) -> f64 {
     micros as f64 / 1e6
+}
+
+/// A sentence as one JSON line, without its line break.
+pub(super) fn note_line(time: Time, sentence: &str) -> String {
+    let time = time.to_rfc3339_opts(chrono::SecondsFormat::Millis, true);
+    json!({ "time": time, "level": "info", "event": "note", "message": sentence }).to_string()
 }
 
 /// `event` as one JSON line, without its line break.
