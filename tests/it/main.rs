@@ -5,6 +5,7 @@ mod bad_input;
 mod cli;
 mod contract;
 mod layouts;
+mod races;
 mod s3;
 mod shell;
 mod tidy;
