@@ -9,6 +9,7 @@ use crate::ledger::requests::RequestsWriter;
 use crate::work::{CustomId, Frame, Limits, Packer, RequestKey};
 
 use super::files::Files;
+use super::points;
 
 /// Sizes of chunks by count: near the limit, never above it, and each of its own, so that a batch
 /// can be told from its brothers by its count alone.
@@ -148,8 +149,9 @@ impl<'a> ChunkWriter<'a> {
             body_bytes: self.packer.bytes() - self.frame.between.len() as u64,
             ..self.next.clone()
         };
+        let place = self.files.requests(stored.plan, stored.chunk);
         self.files
-            .keep(&open.draft, &self.files.requests(stored.plan, stored.chunk))
+            .keep(&open.draft, &place, points::REQUESTS)
             .await?;
         self.next.chunk += 1;
         self.packer.reset(self.sizes.draw(self.ids));

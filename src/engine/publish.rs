@@ -74,7 +74,6 @@ impl Publication {
         // Told before it is written down: the loop ends as soon as that is done.
         tasks.watch.event(&Event::Published { output });
         let counts = *counts.lock().unwrap_or_else(PoisonError::into_inner);
-        components.crash.point("published-before").await;
         let published = Published {
             publish: id,
             plan: number,

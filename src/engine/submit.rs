@@ -71,7 +71,6 @@ impl Sending<'_> {
             };
             self.scribe.write(vec![staged]).await?;
         }
-        self.components.crash.point("submit-before").await;
         let submitted = self
             .provider
             .submit(
@@ -82,7 +81,6 @@ impl Sending<'_> {
                 },
             )
             .await;
-        self.components.crash.point("submit-after").await;
         match submitted {
             Ok(view) => {
                 self.scribe

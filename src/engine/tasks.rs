@@ -22,6 +22,7 @@ use super::draw_up::compile;
 use super::files::Files;
 use super::land::Landing;
 use super::next::Step;
+use super::points;
 use super::prepare::{Past, Planning, Sink, Tally};
 use super::prompts::with_prompts;
 use super::publish::Publication;
@@ -132,7 +133,9 @@ impl Tasks {
         if let Some(rows) = rows {
             rows.finish()?;
         }
-        self.files.keep(&draft, &self.files.rows(number)).await?;
+        self.files
+            .keep(&draft, &self.files.rows(number), points::ROWS)
+            .await?;
         if tally.rows.total() != plan.started.rows {
             return Err(
                 Error::internal("the plan's rows do not sum to the source's")
@@ -146,7 +149,6 @@ impl Tasks {
             rows: tally.rows,
             prompt_bytes: tally.prompt_bytes,
         };
-        self.components.crash.point("seal-before").await;
         scribe.write(vec![Action::PlanSealed(sealed)]).await
     }
 
@@ -316,7 +318,6 @@ impl Tasks {
             components: &self.components,
         };
         let landed = landing.land(view).await?;
-        self.components.crash.point("landed-before").await;
         self.watch.event(&Event::Landed {
             batch: view.id.to_string(),
             requests: attempt.promised.requests,
