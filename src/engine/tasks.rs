@@ -327,9 +327,9 @@ impl Tasks {
         Ok(After::Done)
     }
 
-    /// Whether a batch says that it is complete while its files are still to come.
+    /// Whether a batch has ended while answers are still to come, and may be waited for.
     fn is_late(&self, attempt: &Attempt, view: &BatchView) -> bool {
-        if view.status != BatchStatus::Completed || !view.results.is_empty() {
+        if !view.late {
             return false;
         }
         let now = self.components.clock.now();

@@ -103,8 +103,10 @@ pub struct BatchView {
     pub created_at: Option<Time>,
     /// When the provider will give up on it.
     pub expires_at: Option<Time>,
-    /// What can be downloaded now. May be empty for a while after the end.
+    /// What can be downloaded now.
     pub results: Vec<ResultFile>,
+    /// Whether it has ended, and answers that it speaks of cannot be downloaded yet.
+    pub late: bool,
     /// Why it failed as a whole.
     pub errors: Vec<BatchError>,
     /// The uploaded file it was made from, where the provider has such a thing.

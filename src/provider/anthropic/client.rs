@@ -96,8 +96,10 @@ pub(super) fn view(batch: &wire::MessageBatch<'_>) -> Option<BatchView> {
     });
     // The id stands for the results: their address follows from it.
     let has_results = batch.results_url.0.is_some() && archived.is_none();
+    let status = status(batch, &counts);
     Some(BatchView {
-        status: status(batch, &counts),
+        late: status.is_ended() && !has_results && archived.is_none(),
+        status,
         counts: RequestCounts {
             total: counts.processing.0 + counts.succeeded.0 + failed,
             succeeded: counts.succeeded.0,

@@ -150,9 +150,18 @@ pub(super) fn view(batch: &wire::Batch<'_>) -> Option<BatchView> {
     let files = [&batch.output_file_id, &batch.error_file_id];
     let errors = batch.errors.0.iter().flat_map(|errors| &errors.data.0);
     let metadata = batch.metadata.0.as_ref();
+    let status = status(batch.status.text());
+    let results: Vec<_> = files
+        .into_iter()
+        .filter_map(|file| Some(ResultFile(file.clone().filled()?.into_owned())))
+        .collect();
+    // The answers are in the output file, whatever else is there already.
+    let has_answers = counts.completed.0 > 0 && batch.output_file_id.clone().filled().is_none();
+    let has_nothing = status == BatchStatus::Completed && results.is_empty();
     Some(BatchView {
         id: BatchId(batch.id.0.clone()?.into_owned()),
-        status: status(batch.status.text()),
+        late: status.is_ended() && (has_answers || has_nothing),
+        status,
         counts: RequestCounts {
             total: counts.total.0,
             succeeded: counts.completed.0,
@@ -160,10 +169,7 @@ pub(super) fn view(batch: &wire::Batch<'_>) -> Option<BatchView> {
         },
         created_at: batch.created_at.0,
         expires_at: batch.expires_at.0,
-        results: files
-            .into_iter()
-            .filter_map(|file| Some(ResultFile(file.clone().filled()?.into_owned())))
-            .collect(),
+        results,
         errors: errors.map(batch_error).collect(),
         input_file: batch.input_file_id.clone().filled().map(Into::into),
         nonce: metadata.and_then(|own| own.columnist_nonce.clone().filled().map(Into::into)),

@@ -239,3 +239,12 @@ fn stand(stage: &mut Stage) -> Stand {
 pub(super) fn billed(world: &World) -> u64 {
     world.bill().total.requests_billed
 }
+
+pub(super) fn facts_timed(stage: &mut Stage) -> Vec<String> {
+    let root = stage.locate("_columnist/triage");
+    stage.within(async |world| {
+        let mut log = Log::open(&world.components, &root);
+        let commits = log.replay::<Action>().await.expect("a whole ledger");
+        commits.into_iter().map(|commit| format!("{} {:?} {:?}", commit.meta.time, commit.meta.lease.as_ref().map(|l| l.epoch), commit.actions).chars().take(400).collect()).collect()
+    })
+}

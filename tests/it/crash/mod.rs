@@ -52,6 +52,7 @@ fn play(story: &Story) -> Came {
                 check_whole_or_absent(&mut stage);
             }
             Ended::Done(Ok(report)) => {
+                if std::env::var("DBG").is_ok() { for f in check::facts_timed(&mut stage) { eprintln!("{f}"); } }
                 check_end(&mut stage, &report);
                 return Came {
                     vendor: story.vendor,
