@@ -1,5 +1,6 @@
 //! A world that lives several times: the sandbox and the storage stay, the process does not.
 
+use std::collections::{BTreeSet, VecDeque};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,13 +9,13 @@ use bytes::Bytes;
 use columnist::base::http::RouterService;
 use columnist::base::{Clock as _, Components, Crash, Ids, Location, Result, Stores, Time};
 use columnist::emulator::{Faults, SandboxConfig};
-use columnist::engine::Report;
+use columnist::engine::{self, Report};
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
 use super::network::Network;
-use super::stop::{Stop, When};
-use super::story::{Place, Story, Table};
+use super::stop::{Hook, Stop, When};
+use super::story::{Act, Place, Story, Table};
 use super::time::{Skewed, WorldClock};
 use crate::world::{World, write_rows};
 
@@ -24,7 +25,7 @@ pub(super) enum Ended {
     /// At this point.
     Stopped(&'static str),
     /// By itself.
-    Done(Result<Report>),
+    Done(Result<()>),
 }
 
 /// The stage of one story.
@@ -34,9 +35,20 @@ pub(super) struct Stage {
     clock: Arc<WorldClock>,
     now: Time,
     lives: usize,
+    /// The points at which the world is still to stop.
+    armed: BTreeSet<&'static str>,
+    nths: VecDeque<usize>,
+    hook: Option<Hook>,
     /// Every point that any life reached.
-    pub reached: Vec<&'static str>,
+    pub reached: BTreeSet<&'static str>,
+    /// What the last run came to.
+    pub report: Option<Report>,
+    /// How many rows the table had before it last grew.
+    pub rows_before: usize,
 }
+
+/// Rows by which a table grows.
+const GROWTH: usize = 5;
 
 /// No life lasts longer than this, by its own clock.
 const LIFE_MAX: Duration = Duration::from_secs(60 * 24 * 3600);
@@ -72,11 +84,16 @@ impl Stage {
         world.components.http = Arc::new(network);
         let mut stage = Stage {
             world,
-            story,
             clock,
             now,
             lives: 0,
-            reached: Vec::new(),
+            armed: story.points.iter().copied().collect(),
+            nths: story.nths.iter().copied().collect(),
+            hook: None,
+            reached: BTreeSet::new(),
+            report: None,
+            rows_before: story.rows,
+            story,
         };
         stage.set();
         stage
@@ -155,8 +172,57 @@ impl Stage {
         came
     }
 
-    /// `columnist run`, until it ends or the world stops.
-    pub(super) fn live(&mut self, when: When) -> Ended {
+    /// Does `act`, until it ends or the world stops.
+    pub(super) fn live(&mut self, act: Act) -> Ended {
+        match act {
+            Act::Grow => {
+                self.grow();
+                return Ended::Done(Ok(()));
+            }
+            Act::RunGrowing if self.lives == 0 => self.hook = Some(self.growing()),
+            _ => {}
+        }
+        self.be_born();
+        let stop = Arc::new(Stop::new(self.when(), self.hook.take()));
+        self.world.components.crash = Crash::with(Arc::<Stop>::clone(&stop));
+        let ended = self.within(async |world| {
+            let life = async {
+                tokio::select! {
+                    biased;
+                    name = stop.stopped() => Err(name),
+                    done = carry_out(world, act) => Ok(done),
+                }
+            };
+            let life = tokio::time::timeout(LIFE_MAX, life);
+            life.await.expect("a life of bearable length")
+        });
+        self.world.components.crash = Crash::never();
+        self.reached.extend(stop.passed());
+        self.hook = stop.hook();
+        if act == Act::RunGrowing && self.hook.is_none() && self.story.rows == self.rows_before {
+            self.story.rows += GROWTH;
+        }
+        match ended {
+            Err(name) => {
+                self.armed.remove(name);
+                Ended::Stopped(name)
+            }
+            Ok(done) => Ended::Done(done.map(|report| {
+                self.report = report.or(self.report.take());
+            })),
+        }
+    }
+
+    fn when(&mut self) -> When {
+        match self.nths.pop_front() {
+            Some(nth) => When::Nth(nth),
+            None if self.armed.is_empty() => When::Never,
+            None => When::At(self.armed.clone()),
+        }
+    }
+
+    /// Another process, later, on another machine.
+    fn be_born(&mut self) {
         let turn = |of: usize| self.lives % of;
         if self.lives > 0 {
             let delays = &self.story.delays;
@@ -164,26 +230,50 @@ impl Stage {
         }
         let skew = self.story.skews[turn(self.story.skews.len())];
         self.lives += 1;
-        let stop = Arc::new(Stop::new(when));
         let components = &mut self.world.components;
         components.clock = Arc::new(Skewed {
             clock: Arc::clone(&self.clock),
             by: chrono::Duration::minutes(skew),
         });
         components.ids = Arc::new(Ids::seeded(self.story.seed * 1000 + self.lives as u64));
-        components.crash = Crash::with(Arc::<Stop>::clone(&stop));
-        let ended = self.within(async |world| {
-            let life = async {
-                tokio::select! {
-                    biased;
-                    name = stop.stopped() => Ended::Stopped(name),
-                    done = world.run() => Ended::Done(done),
-                }
-            };
-            tokio::time::timeout(LIFE_MAX, life).await.expect("a life of bearable length")
-        });
-        self.reached.extend(stop.passed());
-        ended
+    }
+
+    /// No point stops the world any more.
+    pub(super) fn disarm(&mut self) {
+        self.armed.clear();
+        self.nths.clear();
+    }
+
+    fn grow(&mut self) {
+        self.rows_before = self.story.rows;
+        self.story.rows += GROWTH;
+        self.put_table("in.parquet", &self.story.bodies(), 0);
+    }
+
+    /// What makes a table on local disk grow when the first batch lands.
+    fn growing(&self) -> Hook {
+        let rows = self.story.rows + GROWTH;
+        let bodies = Story { rows, ..self.story.clone() }.bodies();
+        let path = self.world.path("in.parquet");
+        let grow = move || write_rows(&path, 0, &bodies, 16);
+        ("commit.before_landed", Box::new(grow))
+    }
+}
+
+/// What a command came to, if it says so.
+async fn carry_out(world: &World, act: Act) -> Result<Option<Report>> {
+    match act {
+        Act::Run | Act::RunGrowing => world.run().await.map(Some),
+        Act::Submit => {
+            let submitted = engine::submit(world.setup("submit"), world.provider()).await;
+            submitted.map(|_| None)
+        }
+        Act::Cancel => engine::cancel(world.setup("cancel")).await.map(|_| None),
+        Act::Clean => {
+            let cleaned = engine::clean(world.setup("gc"), world.provider(), Duration::ZERO);
+            cleaned.await.map(|_| None)
+        }
+        Act::Grow => Ok(None),
     }
 }
 

@@ -1,5 +1,7 @@
-//! What stops the world: at a named point, or at the nth point passed.
+//! What stops the world: a named point, or the nth one that is passed.
 
+use std::collections::BTreeSet;
+use std::fmt;
 use std::sync::{Mutex, MutexGuard};
 
 use columnist::base::CrashPoint;
@@ -8,36 +10,42 @@ use futures::future::{self, BoxFuture};
 use tokio::sync::Notify;
 
 /// When the world stops.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum When {
-    /// Where this point is reached for the first time.
-    At(&'static str),
+    /// Where one of these points is reached.
+    At(BTreeSet<&'static str>),
     /// At the nth point, whichever it is.
     Nth(usize),
     /// Not at all.
     Never,
 }
 
+/// Something that happens in the world when a point is reached for the first time.
+pub(super) type Hook = (&'static str, Box<dyn FnOnce() + Send>);
+
 /// The points of one life. From the moment at which it stops, nobody passes any point.
-#[derive(Debug)]
 pub(super) struct Stop {
     when: When,
     stopped: Notify,
     seen: Mutex<Seen>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Default)]
 struct Seen {
     passed: Vec<&'static str>,
     at: Option<&'static str>,
+    hook: Option<Hook>,
 }
 
 impl Stop {
-    pub(super) fn new(when: When) -> Stop {
+    pub(super) fn new(when: When, hook: Option<Hook>) -> Stop {
         Stop {
             when,
             stopped: Notify::new(),
-            seen: Mutex::default(),
+            seen: Mutex::new(Seen {
+                hook,
+                ..Seen::default()
+            }),
         }
     }
 
@@ -52,8 +60,19 @@ impl Stop {
         self.seen().passed.clone()
     }
 
+    /// The hook, unless it was called.
+    pub(super) fn hook(&self) -> Option<Hook> {
+        self.seen().hook.take()
+    }
+
     fn seen(&self) -> MutexGuard<'_, Seen> {
         self.seen.lock().expect("no panic")
+    }
+}
+
+impl fmt::Debug for Stop {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Stop").field("when", &self.when).finish_non_exhaustive()
     }
 }
 
@@ -64,9 +83,12 @@ impl CrashPoint for Stop {
             return future::pending().boxed();
         }
         seen.passed.push(name);
-        let stops = match self.when {
-            When::At(point) => name == point,
-            When::Nth(nth) => seen.passed.len() == nth,
+        if let Some((_, work)) = seen.hook.take_if(|(point, _)| *point == name) {
+            work();
+        }
+        let stops = match &self.when {
+            When::At(points) => points.contains(name),
+            When::Nth(nth) => seen.passed.len() == *nth,
             When::Never => false,
         };
         if !stops {

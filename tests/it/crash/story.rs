@@ -5,7 +5,6 @@ use std::time::Duration;
 use columnist::base::Ids;
 
 use super::network::Ways;
-use super::stop::When;
 
 /// Where the ledger, the table and the output are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,13 +24,34 @@ pub(super) enum Table {
     Csv,
 }
 
+/// What is done in a story.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Act {
+    /// `columnist run`.
+    Run,
+    /// `columnist submit`.
+    Submit,
+    /// `columnist cancel`.
+    Cancel,
+    /// `columnist gc`.
+    Clean,
+    /// Rows are added to the table.
+    Grow,
+    /// `columnist run`, while which rows are added to the table.
+    RunGrowing,
+}
+
 /// One story.
 #[derive(Clone, Debug)]
 pub(super) struct Story {
     pub vendor: &'static str,
     pub seed: u64,
-    /// Where each life in turn is stopped; those that follow are not.
-    pub crashes: Vec<When>,
+    /// What is done, one after the other, each until it succeeds.
+    pub acts: Vec<Act>,
+    /// The points at which the world stops, once at each.
+    pub points: Vec<&'static str>,
+    /// Where each life in turn is stopped by number; those that follow are not.
+    pub nths: Vec<usize>,
     /// Seconds until the next life begins, in turn, over and over.
     pub delays: Vec<u64>,
     /// By how many minutes each life's clock is wrong, in turn, over and over.
@@ -74,13 +94,15 @@ impl Story {
     pub(super) fn draw(vendor: &'static str, seed: u64) -> Story {
         let chance = Ids::seeded(seed.wrapping_mul(31).wrapping_add(vendor.len() as u64));
         let below = |end: usize| usize::try_from(chance.below(end as u64)).expect("small");
-        let is_slow = below(8) == 0;
+        let is_slow = below(24) == 0;
         let table = [Table::File, Table::File, Table::Folder, Table::Csv][below(4)];
         let late = if below(4) == 0 { 40 } else { 0 };
         Story {
             vendor,
             seed,
-            crashes: Vec::new(),
+            acts: vec![Act::Run],
+            points: Vec::new(),
+            nths: Vec::new(),
             delays: (0..4).map(|_| DELAYS[below(DELAYS.len())]).collect(),
             skews: (0..4)
                 .map(|_| if below(3) == 0 { i64::try_from(below(13)).expect("small") - 6 } else { 0 })
@@ -98,22 +120,27 @@ impl Story {
         }
     }
 
-    /// The same story, in which the world stops at `point`, and perhaps once more later.
-    pub(super) fn stopping_at(self, point: &'static str) -> Story {
-        let chance = Ids::seeded(self.seed.wrapping_add(point.len() as u64));
-        let mut crashes = vec![When::At(point)];
-        if chance.below(2) == 0 {
-            crashes.push(When::Nth(nth(&chance)));
-        }
-        Story { crashes, ..self }
-    }
-
     /// The same story, in which the world stops two or three times, anywhere.
     pub(super) fn stopping_anywhere(self) -> Story {
         let chance = Ids::seeded(self.seed.wrapping_mul(7).wrapping_add(1));
-        let times = 2 + chance.below(2);
-        let crashes = (0..times).map(|_| When::Nth(nth(&chance))).collect();
-        Story { crashes, ..self }
+        let nth = |chance: &Ids| {
+            // More often near the beginning of a life.
+            let end = 5 + chance.below(120);
+            usize::try_from(1 + chance.below(end)).expect("small")
+        };
+        let nths = (0..2 + chance.below(2)).map(|_| nth(&chance)).collect();
+        Story { nths, ..self }
+    }
+
+    /// The same story with a small table, and batches that end soon.
+    pub(super) fn small(self) -> Story {
+        Story {
+            rows: 7 + self.rows % 8,
+            per_batch: self.per_batch.min(5),
+            batch_time: (MINUTE, 20 * MINUTE),
+            lease: MINUTE,
+            ..self
+        }
     }
 
     /// Whether a row may end without an answer.
@@ -132,10 +159,4 @@ impl Story {
         };
         (0..self.rows).map(body).collect()
     }
-}
-
-/// Anywhere in a life, more often near its beginning.
-fn nth(chance: &Ids) -> usize {
-    let end = 5 + chance.below(120);
-    usize::try_from(1 + chance.below(end)).expect("small")
 }
