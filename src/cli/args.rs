@@ -73,6 +73,18 @@ pub(super) enum Command {
     /// Asks the provider to stop. Requests that are answered by then are paid for, and are landed
     /// by the next `collect` or `run`.
     Cancel(Cancel),
+    /// The job on its real rows against the built-in sandbox, with faults; spends nothing
+    ///
+    /// Runs the job as it stands (source, query, template, answer, chunks, layout) against a sandbox
+    /// that speaks its provider's dialect and misbehaves as --faults says; with --kill the run is
+    /// also killed by SIGKILL at every durable write and started again. Ledger and output are
+    /// written to a scratch folder, no provider is contacted, no key is needed. Then every row of
+    /// the output is held against what the sandbox answers to its prompt, and the sandbox's bill
+    /// against the requests. What is said at the end: rows landed, lost and in the wrong row,
+    /// requests billed twice, peak memory, and the seed; the last line is one JSON object. Exit 6
+    /// says that a promise was broken.
+    #[command(after_long_help = concat_help!(REHEARSE_EXAMPLES))]
+    Rehearse(Rehearse),
     /// Serve the provider dialects on loopback, for trying and testing; takes any key
     ///
     /// Prints one base URL per dialect once it accepts connections: point a vendor's SDK, or
@@ -131,6 +143,26 @@ pub(super) struct RunArgs {
     /// Where the source changed meanwhile, publish its new rows as `deferred` instead of sending them
     #[arg(long, env = "COLUMNIST_NO_FOLLOW", value_parser = BoolishValueParser::new())]
     pub no_follow: bool,
+    /// Where nobody can tell whether the provider took a chunk (exit code 5), publish all other rows now; its rows are `pending`
+    #[arg(long, env = "COLUMNIST_PUBLISH_PARTIAL", value_parser = BoolishValueParser::new())]
+    pub publish_partial: bool,
+    /// What becomes of open batches on SIGINT or SIGTERM: they go on, and the next run collects them; or they are canceled, and what they finished is collected
+    #[arg(
+        long,
+        value_name = "WHAT",
+        env = "COLUMNIST_ON_INTERRUPT",
+        default_value = "leave"
+    )]
+    pub on_interrupt: OnInterrupt,
+}
+
+/// What becomes of open batches when the run is asked to stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(super) enum OnInterrupt {
+    /// They are canceled
+    Cancel,
+    /// They go on at the provider
+    Leave,
 }
 
 /// `columnist collect`
@@ -215,6 +247,40 @@ pub(super) struct Gc {
     pub older_than: Duration,
 }
 
+/// `columnist rehearse`
+#[derive(Debug, ClapArgs)]
+pub(super) struct Rehearse {
+    /// The job.
+    #[command(flatten)]
+    pub target: Target,
+    /// What goes wrong, and how often: a share or every nth, such as `429=0.1,lost_answer=1/5`; `none` for nothing
+    #[arg(long, value_name = "NAME=RATE,...", default_value = FAULTS)]
+    pub faults: String,
+    /// What answers, times, faults and kills are made from
+    #[arg(long, value_name = "NUMBER", default_value_t = 0)]
+    pub seed: u64,
+    /// Kill the run at each kind of durable write in turn, and at some drawn from the seed, until it is done
+    #[arg(long)]
+    pub kill: bool,
+    /// How long a batch takes, at least and at most
+    #[arg(long, value_name = "FROM..TO", default_value = "200ms..1s")]
+    pub batch_time: String,
+    /// Keep the scratch folder (ledger, output, the sandbox's books), and say where it is; it lies under $TMPDIR
+    #[arg(long)]
+    pub keep: bool,
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+    /// What an account may have.
+    #[command(flatten)]
+    pub limits: LimitArgs,
+}
+
+/// Every fault, often enough to strike a job of a few batches, and seldom enough for it to end.
+const FAULTS: &str = "429=0.05,5xx=0.05,slow=0.01,lost_answer=0.15,refused_lost=0.1,queue_full=0.1,\
+fail_batch=0.1,late_output=0.3,truncate=0.3,duplicate=0.02,missing=0.02,stranger=0.01,garbage=0.01,\
+errored=0.02,expire=0.02";
+
 /// `columnist sandbox`
 #[derive(Debug, ClapArgs)]
 pub(super) struct SandboxArgs {
@@ -236,6 +302,50 @@ pub(super) struct SandboxArgs {
     /// Keep batches and files in this folder, so that they outlive the process
     #[arg(long, value_name = "DIR")]
     pub state: Option<PathBuf>,
+    /// What an account may have.
+    #[command(flatten)]
+    pub limits: LimitArgs,
+}
+
+/// What the sandbox allows an account; without them, what the vendors refuse for size alone.
+#[derive(Clone, Debug, Default, ClapArgs)]
+#[command(next_help_heading = "Limits of an account (without them there are none)")]
+pub(super) struct LimitArgs {
+    /// `OpenAI`: prompt tokens of one model in all batches that have not ended
+    #[arg(long, value_name = "TOKENS")]
+    pub enqueued_tokens: Option<u64>,
+    /// `OpenAI`: how a batch over that is refused: it fails validation, or creating it is answered with 400 or 429
+    #[arg(long, value_name = "HOW", default_value = "failed")]
+    pub enqueued_tokens_refusal: RefusalArg,
+    /// Anthropic: requests in all batches that have not ended; over it creating is answered with 429
+    #[arg(long, value_name = "REQUESTS")]
+    pub queue_requests: Option<u64>,
+    /// `OpenAI`: batches created in one hour
+    #[arg(long, value_name = "BATCHES")]
+    pub batches_per_hour: Option<u64>,
+    /// Anthropic: calls to the batch endpoints in one minute
+    #[arg(long, value_name = "CALLS")]
+    pub calls_per_minute: Option<u64>,
+    /// `OpenAI`: files uploaded in one minute
+    #[arg(long, value_name = "FILES")]
+    pub uploads_per_minute: Option<u64>,
+    /// `OpenAI`: uploaded files that are kept at once
+    #[arg(long, value_name = "FILES")]
+    pub files: Option<u64>,
+}
+
+/// How a batch over the limit of enqueued tokens is refused.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(super) enum RefusalArg {
+    /// It is created, and fails validation
+    #[default]
+    Failed,
+    /// Creating it is answered with 400
+    #[value(name = "400")]
+    BadRequest,
+    /// Creating it is answered with 429
+    #[value(name = "429")]
+    TooManyRequests,
 }
 
 fn parse_pair(text: &str) -> Result<(String, String), String> {
@@ -276,6 +386,13 @@ Examples:
   columnist run --table tickets.parquet --key ticket_id \\
       --prompt 'Label this ticket: {{ body }}' --choices billing,bug,other \\
       --column triage --model openai/gpt-6-luna --output out.parquet";
+
+const REHEARSE_EXAMPLES: &str = "\
+Examples:
+  columnist rehearse job.toml
+  columnist rehearse job.toml --kill --seed 7
+  columnist rehearse job.toml --limit 2000 --set model.max_requests_per_batch=200
+  columnist rehearse job.toml --faults 'lost_answer=0.5,truncate=1/2' --enqueued-tokens 90000";
 
 const SUBMIT_EXAMPLES: &str = "\
 Examples:

@@ -1,10 +1,10 @@
 //! The flags that describe a job: a job file and what overrides it, or a one-liner.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{ArgAction, Args};
 
-use crate::base::{Error, Result};
+use crate::base::{Error, ErrorKind, Result, ResultExt};
 use crate::spec::{Draft, FlagValue, Job, Surroundings};
 
 /// Which job, and what to change in it.
@@ -13,6 +13,9 @@ pub(super) struct JobArgs {
     /// The job file; left out, the flags below describe the job
     #[arg(value_name = "JOB")]
     pub job: Option<PathBuf>,
+    /// A job that is resolved already, in JSON: what `rehearse` gives to the runs that it starts
+    #[arg(long, value_name = "FILE", hide = true, conflicts_with = "job")]
+    pub resolved: Option<PathBuf>,
     /// Override any key of the job file, such as model.temperature=0.2 (TOML, else text); may be repeated
     #[arg(
         long,
@@ -161,7 +164,10 @@ impl JobArgs {
     /// # Errors
     /// `Invalid`, with every mistake at once.
     pub(super) fn resolve(&self, key: Option<&KeyFlag>, around: &Surroundings) -> Result<Job> {
-        self.draft(key, around)?.resolve(around)
+        match &self.resolved {
+            Some(path) => read_resolved(path),
+            None => self.draft(key, around)?.resolve(around),
+        }
     }
 
     /// What the user wrote: the job file if one is named, with `--set`, flags and `--var`.
@@ -189,6 +195,11 @@ impl JobArgs {
         }
         Ok(draft)
     }
+}
+
+fn read_resolved(path: &Path) -> Result<Job> {
+    let text = std::fs::read_to_string(path).or_err(ErrorKind::Invalid, "cannot read the job")?;
+    serde_json::from_str(&text).or_err(ErrorKind::Invalid, "the job is not a resolved one")
 }
 
 fn no_job() -> Error {

@@ -26,6 +26,7 @@ pub(super) struct Line<'a> {
     identical_rows: u64,
     answered_before_rows: u64,
     open_batches: u64,
+    unsettled_batches: u64,
     wasted_batches: u64,
     batches: &'a [String],
     tokens: Usage,
@@ -56,6 +57,7 @@ impl<'a> Line<'a> {
             identical_rows: report.identical,
             answered_before_rows: report.answered,
             open_batches: report.open,
+            unsettled_batches: report.unsettled,
             wasted_batches: report.wasted,
             batches: &report.batches,
             tokens: report.usage,
@@ -82,6 +84,19 @@ impl Process {
             peak_memory_bytes: peak_memory_bytes(),
         }
     }
+}
+
+/// What a process says before it kills itself at `point`.
+#[expect(
+    clippy::print_stdout,
+    reason = "it is the last line of standard output"
+)]
+pub(super) fn last_words(point: &'static str) {
+    let peak = peak_memory_bytes();
+    println!(
+        "{}",
+        json!({ "killed_at": point, "peak_memory_bytes": peak })
+    );
 }
 
 /// What `/proc` counts in, on every Linux (`USER_HZ`).
@@ -114,6 +129,12 @@ fn peak_memory_bytes() -> Option<u64> {
 )]
 pub(super) fn usd(micros: u64) -> f64 {
     micros as f64 / 1e6
+}
+
+/// A sentence as one JSON line, without its line break.
+pub(super) fn note_line(time: Time, sentence: &str) -> String {
+    let time = time.to_rfc3339_opts(chrono::SecondsFormat::Millis, true);
+    json!({ "time": time, "level": "info", "event": "note", "message": sentence }).to_string()
 }
 
 /// `event` as one JSON line, without its line break.

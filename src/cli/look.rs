@@ -37,6 +37,8 @@ impl Look {
             watch: Arc::new(Unwatched),
             memory: self.memory,
             no_follow: false,
+            publish_partial: false,
+            cancel_on_interrupt: false,
             interrupt: CancellationToken::new(),
         }
     }

@@ -11,6 +11,7 @@ mod flags;
 mod json;
 mod look;
 mod outlet;
+mod rehearse;
 mod road;
 mod sandbox;
 mod screen;
@@ -32,7 +33,7 @@ use road::Road;
 use screen::Screen;
 use voice::Voice;
 
-use crate::base::{Components, ErrorKind, Result, ResultExt, Stores};
+use crate::base::{Components, Crash, ErrorKind, Kill, Result, ResultExt, Stores};
 use crate::spec::Surroundings;
 
 /// Runs the command that the process was called with.
@@ -56,6 +57,7 @@ fn carry_out(cli: &Cli, voice: &Voice) -> Result<Exit> {
     let stores = Stores::new(cli.common.storage_options.clone())?.with_environment(environment);
     let components = Components {
         stores: Arc::new(stores),
+        crash: crash()?,
         ..Components::system()
     };
     let screen = Arc::new(voice.screen(Arc::clone(&components.clock)));
@@ -64,6 +66,19 @@ fn carry_out(cli: &Cli, voice: &Voice) -> Result<Exit> {
     runtime.shutdown_background();
     exit
 }
+
+/// Where this process kills itself, if `COLUMNIST_CRASH_AT` says so: how `rehearse --kill` and the
+/// tests try what a crash costs. See [`Doom`](crate::base::Doom) for how it is written.
+fn crash() -> Result<Crash> {
+    let Ok(doom) = std::env::var(CRASH_AT) else {
+        return Ok(Crash::never());
+    };
+    let kill = Kill::new(doom.parse()?, |point| json::last_words(point));
+    Ok(Crash::with(Arc::new(kill)))
+}
+
+/// The variable that names the point where a process kills itself.
+const CRASH_AT: &str = "COLUMNIST_CRASH_AT";
 
 /// Threads that do the work: reading and sending overlap, and more would only cost memory.
 const WORKERS: usize = 2;
@@ -82,6 +97,9 @@ async fn command(cli: &Cli, components: Components, screen: Arc<Screen>) -> Resu
         Command::Collect(args) => {
             let road = Road::Collect { wait: args.wait };
             road::go(road, &args.run, memory, components, screen).await
+        }
+        Command::Rehearse(args) => {
+            rehearse::rehearse(args, &cli.common, &components, &screen).await
         }
         Command::Sandbox(args) => sandbox::serve(args, &components).await,
         Command::Plan(args) => {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
-use super::args::RunArgs;
+use super::args::{OnInterrupt, RunArgs};
 use super::exit::Exit;
 use super::json::Line;
 use super::screen::Screen;
@@ -52,6 +52,8 @@ pub(super) async fn go(
         watch: Arc::clone(&screen) as Arc<dyn Watch>,
         memory,
         no_follow: args.no_follow,
+        publish_partial: args.publish_partial,
+        cancel_on_interrupt: args.on_interrupt == OnInterrupt::Cancel,
         interrupt,
     };
     let provider = Arc::clone(&vendor.provider);
@@ -62,7 +64,7 @@ pub(super) async fn go(
     };
     let report = report?;
     if signal.caught().is_some() && !report.published {
-        screen.event(&Event::Warning(resume_line()));
+        screen.event(&Event::Warning(resume_line(args.on_interrupt)));
     }
     screen.finish();
     let mut exit = exit_of(road, args, &report);
@@ -83,7 +85,7 @@ fn exit_of(road: Road, args: &RunArgs, report: &Report) -> Exit {
 }
 
 /// How to go on after an interrupt: the same command again.
-fn resume_line() -> String {
+fn resume_line(on_interrupt: OnInterrupt) -> String {
     let quoted = |word: String| {
         let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=@%+,".contains(c);
         if !word.is_empty() && word.chars().all(plain) {
@@ -92,10 +94,11 @@ fn resume_line() -> String {
         format!("'{}'", word.replace('\'', r"'\''"))
     };
     let words: Vec<String> = std::env::args().map(quoted).collect();
-    format!(
-        "interrupted; open batches go on at the provider. To resume: {}",
-        words.join(" ")
-    )
+    let batches = match on_interrupt {
+        OnInterrupt::Cancel => "open batches were asked to stop",
+        OnInterrupt::Leave => "open batches go on at the provider",
+    };
+    format!("interrupted; {batches}. To resume: {}", words.join(" "))
 }
 
 fn print(report: &Report, exit: Exit) -> Result<()> {

@@ -7,10 +7,10 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use super::args::SandboxArgs;
+use super::args::{LimitArgs, RefusalArg, SandboxArgs};
 use super::exit::Exit;
 use crate::base::{Components, Error, ErrorKind, Result, ResultExt};
-use crate::emulator::{Sandbox, SandboxConfig};
+use crate::emulator::{AnthropicLimits, OpenAiLimits, Sandbox, SandboxConfig, TokensRefusal};
 
 /// Serves until it is interrupted.
 pub(super) async fn serve(args: &SandboxArgs, components: &Components) -> Result<Exit> {
@@ -20,6 +20,8 @@ pub(super) async fn serve(args: &SandboxArgs, components: &Components) -> Result
         instant: args.instant,
         faults: args.faults.parse()?,
         state_dir: args.state.clone(),
+        anthropic: anthropic(&args.limits),
+        openai: openai(&args.limits),
         ..SandboxConfig::default()
     };
     let sandbox = Sandbox::new(config, Arc::clone(&components.clock))?;
@@ -39,7 +41,33 @@ pub(super) async fn serve(args: &SandboxArgs, components: &Components) -> Result
     Ok(Exit::Done)
 }
 
-fn batch_time(text: &str) -> Result<(Duration, Duration)> {
+/// What Anthropic's dialect allows.
+pub(super) fn anthropic(limits: &LimitArgs) -> AnthropicLimits {
+    AnthropicLimits {
+        queue_requests_max: limits.queue_requests,
+        calls_per_minute_max: limits.calls_per_minute,
+        ..AnthropicLimits::default()
+    }
+}
+
+/// What `OpenAI`'s dialect allows.
+pub(super) fn openai(limits: &LimitArgs) -> OpenAiLimits {
+    OpenAiLimits {
+        enqueued_tokens_max: limits.enqueued_tokens,
+        enqueued_tokens_refusal: match limits.enqueued_tokens_refusal {
+            RefusalArg::Failed => TokensRefusal::FailedBatch,
+            RefusalArg::BadRequest => TokensRefusal::BadRequest,
+            RefusalArg::TooManyRequests => TokensRefusal::TooManyRequests,
+        },
+        batches_per_hour_max: limits.batches_per_hour,
+        uploads_per_minute_max: limits.uploads_per_minute,
+        files_max: limits.files,
+        ..OpenAiLimits::default()
+    }
+}
+
+/// A range of durations, or one.
+pub(super) fn batch_time(text: &str) -> Result<(Duration, Duration)> {
     let wrong = || {
         Error::invalid("not a range of durations")
             .with("batch-time", text)

@@ -81,6 +81,19 @@ impl Screen {
         }
     }
 
+    /// Says a sentence that is no event of a run.
+    pub(super) fn say(&self, sentence: &str) {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        match (self.face, &state.bars) {
+            (Face::Bars, Some(bars)) => bars.say(sentence),
+            (Face::Json, _) => self
+                .outlet
+                .line(&json::note_line(self.clock.now(), sentence)),
+            (Face::Quiet, _) => {}
+            _ => self.outlet.line(sentence),
+        }
+    }
+
     /// Takes the bars away and shuts the outlet: nothing is shown any more.
     pub(super) fn finish(&self) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);

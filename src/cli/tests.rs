@@ -139,6 +139,7 @@ fn every_flag_reaches_its_key() {
                 "provider": "anthropic", "model": "m", "mode": "batch", "max_output_tokens": 9,
                 "temperature": 0.5, "params": {}, "base_url": "http://h/v1",
                 "api_key_env": "KEY", "service": "svc", "max_requests_per_batch": 7,
+                "max_enqueued": null, "max_batch_age": null,
                 "max_bytes_per_batch": 5_000_000, "poll_min": { "secs": 1, "nanos": 0 },
                 "poll_max": { "secs": 3, "nanos": 0 },
             },

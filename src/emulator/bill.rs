@@ -129,6 +129,29 @@ fn charges(world: &World, batch: &Batch) -> Result<Charges> {
     Ok(charges)
 }
 
+/// Calls `each` with the draw of every billed request of a batch: its number in the rule of the
+/// answers.
+pub(super) fn draws(world: &World, each: &mut dyn FnMut(u64) -> Result<()>) -> Result<()> {
+    for batch in world.store.all::<Batch>()? {
+        if batch.end() == End::Failed || !matches!(batch.phase(world.now()), Phase::Ended(_)) {
+            continue;
+        }
+        let luck = batch.luck();
+        scan(&world.store, &batch, &mut |index, record, _| {
+            let is_answer = luck.outcome(index, record.is_invalid()).is_answer();
+            match record
+                .draws()
+                .next()
+                .filter(|_| is_answer && luck.is_readable(index))
+            {
+                Some(draw) => each(draw),
+                None => Ok(()),
+            }
+        })?;
+    }
+    Ok(())
+}
+
 /// Calls `each` with the hash of every accepted request, and whether it was billed.
 fn hashes(world: &World, each: &mut dyn FnMut(u64, bool)) -> Result<()> {
     for batch in world.store.all::<Batch>()? {

@@ -53,6 +53,8 @@ pub struct AnthropicLimits {
     pub online_bytes_max: u64,
     /// Requests in all batches that have not ended; none is no limit.
     pub queue_requests_max: Option<u64>,
+    /// Calls to all batch endpoints together, in one minute; none is no limit.
+    pub calls_per_minute_max: Option<u64>,
     /// How long results are kept, from the batch's creation.
     pub results_kept: Duration,
     /// Batches on one page of a list.
@@ -66,10 +68,23 @@ impl Default for AnthropicLimits {
             body_bytes_max: 256_000_000,
             online_bytes_max: 32_000_000,
             queue_requests_max: None,
+            calls_per_minute_max: None,
             results_kept: days(29),
             page_max: 1000,
         }
     }
+}
+
+/// How `OpenAI` says that a batch's tokens do not fit beside those that run. All three are seen.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum TokensRefusal {
+    /// The batch is created, and fails validation with `token_limit_exceeded`.
+    #[default]
+    FailedBatch,
+    /// The creating call is answered with 400.
+    BadRequest,
+    /// The creating call is answered with 429.
+    TooManyRequests,
 }
 
 /// The limits of `OpenAI`'s Files and Batches.
@@ -83,6 +98,14 @@ pub struct OpenAiLimits {
     pub online_bytes_max: u64,
     /// Prompt tokens of one model in all batches that have not ended; none is no limit.
     pub enqueued_tokens_max: Option<u64>,
+    /// How a batch over that limit is refused.
+    pub enqueued_tokens_refusal: TokensRefusal,
+    /// Batches created in one hour; none is no limit.
+    pub batches_per_hour_max: Option<u64>,
+    /// Files uploaded in one minute; none is no limit.
+    pub uploads_per_minute_max: Option<u64>,
+    /// Uploaded files that are kept at once; none is no limit.
+    pub files_max: Option<u64>,
     /// How long output files are kept, from the batch's end.
     pub results_kept: Duration,
     /// Batches on one page of a list.
@@ -98,6 +121,10 @@ impl Default for OpenAiLimits {
             file_bytes_max: 200_000_000,
             online_bytes_max: 32_000_000,
             enqueued_tokens_max: None,
+            enqueued_tokens_refusal: TokensRefusal::default(),
+            batches_per_hour_max: None,
+            uploads_per_minute_max: None,
+            files_max: None,
             results_kept: days(30),
             page_max: 100,
             file_page_max: 10_000,

@@ -33,6 +33,8 @@ pub enum Fault {
     MaxTokens,
     /// A result line is not there; its request is not billed.
     Missing,
+    /// A batch is refused when it is created: the queue is full, whatever is in it.
+    QueueFull,
     /// A request is refused by the model, and billed.
     Refusal,
     /// A creating call is not carried out, and the connection is lost.
@@ -47,7 +49,7 @@ pub enum Fault {
     Truncate,
 }
 
-const COUNT: usize = 16;
+const COUNT: usize = 17;
 
 /// The names, in the order of the enum.
 const NAMES: [(&str, Fault); COUNT] = [
@@ -61,6 +63,7 @@ const NAMES: [(&str, Fault); COUNT] = [
     ("lost_answer", Fault::LostAnswer),
     ("max_tokens", Fault::MaxTokens),
     ("missing", Fault::Missing),
+    ("queue_full", Fault::QueueFull),
     ("refusal", Fault::Refusal),
     ("refused_lost", Fault::RefusedLost),
     ("5xx", Fault::ServerError),

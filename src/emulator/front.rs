@@ -167,7 +167,8 @@ fn dress(dialect: &Dialect, world: &World, request_id: &str, mut response: Respo
         *response.body_mut() = Body::from((dialect.refusal)(&problem, request_id));
         set(&mut response, header::CONTENT_TYPE, "application/json");
         if problem.status == 429 {
-            set(&mut response, header::RETRY_AFTER, "1");
+            let wait = problem.wait.unwrap_or(1).to_string();
+            set(&mut response, header::RETRY_AFTER, &wait);
         }
     }
     let date = world.now().format("%a, %d %b %Y %H:%M:%S GMT").to_string();

@@ -43,6 +43,7 @@ mod control;
 mod download;
 mod faults;
 mod front;
+mod limits;
 mod multipart;
 mod online;
 mod openai;
@@ -60,7 +61,7 @@ mod world;
 mod tests;
 
 pub use bill::{Bill, Charges};
-pub use config::{AnthropicLimits, OpenAiLimits, SandboxConfig};
+pub use config::{AnthropicLimits, OpenAiLimits, SandboxConfig, TokensRefusal};
 pub use faults::{Fault, Faults};
 pub use front::ConnectionLost;
 pub use server::{Running, Sandbox};

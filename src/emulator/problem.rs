@@ -1,6 +1,7 @@
 //! Why a call or a request is refused, before it has a vendor's shape.
 
 use std::borrow::Cow;
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::http::{Response, StatusCode};
@@ -18,6 +19,8 @@ pub(super) struct Problem {
     pub(super) message: String,
     pub(super) param: Option<String>,
     pub(super) code: Option<Cow<'static, str>>,
+    /// What `retry-after` says, in seconds, where the vendor would know.
+    pub(super) wait: Option<u64>,
 }
 
 impl Problem {
@@ -29,6 +32,7 @@ impl Problem {
             message: message.into(),
             param: None,
             code: None,
+            wait: None,
         }
     }
 
@@ -44,6 +48,11 @@ impl Problem {
 
     pub(super) fn code(mut self, code: &'static str) -> Self {
         self.code = Some(Cow::Borrowed(code));
+        self
+    }
+
+    pub(super) fn wait(mut self, wait: Duration) -> Self {
+        self.wait = Some(wait.as_secs().max(1));
         self
     }
 

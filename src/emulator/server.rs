@@ -14,7 +14,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tower_service::Service as _;
 
-use super::bill::Bill;
+use super::bill::{self, Bill};
 use super::front::{self, Dialect};
 use super::world::World;
 use super::{SandboxConfig, anthropic, control, openai};
@@ -107,6 +107,15 @@ impl Sandbox {
     /// If the sandbox's state cannot be read.
     pub fn bill(&self) -> Result<Bill> {
         Bill::of(&self.world)
+    }
+
+    /// Calls `each` with the number of every billed request of a batch: what the rule of the
+    /// answers (see the module's doc) makes of the seed and its prompt.
+    ///
+    /// # Errors
+    /// If the sandbox's state cannot be read, or `each` fails.
+    pub fn billed(&self, each: &mut dyn FnMut(u64) -> Result<()>) -> Result<()> {
+        bill::draws(&self.world, each)
     }
 }
 

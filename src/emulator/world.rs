@@ -13,6 +13,7 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 use super::SandboxConfig;
 use super::batch::Batch;
 use super::chance::{letters, mix, named, unit};
+use super::limits::{Calls, Rate};
 use super::problem::Problem;
 use super::record::Summary;
 use super::results::{self, Tally};
@@ -50,6 +51,8 @@ pub(super) struct World {
     calls: Mutex<BTreeMap<String, u64>>,
     count: AtomicU64,
     attempts: Mutex<HashMap<u64, u64>>,
+    /// Recent calls to endpoints that allow only so many.
+    recent: Mutex<Calls>,
     /// What ended batches came to: found once, and then it stays.
     tallies: Mutex<HashMap<String, Tally>>,
     /// Lengths of result files that somebody asked for.
@@ -65,6 +68,7 @@ impl World {
             calls: Mutex::default(),
             count: AtomicU64::new(0),
             attempts: Mutex::default(),
+            recent: Mutex::default(),
             tallies: Mutex::default(),
             lengths: Mutex::default(),
         })
@@ -151,10 +155,16 @@ impl World {
         *tries - 1
     }
 
+    /// Notes a call to a limited endpoint, or says how long until there is room for it.
+    pub(super) fn admit(&self, rate: Rate, owner: &str) -> Result<(), Duration> {
+        lock(&self.recent).admit(rate, owner, self.now())
+    }
+
     /// Forgets everything.
     pub(super) fn reset(&self) -> Result<()> {
         lock(&self.calls).clear();
         lock(&self.attempts).clear();
+        *lock(&self.recent) = Calls::default();
         lock(&self.tallies).clear();
         lock(&self.lengths).clear();
         self.store.clear()

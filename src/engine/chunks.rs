@@ -6,41 +6,61 @@ use std::path::PathBuf;
 use crate::base::{Ids, Result};
 use crate::ledger::action::ChunkStored;
 use crate::ledger::requests::RequestsWriter;
+use crate::ledger::state::{ChunkState, Phase, State};
 use crate::work::{CustomId, Frame, Limits, Packer, RequestKey};
 
 use super::files::Files;
 use super::points;
+use super::tasks::Tasks;
 
 /// Sizes of chunks by count: near the limit, never above it, and each of its own, so that a batch
 /// can be told from its brothers by its count alone.
 #[derive(Debug)]
-pub(super) struct Sizes {
+struct Sizes {
     limit: u64,
-    drawn: BTreeSet<u64>,
+    taken: BTreeSet<u64>,
 }
 
+/// Nonces that are tried for a size that no other chunk has.
+const DRAWS_MAX: u32 = 1000;
+
 impl Sizes {
-    /// Sizes within `limit`.
-    pub(super) fn within(limit: u64) -> Self {
+    /// Sizes within `limit`, unlike those in `taken`.
+    fn within(limit: u64, taken: BTreeSet<u64>) -> Self {
         Sizes {
             limit: limit.clamp(1, CustomId::REQUESTS_MAX),
-            drawn: BTreeSet::new(),
+            taken,
         }
     }
 
-    /// A size within the top hundredth of the limit, unlike those before while there are others.
-    pub(super) fn draw(&mut self, ids: &Ids) -> u64 {
-        let room = self.limit / 100;
-        if self.drawn.len() as u64 > room / 2 {
-            self.drawn.clear();
-        }
-        loop {
-            let size = self.limit - ids.below(room + 1);
-            if room == 0 || self.drawn.insert(size) {
-                return size;
+    /// The nonce of a chunk's first body, and the chunk's size, which follows from it.
+    fn draw(&mut self, ids: &Ids) -> (String, u64) {
+        let mut nonce = ids.nonce(CustomId::NONCE_LEN);
+        for _ in 0..DRAWS_MAX {
+            if !self.taken.contains(&size(&nonce, self.limit)) {
+                break;
             }
+            nonce = ids.nonce(CustomId::NONCE_LEN);
         }
+        let size = size(&nonce, self.limit);
+        self.taken.insert(size);
+        (nonce, size)
     }
+}
+
+/// The size that `nonce` stands for: within the top hundredth of the limit.
+fn size(nonce: &str, limit: u64) -> u64 {
+    limit - xxhash_rust::xxh3::xxh3_64(nonce.as_bytes()) % (limit / 100 + 1)
+}
+
+/// The sizes of the chunks of which something may still be open at a provider.
+fn open_sizes(state: &State) -> BTreeSet<u64> {
+    let chunks = state.plans.values().flat_map(|plan| plan.chunks.values());
+    let home = |chunk: &&ChunkState| state.attempts_of(chunk).all(|a| a.phase != Phase::Landed);
+    chunks
+        .filter(home)
+        .map(|chunk| chunk.stored.requests)
+        .collect()
 }
 
 /// Writes requests into chunks, one chunk after the other.
@@ -67,20 +87,36 @@ struct OpenChunk {
     listed: bool,
 }
 
+impl Tasks {
+    /// A writer of chunks of wave `wave` of `plan`, numbered from `chunk`.
+    pub(super) fn chunk_writer(
+        &self,
+        state: &State,
+        limits: Limits,
+        place: (u64, u32, u64),
+    ) -> ChunkWriter<'_> {
+        let (ids, keep) = (&self.components.ids, self.job.ledger.keep_prompts);
+        let taken = open_sizes(state);
+        ChunkWriter::new(&self.files, ids, &self.frame, limits, place, taken, keep)
+    }
+}
+
 impl<'a> ChunkWriter<'a> {
     /// Chunks of wave `wave` of `plan`, numbered from `chunk`. Unless `keep` says so, the prompts
     /// are not in the ledger, and lie in the scratch folder until this process ends.
-    pub(super) fn new(
+    fn new(
         files: &'a Files,
         ids: &'a Ids,
         frame: &'a Frame,
         limits: Limits,
         (plan, wave, chunk): (u64, u32, u64),
+        taken: BTreeSet<u64>,
         keep: bool,
     ) -> Self {
-        let mut sizes = Sizes::within(limits.requests_max);
+        let mut sizes = Sizes::within(limits.requests_max, taken);
+        let (nonce, requests_max) = sizes.draw(ids);
         let limits = Limits {
-            requests_max: sizes.draw(ids),
+            requests_max,
             ..limits
         };
         let next = ChunkStored {
@@ -91,6 +127,7 @@ impl<'a> ChunkWriter<'a> {
             listed: false,
             requests: 0,
             body_bytes: 0,
+            nonce,
         };
         let packer = Packer::new(limits, frame.base_len());
         ChunkWriter {
@@ -154,7 +191,9 @@ impl<'a> ChunkWriter<'a> {
             .keep(&open.draft, &place, points::REQUESTS)
             .await?;
         self.next.chunk += 1;
-        self.packer.reset(self.sizes.draw(self.ids));
+        let (nonce, size) = self.sizes.draw(self.ids);
+        self.next.nonce = nonce;
+        self.packer.reset(size);
         Ok(Some(stored))
     }
 
@@ -185,11 +224,21 @@ mod tests {
     #[test]
     fn sizes_stay_in_the_top_hundredth_and_differ() {
         let ids = Ids::seeded(3);
-        let mut sizes = Sizes::within(50_000);
-        let drawn: Vec<u64> = (0..200).map(|_| sizes.draw(&ids)).collect();
-        assert!(drawn.iter().all(|size| (49_500..=50_000).contains(size)));
-        assert_eq!(drawn.iter().collect::<BTreeSet<_>>().len(), 200);
-        let mut small = Sizes::within(7);
-        assert!((0..20).all(|_| small.draw(&ids) == 7));
+        let taken = BTreeSet::from_iter(49_500..49_600);
+        let mut sizes = Sizes::within(50_000, taken.clone());
+        let drawn: Vec<_> = (0..200).map(|_| sizes.draw(&ids)).collect();
+        for (nonce, size) in &drawn {
+            assert!((49_500..=50_000).contains(size));
+            assert_eq!(
+                super::size(nonce, 50_000),
+                *size,
+                "it follows from the nonce"
+            );
+            assert!(!taken.contains(size), "an open chunk has it");
+        }
+        let distinct: BTreeSet<_> = drawn.iter().map(|(_, size)| size).collect();
+        assert_eq!(distinct.len(), 200);
+        let mut small = Sizes::within(7, BTreeSet::new());
+        assert!((0..20).all(|_| small.draw(&ids).1 == 7));
     }
 }

@@ -1,9 +1,8 @@
 //! Drawing up a plan: is the last one still good, and if not, what is the next one to be? What is
 //! wrong with a job or its input shows here, before any spend.
 
-use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex};
 
 use futures::StreamExt;
 
@@ -20,8 +19,10 @@ use crate::work::{CustomId, Frame, Keyer, Limits, Shape};
 use super::files::Files;
 use super::open::Office;
 use super::points;
+use super::poll::Pauses;
 use super::prepare::INDEX_KEYS;
 use super::publish::Publication;
+use super::queue::Queue;
 use super::run::{Goal, Stop};
 use super::tasks::Tasks;
 
@@ -246,8 +247,22 @@ impl Office {
             memory: self.setup.memory,
             changed: AtomicBool::new(false),
             unpublished: AtomicBool::new(false),
-            pauses: Mutex::new(BTreeMap::new()),
+            pauses: Pauses::default(),
+            queue: self.queue(job),
+            lease: self.lease.clone(),
+            interrupt: self.setup.interrupt.clone(),
+            partial: self.setup.publish_partial,
         }))
+    }
+
+    fn queue(&self, job: &Job) -> Queue {
+        let capability = self.provider.capability();
+        Queue {
+            unit: capability.queue,
+            account: capability.account.clone(),
+            model: job.model.model.clone(),
+            limit: job.model.max_enqueued,
+        }
     }
 
     fn publication(&self, job: &Job, desk: &Desk) -> Result<Publication> {

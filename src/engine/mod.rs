@@ -32,16 +32,22 @@ mod open;
 mod parts;
 mod plan;
 mod points;
+mod poll;
 mod prepare;
 mod prompts;
 mod publish;
+mod queue;
+mod recover;
 mod report;
 mod resend;
 mod run;
 mod scribe;
 mod show;
 mod slots;
+mod split;
 mod status;
+#[cfg(test)]
+mod story;
 mod submit;
 mod tasks;
 
@@ -79,6 +85,11 @@ pub struct Setup {
     pub memory: usize,
     /// New requests of a source that changed meanwhile are deferred, not sent.
     pub no_follow: bool,
+    /// Where nobody can tell whether the provider took a chunk, the other rows are published, and
+    /// its rows are `pending`.
+    pub publish_partial: bool,
+    /// Open batches are canceled when the run is asked to stop. Otherwise they go on.
+    pub cancel_on_interrupt: bool,
     /// Asks the run to stop: what is being sent is finished, nothing more is begun.
     pub interrupt: CancellationToken,
 }

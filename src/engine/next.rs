@@ -9,6 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::base::Time;
 use crate::ledger::state::{Attempt, ChunkState, Phase, PlanState, State};
 
+use super::queue::{Admission, Gauge, Queue};
+
 /// One thing to do.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Step {
@@ -37,6 +39,16 @@ pub(super) enum Step {
         /// Whose.
         attempt: String,
     },
+    /// Look once more for an attempt that was given up, after another one at its chunk landed.
+    Recheck {
+        /// Which.
+        attempt: String,
+    },
+    /// Make smaller chunks of one that is too large for the provider.
+    Split {
+        /// Of the current plan.
+        chunk: u64,
+    },
     /// Make chunks of what failed in passing in the last wave.
     Resend {
         /// The wave to make.
@@ -53,12 +65,14 @@ pub(super) struct Desk {
     pub busy: BTreeSet<Step>,
     /// What must not be done before a moment.
     pub not_before: BTreeMap<Step, Time>,
-    /// Discards that failed; they are not worth another try in this process.
+    /// Discards and last looks that failed; they are not worth another try in this process.
     pub given_up: BTreeSet<Step>,
+    /// Chunks of the current plan that the provider found too large for one batch.
+    pub too_large: BTreeSet<u64>,
 }
 
 /// The limits within which the engine works.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Pace {
     /// Bodies that are uploaded at the same time.
     pub submits_max: usize,
@@ -68,6 +82,12 @@ pub(super) struct Pace {
     pub sends_max: u32,
     /// Whether chunks may be sent at all; harvesting goes on in any case.
     pub may_submit: bool,
+    /// Whether an output with rows that nobody can settle is published, those rows `pending`.
+    pub publish_partial: bool,
+    /// Whether open batches are canceled when the run is asked to stop.
+    pub cancel_on_interrupt: bool,
+    /// The provider's queue.
+    pub queue: Queue,
 }
 
 /// Where the current plan stands.
@@ -89,6 +109,11 @@ pub(super) enum Standing {
     },
     /// There are chunks to send, and sending is not asked for.
     Unsent,
+    /// Nobody can tell whether the provider took an attempt; all else is settled.
+    Unsettled {
+        /// The attempt.
+        attempt: String,
+    },
 }
 
 /// What to do next.
@@ -107,7 +132,7 @@ pub(super) fn next(
     state: &State,
     plan: Option<&PlanState>,
     desk: &Desk,
-    pace: Pace,
+    pace: &Pace,
     now: Time,
 ) -> Next {
     let mut asked = Asked {
@@ -119,14 +144,29 @@ pub(super) fn next(
     harvest(state, &mut asked, pace);
     let standing = match plan {
         Some(plan) => advance(state, plan, &mut asked, pace),
-        None if state.open_attempts().next().is_some() => Standing::Working,
-        None => Standing::Settled,
+        None => abroad(state),
     };
     Next {
         steps: asked.steps,
         wake: asked.wake,
         standing,
     }
+}
+
+/// Where everything that is open stands, where there is no plan to bring on.
+fn abroad(state: &State) -> Standing {
+    let mut standing = Standing::Settled;
+    for (id, attempt) in &state.attempts {
+        if attempt.phase.is_open() {
+            if attempt.unsettled.is_none() {
+                return Standing::Working;
+            }
+            standing = Standing::Unsettled {
+                attempt: id.clone(),
+            };
+        }
+    }
+    standing
 }
 
 /// Steps as they come up: those that are not being carried out, and whose time has come.
@@ -150,6 +190,13 @@ impl Asked<'_> {
         }
     }
 
+    /// The same for what is worth no second try in this process.
+    fn ask_unless_given_up(&mut self, step: Step) {
+        if !self.desk.given_up.contains(&step) {
+            self.ask(step);
+        }
+    }
+
     /// How many steps of a kind are under way or about to be.
     fn count(&self, kind: impl Fn(&Step) -> bool) -> usize {
         let busy = self.desk.busy.iter().filter(|step| kind(step)).count();
@@ -158,12 +205,18 @@ impl Asked<'_> {
 }
 
 /// Whatever is open, of whatever plan, is looked after: it may have been paid for.
-fn harvest(state: &State, asked: &mut Asked<'_>, pace: Pace) {
+fn harvest(state: &State, asked: &mut Asked<'_>, pace: &Pace) {
     for (id, attempt) in &state.attempts {
         match attempt.phase {
+            Phase::Promised if attempt.unsettled.is_some() => {}
             Phase::Promised => asked.ask(Step::Recover {
                 attempt: id.clone(),
             }),
+            Phase::Absent if !attempt.rechecked && is_over(state, attempt) => {
+                asked.ask_unless_given_up(Step::Recheck {
+                    attempt: id.clone(),
+                });
+            }
             Phase::Accepted if is_canceled(state, attempt) && !attempt.cancel_sent => {
                 asked.ask(Step::Cancel {
                     attempt: id.clone(),
@@ -176,17 +229,27 @@ fn harvest(state: &State, asked: &mut Asked<'_>, pace: Pace) {
                     attempt: id.clone(),
                 });
             }
-            Phase::Landed if attempt.staged.is_some() && !attempt.discarded => {
-                let step = Step::Discard {
+            phase
+                if attempt.staged.is_some()
+                    && !attempt.discarded
+                    && (phase == Phase::RejectedForGood || is_over(state, attempt)) =>
+            {
+                asked.ask_unless_given_up(Step::Discard {
                     attempt: id.clone(),
-                };
-                if !asked.desk.given_up.contains(&step) {
-                    asked.ask(step);
-                }
+                });
             }
             _ => {}
         }
     }
+}
+
+/// Whether the chunk of `attempt` needs it no more: an attempt at it has landed, or it was split.
+fn is_over(state: &State, attempt: &Attempt) -> bool {
+    let chunk = state
+        .plans
+        .get(&attempt.promised.plan)
+        .and_then(|plan| plan.chunks.get(&attempt.promised.chunk));
+    chunk.is_some_and(|chunk| matches!(stage(state, chunk), Stage::Done))
 }
 
 fn is_canceled(state: &State, attempt: &Attempt) -> bool {
@@ -197,8 +260,10 @@ fn is_canceled(state: &State, attempt: &Attempt) -> bool {
 }
 
 /// Where the current plan stands, and what brings it on.
-fn advance(state: &State, plan: &PlanState, asked: &mut Asked<'_>, pace: Pace) -> Standing {
+fn advance(state: &State, plan: &PlanState, asked: &mut Asked<'_>, pace: &Pace) -> Standing {
     let trial = trial(state, plan);
+    let gauge = pace.queue.gauge(state, asked.now);
+    let mut entering = entering(state, plan, asked.desk, &gauge);
     let mut standing = Standing::Settled;
     for (number, chunk) in &plan.chunks {
         let is_trial = *number == 0 && plan.started.trial > 0;
@@ -206,14 +271,15 @@ fn advance(state: &State, plan: &PlanState, asked: &mut Asked<'_>, pace: Pace) -
             Stage::Done => {}
             Stage::Open => standing = Standing::Working,
             Stage::Refused(attempt) => return Standing::Refused { attempt },
+            Stage::Unsettled(attempt) => {
+                standing = worse(standing, Standing::Unsettled { attempt });
+            }
             Stage::Unsent if plan.canceled => {}
             Stage::Unsent if !pace.may_submit => standing = worse(standing, Standing::Unsent),
             Stage::Unsent => {
                 standing = Standing::Working;
-                let room =
-                    asked.count(|step| matches!(step, Step::Submit { .. })) < pace.submits_max;
-                if room && (is_trial || trial == Trial::Passed) {
-                    asked.ask(Step::Submit { chunk: *number });
+                if is_trial || trial == Trial::Passed {
+                    send(plan, chunk, asked, pace, (&gauge, &mut entering, is_trial));
                 }
             }
         }
@@ -224,33 +290,88 @@ fn advance(state: &State, plan: &PlanState, asked: &mut Asked<'_>, pace: Pace) -
     if plan.sealed.is_none() {
         return Standing::Working;
     }
-    if standing == Standing::Settled {
-        return settle(state, plan, asked, pace);
+    match standing {
+        Standing::Settled => settle(state, plan, asked, pace),
+        Standing::Unsettled { .. } if pace.publish_partial => {
+            if !is_shown(state, plan) {
+                asked.ask(Step::Publish);
+            }
+            standing
+        }
+        _ => standing,
     }
-    standing
 }
 
-fn worse(standing: Standing, other: Standing) -> Standing {
-    if standing == Standing::Working {
-        standing
+/// What is on its way into the queue, and not in the ledger yet.
+fn entering(state: &State, plan: &PlanState, desk: &Desk, gauge: &Gauge) -> u64 {
+    let chunks = desk.busy.iter().filter_map(|step| match step {
+        Step::Submit { chunk } => plan.chunks.get(chunk),
+        _ => None,
+    });
+    chunks
+        .filter(|chunk| !matches!(stage(state, chunk), Stage::Open))
+        .map(|chunk| gauge.weigh(&chunk.stored))
+        .sum()
+}
+
+/// Sends `chunk`, if its time has come and the provider's queue has room for it.
+fn send(
+    plan: &PlanState,
+    chunk: &ChunkState,
+    asked: &mut Asked<'_>,
+    pace: &Pace,
+    (gauge, entering, is_trial): (&Gauge, &mut u64, bool),
+) {
+    let number = chunk.stored.chunk;
+    let admission = if asked.desk.too_large.contains(&number) {
+        Admission::Split
     } else {
-        other
+        gauge.admit(&chunk.stored, *entering)
+    };
+    match admission {
+        Admission::Wait => {}
+        // The trial is as small as it can be.
+        Admission::Split if is_trial => asked.ask(Step::Submit { chunk: number }),
+        // New chunks are numbered after the last one, so that two cannot be made at once.
+        Admission::Split => {
+            let alone = asked.count(|step| matches!(step, Step::Split { .. })) == 0;
+            if plan.sealed.is_some() && alone {
+                asked.ask(Step::Split { chunk: number });
+            }
+        }
+        Admission::Enter => {
+            let step = Step::Submit { chunk: number };
+            let room = asked.count(|step| matches!(step, Step::Submit { .. })) < pace.submits_max;
+            if room && !asked.desk.busy.contains(&step) {
+                asked.ask(step);
+                *entering += gauge.weigh(&chunk.stored);
+            }
+        }
+    }
+}
+
+/// Whether the output shows all that has landed of `plan`.
+fn is_shown(state: &State, plan: &PlanState) -> bool {
+    state.published.as_ref().is_some_and(|published| {
+        published.plan == plan.started.plan
+            && published.landed == state.landed_count(plan.started.plan)
+    })
+}
+
+/// The worse of two standings: what is under way first, then what is not sent yet.
+fn worse(standing: Standing, other: Standing) -> Standing {
+    match (&standing, &other) {
+        (Standing::Working, _) | (Standing::Unsent, Standing::Unsettled { .. }) => standing,
+        _ => other,
     }
 }
 
 /// Everything that was sent is home: send again what failed in passing, or publish.
-fn settle(state: &State, plan: &PlanState, asked: &mut Asked<'_>, pace: Pace) -> Standing {
-    let wave = plan
-        .chunks
-        .values()
-        .map(|chunk| chunk.stored.wave)
-        .max()
-        .unwrap_or(0);
-    let last = plan
-        .chunks
-        .values()
-        .filter(|chunk| chunk.stored.wave == wave);
-    let transient: u64 = last
+fn settle(state: &State, plan: &PlanState, asked: &mut Asked<'_>, pace: &Pace) -> Standing {
+    let wave = plan.last_wave();
+    let transient: u64 = plan
+        .wave(wave)
+        .into_iter()
         .filter_map(|chunk| {
             state
                 .attempts_of(chunk)
@@ -266,7 +387,10 @@ fn settle(state: &State, plan: &PlanState, asked: &mut Asked<'_>, pace: Pace) ->
         asked.ask(Step::Resend { wave: wave + 1 });
         return Standing::Working;
     }
-    asked.ask(Step::Publish);
+    let rechecks = asked.count(|step| matches!(step, Step::Recheck { .. }));
+    if rechecks == 0 {
+        asked.ask(Step::Publish);
+    }
     Standing::Settled
 }
 
@@ -276,6 +400,8 @@ enum Stage {
     Unsent,
     /// Something may still come of it.
     Open,
+    /// Nobody can tell whether the provider has it.
+    Unsettled(String),
     /// Its results are ours.
     Done,
     /// The provider refused it for good.
@@ -283,6 +409,9 @@ enum Stage {
 }
 
 fn stage(state: &State, chunk: &ChunkState) -> Stage {
+    if chunk.split {
+        return Stage::Done;
+    }
     let Some(last) = state.attempts_of(chunk).last() else {
         return Stage::Unsent;
     };
@@ -294,6 +423,9 @@ fn stage(state: &State, chunk: &ChunkState) -> Stage {
     }
     match last.phase {
         Phase::Landed => Stage::Done,
+        Phase::Promised if last.unsettled.is_some() => {
+            Stage::Unsettled(last.promised.attempt.clone())
+        }
         Phase::Promised | Phase::Accepted => Stage::Open,
         Phase::RejectedForNow | Phase::Absent => Stage::Unsent,
         Phase::RejectedForGood => Stage::Refused(last.promised.attempt.clone()),
@@ -334,3 +466,7 @@ fn trial(state: &State, plan: &PlanState) -> Trial {
     }
     Trial::Passed
 }
+
+#[cfg(test)]
+#[path = "next_tests.rs"]
+mod tests;

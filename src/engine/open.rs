@@ -31,7 +31,7 @@ pub(super) struct Office {
     pub ledger: String,
     /// What is still to be written before the first plan of a new ledger.
     pub opening: Vec<Action>,
-    lease: Lease,
+    pub lease: Lease,
     _keeper: Keeper,
 }
 
@@ -198,6 +198,8 @@ impl Office {
         let model = ModelSpec {
             base_url: now.model.base_url.clone(),
             api_key_env: now.model.api_key_env.clone(),
+            max_enqueued: now.model.max_enqueued,
+            max_batch_age: now.model.max_batch_age,
             poll_min: now.model.poll_min,
             poll_max: now.model.poll_max,
             ..stored.model
@@ -221,6 +223,9 @@ impl Office {
             polls_max: POLLS_MAX,
             sends_max: SENDS_MAX,
             may_submit: goal != Goal::Harvest,
+            publish_partial: self.setup.publish_partial,
+            cancel_on_interrupt: self.setup.cancel_on_interrupt,
+            queue: tasks.queue.clone(),
         };
         let interrupt = self.setup.interrupt.clone();
         let lost = self.lease.clone();

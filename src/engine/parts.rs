@@ -61,7 +61,7 @@ impl Parts {
         let Some(plan) = state.plans.get(&plan) else {
             return Parts { waves: Vec::new() };
         };
-        for chunk in plan.chunks.values() {
+        for chunk in (0..=plan.last_wave()).flat_map(|wave| plan.wave(wave)) {
             // A chunk that landed twice makes a wave of its own for the second time.
             for (again, attempt) in state
                 .attempts_of(chunk)

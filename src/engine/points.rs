@@ -54,7 +54,8 @@ commits! {
     Accepted = ACCEPTED, "accepted";
     CancelAsked = CANCEL_ASKED, "cancel_asked";
     CancelSent = CANCEL_SENT, "cancel_sent";
-    ChunkStored = CHUNK_STORED, "chunk_stored";
+    // What a chunk is split into follows in the same commit.
+    ChunkStored | ChunkSplit = CHUNK_STORED, "chunk_stored";
     Cleaned = CLEANED, "cleaned";
     Discarded = DISCARDED, "discarded";
     Landed = LANDED, "landed";
@@ -65,10 +66,14 @@ commits! {
     Promised = PROMISED, "promised";
     PublishStarted = PUBLISH_STARTED, "publish_started";
     Published = PUBLISHED, "published";
+    QueueFull = QUEUE_FULL, "queue_full";
+    Rechecked = RECHECKED, "rechecked";
     Rejected = REJECTED, "rejected";
     // The two are written together where they are written at all.
     RunStarted | LedgerMade = RUN_STARTED, "run_started";
+    Sought = SOUGHT, "sought";
     Staged = STAGED, "staged";
+    Unsettled = UNSETTLED, "unsettled";
     Wasted = WASTED, "wasted";
 }
 
@@ -97,6 +102,7 @@ mod tests {
         let ask = Action::CancelAsked { plan: 0 };
         let absent = Action::Absent {
             attempt: "a".to_owned(),
+            assumed: false,
         };
         assert_eq!(around(&[ask, absent]).after, "commit.after_absent");
     }

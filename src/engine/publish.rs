@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use crate::base::{Error, Result};
 use crate::ledger::action::{Action, PublishStarted, Published, stored_counts};
 use crate::ledger::state::{PlanState, State};
-use crate::output::{self, AnswerColumns, Layout, MetaColumns, Target};
+use crate::output::{self, AnswerColumns, Existing, Layout, MetaColumns, PUBLISH_KEY, Target};
 use crate::source::Source;
 use crate::work::progress::Event;
 use crate::work::{RowStatus, StatusCounts};
@@ -38,7 +38,8 @@ pub(super) struct Publication {
 }
 
 impl Publication {
-    /// Publishes `plan`. The intent is durable before anything becomes visible.
+    /// Publishes `plan`. The intent is durable before anything becomes visible; an output that
+    /// became visible before it could be written down is recognised, and not made again.
     pub(super) async fn carry_out(
         &self,
         tasks: &Tasks,
@@ -46,46 +47,116 @@ impl Publication {
         state: &State,
         scribe: &Scribe,
     ) -> Result<()> {
-        let components = &tasks.components;
-        let id = components.ids.uuid(components.clock.now()).to_string();
-        let number = plan.started.plan;
-        let started = PublishStarted {
-            publish: id.clone(),
+        let started = self.start(tasks, plan, state);
+        let (started, counts) = match self.visible(&started, state).await? {
+            Some(earlier) => {
+                let counts = self.count(tasks, plan, state, &earlier).await?;
+                output::clear(&self.target).await?;
+                (earlier, counts)
+            }
+            None => {
+                let intent = Action::PublishStarted(started.clone());
+                scribe.write(vec![intent]).await?;
+                let counts = self.publish(tasks, plan, state, &started).await?;
+                (started, counts)
+            }
+        };
+        // Told before it is written down: the loop ends as soon as that is done.
+        tasks.watch.event(&Event::Published {
+            output: started.output.clone(),
+        });
+        let published = Published {
+            publish: started.publish,
+            plan: started.plan,
+            digest: started.digest,
+            output: started.output,
+            rows: stored_counts(&counts),
+            landed: started.landed,
+            partial: started.partial,
+            at: tasks.components.clock.now(),
+        };
+        let published = Action::Published(Box::new(published));
+        scribe.write(vec![published]).await
+    }
+
+    fn start(&self, tasks: &Tasks, plan: &PlanState, state: &State) -> PublishStarted {
+        let (components, number) = (&tasks.components, plan.started.plan);
+        let mut open = state.open_attempts();
+        PublishStarted {
+            publish: components.ids.uuid(components.clock.now()).to_string(),
             plan: number,
             digest: self.digest.clone(),
             output: self.target.location.url.to_string(),
+            landed: state.landed_count(number),
+            partial: tasks.partial && open.any(|attempt| attempt.promised.plan == number),
+        }
+    }
+
+    /// The publication of the same that was begun before and is visible, though the ledger does not
+    /// say so.
+    async fn visible(
+        &self,
+        wanted: &PublishStarted,
+        state: &State,
+    ) -> Result<Option<PublishStarted>> {
+        let same = |earlier: &&PublishStarted| {
+            let publish = earlier.publish.clone();
+            PublishStarted {
+                publish,
+                ..wanted.clone()
+            } == **earlier
         };
-        scribe.write(vec![Action::PublishStarted(started)]).await?;
+        let Some(earlier) = state.publishing.as_ref().filter(same) else {
+            return Ok(None);
+        };
+        let mark = (PUBLISH_KEY.to_owned(), earlier.publish.clone());
+        Ok(match output::examine(&self.target).await? {
+            Existing::Ours {
+                identity,
+                complete: true,
+            } if identity.contains(&mark) => Some(earlier.clone()),
+            _ => None,
+        })
+    }
+
+    async fn publish(
+        &self,
+        tasks: &Tasks,
+        plan: &PlanState,
+        state: &State,
+        started: &PublishStarted,
+    ) -> Result<StatusCounts> {
         let counts = Arc::new(Mutex::new(StatusCounts::default()));
-        let batches = self.batches(tasks, plan, state, Arc::clone(&counts));
+        let mut identity = self.identity.clone();
+        identity.push((PUBLISH_KEY.to_owned(), started.publish.clone()));
         output::publish(output::Publication {
             sources: sources(&tasks.source),
             layout: self.layout.clone(),
             columns: self.columns().schema(),
-            batches,
-            identity: self.identity.clone(),
+            batches: self.batches(tasks, plan, state, started.partial, Arc::clone(&counts)),
+            identity,
             target: self.target.clone(),
             overwrite: self.overwrite,
-            staging_id: id.clone(),
-            crash: components.crash.clone(),
+            staging_id: started.publish.clone(),
+            crash: tasks.components.crash.clone(),
         })
         .await?;
-        let output = self.target.location.url.to_string();
-        // Told before it is written down: the loop ends as soon as that is done.
-        tasks.watch.event(&Event::Published { output });
         let counts = *counts.lock().unwrap_or_else(PoisonError::into_inner);
-        let published = Published {
-            publish: id,
-            plan: number,
-            digest: self.digest.clone(),
-            output: self.target.location.url.to_string(),
-            rows: stored_counts(&counts),
-            landed: state.landed_count(number),
-            at: components.clock.now(),
-        };
-        scribe
-            .write(vec![Action::Published(Box::new(published))])
-            .await
+        Ok(counts)
+    }
+
+    /// The rows by status of an output that is there already.
+    async fn count(
+        &self,
+        tasks: &Tasks,
+        plan: &PlanState,
+        state: &State,
+        started: &PublishStarted,
+    ) -> Result<StatusCounts> {
+        let (files, memory) = (&tasks.files, tasks.memory);
+        let counts = join(state, plan.started.plan, files, memory, &mut Nowhere).await?;
+        check_counts(&counts, plan.started.rows, started.partial)?;
+        Ok(counts)
     }
 
     fn columns(&self) -> AnswerColumns {
@@ -99,6 +170,7 @@ impl Publication {
         tasks: &Tasks,
         plan: &PlanState,
         state: &State,
+        partial: bool,
         counted: Arc<Mutex<StatusCounts>>,
     ) -> futures::stream::BoxStream<'static, Result<RecordBatch>> {
         let (sender, receiver) = mpsc::channel(2);
@@ -109,7 +181,8 @@ impl Publication {
             sender,
         };
         let work = async move {
-            let joined = join_all(&state, number, rows, &files, memory, &mut builder).await;
+            let whole = (rows, partial);
+            let joined = join_all(&state, number, whole, &files, memory, &mut builder).await;
             match joined {
                 Ok(counts) => *counted.lock().unwrap_or_else(PoisonError::into_inner) = counts,
                 // Whoever stopped reading has an error of his own.
@@ -137,20 +210,34 @@ impl Drop for Abort {
 async fn join_all(
     state: &State,
     plan: u64,
-    rows: u64,
+    (rows, partial): (u64, bool),
     files: &Files,
     memory: usize,
     builder: &mut Builder,
 ) -> Result<StatusCounts> {
     let counts = join(state, plan, files, memory, builder).await?;
-    check_sum(&counts, rows)?;
-    if counts.of(RowStatus::Pending) > 0 {
-        return Err(
-            Error::internal("a row is still pending").with("rows", counts.of(RowStatus::Pending))
-        );
-    }
+    check_counts(&counts, rows, partial)?;
     builder.flush().await?;
     Ok(counts)
+}
+
+/// Checks that the rows by status are the rows, and that none is pending that should not be.
+fn check_counts(counts: &StatusCounts, rows: u64, partial: bool) -> Result<()> {
+    check_sum(counts, rows)?;
+    let pending = counts.of(RowStatus::Pending);
+    if pending > 0 && !partial {
+        return Err(Error::internal("a row is still pending").with("rows", pending));
+    }
+    Ok(())
+}
+
+/// Rows that are only counted.
+struct Nowhere;
+
+impl Rows for Nowhere {
+    async fn push(&mut self, _: RowStatus, _: Option<&str>, _: Option<&str>) -> Result<()> {
+        Ok(())
+    }
 }
 
 /// Rows into batches of the new columns.

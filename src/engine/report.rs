@@ -34,6 +34,8 @@ pub struct Report {
     pub batches: Vec<String>,
     /// Batches that have not landed.
     pub open: u64,
+    /// Attempts of which nobody can tell whether the provider took them.
+    pub unsettled: u64,
     /// Whether every chunk that may be sent has been.
     pub is_submitted: bool,
     /// Second batches of one body, which were canceled.
@@ -70,6 +72,7 @@ impl Report {
         }
         for attempt in state.attempts.values().filter(|a| a.promised.plan == plan) {
             report.open += u64::from(attempt.phase.is_open());
+            report.unsettled += u64::from(attempt.unsettled.is_some() && attempt.phase.is_open());
             report.wasted += attempt.wasted.len() as u64;
             let batch = attempt
                 .accepted
@@ -103,9 +106,13 @@ impl Report {
         }
     }
 
-    /// The exit code: 0, 3 where more rows failed than allowed, 75 where work is pending.
+    /// The exit code: 0, 3 where more rows failed than allowed, 5 where a person must say what became
+    /// of a chunk, 75 where work is pending.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
+        if self.unsettled > 0 {
+            return ErrorKind::Ambiguous.exit_code();
+        }
         if !self.published {
             return ErrorKind::Pending.exit_code();
         }

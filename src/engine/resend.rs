@@ -20,20 +20,10 @@ impl Tasks {
         wave: u32,
     ) -> Result<Vec<ChunkStored>> {
         let next = plan.chunks.keys().next_back().map_or(0, |last| last + 1);
-        let mut chunks = ChunkWriter::new(
-            &self.files,
-            &self.components.ids,
-            &self.frame,
-            self.limits,
-            (plan.started.plan, wave, next),
-            self.job.ledger.keep_prompts,
-        );
+        let place = (plan.started.plan, wave, next);
+        let mut chunks = self.chunk_writer(state, self.limits, place);
         let mut stored = Vec::new();
-        for chunk in plan
-            .chunks
-            .values()
-            .filter(|chunk| chunk.stored.wave + 1 == wave)
-        {
+        for chunk in plan.wave(wave.saturating_sub(1)) {
             let landed = state
                 .attempts_of(chunk)
                 .filter(|attempt| attempt.landed.is_some())

@@ -4,7 +4,7 @@
 //! tasks, write what they tell, and wait. An event is never acted upon as it arrives: it is written
 //! down, and `next` is asked what follows.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,6 +19,7 @@ use crate::ledger::state::PlanState;
 use super::GRACE;
 use super::book::Book;
 use super::next::{Desk, Next, Pace, Standing, Step, next};
+use super::recover::unsettled;
 use super::scribe::{Entry, Scribe};
 use super::submit::After;
 use super::tasks::Tasks;
@@ -130,22 +131,42 @@ impl<'a> Loop<'a> {
         }
     }
 
-    /// Begins nothing more, and lets what is being sent come to its receipt.
+    /// Begins nothing more, and lets what is being sent come to its receipt. Open batches go on at
+    /// the provider, unless they are to be canceled.
     async fn wind_up(mut self) -> Result<Stop> {
-        let clock = Arc::clone(&self.tasks.components.clock);
-        let until = clock.now() + GRACE;
-        while self
-            .desk
-            .busy
-            .iter()
-            .any(|step| matches!(step, Step::Submit { .. }))
-        {
-            if clock.now() >= until {
-                break;
-            }
-            self.wait(Some(until)).await?;
+        let until = self.tasks.components.clock.now() + GRACE;
+        self.finish(|step| matches!(step, Step::Submit { .. }), until)
+            .await?;
+        if self.pace.cancel_on_interrupt {
+            self.cancel_all(until).await?;
         }
         Ok(Stop::Interrupted)
+    }
+
+    /// Waits for the steps of a kind, until a moment.
+    async fn finish(&mut self, kind: impl Fn(&Step) -> bool, until: Time) -> Result<()> {
+        let clock = Arc::clone(&self.tasks.components.clock);
+        while self.desk.busy.iter().any(&kind) && clock.now() < until {
+            self.wait(Some(until)).await?;
+        }
+        Ok(())
+    }
+
+    /// Asks for every open batch to be canceled, and tells the provider as far as time allows; the
+    /// next run goes on with it, and harvests what they finished.
+    async fn cancel_all(&mut self, until: Time) -> Result<()> {
+        let open = self.book.state().open_attempts();
+        let plans: BTreeSet<u64> = open.map(|attempt| attempt.promised.plan).collect();
+        let asked = plans.into_iter().map(|plan| Action::CancelAsked { plan });
+        let asked: Vec<Action> = asked.collect();
+        if !asked.is_empty() {
+            self.book.record(asked).await?;
+        }
+        let is_cancel = |step: &Step| matches!(step, Step::Cancel { .. });
+        for step in self.next().steps.into_iter().filter(is_cancel) {
+            self.begin(step);
+        }
+        self.finish(is_cancel, until).await
     }
 
     fn plan(&self) -> Option<&PlanState> {
@@ -155,7 +176,7 @@ impl<'a> Loop<'a> {
 
     fn next(&self) -> Next {
         let now = self.tasks.components.clock.now();
-        let mut next = next(self.book.state(), self.plan(), &self.desk, self.pace, now);
+        let mut next = next(self.book.state(), self.plan(), &self.desk, &self.pace, now);
         next.steps.retain(|step| match step {
             Step::Publish => matches!(self.goal, Goal::Publish | Goal::OnePass),
             _ => true,
@@ -247,9 +268,20 @@ impl<'a> Loop<'a> {
                 self.tries.remove(&step);
                 self.desk.not_before.insert(Step::Submit { chunk }, at);
             }
+            Ok(After::TooLarge(chunk)) => {
+                self.desk.too_large.insert(chunk);
+            }
+            Ok(After::GivenUp) => {
+                self.desk.given_up.insert(step);
+            }
             Err(error) if matches!(step, Step::Discard { .. }) => {
                 self.tasks
                     .warn(&format!("an uploaded file stays at the provider: {error}"));
+                self.desk.given_up.insert(step);
+            }
+            Err(error) if matches!(step, Step::Recheck { .. }) => {
+                let what = "whether a chunk was taken twice could not be looked up";
+                self.tasks.warn(&format!("{what}: {error}"));
                 self.desk.given_up.insert(step);
             }
             Err(error) if error.kind() == ErrorKind::Unavailable => self.again(step, error)?,
@@ -306,6 +338,13 @@ impl<'a> Loop<'a> {
                 return Err(Tasks::trial_failed(self.book.state(), attempt));
             }
             Standing::Refused { attempt } => return Err(refused(attempt)),
+            Standing::Unsettled { .. } if self.is_shown_partially() => {
+                return Ok(Some(Stop::Published));
+            }
+            Standing::Unsettled { attempt } => {
+                let attempt = self.book.state().attempts.get(attempt);
+                return Err(attempt.map_or_else(|| Error::internal("no such attempt"), unsettled));
+            }
             _ => {}
         }
         Ok(match self.goal {
@@ -319,6 +358,19 @@ impl<'a> Loop<'a> {
             }
             Goal::Publish | Goal::Harvest => None,
         })
+    }
+}
+
+impl Loop<'_> {
+    /// Whether the output shows all that can be settled, as a person asked for.
+    fn is_shown_partially(&self) -> bool {
+        let state = self.book.state();
+        let published = state.published.as_ref().zip(self.plan());
+        self.pace.publish_partial
+            && published.is_some_and(|(published, plan)| {
+                let number = plan.started.plan;
+                published.plan == number && published.landed == state.landed_count(number)
+            })
     }
 }
 

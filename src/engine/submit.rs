@@ -1,4 +1,4 @@
-//! Sending a chunk: promise, upload, submit, receipt. Or finding the one whose answer was lost.
+//! Sending a chunk: promise, upload, submit, receipt.
 
 use std::fs::File;
 use std::time::Duration;
@@ -7,17 +7,20 @@ use tracing::info;
 
 use crate::base::{Components, Error, ErrorKind, Result, ResultExt, Time};
 use crate::ledger::action::{Accepted, Action, ChunkStored, Promised};
-use crate::ledger::state::Attempt;
-use crate::provider::{
-    Body, Found, Provider, Rejection, Sought, Staged, Submission, SubmitError, Tag,
-};
-use crate::work::{BatchId, BatchView, CustomId, Frame, Shape};
+use crate::ledger::state::{Attempt, ChunkState, Phase, State};
+use crate::provider::{Body, Gate, Provider, Rejection, Staged, Submission, SubmitError, Tag};
+use crate::work::{BatchView, CustomId, Frame, Shape};
 
 use super::body::body;
+use super::queue::{Queue, refusals};
 use super::scribe::Scribe;
 
-/// How long a chunk waits after a "not now" that named no time.
+/// How long a chunk waits after a "not now" that named no time; twice as long each time in a row.
 const LATER: Duration = Duration::from_secs(30);
+/// How long it waits at most.
+const LATER_MAX: Duration = Duration::from_mins(10);
+/// How long it waits at least when the queue was full: who may enter is decided by what is in it.
+pub(super) const QUEUE_WAIT: Duration = Duration::from_secs(5);
 
 /// What a step leaves behind beside what it wrote into the ledger.
 #[derive(Debug, PartialEq, Eq)]
@@ -28,22 +31,60 @@ pub(super) enum After {
     NotBefore(Time),
     /// The chunk of this number is to be sent again, and not before this.
     SendAgain(u64, Time),
+    /// The chunk of this number has to be made smaller.
+    TooLarge(u64),
+    /// Nothing more can be done about it in this process.
+    GivenUp,
 }
 
 /// One chunk to send, and what it takes.
 #[derive(Debug)]
 pub(super) struct Sending<'a> {
     pub job: &'a str,
-    pub chunk: &'a ChunkStored,
-    /// Which attempt at the chunk this is; the first is 1.
-    pub number: u32,
+    pub chunk: &'a ChunkState,
+    pub state: &'a State,
     pub shape: &'a Shape,
     pub frame: &'a Frame,
     pub provider: &'a dyn Provider,
-    /// The chunk's requests, with their prompts.
-    pub requests: File,
+    pub source: BodySource,
+    pub gate: Gate,
+    pub queue: &'a Queue,
     pub components: &'a Components,
     pub scribe: &'a Scribe,
+}
+
+/// Where a body comes from.
+#[derive(Debug)]
+pub(super) enum BodySource {
+    /// It is made of the chunk's requests, with their prompts.
+    Made(File),
+    /// It lies at the provider already.
+    There(Uploaded),
+}
+
+/// A body that was uploaded for an attempt of which no batch came.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Uploaded {
+    /// The provider's name for it.
+    pub file: String,
+    /// The nonce in its custom ids.
+    pub nonce: String,
+}
+
+impl Uploaded {
+    /// The body of `chunk` that lies at the provider, if one does.
+    pub(super) fn of(state: &State, chunk: &ChunkState) -> Option<Uploaded> {
+        let attempts: Vec<&Attempt> = state.attempts_of(chunk).collect();
+        let last = attempts.last()?;
+        let file = last.staged.as_ref()?;
+        let of_file = |attempt: &&&Attempt| attempt.staged.as_ref() == Some(file);
+        let gone = attempts.iter().filter(of_file).any(|a| a.discarded);
+        let free = matches!(last.phase, Phase::RejectedForNow | Phase::Absent);
+        (free && !gone).then(|| Uploaded {
+            file: file.clone(),
+            nonce: last.promised.nonce.clone(),
+        })
+    }
 }
 
 impl Sending<'_> {
@@ -53,16 +94,11 @@ impl Sending<'_> {
     /// # Errors
     /// `Refused` or `Invalid` when the provider will never take it; whatever keeps the ledger or
     /// the chunk from being read. A lost answer is no error: it is written down as lost.
-    pub(super) async fn send(&self) -> Result<After> {
+    pub(super) async fn send(self) -> Result<After> {
         let tag = self.promise().await?;
-        let body = self.body(&tag)?;
-        let staged = match self.provider.stage(&tag, body).await {
+        let staged = match self.stage(&tag).await? {
             Ok(staged) => staged,
-            Err(SubmitError::Rejected(rejection)) => return self.rejected(&tag, rejection).await,
-            // Nothing billable has happened yet, so that a lost upload is simply done again.
-            Err(SubmitError::Unknown(error)) => {
-                return self.rejected(&tag, Rejection::Later(error, None)).await;
-            }
+            Err(rejection) => return self.rejected(&tag, rejection).await,
         };
         if let Staged::File(file) = &staged {
             let staged = Action::Staged {
@@ -71,25 +107,23 @@ impl Sending<'_> {
             };
             self.scribe.write(vec![staged]).await?;
         }
-        let submitted = self
-            .provider
-            .submit(
-                self.shape,
-                Submission {
-                    tag: tag.clone(),
-                    staged,
-                },
-            )
-            .await;
-        match submitted {
-            Ok(view) => {
+        let submission = Submission {
+            tag: tag.clone(),
+            staged,
+            gate: self.gate.clone(),
+        };
+        let submitted = self.provider.submit(self.shape, submission).await;
+        match (submitted, self.gate.refused()) {
+            (Ok(view), _) => {
                 self.scribe
                     .write(vec![accepted(&tag.attempt, &view, false)])
                     .await?;
                 Ok(After::Done)
             }
-            Err(SubmitError::Rejected(rejection)) => self.rejected(&tag, rejection).await,
-            Err(SubmitError::Unknown(error)) => {
+            // The body stayed without its end.
+            (Err(_), Some(error)) => self.rejected(&tag, Rejection::Later(error, None)).await,
+            (Err(SubmitError::Rejected(rejection)), None) => self.rejected(&tag, rejection).await,
+            (Err(SubmitError::Unknown(error)), None) => {
                 let at = self.components.clock.now();
                 let lost = Action::Lost {
                     attempt: tag.attempt,
@@ -102,23 +136,35 @@ impl Sending<'_> {
         }
     }
 
+    fn stored(&self) -> &ChunkStored {
+        &self.chunk.stored
+    }
+
     async fn promise(&self) -> Result<Tag> {
         let (now, ids) = (self.components.clock.now(), &self.components.ids);
+        let stored = self.stored();
+        let number = u32::try_from(self.chunk.attempts.len() + 1).unwrap_or(u32::MAX);
+        let nonce = match &self.source {
+            BodySource::There(uploaded) => uploaded.nonce.clone(),
+            BodySource::Made(_) if number == 1 => stored.nonce.clone(),
+            // A nonce belongs to one body.
+            BodySource::Made(_) => ids.nonce(CustomId::NONCE_LEN),
+        };
         let tag = Tag {
             job: self.job.to_owned(),
-            chunk: self.chunk.chunk,
-            nonce: ids.nonce(CustomId::NONCE_LEN),
+            chunk: stored.chunk,
+            nonce,
             attempt: ids.uuid(now).to_string(),
         };
         let capability = self.provider.capability();
         let promised = Promised {
             attempt: tag.attempt.clone(),
-            plan: self.chunk.plan,
-            chunk: self.chunk.chunk,
-            number: self.number,
+            plan: stored.plan,
+            chunk: stored.chunk,
+            number,
             nonce: tag.nonce.clone(),
-            requests: self.chunk.requests,
-            body_bytes: self.chunk.body_bytes,
+            requests: stored.requests,
+            body_bytes: stored.body_bytes,
             provider: capability.name.to_owned(),
             account: capability.account.clone(),
             at: now,
@@ -127,44 +173,118 @@ impl Sending<'_> {
         Ok(tag)
     }
 
-    fn body(&self, tag: &Tag) -> Result<Body> {
-        let ids = CustomId::new(&tag.nonce, tag.chunk);
-        let requests = self.requests.try_clone();
-        let requests =
-            requests.or_err(ErrorKind::Unavailable, "cannot read the chunk's requests")?;
-        body(requests, self.frame.clone(), ids, self.chunk.body_bytes)
+    /// Brings the body to where a batch can be made of it. Nothing billable happens here, so that a
+    /// lost upload is simply done again.
+    async fn stage(&self, tag: &Tag) -> Result<Result<Staged, Rejection>> {
+        let requests = match &self.source {
+            BodySource::There(uploaded) => return Ok(Ok(Staged::File(uploaded.file.clone()))),
+            BodySource::Made(requests) => requests,
+        };
+        let body = self.gate.around(self.body(tag, requests)?);
+        Ok(match self.provider.stage(tag, body).await {
+            Ok(staged) => Ok(staged),
+            Err(SubmitError::Rejected(rejection)) => Err(rejection),
+            Err(SubmitError::Unknown(error)) => Err(Rejection::Later(error, None)),
+        })
     }
 
-    /// The provider certainly took nothing: later, or never.
+    fn body(&self, tag: &Tag, requests: &File) -> Result<Body> {
+        let ids = CustomId::new(&tag.nonce, tag.chunk);
+        let requests = requests.try_clone();
+        let requests =
+            requests.or_err(ErrorKind::Unavailable, "cannot read the chunk's requests")?;
+        body(requests, self.frame.clone(), ids, self.stored().body_bytes)
+    }
+
+    /// The provider certainly took nothing: later, in smaller pieces, or never.
     async fn rejected(&self, tag: &Tag, rejection: Rejection) -> Result<After> {
         let now = self.components.clock.now();
-        let (error, wait) = match rejection {
-            Rejection::Later(error, wait) => (error, Some(wait.unwrap_or(LATER))),
-            Rejection::QueueFull(error, _) => (error, Some(LATER)),
-            Rejection::TooLarge(error) => {
-                let hint = "lower `max_bytes_per_batch` in the section [model], and run again";
-                (error.hint(hint), None)
+        let refusals = refusals(self.state, self.chunk) + 1;
+        let chunk = self.stored().chunk;
+        let again = |error: &Error, again| Action::Rejected {
+            attempt: tag.attempt.clone(),
+            why: error.to_string(),
+            again,
+        };
+        let (mut actions, error, after) = match rejection {
+            Rejection::Later(error, wait) => {
+                let wait = wait.unwrap_or_default().max(later(refusals));
+                (vec![], error, Some(After::NotBefore(now + wait)))
             }
-            Rejection::Final(error) => (error, None),
+            Rejection::QueueFull(error, limit) => {
+                let (learned, wait) = self.lesson(refusals, limit);
+                (learned, error, Some(After::NotBefore(now + wait)))
+            }
+            Rejection::TooLarge(error) if self.stored().requests > 1 => {
+                (vec![], error, Some(After::TooLarge(chunk)))
+            }
+            // The uploaded body may be gone by now; a new one is as good as the first.
+            Rejection::Final(error)
+                if matches!(self.source, BodySource::There(_))
+                    && error.kind() != ErrorKind::Refused =>
+            {
+                let attempt = tag.attempt.clone();
+                (
+                    vec![Action::Discarded { attempt }],
+                    error,
+                    Some(After::NotBefore(now)),
+                )
+            }
+            Rejection::TooLarge(error) | Rejection::Final(error) => (vec![], error, None),
         };
         info!(attempt = tag.attempt, %error, "the provider did not take a chunk");
-        self.scribe
-            .write(vec![Action::Rejected {
-                attempt: tag.attempt.clone(),
-                why: error.to_string(),
-                // Money and credentials can be mended, and the chunk is as good as before.
-                again: wait.is_some() || error.kind() == ErrorKind::Refused,
-            }])
-            .await?;
-        match wait {
-            Some(wait) => Ok(After::NotBefore(now + wait)),
-            None => Err(error),
-        }
+        // Money and credentials can be mended, and the chunk is as good as before.
+        let may_again = after.is_some() || error.kind() == ErrorKind::Refused;
+        actions.insert(0, again(&error, may_again));
+        self.scribe.write(actions).await?;
+        after.ok_or(error)
+    }
+
+    /// What is learned from a full queue, and how long to wait at least.
+    fn lesson(&self, refusals: usize, limit: Option<u64>) -> (Vec<Action>, Duration) {
+        let now = self.components.clock.now();
+        let learned = learn(
+            self.queue,
+            self.state,
+            self.stored(),
+            (refusals, limit),
+            now,
+        );
+        let wait = if learned.is_some() {
+            QUEUE_WAIT
+        } else {
+            later(refusals)
+        };
+        (learned.into_iter().collect(), wait)
     }
 }
 
+/// What the refusal of `chunk` says of the queue, if anything.
+pub(super) fn learn(
+    queue: &Queue,
+    state: &State,
+    chunk: &ChunkStored,
+    (refusals, named): (usize, Option<u64>),
+    now: Time,
+) -> Option<Action> {
+    let (limit, told) = queue.gauge(state, now).lesson(chunk, refusals, named)?;
+    Some(Action::QueueFull {
+        account: queue.account.clone(),
+        model: queue.model.clone(),
+        limit,
+        told,
+        at: now,
+    })
+}
+
+/// How long to wait after so many refusals in a row.
+pub(super) fn later(refusals: usize) -> Duration {
+    let doublings = u32::try_from(refusals.saturating_sub(1)).unwrap_or(u32::MAX);
+    LATER.saturating_mul(1 << doublings.min(10)).min(LATER_MAX)
+}
+
 /// The receipt of a batch.
-fn accepted(attempt: &str, view: &BatchView, adopted: bool) -> Action {
+pub(super) fn accepted(attempt: &str, view: &BatchView, adopted: bool) -> Action {
     Action::Accepted(Accepted {
         attempt: attempt.to_owned(),
         batch: view.id.clone(),
@@ -172,113 +292,4 @@ fn accepted(attempt: &str, view: &BatchView, adopted: bool) -> Action {
         expires_at: view.expires_at,
         adopted,
     })
-}
-
-/// One attempt whose answer was lost, and what it takes to find it.
-#[derive(Debug)]
-pub(super) struct Recovery<'a> {
-    pub job: &'a str,
-    pub attempt: &'a Attempt,
-    /// Batches of other attempts.
-    pub not: Vec<BatchId>,
-    /// How long "not found" must hold.
-    pub settle: Duration,
-    pub provider: &'a dyn Provider,
-    pub components: &'a Components,
-    pub scribe: &'a Scribe,
-}
-
-impl Recovery<'_> {
-    /// Looks for the attempt at the provider: adopts what is there, waits while nobody can tell,
-    /// and gives it up only when nothing can come any more.
-    ///
-    /// # Errors
-    /// `Refused` if this is another account than the attempt's; whatever keeps the listing from
-    /// being read, for then nothing is known.
-    pub(super) async fn look(&self) -> Result<After> {
-        let promised = &self.attempt.promised;
-        self.same_account()?;
-        let found = self.provider.find(&self.sought()).await?;
-        let now = self.components.clock.now();
-        match found {
-            Found::Ours(views) => self.adopt(&views).await,
-            Found::Maybe(views) => {
-                let batches: Vec<_> = views.iter().map(|view| view.id.to_string()).collect();
-                info!(
-                    attempt = promised.attempt,
-                    ?batches,
-                    "one of these batches may be ours"
-                );
-                Ok(After::NotBefore(now + LATER))
-            }
-            Found::Staged(_) | Found::Absent { .. } => {
-                let lost_at = self.attempt.lost_at.unwrap_or(promised.at);
-                let certain = lost_at + self.settle;
-                if now < certain {
-                    return Ok(After::NotBefore(certain.min(now + LATER)));
-                }
-                let absent = Action::Absent {
-                    attempt: promised.attempt.clone(),
-                };
-                self.scribe.write(vec![absent]).await?;
-                Ok(After::Done)
-            }
-        }
-    }
-
-    fn same_account(&self) -> Result<()> {
-        let (ours, here) = (
-            &self.attempt.promised.account,
-            &self.provider.capability().account,
-        );
-        if ours == here {
-            return Ok(());
-        }
-        Err(other_account(&self.attempt.promised))
-    }
-
-    fn sought(&self) -> Sought {
-        let promised = &self.attempt.promised;
-        Sought {
-            tag: Tag {
-                job: self.job.to_owned(),
-                chunk: promised.chunk,
-                nonce: promised.nonce.clone(),
-                attempt: promised.attempt.clone(),
-            },
-            count: promised.requests,
-            bytes: promised.body_bytes,
-            since: promised.at,
-            staged: self.attempt.staged.clone(),
-            not: self.not.clone(),
-        }
-    }
-
-    /// Takes the oldest batch as ours, and cancels the others: one body, one batch.
-    async fn adopt(&self, views: &[BatchView]) -> Result<After> {
-        let attempt = &self.attempt.promised.attempt;
-        if let [first, others @ ..] = views {
-            self.scribe
-                .write(vec![accepted(attempt, first, true)])
-                .await?;
-            for other in others {
-                self.provider.cancel(&other.id).await?;
-                let wasted = Action::Wasted {
-                    attempt: attempt.clone(),
-                    batch: other.id.clone(),
-                };
-                self.scribe.write(vec![wasted]).await?;
-            }
-        }
-        Ok(After::Done)
-    }
-}
-
-/// The attempt was made with another key, or at another endpoint.
-pub(super) fn other_account(promised: &Promised) -> Error {
-    Error::new(ErrorKind::Refused, "a batch belongs to another account")
-        .with("attempt", &promised.attempt)
-        .with("provider", &promised.provider)
-        .with("account", &promised.account)
-        .hint("set the key and the base URL with which it was submitted, and run again")
 }

@@ -1,33 +1,36 @@
 //! The steps, carried out: what each needs, gathered once for a run.
 
-use std::collections::BTreeMap;
 use std::fs::File;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::base::{Components, Error, Result, Time};
+use tokio_util::sync::CancellationToken;
+
+use crate::base::{Components, Error, Result};
+use crate::ledger::Lease;
 use crate::ledger::action::{self as ledger, Action, PlanSealed};
 use crate::ledger::row_map::RowMapWriter;
-use crate::ledger::state::{Attempt, PlanState, State};
-use crate::provider::Provider;
+use crate::ledger::state::{Attempt, ChunkState, PlanState, State};
+use crate::provider::{Gate, Provider};
 use crate::source::{Pin, Predicate, Source};
 use crate::spec::Job;
 use crate::work::price::Price;
 use crate::work::progress::{Event, Watch};
-use crate::work::{BatchStatus, BatchView, Frame, Keyer, Limits, Shape};
+use crate::work::{Frame, Keyer, Limits, Shape};
 
-use super::chunks::ChunkWriter;
 use super::draw_up::compile;
 use super::files::Files;
-use super::land::Landing;
 use super::next::Step;
 use super::points;
+use super::poll::Pauses;
 use super::prepare::{Past, Planning, Sink, Tally};
 use super::prompts::with_prompts;
 use super::publish::Publication;
+use super::queue::Queue;
+use super::recover::Recovery;
 use super::scribe::Scribe;
-use super::submit::{After, Recovery, Sending, other_account};
+use super::submit::{After, BodySource, Sending, Uploaded};
 
 /// All that the steps of a run share.
 #[derive(Debug)]
@@ -53,23 +56,18 @@ pub(super) struct Tasks {
     pub changed: AtomicBool,
     /// The output is to be made again, though the ledger says that it was.
     pub unpublished: AtomicBool,
-    pub pauses: Mutex<BTreeMap<String, Poll>>,
+    pub pauses: Pauses,
+    /// The provider's queue.
+    pub queue: Queue,
+    /// What it is all done under.
+    pub lease: Lease,
+    pub interrupt: CancellationToken,
+    /// What nobody can settle is shown as `pending`.
+    pub partial: bool,
 }
 
-/// How patiently a batch is looked at.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Poll {
-    pause: Duration,
-    /// When it was first seen ended without anything to download.
-    empty_since: Option<Time>,
-}
-
-/// How long results may be late after a batch has ended.
-const LATE_MAX: Duration = Duration::from_mins(10);
-/// Errors of a batch that say "the queue is full", not "the requests are wrong".
-const QUEUE_CODES: [&str; 2] = ["token_limit_exceeded", "too_many_tasks"];
-/// How long a chunk waits when the queue was full.
-const QUEUE_WAIT: Duration = Duration::from_mins(1);
+/// How long to wait at most between two looks for a lost attempt.
+const SEEK_MAX: Duration = Duration::from_secs(30);
 
 impl Tasks {
     /// Carries out one step.
@@ -91,8 +89,19 @@ impl Tasks {
                 .ok_or_else(|| Error::internal("no such attempt").with("id", id))
         };
         match step {
-            Step::Submit { chunk } => self.submit(current()?, *chunk, scribe).await,
-            Step::Recover { attempt: id } => self.recover(attempt(id)?, state, scribe).await,
+            Step::Submit { chunk } => self.submit(current()?, state, *chunk, scribe).await,
+            Step::Recover { attempt: id } => {
+                self.recovery(attempt(id)?, state, scribe).look().await
+            }
+            Step::Recheck { attempt: id } => {
+                let recovery = self.recovery(attempt(id)?, state, scribe);
+                recovery.look_again().await
+            }
+            Step::Split { chunk } => {
+                let plan = current()?;
+                self.split(chunk_of(plan, *chunk)?, plan, state, scribe)
+                    .await
+            }
             Step::Poll { attempt: id } => self.poll(attempt(id)?, state, scribe).await,
             Step::Cancel { attempt: id } => self.cancel(attempt(id)?, scribe).await,
             Step::Discard { attempt: id } => self.discard(attempt(id)?, scribe).await,
@@ -104,20 +113,12 @@ impl Tasks {
     /// Plans every row of `plan`, or what is left of it.
     pub(super) async fn plan(&self, state: &State, plan: PlanState, scribe: &Scribe) -> Result<()> {
         let number = plan.started.plan;
-        let first_wave = plan.chunks.values().filter(|chunk| chunk.stored.wave == 0);
+        let first_wave = plan.wave(0).into_iter();
         let stored = first_wave.map(|chunk| chunk.stored.requests).sum();
         let next = plan.chunks.keys().next_back().map_or(0, |last| last + 1);
         let draft = self.files.draft("rows.parquet");
-        let ids = &self.components.ids;
         let sink = Sink::Ledger {
-            chunks: Box::new(ChunkWriter::new(
-                &self.files,
-                ids,
-                &self.frame,
-                self.limits,
-                (number, 0, next),
-                self.job.ledger.keep_prompts,
-            )),
+            chunks: Box::new(self.chunk_writer(state, self.limits, (number, 0, next))),
             rows: Box::new(RowMapWriter::create(&draft)?),
             scribe,
             stored,
@@ -186,7 +187,8 @@ impl Tasks {
             return false;
         }
         state.published.as_ref().is_some_and(|published| {
-            published.plan == plan.started.plan
+            !published.partial
+                && published.plan == plan.started.plan
                 && published.digest == self.publication.digest
                 && published.landed == landed
         })
@@ -211,29 +213,51 @@ impl Tasks {
             )
     }
 
-    async fn submit(&self, plan: &PlanState, chunk: u64, scribe: &Scribe) -> Result<After> {
-        let chunk = plan
-            .chunks
-            .get(&chunk)
-            .ok_or_else(|| Error::internal("no such chunk"))?;
+    async fn submit(
+        &self,
+        plan: &PlanState,
+        state: &State,
+        chunk: u64,
+        scribe: &Scribe,
+    ) -> Result<After> {
+        let chunk = chunk_of(plan, chunk)?;
+        let stored = &chunk.stored;
+        let source = match Uploaded::of(state, chunk) {
+            Some(uploaded) => BodySource::There(uploaded),
+            None => BodySource::Made(self.prompts_of(stored.plan, stored.chunk).await?),
+        };
         let sending = Sending {
             job: &self.job.name,
-            chunk: &chunk.stored,
-            number: u32::try_from(chunk.attempts.len() + 1).unwrap_or(u32::MAX),
+            chunk,
+            state,
             shape: &self.shape,
             frame: &self.frame,
             provider: &*self.provider,
-            requests: self
-                .prompts_of(chunk.stored.plan, chunk.stored.chunk)
-                .await?,
+            source,
+            gate: self.gate(),
+            queue: &self.queue,
             components: &self.components,
             scribe,
         };
         let after = sending.send().await?;
-        self.watch.event(&Event::Submitted {
-            chunk: chunk.stored.chunk,
-        });
+        if after == After::Done {
+            self.watch.event(&Event::Submitted {
+                chunk: stored.chunk,
+            });
+        }
         Ok(after)
+    }
+
+    /// What the bytes of a billable call have to pass: nothing is sent for a run that was asked to
+    /// stop, nor under a lease that another may have by the time the bytes arrive.
+    fn gate(&self) -> Gate {
+        let (lease, interrupt) = (self.lease.clone(), self.interrupt.clone());
+        Gate::new(move || {
+            if interrupt.is_cancelled() {
+                return Err(Error::unavailable("the run was asked to stop"));
+            }
+            lease.check(lease.margin())
+        })
     }
 
     /// The requests of a chunk, with their prompts.
@@ -242,129 +266,23 @@ impl Tasks {
         with_prompts(&self.planning(0), template, &self.files, (plan, chunk)).await
     }
 
-    async fn recover(&self, attempt: &Attempt, state: &State, scribe: &Scribe) -> Result<After> {
-        let mine = &attempt.promised.attempt;
-        let others = state
-            .attempts
-            .values()
-            .filter(|other| other.promised.attempt != *mine);
-        let accepted = others.filter_map(|other| other.accepted.as_ref());
+    fn recovery<'a>(
+        &'a self,
+        attempt: &'a Attempt,
+        state: &'a State,
+        scribe: &'a Scribe,
+    ) -> Recovery<'a> {
         Recovery {
             job: &self.job.name,
             attempt,
-            not: accepted.map(|accepted| accepted.batch.clone()).collect(),
+            state,
             settle: self.job.ledger.settle,
+            policy: self.job.ledger.on_ambiguous,
+            pause: self.job.model.poll_max.min(SEEK_MAX),
             provider: &*self.provider,
             components: &self.components,
             scribe,
         }
-        .look()
-        .await
-    }
-
-    /// Looks where a batch stands, and lands it if it has ended.
-    async fn poll(&self, attempt: &Attempt, state: &State, scribe: &Scribe) -> Result<After> {
-        let accepted = attempt.accepted.as_ref();
-        let accepted = accepted.ok_or_else(|| Error::internal("a batch without an id"))?;
-        if attempt.promised.account != self.provider.capability().account {
-            return Err(other_account(&attempt.promised));
-        }
-        let view = self.provider.poll(&accepted.batch).await?;
-        self.watch.event(&Event::Polled {
-            batch: view.id.to_string(),
-            status: view.status.to_string(),
-            done: view.counts.succeeded + view.counts.failed,
-            total: attempt.promised.requests,
-        });
-        if !view.status.is_ended() || self.is_late(attempt, &view) {
-            return Ok(After::NotBefore(
-                self.components.clock.now() + self.pause(attempt),
-            ));
-        }
-        if let Some(why) = queue_was_full(&view) {
-            let id = attempt.promised.attempt.clone();
-            scribe
-                .write(vec![Action::Rejected {
-                    attempt: id,
-                    why,
-                    again: true,
-                }])
-                .await?;
-            let at = self.components.clock.now() + QUEUE_WAIT;
-            return Ok(After::SendAgain(attempt.promised.chunk, at));
-        }
-        self.land(attempt, state, &view, scribe).await
-    }
-
-    async fn land(
-        &self,
-        attempt: &Attempt,
-        state: &State,
-        view: &BatchView,
-        scribe: &Scribe,
-    ) -> Result<After> {
-        let plan = state.plans.get(&attempt.promised.plan);
-        let chunk = plan.and_then(|plan| plan.chunks.get(&attempt.promised.chunk));
-        let (plan, chunk) = plan
-            .zip(chunk)
-            .ok_or_else(|| Error::internal("no such chunk"))?;
-        let landing = Landing {
-            attempt,
-            chunk: &chunk.stored,
-            answer: &plan.started.shape.answer,
-            price: self.price,
-            provider: &*self.provider,
-            files: &self.files,
-            components: &self.components,
-        };
-        let landed = landing.land(view).await?;
-        self.watch.event(&Event::Landed {
-            batch: view.id.to_string(),
-            requests: attempt.promised.requests,
-            counts: landed.counts.clone(),
-        });
-        scribe.write(vec![Action::Landed(Box::new(landed))]).await?;
-        Ok(After::Done)
-    }
-
-    /// Whether a batch has ended while answers are still to come, and may be waited for.
-    fn is_late(&self, attempt: &Attempt, view: &BatchView) -> bool {
-        if !view.late {
-            return false;
-        }
-        let now = self.components.clock.now();
-        let mut pauses = self.pauses.lock().unwrap_or_else(PoisonError::into_inner);
-        let poll = pauses
-            .entry(attempt.promised.attempt.clone())
-            .or_insert(self.first_poll());
-        now < *poll.empty_since.get_or_insert(now) + LATE_MAX
-    }
-
-    fn first_poll(&self) -> Poll {
-        Poll {
-            pause: self.job.model.poll_min,
-            empty_since: None,
-        }
-    }
-
-    /// How long to wait before the next look: longer each time.
-    fn pause(&self, attempt: &Attempt) -> Duration {
-        let mut pauses = self.pauses.lock().unwrap_or_else(PoisonError::into_inner);
-        let poll = pauses
-            .entry(attempt.promised.attempt.clone())
-            .or_insert(self.first_poll());
-        let pause = poll.pause;
-        poll.pause = (pause * 3 / 2).min(self.job.model.poll_max);
-        self.components.ids.jitter(pause)
-    }
-
-    async fn cancel(&self, attempt: &Attempt, scribe: &Scribe) -> Result<After> {
-        if let Some(accepted) = &attempt.accepted {
-            self.provider.cancel(&accepted.batch).await?;
-        }
-        let attempt = attempt.promised.attempt.clone();
-        scribe.write(vec![Action::CancelSent { attempt }]).await?;
-        Ok(After::Done)
     }
 
     async fn discard(&self, attempt: &Attempt, scribe: &Scribe) -> Result<After> {
@@ -437,21 +355,16 @@ impl Tasks {
     }
 }
 
+/// A chunk of the plan.
+fn chunk_of(plan: &PlanState, chunk: u64) -> Result<&ChunkState> {
+    plan.chunks
+        .get(&chunk)
+        .ok_or_else(|| Error::internal("no such chunk").with("chunk", chunk))
+}
+
 fn planned(tally: &Tally) -> Event {
     Event::Planned {
         rows: tally.rows.total(),
         requests: tally.requests,
     }
-}
-
-/// The provider's word that a batch failed for want of room, not for what is in it.
-fn queue_was_full(view: &BatchView) -> Option<String> {
-    if view.status != BatchStatus::Failed {
-        return None;
-    }
-    let error = view
-        .errors
-        .iter()
-        .find(|error| QUEUE_CODES.contains(&error.code.as_str()))?;
-    Some(format!("{}: {}", error.code, error.message))
 }

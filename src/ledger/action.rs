@@ -21,6 +21,14 @@ pub enum Action {
     PlanStarted(Box<PlanStarted>),
     /// A chunk's requests are durable.
     ChunkStored(ChunkStored),
+    /// A chunk was too large for the provider's queue, or for a batch: it will never be sent, and
+    /// its requests are in chunks of their own, stored in the same commit.
+    ChunkSplit {
+        /// Of which plan.
+        plan: u64,
+        /// Which.
+        chunk: u64,
+    },
     /// Every row has been looked at; the row map is durable.
     PlanSealed(PlanSealed),
     /// A plan will never be finished: the source or the job changed under it.
@@ -50,6 +58,20 @@ pub enum Action {
         /// Whether the same chunk may be sent again.
         again: bool,
     },
+    /// The provider's queue was full: so much fits in, in its own unit (requests, or prompt tokens
+    /// of a model).
+    QueueFull {
+        /// Whose queue: the fingerprint of endpoint and key.
+        account: String,
+        /// The model, for the queue is one model's where tokens are counted.
+        model: String,
+        /// What fits in.
+        limit: u64,
+        /// Whether the provider said so; else it is what was under way when it refused more.
+        told: bool,
+        /// When, by our clock. Limits change, and so this is not believed for ever.
+        at: Time,
+    },
     /// The answer to the billable call was lost: whether the provider took the batch is not known.
     Lost {
         /// Which attempt.
@@ -59,8 +81,35 @@ pub enum Action {
         /// What went wrong.
         why: String,
     },
+    /// The provider's listings, read to their end after the attempt's sender was dead, show nothing
+    /// that is surely of the attempt. Written at the first such look, from which `settle` counts,
+    /// and whenever the candidates change.
+    Sought {
+        /// Which attempt.
+        attempt: String,
+        /// When the listing began: by the provider's clock, or by ours where it does not say.
+        as_of: Time,
+        /// Batches of which one may be ours; only their results can tell.
+        candidates: Vec<BatchId>,
+    },
+    /// Nobody can tell whether the provider took the attempt, and waiting will not settle it, or is
+    /// not wanted: a person must say. Holds for the run that wrote it; the next one looks again.
+    Unsettled {
+        /// Which attempt.
+        attempt: String,
+        /// Why.
+        why: String,
+    },
     /// Nothing of the attempt is at the provider, and nothing can come any more.
     Absent {
+        /// Which attempt.
+        attempt: String,
+        /// Whether that is a person's word (`on_ambiguous = "resubmit"`) and not what was found.
+        assumed: bool,
+    },
+    /// After another attempt at its chunk had landed, one that had been given up was looked for
+    /// once more. What was found was canceled and is `wasted`.
+    Rechecked {
         /// Which attempt.
         attempt: String,
     },
@@ -187,6 +236,8 @@ pub struct ChunkStored {
     pub requests: u64,
     /// Bytes of the body as it is sent.
     pub body_bytes: u64,
+    /// The nonce of its first body. The chunk's size was drawn from it.
+    pub nonce: String,
 }
 
 /// Every row has been looked at.
@@ -322,6 +373,10 @@ pub struct PublishStarted {
     pub digest: String,
     /// Where to.
     pub output: String,
+    /// The parts that it shows.
+    pub landed: u64,
+    /// Whether rows without an answer yet are shown as `pending`, because a person said so.
+    pub partial: bool,
 }
 
 /// The output is visible.
@@ -339,6 +394,8 @@ pub struct Published {
     pub rows: Counts,
     /// The outcomes that it shows: parts landed later make it out of date.
     pub landed: u64,
+    /// Whether rows without an answer are shown as `pending`, because a person said so.
+    pub partial: bool,
     /// When.
     pub at: Time,
 }

@@ -26,6 +26,23 @@ pub struct State {
     pub publishing: Option<PublishStarted>,
     /// The last publication.
     pub published: Option<Published>,
+    /// What was learned of providers' queues, the newest of each last.
+    pub queues: Vec<QueueLimit>,
+}
+
+/// What was learned of a queue at a provider.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QueueLimit {
+    /// Whose queue: the fingerprint of endpoint and key.
+    pub account: String,
+    /// The model.
+    pub model: String,
+    /// What fits in.
+    pub limit: u64,
+    /// Whether the provider said so.
+    pub told: bool,
+    /// When.
+    pub at: Time,
 }
 
 /// One plan.
@@ -54,6 +71,8 @@ pub struct ChunkState {
     pub stored: ChunkStored,
     /// The attempts to send it, in order.
     pub attempts: Vec<String>,
+    /// Whether its requests are in other chunks by now: it will never be sent.
+    pub split: bool,
 }
 
 /// One attempt.
@@ -69,9 +88,17 @@ pub struct Attempt {
     pub phase: Phase,
     /// The batch, once the provider took it.
     pub accepted: Option<Accepted>,
-    /// The last moment at which its sender can have been alive, once that is known. Durable, so that
-    /// restarts do not extend the wait that is counted from here.
-    pub lost_at: Option<Time>,
+    /// Why the answer to the billable call was lost, where its sender lived to say so.
+    pub lost: Option<String>,
+    /// The provider's time of the first complete look at its listings after the sender was dead.
+    /// Durable, so that restarts do not extend the wait that is counted from here.
+    pub sought_since: Option<Time>,
+    /// Batches of which one may be its own.
+    pub candidates: Vec<BatchId>,
+    /// Why nobody can tell whether the provider took it, as far as this run knows.
+    pub unsettled: Option<String>,
+    /// Whether it was looked for once more after it had been given up.
+    pub rechecked: bool,
     /// Second batches of its body, canceled.
     pub wasted: Vec<BatchId>,
     /// Whether the provider was told to cancel it.
@@ -106,6 +133,27 @@ impl Phase {
     }
 }
 
+impl PlanState {
+    /// The chunks of a wave in the order of their requests, which none shares with another: without
+    /// those that were split.
+    #[must_use]
+    pub fn wave(&self, wave: u32) -> Vec<&ChunkState> {
+        let chunks = self.chunks.values();
+        let mut chunks: Vec<_> = chunks
+            .filter(|chunk| chunk.stored.wave == wave && !chunk.split)
+            .collect();
+        chunks.sort_by_key(|chunk| chunk.stored.first);
+        chunks
+    }
+
+    /// The newest wave.
+    #[must_use]
+    pub fn last_wave(&self) -> u32 {
+        let waves = self.chunks.values().map(|chunk| chunk.stored.wave);
+        waves.max().unwrap_or_default()
+    }
+}
+
 impl State {
     /// Takes in one more fact.
     ///
@@ -117,11 +165,25 @@ impl State {
             Action::RunStarted(run) => self.start_run(run),
             Action::PlanStarted(started) => self.start_plan(started)?,
             Action::ChunkStored(stored) => self.store_chunk(stored)?,
+            Action::ChunkSplit { plan, chunk } => self.chunk_mut(*plan, *chunk)?.split = true,
             Action::PlanSealed(sealed) => self.plan_mut(sealed.plan)?.sealed = Some(sealed.clone()),
             Action::PlanAbandoned { plan, why } => {
                 self.plan_mut(*plan)?.abandoned = Some(why.clone());
             }
             Action::Promised(promised) => self.promise(promised)?,
+            Action::QueueFull {
+                account,
+                model,
+                limit,
+                told,
+                at,
+            } => self.learn(QueueLimit {
+                account: account.clone(),
+                model: model.clone(),
+                limit: *limit,
+                told: *told,
+                at: *at,
+            }),
             Action::CancelAsked { plan } => self.plan_mut(*plan)?.canceled = true,
             Action::PublishStarted(started) => self.publishing = Some(started.clone()),
             Action::Published(published) => {
@@ -135,8 +197,11 @@ impl State {
             }
             Action::Staged { attempt, .. }
             | Action::Rejected { attempt, .. }
-            | Action::Absent { attempt }
+            | Action::Absent { attempt, .. }
             | Action::Lost { attempt, .. }
+            | Action::Sought { attempt, .. }
+            | Action::Unsettled { attempt, .. }
+            | Action::Rechecked { attempt }
             | Action::Wasted { attempt, .. }
             | Action::CancelSent { attempt }
             | Action::Discarded { attempt }
@@ -176,14 +241,19 @@ impl State {
         self.attempts.values().filter(landed).count() as u64
     }
 
-    /// Whoever sent what is still unanswered is dead by now: a run starts when it holds the job.
+    /// A new run looks again at what the last one gave up on.
     fn start_run(&mut self, run: &RunStarted) {
         self.run = Some(run.clone());
         for attempt in self.attempts.values_mut() {
-            if attempt.phase == Phase::Promised && attempt.lost_at.is_none() {
-                attempt.lost_at = Some(run.at);
-            }
+            attempt.unsettled = None;
         }
+    }
+
+    /// The newest word about a queue replaces the older ones.
+    fn learn(&mut self, queue: QueueLimit) {
+        self.queues
+            .retain(|old| (&old.account, &old.model) != (&queue.account, &queue.model));
+        self.queues.push(queue);
     }
 
     fn start_plan(&mut self, started: &PlanStarted) -> Result<()> {
@@ -209,6 +279,7 @@ impl State {
         let chunk = ChunkState {
             stored: stored.clone(),
             attempts: Vec::new(),
+            split: false,
         };
         match chunks.insert(stored.chunk, chunk) {
             Some(_) => Err(corrupt("a chunk is stored twice", "chunk", stored.chunk)),
@@ -217,11 +288,7 @@ impl State {
     }
 
     fn promise(&mut self, promised: &Promised) -> Result<()> {
-        let chunk = self
-            .plan_mut(promised.plan)?
-            .chunks
-            .get_mut(&promised.chunk);
-        let chunk = chunk.ok_or_else(|| corrupt("no such chunk", "chunk", promised.chunk))?;
+        let chunk = self.chunk_mut(promised.plan, promised.chunk)?;
         chunk.attempts.push(promised.attempt.clone());
         let attempt = Attempt {
             promised: promised.clone(),
@@ -229,7 +296,11 @@ impl State {
             discarded: false,
             phase: Phase::Promised,
             accepted: None,
-            lost_at: None,
+            lost: None,
+            sought_since: None,
+            candidates: Vec::new(),
+            unsettled: None,
+            rechecked: false,
             wasted: Vec::new(),
             cancel_sent: false,
             landed: None,
@@ -250,6 +321,13 @@ impl State {
             .ok_or_else(|| corrupt("no such plan", "plan", plan))
     }
 
+    fn chunk_mut(&mut self, plan: u64, chunk: u64) -> Result<&mut ChunkState> {
+        let chunks = &mut self.plan_mut(plan)?.chunks;
+        chunks
+            .get_mut(&chunk)
+            .ok_or_else(|| corrupt("no such chunk", "chunk", chunk))
+    }
+
     fn attempt_mut(&mut self, attempt: &str) -> Result<&mut Attempt> {
         self.attempts
             .get_mut(attempt)
@@ -264,6 +342,7 @@ impl Attempt {
             Action::Accepted(accepted) => {
                 self.phase = Phase::Accepted;
                 self.accepted = Some(accepted.clone());
+                self.candidates.clear();
             }
             Action::Rejected { again, .. } => {
                 self.phase = if *again {
@@ -272,8 +351,19 @@ impl Attempt {
                     Phase::RejectedForGood
                 };
             }
-            Action::Absent { .. } => self.phase = Phase::Absent,
-            Action::Lost { at, .. } => self.lost_at = Some(*at),
+            Action::Absent { .. } => {
+                self.phase = Phase::Absent;
+                self.candidates.clear();
+            }
+            Action::Lost { why, .. } => self.lost = Some(why.clone()),
+            Action::Sought {
+                as_of, candidates, ..
+            } => {
+                self.sought_since.get_or_insert(*as_of);
+                self.candidates.clone_from(candidates);
+            }
+            Action::Unsettled { why, .. } => self.unsettled = Some(why.clone()),
+            Action::Rechecked { .. } => self.rechecked = true,
             Action::Wasted { batch, .. } => self.wasted.push(batch.clone()),
             Action::CancelSent { .. } => self.cancel_sent = true,
             Action::Discarded { .. } => self.discarded = true,

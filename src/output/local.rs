@@ -36,16 +36,7 @@ const WRITING: &str = "cannot write the output";
 impl Staging {
     /// Makes an empty place for the output `target`, and removes what an earlier attempt left.
     pub(super) fn prepare(target: &Path, form: Form, id: &str) -> Result<Staging> {
-        let target = resolve(target)?;
-        let (parent, name) = parent_and_name(&target)?;
-        let area = parent.join(OUR_FOLDER).join(STAGING).join(name);
-        let staging = Staging {
-            folder: area.join(id),
-            parent: parent.to_owned(),
-            area,
-            target,
-            form,
-        };
+        let staging = Self::of(target, form, id)?;
         staging.recover()?;
         fs::create_dir_all(&staging.folder)
             .map_err(|error| from_io(error, WRITING, staging.folder.display()))?;
@@ -54,6 +45,27 @@ impl Staging {
             fs::create_dir(&new).map_err(|error| from_io(error, WRITING, new.display()))?;
         }
         Ok(staging)
+    }
+
+    /// Removes what earlier attempts left.
+    pub(super) fn clear(target: &Path, form: Form) -> Result<()> {
+        let staging = Self::of(target, form, NEW)?;
+        staging.recover()?;
+        staging.remove_area();
+        Ok(())
+    }
+
+    fn of(target: &Path, form: Form, id: &str) -> Result<Staging> {
+        let target = resolve(target)?;
+        let (parent, name) = parent_and_name(&target)?;
+        let area = parent.join(OUR_FOLDER).join(STAGING).join(name);
+        Ok(Staging {
+            folder: area.join(id),
+            parent: parent.to_owned(),
+            area,
+            target,
+            form,
+        })
     }
 
     /// Where the file of this path beneath the output is built.
@@ -123,6 +135,10 @@ impl Staging {
         if let Err(error) = fs::remove_dir_all(&self.folder) {
             tracing::warn!(%error, path = %self.folder.display(), "cannot remove what was staged");
         }
+        self.remove_area();
+    }
+
+    fn remove_area(&self) {
         for folder in [
             &self.area,
             &self.parent.join(OUR_FOLDER).join(STAGING),

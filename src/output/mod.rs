@@ -56,7 +56,7 @@ use futures::stream::BoxStream;
 
 pub use answers::{AnswerColumns, MetaColumns};
 pub use examine::{Existing, check_writable, examine};
-pub use publish::publish;
+pub use publish::{clear, publish};
 pub use schema::{check_names, new_schema};
 
 use crate::base::{Crash, Location, Result};
@@ -165,6 +165,9 @@ impl Published {
 
 /// The key-value that makes an output ours.
 pub const RUN_KEY: &str = "columnist.run";
+
+/// The key-value that tells one publishing from another.
+pub const PUBLISH_KEY: &str = "columnist.publish";
 
 /// The column of `delta` that holds the row's position, counted from zero, where the job has no key.
 pub const ROW_COLUMN: &str = "row";

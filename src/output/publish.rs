@@ -75,6 +75,19 @@ pub async fn publish(publication: Publication) -> Result<Published> {
     }
 }
 
+/// Removes what a publishing that became visible left behind, when a crash kept it from doing so.
+///
+/// # Errors
+/// As storage says. The output is whole in any case.
+pub async fn clear(target: &Target) -> Result<()> {
+    let form = target.form;
+    match target.location.local.clone() {
+        Some(path) => blocking(move || Staging::clear(&path, form)).await,
+        None if form == Form::Folder => remote::clean(&target.location).await,
+        None => Ok(()),
+    }
+}
+
 fn check_identity(identity: &[(String, String)]) -> Result<()> {
     if identity.iter().any(|(key, _)| key == RUN_KEY) {
         Ok(())

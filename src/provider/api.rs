@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::BoxStream;
 
+use super::Gate;
 use crate::base::{Error, Result, Time};
 use crate::work::{Api, BatchId, BatchView, Frame, Limits, Reply, ResultFile, Shape};
 
@@ -108,6 +109,17 @@ pub struct Capability {
     pub staged: bool,
     /// How long a batch may take, in hours; afterwards the provider ends it.
     pub window_hours: u32,
+    /// What the provider counts in its queue of batches that have not ended.
+    pub queue: QueueUnit,
+}
+
+/// What a provider counts in its queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum QueueUnit {
+    /// The prompt tokens of each model by itself.
+    PromptTokens,
+    /// The requests of all models together.
+    Requests,
 }
 
 /// What marks a body and a batch as ours, wherever the provider has room for it.
@@ -155,6 +167,9 @@ pub struct Submission {
     pub tag: Tag,
     /// The requests.
     pub staged: Staged,
+    /// What the bytes of the billable call have to pass. A body that is [`Staged::Inline`] goes
+    /// through it already.
+    pub gate: Gate,
 }
 
 /// Why a submission did not come back with a batch.
@@ -203,15 +218,19 @@ pub struct Sought {
 pub enum Found {
     /// These are ours, the oldest first. More than one means that a body was submitted twice.
     Ours(Vec<BatchView>),
-    /// The body was uploaded, under this name that the seeker did not know, and no batch was made
-    /// of it. (Where the seeker did know it, having no batch is `Absent`.)
-    Staged(String),
     /// One of these may be ours; only its results can tell.
-    Maybe(Vec<BatchView>),
-    /// The listings were read to their end and hold nothing of ours, as of this moment of the
+    Maybe {
+        /// The oldest first. Of one that has ended, the results cannot be read.
+        candidates: Vec<BatchView>,
+        /// The provider's `Date` when the listing began.
+        as_of: Option<Time>,
+    },
+    /// The listings were read to their end and hold no batch of ours, as of a moment of the
     /// provider's own clock.
     Absent {
-        /// The provider's `Date`.
+        /// The uploaded body, where it is there: a batch can be made of it.
+        staged: Option<String>,
+        /// The provider's `Date` when the listing began.
         as_of: Option<Time>,
     },
 }

@@ -3,10 +3,14 @@
 use crate::base::{Error, Result, Time};
 use crate::work::BatchView;
 
+/// By how much the clock of whoever promised an attempt may have been ahead of the provider's. It may
+/// have been another machine than this one. A longer list costs nothing.
+const SLACK: chrono::Duration = chrono::Duration::hours(1);
+
 /// The moment before which nothing of an attempt can have been made, by the provider's clock, which
 /// is `skew` ahead of ours. Whichever clock is right, the earlier moment errs on the safe side.
-pub(super) fn horizon(since: Time, skew: chrono::Duration, slack: chrono::Duration) -> Time {
-    since.min(since + skew) - slack
+pub(super) fn horizon(since: Time, skew: chrono::Duration) -> Time {
+    since.min(since + skew) - SLACK
 }
 
 /// Whether a page is older than `horizon` as a whole, in a list that goes back in time. Where a list
@@ -67,9 +71,8 @@ mod tests {
 
     #[test]
     fn the_horizon_is_the_earlier_of_both_clocks() {
-        let slack = chrono::Duration::seconds(10);
         let skew = chrono::Duration::seconds;
-        assert_eq!(horizon(at(100), skew(30), slack), at(90));
-        assert_eq!(horizon(at(100), skew(-30), slack), at(60));
+        assert_eq!(horizon(at(9_000), skew(30)), at(5_400));
+        assert_eq!(horizon(at(9_000), skew(-30)), at(5_370));
     }
 }

@@ -9,6 +9,7 @@ mod api;
 mod call;
 mod cut;
 mod find;
+mod gate;
 mod lax;
 mod line;
 mod open;
@@ -19,8 +20,9 @@ mod verdict;
 
 pub use account::{Network, Options};
 pub use api::{
-    Body, Capability, Download, Found, Provider, Rejection, Sought, Staged, Submission,
+    Body, Capability, Download, Found, Provider, QueueUnit, Rejection, Sought, Staged, Submission,
     SubmitError, Tag, Trial,
 };
+pub use gate::Gate;
 pub use open::{KNOWN, open};
 pub use openai::queue_limit;

@@ -130,6 +130,11 @@ pub struct ModelSpec {
     pub max_requests_per_batch: Option<u64>,
     /// Fewer bytes in a batch than the provider takes.
     pub max_bytes_per_batch: Option<u64>,
+    /// What may be in the provider's queue at once, in its own unit: requests for Anthropic, prompt
+    /// tokens of the model for OpenAI. Without it, the limit is learned from refusals.
+    pub max_enqueued: Option<u64>,
+    /// A batch that is older is canceled, and what it finished is harvested.
+    pub max_batch_age: Option<Duration>,
     /// The first wait between two looks at a batch.
     pub poll_min: Duration,
     /// The longest wait between two looks at a batch.

@@ -137,6 +137,8 @@ pub(super) const KEYS: &[Key] = &[
         "--max-bytes-per-batch",
         "100000000",
     ),
+    key("model", "max_enqueued", "", "200000"),
+    key("model", "max_batch_age", "", "\"36h\""),
     key("model", "poll_min", "--poll-min", "\"2s\""),
     key("model", "poll_max", "--poll-max", "\"5m\""),
     later("budget", "max_usd"),

@@ -38,6 +38,8 @@ impl Reader<'_> {
         let service = self.connection("model.service");
         let max_requests = self.count("model.max_requests_per_batch", 1, u64::MAX);
         let max_bytes = self.bytes("model.max_bytes_per_batch");
+        let max_enqueued = self.count("model.max_enqueued", 1, u64::MAX);
+        let max_batch_age = self.duration("model.max_batch_age", Duration::from_secs(1));
         let (poll_min, poll_max) = self.polling();
         let (provider, model) = self.model_name()?;
         Some(ModelSpec {
@@ -52,6 +54,8 @@ impl Reader<'_> {
             service,
             max_requests_per_batch: max_requests,
             max_bytes_per_batch: max_bytes,
+            max_enqueued,
+            max_batch_age,
             poll_min,
             poll_max,
         })

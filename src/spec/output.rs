@@ -50,8 +50,8 @@ impl Reader<'_> {
     ) -> Option<LedgerSpec> {
         let policies = [
             ("wait", Word::Means(AmbiguousPolicy::Wait)),
-            ("fail", Word::Later),
-            ("resubmit", Word::Later),
+            ("fail", Word::Means(AmbiguousPolicy::Fail)),
+            ("resubmit", Word::Means(AmbiguousPolicy::Resubmit)),
         ];
         let second = Duration::from_secs(1);
         let lease = self.duration("ledger.lease", second);

@@ -132,6 +132,8 @@ api_key_env = "MY_KEY"
 service = "proxy"
 params = { top_p = 0.5, stop = ["a"], deep = { n = 1 } }
 max_requests_per_batch = 10
+max_enqueued = 200_000
+max_batch_age = "36h"
 max_bytes_per_batch = "2MB"
 poll_min = "10ms"
 poll_max = "1s"
@@ -145,7 +147,7 @@ overwrite = true
 path = "s3://out/ledgers/x"
 lease = "30s"
 settle = "1h"
-on_ambiguous = "wait"
+on_ambiguous = "resubmit"
 keep_prompts = false
 "#;
 
@@ -203,6 +205,8 @@ fn every_key_of_the_other_sections_is_taken() {
         json!({ "top_p": 0.5, "stop": ["a"], "deep": { "n": 1 } })
     );
     assert_eq!(model.max_requests_per_batch, Some(10));
+    assert_eq!(model.max_enqueued, Some(200_000));
+    assert_eq!(model.max_batch_age, Some(Duration::from_hours(36)));
     assert_eq!(model.max_bytes_per_batch, Some(2_000_000));
     assert_eq!(model.poll_min, Duration::from_millis(10));
     assert_eq!(model.poll_max, Duration::from_secs(1));
@@ -215,7 +219,7 @@ fn every_key_of_the_other_sections_is_taken() {
     assert_eq!(job.ledger.path, "s3://out/ledgers/x");
     assert_eq!(job.ledger.lease, Duration::from_secs(30));
     assert_eq!(job.ledger.settle, Duration::from_hours(1));
-    assert_eq!(job.ledger.on_ambiguous, AmbiguousPolicy::Wait);
+    assert_eq!(job.ledger.on_ambiguous, AmbiguousPolicy::Resubmit);
     assert!(!job.ledger.keep_prompts);
     assert_eq!(job.vars["ds"], "2026-08-01");
 }
@@ -441,10 +445,6 @@ const WRONG: &[(&str, &str)] = &[
     (
         "ledger.lease = \"0s\"",
         "`ledger.lease` must be at least 1s",
-    ),
-    (
-        "ledger.on_ambiguous = \"fail\"",
-        "`ledger.on_ambiguous = \"fail\"` is not in this version",
     ),
     (
         "ledger.on_ambiguous = \"ask\"",
@@ -1066,6 +1066,8 @@ fn fingerprints_change_exactly_when_they_should() {
         "model.params={ b = { y = 2, x = 1 }, a = 1 }",
         "model.api_key_env=OTHER",
         "model.max_requests_per_batch=5",
+        "model.max_enqueued=5",
+        "model.max_batch_age=30h",
         "model.max_bytes_per_batch=5MB",
         "model.poll_min=1s",
         "model.poll_max=1h",
@@ -1074,6 +1076,7 @@ fn fingerprints_change_exactly_when_they_should() {
         "ledger.path=elsewhere",
         "ledger.lease=5s",
         "ledger.settle=5s",
+        "ledger.on_ambiguous=fail",
         "ledger.keep_prompts=false",
     ] {
         assert_eq!(after(&[set]), (false, false), "{set}");

@@ -103,10 +103,10 @@ pub struct BatchView {
     pub created_at: Option<Time>,
     /// When the provider will give up on it.
     pub expires_at: Option<Time>,
-    /// What can be downloaded now.
+    /// What can be downloaded now. May be empty for a while after the end.
     pub results: Vec<ResultFile>,
-    /// Whether it has ended, and answers that it speaks of cannot be downloaded yet.
-    pub late: bool,
+    /// Whether the batch has ended and there must be more to download than there is yet.
+    pub awaited: bool,
     /// Why it failed as a whole.
     pub errors: Vec<BatchError>,
     /// The uploaded file it was made from, where the provider has such a thing.

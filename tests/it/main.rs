@@ -6,6 +6,7 @@ mod cli;
 mod contract;
 mod crash;
 mod layouts;
+mod races;
 mod s3;
 mod shell;
 mod tidy;

@@ -112,6 +112,8 @@ impl World {
             watch: Arc::new(Unwatched),
             memory: 16 << 20,
             no_follow: false,
+            publish_partial: false,
+            cancel_on_interrupt: false,
             interrupt: tokio_util::sync::CancellationToken::new(),
         }
     }

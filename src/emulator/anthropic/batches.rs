@@ -2,9 +2,10 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::time::Duration;
 
-use axum::Extension;
-use axum::extract::{Path, Query, Request, State};
+use axum::extract::{FromRequestParts, Path, Query, Request, State};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse as _, Response};
 use chrono::SecondsFormat;
@@ -20,6 +21,7 @@ use crate::base::Time;
 use crate::emulator::batch::{Batch, End, Phase};
 use crate::emulator::download;
 use crate::emulator::front;
+use crate::emulator::limits::Rate;
 use crate::emulator::problem::Problem;
 use crate::emulator::record::RecordWriter;
 use crate::emulator::results::Results;
@@ -29,6 +31,34 @@ use crate::emulator::text::Borrowed;
 use crate::emulator::world::{Caller, NewBatch, World, feed};
 
 type Answer = Result<Response, Problem>;
+
+/// Who calls, if all the batch endpoints together have room for one more call.
+pub(super) struct Admitted(Caller);
+
+impl FromRequestParts<Arc<World>> for Admitted {
+    type Rejection = Problem;
+
+    async fn from_request_parts(
+        parts: &mut Parts,
+        world: &Arc<World>,
+    ) -> Result<Self, Self::Rejection> {
+        let caller = parts.extensions.get::<Caller>().cloned();
+        let caller = caller.ok_or_else(|| Problem::new(500, "api_error", "nobody calls"))?;
+        if let Some(most) = world.config.anthropic.calls_per_minute_max {
+            let per = Duration::from_mins(1);
+            world
+                .admit(Rate { most, per }, &caller.owner)
+                .map_err(|wait| {
+                    let text = format!(
+                        "This request would exceed your organization's rate limit of {most} \
+                         requests per minute."
+                    );
+                    Problem::new(429, "rate_limit_error", text).wait(wait)
+                })?;
+        }
+        Ok(Admitted(caller))
+    }
+}
 
 /// Takes the requests in as they come.
 struct Intake<'w> {
@@ -92,7 +122,7 @@ fn check_id(id: &str, at: u64) -> Result<(), Problem> {
 
 pub(super) async fn create(
     State(world): State<Arc<World>>,
-    Extension(caller): Extension<Caller>,
+    Admitted(caller): Admitted,
     request: Request,
 ) -> Answer {
     let version = version(request.headers())?;
@@ -137,18 +167,23 @@ pub(super) async fn create(
     ))
 }
 
+/// The limit that the message names where only a fault says that it is reached.
+const QUEUE_REQUESTS_MAX: u64 = 200_000;
+
 fn check_queue(world: &World, caller: &Caller, count: u64) -> Result<(), Problem> {
-    let Some(most) = world.config.anthropic.queue_requests_max else {
-        return Ok(());
+    let most = world.config.anthropic.queue_requests_max;
+    let is_full = match most {
+        _ if world.queue_full().is_some() => true,
+        Some(most) => {
+            let queued = world.queued(NAME, caller)?;
+            queued.iter().map(|batch| batch.summary.count).sum::<u64>() + count > most
+        }
+        None => false,
     };
-    let open = world.store.all::<Batch>()?.into_iter().filter(|batch| {
-        batch.dialect == NAME
-            && batch.owner == caller.owner
-            && !matches!(batch.phase(world.now()), Phase::Ended(_))
-    });
-    if open.map(|batch| batch.summary.count).sum::<u64>() + count <= most {
+    if !is_full {
         return Ok(());
     }
+    let most = most.unwrap_or(QUEUE_REQUESTS_MAX);
     let text = format!(
         "Your organization has reached its limit of {most} batch requests in the processing queue."
     );
@@ -219,7 +254,7 @@ fn answer(world: &World, caller: &Caller, batch: &Batch) -> Answer {
 
 pub(super) async fn retrieve(
     State(world): State<Arc<World>>,
-    Extension(caller): Extension<Caller>,
+    Admitted(caller): Admitted,
     Path(id): Path<String>,
 ) -> Answer {
     answer(&world, &caller, &find(&world, &caller, &id)?)
@@ -234,7 +269,7 @@ pub(super) struct Page {
 
 pub(super) async fn list(
     State(world): State<Arc<World>>,
-    Extension(caller): Extension<Caller>,
+    Admitted(caller): Admitted,
     Query(page): Query<Page>,
 ) -> Answer {
     let most = world.config.anthropic.page_max;
@@ -286,7 +321,7 @@ pub(super) async fn list(
 
 pub(super) async fn results(
     State(world): State<Arc<World>>,
-    Extension(caller): Extension<Caller>,
+    Admitted(caller): Admitted,
     Path(id): Path<String>,
     headers: HeaderMap,
 ) -> Answer {
@@ -309,7 +344,7 @@ pub(super) async fn results(
 
 pub(super) async fn cancel(
     State(world): State<Arc<World>>,
-    Extension(caller): Extension<Caller>,
+    Admitted(caller): Admitted,
     Path(id): Path<String>,
 ) -> Answer {
     let mut batch = find(&world, &caller, &id)?;
@@ -328,7 +363,7 @@ pub(super) async fn cancel(
 
 pub(super) async fn delete(
     State(world): State<Arc<World>>,
-    Extension(caller): Extension<Caller>,
+    Admitted(caller): Admitted,
     Path(id): Path<String>,
 ) -> Answer {
     let mut batch = find(&world, &caller, &id)?;

@@ -12,6 +12,7 @@ use super::body::not_served;
 use super::files::{
     OpenAiFile, Side, find as find_file, has_ended, listed, result_file, start_after,
 };
+use super::limits::{check_pace, check_tokens};
 use super::shown::shown;
 use super::{CHAT, EMBEDDINGS, NAME, not_found, page_limit, too_large};
 use crate::emulator::batch::{Batch, End, Failure, Phase};
@@ -130,6 +131,7 @@ pub(super) async fn create(
     let file = find_file(&world, &caller, &file_id).map_err(|_| {
         Problem::invalid(format!("No such File object: {file_id}")).param("input_file_id")
     })?;
+    check_pace(&world, &caller)?;
     if file.purpose != "batch" {
         let text = format!("File '{file_id}' must have purpose 'batch'.");
         return Err(Problem::invalid(text).param("input_file_id"));
@@ -152,7 +154,12 @@ pub(super) async fn create(
             "output_expires_after": expires,
         }),
     });
-    batch.failures = failures(&world, &file, &batch)?;
+    batch.failures = failures(&world, &file, &batch);
+    if batch.failures.is_empty() {
+        batch
+            .failures
+            .extend(check_tokens(&world, &caller, &batch)?);
+    }
     for side in [Side::Output, Side::Error] {
         world.store.write(&result_file(&world, &batch, side))?;
     }
@@ -164,7 +171,7 @@ pub(super) async fn create(
 }
 
 /// What validation will find.
-fn failures(world: &World, file: &OpenAiFile, batch: &Batch) -> Result<Vec<Failure>, Problem> {
+fn failures(world: &World, file: &OpenAiFile, batch: &Batch) -> Vec<Failure> {
     let mut failures = file.failures.clone();
     let mut fail = |code: &str, message: String, line: Option<u64>| {
         failures.push(Failure {
@@ -201,43 +208,7 @@ fn failures(world: &World, file: &OpenAiFile, batch: &Batch) -> Result<Vec<Failu
         let text = format!("This file has more than {inputs_max} embedding inputs.");
         fail("too_many_tasks", text, None);
     }
-    if failures.is_empty() {
-        failures.extend(token_failure(world, batch)?);
-    }
-    Ok(failures)
-}
-
-/// Whether the batch does not fit beside those that run, or a fault says so.
-fn token_failure(world: &World, batch: &Batch) -> Result<Option<Failure>, Problem> {
-    let limit = world.config.openai.enqueued_tokens_max;
-    // Every nth means every nth batch; a share is drawn for each.
-    let mut over = world
-        .config
-        .faults
-        .nth_hits(Fault::FailBatch, || world.attempt(1));
-    over |= batch.luck().hits(Fault::FailBatch, 0);
-    if let Some(limit) = limit {
-        let open = world.store.all::<Batch>()?.into_iter().filter(|other| {
-            other.dialect == NAME
-                && other.details["model"] == batch.details["model"]
-                && !has_ended(world, other)
-        });
-        let enqueued: u64 = open.map(|other| other.summary.input_tokens).sum();
-        over |= enqueued + batch.summary.input_tokens > limit;
-    }
-    let model = batch.details["model"].as_str().unwrap_or_default();
-    let limit = limit.unwrap_or(900_000);
-    let message = format!(
-        "Enqueued token limit reached for {model} in organization org-sandbox. Limit: {limit} \
-         enqueued tokens. Please try again once some in_progress batches have been completed."
-    );
-    let code = "token_limit_exceeded".into();
-    Ok(over.then_some(Failure {
-        code,
-        message,
-        param: None,
-        line: None,
-    }))
+    failures
 }
 
 /// The id of a batch's result file, once it is there.

@@ -6,6 +6,7 @@
 mod batches;
 mod body;
 mod files;
+mod limits;
 mod message;
 mod online;
 mod shown;

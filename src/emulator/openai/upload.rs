@@ -18,6 +18,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::body::{understand, verdicts};
 use super::files::{OpenAiFile, answer};
+use super::limits::check_upload;
 use super::too_large;
 use crate::base::{ErrorKind, ResultExt as _};
 use crate::emulator::batch::Failure;
@@ -270,6 +271,7 @@ pub(super) async fn create(
     .await?;
     multipart.finish()?;
     form.check()?;
+    check_upload(&world, &caller)?;
     let kept = form.kept()?;
     let Form {
         found: mut lines,

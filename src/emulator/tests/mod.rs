@@ -2,6 +2,7 @@
 
 mod anthropic;
 mod faults;
+mod limits;
 mod openai;
 mod socket;
 mod state;

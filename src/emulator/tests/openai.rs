@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::{World, by_id, choice, choice_schema, draw, ids};
 use crate::emulator::{OpenAiLimits, SandboxConfig};
 
-const ENDPOINT: &str = "/v1/chat/completions";
+pub(super) const ENDPOINT: &str = "/v1/chat/completions";
 
 fn line(n: usize) -> Value {
     let format = json!({"type": "json_schema", "json_schema": {"name": "row", "strict": true,
@@ -23,7 +23,7 @@ fn jsonl(lines: impl IntoIterator<Item = Value>) -> String {
         .collect()
 }
 
-async fn upload_as(world: &World, filename: &str, text: &str) -> super::Reply {
+pub(super) async fn upload_as(world: &World, filename: &str, text: &str) -> super::Reply {
     let body = format!(
         "--b0\r\nContent-Disposition: form-data; name=\"purpose\"\r\n\r\nbatch\r\n--b0\r\n\
          Content-Disposition: form-data; name=\"file\"; filename=\"{filename}\"\r\n\r\n{text}\r\n--b0--\r\n"
@@ -36,6 +36,11 @@ async fn upload_as(world: &World, filename: &str, text: &str) -> super::Reply {
         .await
 }
 
+/// So many requests as a file's text.
+pub(super) fn rows(count: usize) -> String {
+    jsonl((0..count).map(line))
+}
+
 pub(super) async fn upload(world: &World, text: &str) -> String {
     let reply = upload_as(world, "t.jsonl", text).await;
     assert_eq!(reply.status, 200, "{reply:?}");
@@ -43,18 +48,18 @@ pub(super) async fn upload(world: &World, text: &str) -> String {
     reply.json()["id"].as_str().expect("an id").to_owned()
 }
 
-fn to_create(file: &str, endpoint: &str) -> Value {
+pub(super) fn to_create(file: &str, endpoint: &str) -> Value {
     json!({"input_file_id": file, "endpoint": endpoint, "completion_window": "24h",
         "metadata": {"job": "t"}})
 }
 
 /// Uploads requests and makes a batch of them.
 pub(super) async fn create(world: &World, count: usize) -> String {
-    let file = upload(world, &jsonl((0..count).map(line))).await;
+    let file = upload(world, &rows(count)).await;
     create_of(world, &file, ENDPOINT).await
 }
 
-async fn create_of(world: &World, file: &str, endpoint: &str) -> String {
+pub(super) async fn create_of(world: &World, file: &str, endpoint: &str) -> String {
     let created = world
         .openai("POST", "/batches", to_create(file, endpoint))
         .await;

@@ -295,6 +295,13 @@ impl Lease {
         }
     }
 
+    /// How much of it must be left for a step that costs money: enough for the bytes that are on
+    /// their way to arrive, and for a process that is paused to be found out.
+    #[must_use]
+    pub fn margin(&self) -> Duration {
+        self.0.ttl / 4
+    }
+
     /// Passes only if the lease may be trusted for `margin` yet. To be asked before every step that
     /// costs money.
     ///

@@ -98,7 +98,7 @@ pub(super) fn view(batch: &wire::MessageBatch<'_>) -> Option<BatchView> {
     let has_results = batch.results_url.0.is_some() && archived.is_none();
     let status = status(batch, &counts);
     Some(BatchView {
-        late: status.is_ended() && !has_results && archived.is_none(),
+        awaited: status.is_ended() && !has_results && archived.is_none(),
         status,
         counts: RequestCounts {
             total: counts.processing.0 + counts.succeeded.0 + failed,

@@ -6,7 +6,7 @@ use crate::provider::account::{Account, Options};
 use crate::provider::call::secret_header;
 use crate::work::{Api, Limits};
 
-use super::super::Capability;
+use super::super::{Capability, QueueUnit};
 
 /// The name in `[model] use`.
 pub(crate) const NAME: &str = "anthropic";
@@ -67,6 +67,7 @@ impl Config {
             tagged: false,
             staged: false,
             window_hours: 24,
+            queue: QueueUnit::Requests,
         };
         Ok(Config {
             account,

@@ -39,9 +39,6 @@ use crate::base::{Error, Result, Time};
 use crate::work::{BatchId, BatchView, CustomId, Frame, Reply, ResultFile, Shape};
 use config::{Config, VERSION, VERSION_WITH_SAMPLING};
 
-/// How much earlier than promised a batch may seem to have been made.
-const SLACK: chrono::Duration = chrono::Duration::minutes(5);
-
 /// Parameters that choose the older version of the interface.
 const SAMPLING: [&str; 3] = ["temperature", "top_p", "top_k"];
 
@@ -98,7 +95,7 @@ impl Anthropic {
             if after.is_none() {
                 as_of = answer.date();
             }
-            let horizon = find::horizon(sought.since, self.caller.skew(&answer), SLACK);
+            let horizon = find::horizon(sought.since, self.caller.skew(&answer));
             let batches: Vec<BatchView> = page.data.iter().filter_map(client::view).collect();
             let is_past = find::is_past(batches.iter().map(|batch| batch.created_at), horizon);
             let last = batches.last().map(|batch| batch.id.0.clone());
@@ -230,8 +227,14 @@ impl Provider for Anthropic {
         let Sifted { ours, open } = self.sift(sought, candidates).await?;
         Ok(match (ours.is_empty(), open.is_empty()) {
             (false, _) => Found::Ours(ours),
-            (true, false) => Found::Maybe(open),
-            (true, true) => Found::Absent { as_of },
+            (true, false) => Found::Maybe {
+                candidates: open,
+                as_of,
+            },
+            (true, true) => Found::Absent {
+                staged: None,
+                as_of,
+            },
         })
     }
 

@@ -12,7 +12,7 @@ use crate::base::{Error, ErrorKind, Result, ResultExt};
 use crate::provider::call::{Answer, Caller, with_json, with_query};
 use crate::provider::lax::Said;
 use crate::provider::verdict::{Complaint, Verdict};
-use crate::provider::{Body, Tag};
+use crate::provider::{Body, Gate, Tag};
 use crate::work::batch::BatchError;
 use crate::work::{
     BatchId, BatchStatus, BatchView, FailureClass, Finish, Reply, ReplyBody, RequestCounts,
@@ -64,7 +64,12 @@ pub(super) async fn upload(caller: &Caller, tag: &Tag, body: Body) -> Result<Ans
 }
 
 /// `POST /batches`: the billable call.
-pub(super) async fn create(caller: &Caller, tag: &Tag, file: &str) -> Result<Answer, HttpError> {
+pub(super) async fn create(
+    caller: &Caller,
+    tag: &Tag,
+    file: &str,
+    gate: &Gate,
+) -> Result<Answer, HttpError> {
     let value = |text: &str| text.chars().take(METADATA_MAX).collect::<String>();
     let metadata = BTreeMap::from([
         ("columnist_attempt", value(&tag.attempt)),
@@ -81,10 +86,16 @@ pub(super) async fn create(caller: &Caller, tag: &Tag, file: &str) -> Result<Ans
     let body = serde_json::to_vec(&create)
         .or_err(ErrorKind::Internal, "cannot write the call as JSON")
         .map_err(HttpError::NotSent)?;
+    let body = gate.around(Body {
+        len: body.len() as u64,
+        stream: stream::once(async { Ok(Bytes::from(body)) }).boxed(),
+    });
+    let body = RequestBody::Stream {
+        len: body.len,
+        stream: body.stream,
+    };
     let request = caller.request(Method::POST, &["batches"]);
-    caller
-        .once(with_json(request, RequestBody::Whole(body.into())))
-        .await
+    caller.once(with_json(request, body)).await
 }
 
 /// `GET /batches/{id}`
@@ -151,16 +162,9 @@ pub(super) fn view(batch: &wire::Batch<'_>) -> Option<BatchView> {
     let errors = batch.errors.0.iter().flat_map(|errors| &errors.data.0);
     let metadata = batch.metadata.0.as_ref();
     let status = status(batch.status.text());
-    let results: Vec<_> = files
-        .into_iter()
-        .filter_map(|file| Some(ResultFile(file.clone().filled()?.into_owned())))
-        .collect();
-    // The answers are in the output file, whatever else is there already.
-    let has_answers = counts.completed.0 > 0 && batch.output_file_id.clone().filled().is_none();
-    let has_nothing = status == BatchStatus::Completed && results.is_empty();
     Some(BatchView {
         id: BatchId(batch.id.0.clone()?.into_owned()),
-        late: status.is_ended() && (has_answers || has_nothing),
+        awaited: is_awaited(batch, &status, &counts),
         status,
         counts: RequestCounts {
             total: counts.total.0,
@@ -169,11 +173,27 @@ pub(super) fn view(batch: &wire::Batch<'_>) -> Option<BatchView> {
         },
         created_at: batch.created_at.0,
         expires_at: batch.expires_at.0,
-        results,
+        results: files
+            .into_iter()
+            .filter_map(|file| Some(ResultFile(file.clone().filled()?.into_owned())))
+            .collect(),
         errors: errors.map(batch_error).collect(),
         input_file: batch.input_file_id.clone().filled().map(Into::into),
         nonce: metadata.and_then(|own| own.columnist_nonce.clone().filled().map(Into::into)),
     })
+}
+
+/// Whether a file is still to come: the output, where requests were completed; any at all, where the
+/// batch ran to its end.
+fn is_awaited(batch: &wire::Batch<'_>, status: &BatchStatus, counts: &wire::RequestCounts) -> bool {
+    let has_output = batch.output_file_id.clone().filled().is_some();
+    let has_errors = batch.error_file_id.clone().filled().is_some();
+    let is_short = counts.completed.0 > 0 && !has_output;
+    match status {
+        BatchStatus::Completed => is_short || !(has_output || has_errors),
+        BatchStatus::Expired | BatchStatus::Canceled => is_short,
+        _ => false,
+    }
 }
 
 fn status(word: &str) -> BatchStatus {

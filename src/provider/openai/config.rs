@@ -3,9 +3,9 @@
 use crate::base::Result;
 use crate::base::http::{HeaderMap, HeaderName, HeaderValue, header};
 use crate::base::{Error, ErrorKind};
-use crate::provider::Capability;
 use crate::provider::account::{Account, Options};
 use crate::provider::call::secret_header;
+use crate::provider::{Capability, QueueUnit};
 use crate::work::{Api, Limits};
 
 /// The name in `[model] use`.
@@ -67,6 +67,7 @@ impl Config {
             tagged: true,
             staged: true,
             window_hours: 24,
+            queue: QueueUnit::PromptTokens,
         };
         Ok(Config {
             account,

@@ -41,9 +41,6 @@ use crate::base::{Error, Result, Time};
 use crate::work::{BatchId, BatchView, Frame, Reply, ResultFile, Shape};
 use config::Config;
 
-/// How much earlier than promised a file or a batch may seem to have been made.
-const SLACK: chrono::Duration = chrono::Duration::minutes(5);
-
 /// Parameters that the job sets elsewhere.
 const REFUSED: [(&str, &str); 4] = [
     ("model", "the model is set by [model] use"),
@@ -88,7 +85,7 @@ impl OpenAi {
             if after.is_none() {
                 as_of = answer.date();
             }
-            let horizon = find::horizon(sought.since, self.caller.skew(&answer), SLACK);
+            let horizon = find::horizon(sought.since, self.caller.skew(&answer));
             let is_past = find::is_past(page.data.iter().map(|file| file.created_at.0), horizon);
             let matching = page
                 .data
@@ -121,7 +118,7 @@ impl OpenAi {
             if after.is_none() {
                 as_of = answer.date();
             }
-            let horizon = find::horizon(sought.since, self.caller.skew(&answer), SLACK);
+            let horizon = find::horizon(sought.since, self.caller.skew(&answer));
             let is_past = find::is_past(page.data.iter().map(|batch| batch.created_at.0), horizon);
             let matching = page
                 .data
@@ -221,7 +218,7 @@ impl Provider for OpenAi {
             let error = Error::internal("OpenAI takes a body by its uploaded file");
             return Err(SubmitError::Rejected(Rejection::Final(error)));
         };
-        let answer = client::create(&self.caller, &submission.tag, &file)
+        let answer = client::create(&self.caller, &submission.tag, &file, &submission.gate)
             .await
             .map_err(|error| self.caller.silence(error))?;
         if !answer.status.is_success() {
@@ -244,11 +241,9 @@ impl Provider for OpenAi {
         if !ours.is_empty() {
             return Ok(Found::Ours(ours));
         }
-        Ok(match files.into_iter().next() {
-            Some(file) if sought.staged.is_none() => Found::Staged(file),
-            _ => Found::Absent {
-                as_of: files_as_of.or(as_of),
-            },
+        Ok(Found::Absent {
+            staged: files.into_iter().next(),
+            as_of: files_as_of.or(as_of),
         })
     }
 

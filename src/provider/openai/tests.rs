@@ -4,6 +4,7 @@ use serde_json::Value;
 use super::*;
 use crate::base::ErrorKind;
 use crate::base::http::Method;
+use crate::provider::Gate;
 use crate::provider::testing::{
     Say, Vendor, body as bytes, say, say_with, shape, sought, tag, told,
 };
@@ -264,6 +265,7 @@ fn submission() -> Submission {
     Submission {
         tag: tag(),
         staged: Staged::File("file-1".into()),
+        gate: Gate::new(|| Ok(())),
     }
 }
 
@@ -409,14 +411,14 @@ fn every_status_is_known_or_kept_and_files_may_be_missing() {
 }
 
 #[test]
-fn answers_that_cannot_be_downloaded_yet_are_late() {
-    let check = |status: &str, completed: u64, output: Option<&str>, error: Option<&str>, late| {
+fn answers_that_cannot_be_downloaded_yet_are_awaited() {
+    let check = |status: &str, completed: u64, output: Option<&str>, error: Option<&str>, awaited| {
         let batch = json!({ "id": "b", "status": status, "output_file_id": output,
             "error_file_id": error, "request_counts": { "total": 9, "completed": completed } });
         let batch = batch.to_string();
         let wire = serde_json::from_str(&batch).expect("a batch");
         let view = client::view(&wire).expect("has an id");
-        assert_eq!(view.late, late, "{batch}");
+        assert_eq!(view.awaited, awaited, "{batch}");
     };
     check("completed", 9, Some("out"), None, false);
     check("completed", 9, None, None, true);
@@ -473,9 +475,10 @@ async fn found(sought: Sought, script: Vec<Say>) -> (String, Vec<String>) {
             let ids: Vec<String> = batches.into_iter().map(|batch| batch.id.0).collect();
             format!("ours {}", ids.join(" "))
         }
-        Ok(Found::Staged(file)) => format!("staged {file}"),
-        Ok(Found::Absent { as_of }) => format!("absent {}", as_of.is_some()),
-        Ok(Found::Maybe(_)) => "maybe".to_owned(),
+        Ok(Found::Absent { staged, as_of }) => {
+            format!("absent {} {}", staged.unwrap_or_default(), as_of.is_some())
+        }
+        Ok(Found::Maybe { .. }) => "maybe".to_owned(),
         Err(error) => format!("{:?}", error.kind()),
     };
     assert!(vendor.is_done(), "{said}");
@@ -535,7 +538,7 @@ async fn a_batch_without_marks_is_known_by_its_file() {
     };
     assert_eq!(
         found(other, script()).await.0,
-        "staged file-9",
+        "absent file-9 true",
         "it is another attempt's"
     );
     let known = Sought {
@@ -548,15 +551,18 @@ async fn a_batch_without_marks_is_known_by_its_file() {
 #[tokio::test]
 async fn what_is_nowhere_is_absent_as_of_the_providers_clock() {
     let script = vec![page(&[], false), page(&[], false)];
-    assert_eq!(found(sought(), script).await.0, "absent true");
+    assert_eq!(found(sought(), script).await.0, "absent  true");
     let known = Sought {
         staged: Some("file-1".into()),
         ..sought()
     };
-    assert_eq!(found(known, vec![page(&[], false)]).await.0, "absent true");
+    assert_eq!(
+        found(known, vec![page(&[], false)]).await.0,
+        "absent file-1 true"
+    );
     let old = [
-        batch("x", noon() - 301, None, "f"),
-        batch("y", noon() - 302, None, "f"),
+        batch("x", noon() - 3601, None, "f"),
+        batch("y", noon() - 3602, None, "f"),
     ];
     let known = Sought {
         staged: Some("file-1".into()),
@@ -564,7 +570,7 @@ async fn what_is_nowhere_is_absent_as_of_the_providers_clock() {
     };
     assert_eq!(
         found(known, vec![page(&old, true)]).await.0,
-        "absent true",
+        "absent file-1 true",
         "far enough back"
     );
 }

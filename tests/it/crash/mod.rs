@@ -69,9 +69,18 @@ fn perform(stage: &mut Stage, act: Act, came: &mut Came) {
                 check_whole_or_absent(stage);
             }
             Ended::Done(Ok(())) => return,
-            // What is away comes back; and the lease of the dead runs out.
+            Ended::Done(Err(error)) if act == Act::Cancel && error.kind() == ErrorKind::Invalid => {
+                // It was asked for before the world stopped.
+                assert!(came.stopped.iter().any(|point| point.starts_with("commit.")), "{error:?}");
+                return;
+            }
             Ended::Done(Err(error)) => {
-                let passes = matches!(error.kind(), ErrorKind::Unavailable | ErrorKind::Held);
+                let passes = match error.kind() {
+                    // What is away comes back; and the lease of the dead runs out.
+                    ErrorKind::Unavailable | ErrorKind::Held => true,
+                    ErrorKind::Ambiguous => stage.story.policy == "fail",
+                    _ => false,
+                };
                 assert!(passes, "{error:?}");
             }
         }

@@ -26,6 +26,10 @@ pub(super) enum Need {
     Folder,
     /// Calls whose answers are lost, and calls that are refused.
     Lossy,
+    /// A queue that is soon full.
+    Narrow,
+    /// Somebody who wants to be asked.
+    Strict,
     /// More commits than lie between two checkpoints.
     Many,
 }
@@ -42,7 +46,10 @@ impl Need {
             "output.rename" => Need::Disk,
             "commit.wasted" => Need::Doubled,
             "output.success" => Need::Folder,
-            "call.find" | "commit.absent" | "commit.lost" | "commit.rejected" => Need::Lossy,
+            "call.find" | "commit.absent" | "commit.lost" | "commit.rechecked"
+            | "commit.rejected" | "commit.sought" => Need::Lossy,
+            "commit.queue_full" => Need::Narrow,
+            "commit.unsettled" => Need::Strict,
             "ledger.checkpoint" => Need::Many,
             _ => Need::Any,
         }
@@ -68,6 +75,12 @@ impl Need {
             Need::Folder => Story { table: Table::Folder, ..story },
             Need::Lossy => Story {
                 faults: "lost_answer=0.3,refused_lost=0.3,429=0.2",
+                ..story
+            },
+            Need::Narrow => Story { narrow: true, ..story },
+            Need::Strict => Story {
+                policy: "fail",
+                faults: "lost_answer=0.3,refused_lost=0.3",
                 ..story
             },
             Need::Many => Story { rows: 16, per_batch: 1, dedupe: false, ..story },

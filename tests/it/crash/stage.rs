@@ -66,12 +66,16 @@ impl Stage {
     pub(super) fn new(story: Story) -> Stage {
         let now = Time::from_timestamp(1_800_000_000, 0).expect("in range");
         let clock = runtime().block_on(async { Arc::new(WorldClock::starting_at(now)) });
-        let config = SandboxConfig {
+        let mut config = SandboxConfig {
             seed: 0,
             batch_time: story.batch_time,
             faults: story.faults.parse::<Faults>().expect("faults"),
             ..SandboxConfig::default()
         };
+        if story.narrow {
+            config.anthropic.queue_requests_max = Some(story.per_batch * 3 / 2);
+            config.openai.enqueued_tokens_max = Some(story.per_batch * 20);
+        }
         let components = Components {
             clock: Arc::<WorldClock>::clone(&clock),
             uptime: Arc::<WorldClock>::clone(&clock),
@@ -124,6 +128,7 @@ impl Stage {
         job["output"]["path"] = output.into();
         job["ledger"]["path"] = ledger.into();
         job["ledger"]["keep_prompts"] = story.keep_prompts.into();
+        job["ledger"]["on_ambiguous"] = story.policy.into();
         job["ledger"]["lease"] = seconds(story.lease);
         job["prompt"]["dedupe"] = story.dedupe.into();
         job["model"]["max_requests_per_batch"] = story.per_batch.into();

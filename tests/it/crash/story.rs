@@ -62,6 +62,10 @@ pub(super) struct Story {
     pub per_batch: u64,
     pub dedupe: bool,
     pub keep_prompts: bool,
+    /// `on_ambiguous`.
+    pub policy: &'static str,
+    /// Whether the provider's queue holds little more than one batch.
+    pub narrow: bool,
     pub faults: &'static str,
     pub ways: Ways,
     /// How long a batch takes.
@@ -113,6 +117,8 @@ impl Story {
             per_batch: 3 + chance.below(8),
             dedupe: below(4) > 0,
             keep_prompts: below(4) > 0,
+            policy: "wait",
+            narrow: below(8) == 0,
             faults: FAULTS[below(FAULTS.len())],
             ways: Ways { late, doubled: 0 },
             batch_time: if is_slow { (18 * HOUR, 30 * HOUR) } else { (MINUTE, 20 * MINUTE) },

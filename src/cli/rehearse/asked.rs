@@ -1,0 +1,117 @@
+//! What each row of a table asks: rendered anew, in the order of the table, without the engine.
+
+use arrow::row::Rows;
+use futures::StreamExt;
+use sha2::{Digest, Sha256};
+
+use crate::base::Result;
+use crate::prompt::{Prompt, Prompts, Template};
+use crate::source::{Predicate, RowIds, RowNumbers, Scan, Slices, Source};
+use crate::spec::Job;
+
+/// What a row asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ask {
+    /// Its prompt cannot be rendered.
+    Failed,
+    /// Nothing: it was not chosen, or there is nothing to send.
+    Nothing,
+    /// What the sandbox draws from its prompt.
+    Prompt(u64),
+}
+
+/// The rows of a table that are chosen, each with what it asks.
+pub(super) struct Asked {
+    slices: Slices,
+    template: Template,
+    prompts: Prompts,
+    rows: RowNumbers,
+    ids: Option<RowIds>,
+    keys: Option<Rows>,
+    /// The place of the next one among those at hand.
+    at: usize,
+    /// How many more may ask.
+    left: u64,
+    seed: u64,
+}
+
+impl Asked {
+    /// Reads `table`, which has the columns of `source` at least; with the row ids of `key`.
+    pub(super) async fn open(
+        job: &Job,
+        source: &Source,
+        table: &Source,
+        key: &[String],
+        seed: u64,
+    ) -> Result<Asked> {
+        let fields = source.schema().fields();
+        let names: Vec<_> = fields.iter().map(|field| field.name().as_str()).collect();
+        let template = Template::compile(&job.prompt.user, "prompt.user", &names, &job.vars)?;
+        let mut columns = template.columns().to_vec();
+        columns.extend(
+            key.iter()
+                .filter(|name| !template.columns().contains(name))
+                .cloned(),
+        );
+        let mut scan = Scan::of(columns);
+        if let Some(filter) = &job.source.filter {
+            scan = scan.filter(Predicate::compile(filter, table.schema(), &job.vars)?);
+        }
+        let ids = match key {
+            [] => None,
+            key => Some(RowIds::new(table.schema(), key)?),
+        };
+        Ok(Asked {
+            slices: table.scan(scan).await?,
+            template,
+            prompts: Prompts::default(),
+            rows: RowNumbers::Range(0..0),
+            ids,
+            keys: None,
+            at: 0,
+            left: job.source.limit.unwrap_or(u64::MAX),
+            seed,
+        })
+    }
+
+    /// What the row at position `row` asks, and its id if it was chosen. Positions must ascend.
+    pub(super) async fn row(&mut self, row: u64) -> Result<(Ask, Option<&[u8]>)> {
+        while self.at >= self.rows.len() {
+            let Some(slice) = self.slices.next().await else {
+                return Ok((Ask::Nothing, None));
+            };
+            let slice = slice?;
+            self.template.render(&slice.batch, &mut self.prompts)?;
+            self.keys = self
+                .ids
+                .as_ref()
+                .map(|ids| ids.encode(&slice.batch))
+                .transpose()?;
+            (self.rows, self.at) = (slice.rows, 0);
+        }
+        if self.rows.get(self.at) != Some(row) || self.left == 0 {
+            return Ok((Ask::Nothing, None));
+        }
+        let at = self.at;
+        self.at += 1;
+        self.left -= 1;
+        let ask = match self.prompts.get(at) {
+            Some(Prompt::Text(text)) => Ask::Prompt(draw(self.seed, text)),
+            Some(Prompt::Failed(_)) => Ask::Failed,
+            Some(Prompt::Skipped(_)) | None => Ask::Nothing,
+        };
+        Ok((ask, self.keys.as_ref().map(|keys| keys.row(at).data())))
+    }
+}
+
+/// The sandbox's number for a prompt, as its documentation has it.
+fn draw(seed: u64, prompt: &str) -> u64 {
+    let digest = Sha256::new()
+        .chain_update(format!("{seed}\n"))
+        .chain_update(prompt)
+        .finalize();
+    digest
+        .iter()
+        .take(8)
+        .fold(0, |draw, byte| draw << 8 | u64::from(*byte))
+}

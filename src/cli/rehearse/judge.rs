@@ -1,0 +1,325 @@
+//! What came of a rehearsal, judged from outside: by the output's own rows and by the sandbox's bill.
+//!
+//! The engine's row map and join are not asked. Each row of the output is rendered anew; what the
+//! sandbox answers to that prompt is worked out by its documented rule, written here a second time;
+//! and that is what has to stand beside it. A layout that has the old columns is its own source, so
+//! that a row with another row's answer is seen even if both were moved; of a layout that has not, the
+//! source is read, and the keys have to agree.
+
+use std::path::Path;
+
+use arrow::array::{Array, AsArray, RecordBatch, StringArray};
+use arrow::compute::cast;
+use arrow::datatypes::DataType;
+use futures::StreamExt;
+
+use super::asked::{Ask, Asked};
+use crate::base::{Components, Error, ErrorKind, Result, ResultExt, Sorter};
+use crate::emulator::Sandbox;
+use crate::source::{Input, RowIds, Scan, Source};
+use crate::spec::{Job, LayoutSpec, Meta, SourceInput};
+use crate::work::{AnswerType, RowStatus, StatusCounts};
+
+/// What was found.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Verdict {
+    /// The source's rows.
+    pub(super) rows: u64,
+    /// The output's rows by status; none where the job wants no such column.
+    pub(super) counts: Option<StatusCounts>,
+    /// Rows that are not there, or of which nobody can say what became of them.
+    pub(super) lost: u64,
+    /// Rows that hold what is not the answer to their prompt.
+    pub(super) wrong: u64,
+    /// Some of the lost and the wrong, for a person.
+    pub(super) examples: Vec<String>,
+    /// Requests that were billed.
+    pub(super) billed: u64,
+    /// Of those, how many were billed beyond what the rows ask.
+    pub(super) billed_twice: u64,
+}
+
+/// Offenders that are named.
+const EXAMPLES_MAX: usize = 5;
+
+/// Judges the output of `job`, and the bill of the `sandbox` that answered from `seed`.
+pub(super) async fn judge(
+    job: &Job,
+    (sandbox, seed): (&Sandbox, u64),
+    (components, memory): (&Components, usize),
+    scratch: &Path,
+) -> Result<Verdict> {
+    let source = Source::open(&input(job), &components.stores, scratch).await?;
+    let address = job.output.path.clone();
+    let output = Source::open(&Input::Table { address }, &components.stores, scratch).await?;
+    let is_delta = job.output.layout == Some(LayoutSpec::Delta);
+    let key = if is_delta { &job.source.key[..] } else { &[] };
+    let table = if is_delta { &source } else { &output };
+    let mut asked = Asked::open(job, &source, table, key, seed).await?;
+    let mut verdict = Verdict::default();
+    let mut sums = Sorter::new(scratch, memory);
+    let mut given = output.scan(Scan::of(columns(job, key))).await?;
+    let ids = match key {
+        [] => None,
+        key => Some(RowIds::new(output.schema(), key)?),
+    };
+    let mut row = 0;
+    while let Some(slice) = given.next().await {
+        let batch = slice?.batch;
+        let keys = ids.as_ref().map(|ids| ids.encode(&batch)).transpose()?;
+        let given = Given::of(job, &batch)?;
+        for at in 0..batch.num_rows() {
+            let (ask, asked_key) = asked.row(row).await?;
+            if let Ask::Prompt(draw) = ask {
+                sums.push(draw, |bytes| bytes.push(ASKED))?;
+            }
+            let key = keys.as_ref().map(|keys| keys.row(at));
+            let moved = asked_key
+                .is_some_and(|asked| key.as_ref().is_some_and(|key| asked != key.as_ref()));
+            let finding = if moved {
+                Finding::Wrong("it has another row's key")
+            } else {
+                find(&job.answer.answer, ask, &given.row(at))
+            };
+            verdict.note(row, given.row(at).status, finding);
+            row += 1;
+        }
+    }
+    verdict.rows = rows(&source).await?;
+    verdict.lost += verdict.rows.saturating_sub(row);
+    verdict.wrong += row.saturating_sub(verdict.rows);
+    verdict.settle(sums, sandbox, job.prompt.dedupe)?;
+    Ok(verdict)
+}
+
+fn input(job: &Job) -> Input {
+    match &job.source.input {
+        SourceInput::Table(address) => Input::Table {
+            address: address.clone(),
+        },
+        SourceInput::Query { sql, tables, .. } => Input::Query {
+            sql: sql.clone(),
+            tables: tables.clone(),
+            vars: job.vars.clone(),
+        },
+    }
+}
+
+/// How many rows a source has.
+async fn rows(source: &Source) -> Result<u64> {
+    if let Some(rows) = source.rows() {
+        return Ok(rows);
+    }
+    let first = source.schema().fields().first();
+    let mut slices = source
+        .scan(Scan::of(first.map(|field| field.name().clone())))
+        .await?;
+    let mut rows = 0;
+    while let Some(slice) = slices.next().await {
+        rows += slice?.batch.num_rows() as u64;
+    }
+    Ok(rows)
+}
+
+/// What is read of the output.
+fn columns(job: &Job, key: &[String]) -> Vec<String> {
+    let column = &job.answer.column;
+    let mut columns = vec![column.clone()];
+    if job.answer.meta == Meta::Minimal {
+        columns.extend([format!("{column}_status"), format!("{column}_error")]);
+    }
+    columns.extend(key.iter().cloned());
+    columns
+}
+
+/// The new columns of some rows.
+struct Given {
+    answers: StringArray,
+    meta: Option<(StringArray, StringArray)>,
+}
+
+/// What a row was given.
+#[derive(Clone, Copy, Debug)]
+struct GivenRow<'a> {
+    answer: Option<&'a str>,
+    status: Status,
+    has_reason: bool,
+}
+
+/// What the output says became of a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Status {
+    Is(RowStatus),
+    /// There is none, or one that nobody knows.
+    Unknown,
+    /// The job wants no such column.
+    Untold,
+}
+
+impl Given {
+    fn of(job: &Job, batch: &RecordBatch) -> Result<Given> {
+        let text = |name: &str| -> Result<StringArray> {
+            let column = batch
+                .column_by_name(name)
+                .ok_or_else(|| Error::internal("a column was not read").with("column", name))?;
+            let text = cast(column, &DataType::Utf8).or_err(ErrorKind::Internal, "no text")?;
+            Ok(text.as_string::<i32>().clone())
+        };
+        let column = &job.answer.column;
+        let meta = match job.answer.meta {
+            Meta::Off => None,
+            Meta::Minimal => Some((
+                text(&format!("{column}_status"))?,
+                text(&format!("{column}_error"))?,
+            )),
+        };
+        Ok(Given {
+            answers: text(column)?,
+            meta,
+        })
+    }
+
+    fn row(&self, at: usize) -> GivenRow<'_> {
+        let status = |word: Option<&str>| match word.map(str::parse) {
+            Some(Ok(status)) => Status::Is(status),
+            _ => Status::Unknown,
+        };
+        match &self.meta {
+            None => GivenRow {
+                answer: word(&self.answers, at),
+                status: Status::Untold,
+                has_reason: false,
+            },
+            Some((statuses, errors)) => GivenRow {
+                answer: word(&self.answers, at),
+                status: status(word(statuses, at)),
+                has_reason: word(errors, at).is_some_and(|error| !error.is_empty()),
+            },
+        }
+    }
+}
+
+fn word(array: &StringArray, at: usize) -> Option<&str> {
+    array.is_valid(at).then(|| array.value(at))
+}
+
+/// What is said of a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Finding {
+    Right,
+    Lost(&'static str),
+    Wrong(&'static str),
+}
+
+/// Whether a row that asks `ask` was given what it must be.
+fn find(answer: &AnswerType, ask: Ask, given: &GivenRow<'_>) -> Finding {
+    use Finding::{Lost, Right, Wrong};
+    let Some(text) = given.answer else {
+        return find_without(ask, given);
+    };
+    match (ask, given.status) {
+        (Ask::Prompt(draw), Status::Is(RowStatus::Succeeded) | Status::Untold)
+            if is_answer(answer, draw, text) =>
+        {
+            Right
+        }
+        (Ask::Prompt(_), Status::Unknown) => Lost("it has no status"),
+        (Ask::Prompt(_), _) => Wrong("its answer is not that of its prompt"),
+        (Ask::Failed | Ask::Nothing, _) => Wrong("it has an answer, and asks nothing"),
+    }
+}
+
+/// The same for a row without an answer.
+fn find_without(ask: Ask, given: &GivenRow<'_>) -> Finding {
+    use Finding::{Lost, Right, Wrong};
+    let status = match given.status {
+        Status::Untold => return Right,
+        Status::Unknown | Status::Is(RowStatus::Pending) => return Lost("it has no status"),
+        Status::Is(status) => status,
+    };
+    match (ask, status) {
+        (Ask::Nothing, RowStatus::Skipped) => Right,
+        (Ask::Nothing, _) => Wrong("it asks nothing, and is not skipped"),
+        (_, RowStatus::Skipped) => Lost("it asks something, and was skipped"),
+        (_, RowStatus::Succeeded) => Lost("it has no answer"),
+        (Ask::Failed, status) if status != RowStatus::Failed => {
+            Wrong("it cannot be rendered, and did not fail")
+        }
+        (_, status) if status.is_failure() && !given.has_reason => {
+            Lost("it failed without a reason")
+        }
+        _ => Right,
+    }
+}
+
+/// The rule of the answers, a second time: what the sandbox makes of a prompt's number.
+fn is_answer(answer: &AnswerType, draw: u64, text: &str) -> bool {
+    match answer {
+        AnswerType::Text => text.ends_with(&format!(" #{draw:016x}")),
+        AnswerType::Choice(words) => {
+            let at = usize::try_from(draw % words.len().max(1) as u64).unwrap_or_default();
+            words.get(at).is_some_and(|word| word == text)
+        }
+    }
+}
+
+/// A row asks this.
+const ASKED: u8 = 0;
+/// This was billed.
+const BILLED: u8 = 1;
+
+impl Verdict {
+    fn note(&mut self, row: u64, status: Status, finding: Finding) {
+        if let Status::Is(status) = status {
+            self.counts.get_or_insert_default().add(status, 1);
+        }
+        let why = match finding {
+            Finding::Right => return,
+            Finding::Lost(why) => {
+                self.lost += 1;
+                why
+            }
+            Finding::Wrong(why) => {
+                self.wrong += 1;
+                why
+            }
+        };
+        if self.examples.len() < EXAMPLES_MAX {
+            self.examples.push(format!("row {row}: {why}"));
+        }
+    }
+
+    /// Holds the bill against what the rows ask: identical requests once, or each for its row.
+    fn settle(&mut self, mut sums: Sorter, sandbox: &Sandbox, dedupe: bool) -> Result<()> {
+        sandbox.billed(&mut |draw| {
+            self.billed += 1;
+            sums.push(draw, |bytes| bytes.push(BILLED))
+        })?;
+        let mut sorted = sums.finish()?;
+        let (mut current, mut asked, mut billed) = (None, 0u64, 0u64);
+        let mut beyond = 0;
+        let mut close = |asked: u64, billed: u64| {
+            let due = if dedupe { asked.min(1) } else { asked };
+            beyond += billed.saturating_sub(due);
+        };
+        while let Some((draw, what)) = sorted.pull()? {
+            if current != Some(draw) {
+                close(asked, billed);
+                (current, asked, billed) = (Some(draw), 0, 0);
+            }
+            *(if what == [ASKED] {
+                &mut asked
+            } else {
+                &mut billed
+            }) += 1;
+        }
+        close(asked, billed);
+        self.billed_twice = beyond;
+        Ok(())
+    }
+
+    /// Whether all that was promised held.
+    pub(super) fn held(&self) -> bool {
+        self.lost == 0 && self.wrong == 0 && self.billed_twice == 0
+    }
+}

@@ -1,0 +1,217 @@
+//! What came of a rehearsal, in words and as one JSON object.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use super::judge::Verdict;
+use super::stage::Stage;
+use super::troupe::Ending;
+use crate::base::{ErrorKind, Result, ResultExt};
+use crate::cli::args::Rehearse;
+use crate::cli::exit::Exit;
+use crate::cli::screen::grouped;
+use crate::emulator::Bill;
+
+/// What is told.
+#[derive(Debug)]
+pub(super) struct Told {
+    job: String,
+    model: String,
+    seed: u64,
+    faults: String,
+    batch_time: String,
+    poll: String,
+    settle: String,
+    kills: BTreeMap<String, u64>,
+    restarts: u32,
+    /// Rows by status, as the run itself has counted them.
+    status: BTreeMap<String, u64>,
+    wasted_batches: u64,
+    peak_memory: Option<u64>,
+    verdict: Verdict,
+    bill: Bill,
+}
+
+impl Told {
+    /// All there is to tell.
+    pub(super) fn of(
+        stage: &Stage,
+        ending: &Ending,
+        verdict: Verdict,
+        args: &Rehearse,
+    ) -> Result<Told> {
+        let mut kills = BTreeMap::new();
+        for point in &ending.kills {
+            *kills.entry(point.clone()).or_default() += 1;
+        }
+        let model = &stage.job.model;
+        let duration = |duration| humantime::format_duration(duration).to_string();
+        let line = &ending.line;
+        Ok(Told {
+            job: stage.job.name.clone(),
+            model: format!("{}/{}", model.provider, model.model),
+            seed: args.seed,
+            faults: stage.faults.to_string(),
+            batch_time: args.batch_time.clone(),
+            poll: format!("{}..{}", duration(model.poll_min), duration(model.poll_max)),
+            settle: duration(stage.job.ledger.settle),
+            kills,
+            restarts: ending.restarts,
+            status: serde_json::from_value(line["status"].clone()).unwrap_or_default(),
+            wasted_batches: line["wasted_batches"].as_u64().unwrap_or_default(),
+            peak_memory: ending.peak_memory,
+            verdict,
+            bill: stage.sandbox.bill()?,
+        })
+    }
+
+    /// 0 if every promise held, 6 if one was broken.
+    pub(super) fn exit(&self) -> Exit {
+        if self.held() { Exit::Done } else { Exit::Gate }
+    }
+
+    fn held(&self) -> bool {
+        self.verdict.held() && self.counts_agree()
+    }
+
+    /// Whether the run's own counts are those of its output.
+    fn counts_agree(&self) -> bool {
+        self.verdict.counts.is_none_or(|counts| {
+            let counts = counts.iter().filter(|(_, count)| *count > 0);
+            let counts: BTreeMap<_, _> = counts
+                .map(|(status, count)| (status.as_str().to_owned(), count))
+                .collect();
+            counts == self.status
+        })
+    }
+
+    /// Prints it: words unless `json` alone is wanted, and one JSON object.
+    pub(super) fn print(&self, json: bool, scratch: Option<&Path>) -> Result<()> {
+        let mut out = std::io::stdout().lock();
+        let words = if json { String::new() } else { self.words() };
+        let line = self.line(scratch);
+        writeln!(out, "{words}{line}")
+            .or_err(ErrorKind::Unavailable, "cannot write to standard output")
+    }
+
+    fn words(&self) -> String {
+        let mut text = String::new();
+        let kills: u64 = self.kills.values().sum();
+        let mut line = |name: &str, words: String| {
+            // Writing to a string cannot fail.
+            let _ = writeln!(text, "{name:<9}{words}");
+        };
+        line(
+            "rehearsed",
+            format!(" {} as {}, seed {}", self.job, self.model, self.seed),
+        );
+        let (batch, poll, settle) = (&self.batch_time, &self.poll, &self.settle);
+        line(
+            "with",
+            format!(
+                "batches of {batch}, polls of {poll}, settle {settle}; ledger and output in a scratch folder"
+            ),
+        );
+        line(
+            "faults",
+            if self.faults.is_empty() {
+                "none".into()
+            } else {
+                self.faults.clone()
+            },
+        );
+        line(
+            "kills",
+            format!(
+                "{kills}, at {} kinds of points; {} more restarts",
+                self.kills.len(),
+                self.restarts
+            ),
+        );
+        let status: Vec<_> = self
+            .status
+            .iter()
+            .map(|(status, count)| format!("{} {status}", grouped(*count)))
+            .collect();
+        line(
+            "rows",
+            format!("{}: {}", grouped(self.verdict.rows), status.join(", ")),
+        );
+        line(
+            "",
+            format!(
+                "{} lost, {} in the wrong row",
+                grouped(self.verdict.lost),
+                grouped(self.verdict.wrong)
+            ),
+        );
+        for example in &self.verdict.examples {
+            line("", format!("  {example}"));
+        }
+        if !self.counts_agree() {
+            line(
+                "",
+                "the run's own counts are not those of its output".into(),
+            );
+        }
+        let total = &self.bill.total;
+        line(
+            "requests",
+            format!(
+                "{} billed in {} batches, {} of them wasted",
+                grouped(self.verdict.billed),
+                grouped(total.batches_created),
+                grouped(self.wasted_batches)
+            ),
+        );
+        line(
+            "",
+            format!("{} billed twice", grouped(self.verdict.billed_twice)),
+        );
+        if let Some(bytes) = self.peak_memory {
+            line(
+                "memory",
+                format!("{} MB at its peak", grouped(bytes / 1_000_000)),
+            );
+        }
+        line(
+            "promises",
+            if self.held() {
+                "all held".into()
+            } else {
+                "BROKEN; this is a defect of columnist, please report it with the seed".into()
+            },
+        );
+        text
+    }
+
+    fn line(&self, scratch: Option<&Path>) -> Value {
+        let verdict = &self.verdict;
+        json!({
+            "job": self.job,
+            "exit_code": self.exit().code(),
+            "held": self.held(),
+            "seed": self.seed,
+            "faults": self.faults,
+            "kills": self.kills.values().sum::<u64>(),
+            "killed_at": self.kills,
+            "restarts": self.restarts,
+            "rows": verdict.rows,
+            "status": self.status,
+            "lost_rows": verdict.lost,
+            "wrong_rows": verdict.wrong,
+            "examples": verdict.examples,
+            "requests_accepted": self.bill.total.requests_accepted,
+            "requests_billed": verdict.billed,
+            "billed_twice": verdict.billed_twice,
+            "batches": self.bill.total.batches_created,
+            "wasted_batches": self.wasted_batches,
+            "peak_memory_bytes": self.peak_memory,
+            "scratch": scratch.map(|path| path.display().to_string()),
+        })
+    }
+}

@@ -1,0 +1,228 @@
+//! Looking where a batch stands, and what follows from it: wait, land it, put its chunk back.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use crate::base::{Error, Result, Time};
+use crate::ledger::action::{Accepted, Action};
+use crate::ledger::state::{Attempt, State};
+use crate::provider::queue_limit;
+use crate::work::batch::BatchError;
+use crate::work::progress::Event;
+use crate::work::{BatchStatus, BatchView};
+
+use super::land::Landing;
+use super::queue::refusals;
+use super::recover::other_account;
+use super::scribe::Scribe;
+use super::submit::{After, QUEUE_WAIT, later, learn};
+use super::tasks::Tasks;
+
+/// How patiently each batch is looked at, by attempt.
+#[derive(Debug, Default)]
+pub(super) struct Pauses(Mutex<BTreeMap<String, Poll>>);
+
+/// How patiently a batch is looked at.
+#[derive(Clone, Copy, Debug)]
+struct Poll {
+    pause: Duration,
+    /// When it was first seen ended without anything to download.
+    empty_since: Option<Time>,
+    /// Whether its age was spoken of.
+    alarmed: bool,
+}
+
+/// How long results may be late after a batch has ended.
+const LATE_MAX: Duration = Duration::from_mins(10);
+/// The age at which a batch is spoken of: vendors end theirs after 24 hours.
+const ALARM: Duration = Duration::from_hours(25);
+/// Errors of a batch that say "the queue is full", not "the requests are wrong".
+const QUEUE_CODES: [&str; 2] = ["token_limit_exceeded", "too_many_tasks"];
+
+impl Tasks {
+    /// Looks where a batch stands, and lands it if it has ended.
+    pub(super) async fn poll(
+        &self,
+        attempt: &Attempt,
+        state: &State,
+        scribe: &Scribe,
+    ) -> Result<After> {
+        let accepted = attempt.accepted.as_ref();
+        let accepted = accepted.ok_or_else(|| Error::internal("a batch without an id"))?;
+        if attempt.promised.account != self.provider.capability().account {
+            return Err(other_account(&attempt.promised));
+        }
+        let view = self.provider.poll(&accepted.batch).await?;
+        self.watch.event(&Event::Polled {
+            batch: view.id.to_string(),
+            status: view.status.to_string(),
+            done: view.counts.succeeded + view.counts.failed,
+            total: attempt.promised.requests,
+        });
+        if !view.status.is_ended() || self.is_late(attempt, &view) {
+            self.mind_age(attempt, accepted, scribe).await?;
+            return Ok(After::NotBefore(
+                self.components.clock.now() + self.pause(attempt),
+            ));
+        }
+        if let Some(error) = queue_was_full(&view) {
+            return self.put_back(attempt, state, error, scribe).await;
+        }
+        self.land(attempt, state, &view, scribe).await
+    }
+
+    async fn land(
+        &self,
+        attempt: &Attempt,
+        state: &State,
+        view: &BatchView,
+        scribe: &Scribe,
+    ) -> Result<After> {
+        let plan = state.plans.get(&attempt.promised.plan);
+        let chunk = plan.and_then(|plan| plan.chunks.get(&attempt.promised.chunk));
+        let (plan, chunk) = plan
+            .zip(chunk)
+            .ok_or_else(|| Error::internal("no such chunk"))?;
+        let landing = Landing {
+            attempt,
+            chunk: &chunk.stored,
+            answer: &plan.started.shape.answer,
+            price: self.price,
+            provider: &*self.provider,
+            files: &self.files,
+            components: &self.components,
+        };
+        let landed = landing.land(view).await?;
+        self.watch.event(&Event::Landed {
+            batch: view.id.to_string(),
+            requests: attempt.promised.requests,
+            counts: landed.counts.clone(),
+        });
+        scribe.write(vec![Action::Landed(Box::new(landed))]).await?;
+        Ok(After::Done)
+    }
+
+    /// Whether a batch has ended while files of it are still to come. They are not waited for
+    /// without end: what the provider never shows is missing.
+    fn is_late(&self, attempt: &Attempt, view: &BatchView) -> bool {
+        if !view.awaited {
+            return false;
+        }
+        let now = self.components.clock.now();
+        self.with_poll(attempt, |poll| {
+            now < *poll.empty_since.get_or_insert(now) + LATE_MAX
+        })
+    }
+
+    /// What this process remembers of the polling of `attempt`.
+    fn with_poll<T>(&self, attempt: &Attempt, with: impl FnOnce(&mut Poll) -> T) -> T {
+        let mut pauses = self.pauses.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let id = attempt.promised.attempt.clone();
+        with(pauses.entry(id).or_insert(Poll {
+            pause: self.job.model.poll_min,
+            empty_since: None,
+            alarmed: false,
+        }))
+    }
+
+    /// Says so when a batch runs for longer than any should, and cancels it when it has run for as
+    /// long as the job lets it. What it finished is harvested.
+    async fn mind_age(
+        &self,
+        attempt: &Attempt,
+        accepted: &Accepted,
+        scribe: &Scribe,
+    ) -> Result<()> {
+        let since = accepted.created_at.unwrap_or(attempt.promised.at);
+        let age = (self.components.clock.now() - since).to_std();
+        let age = age.unwrap_or_default();
+        let batch = &accepted.batch;
+        if age > ALARM
+            && !self.with_poll(attempt, |poll| std::mem::replace(&mut poll.alarmed, true))
+        {
+            let hours = age.as_secs() / 3600;
+            self.warn(&format!("batch {batch} has been running for {hours} h"));
+        }
+        if self.job.model.max_batch_age.is_some_and(|max| age > max) && !attempt.cancel_sent {
+            self.warn(&format!(
+                "batch {batch} is older than `max_batch_age`; it is canceled"
+            ));
+            self.cancel(attempt, scribe).await?;
+        }
+        Ok(())
+    }
+
+    /// The queue had no room for the batch: nothing ran, nothing was paid, and the chunk is as good
+    /// as before.
+    async fn put_back(
+        &self,
+        attempt: &Attempt,
+        state: &State,
+        error: &BatchError,
+        scribe: &Scribe,
+    ) -> Result<After> {
+        let rejected = Action::Rejected {
+            attempt: attempt.promised.attempt.clone(),
+            why: format!("{}: {}", error.code, error.message),
+            again: true,
+        };
+        let (plan, chunk) = (attempt.promised.plan, attempt.promised.chunk);
+        let stored = state
+            .plans
+            .get(&plan)
+            .and_then(|plan| plan.chunks.get(&chunk));
+        let stored = stored.ok_or_else(|| Error::internal("no such chunk"))?;
+        // As the queue is without the batch that it refused.
+        let mut without = state.clone();
+        without.apply(&rejected)?;
+        let refusals = refusals(&without, stored);
+        let named = queue_limit(&error.message);
+        let now = self.components.clock.now();
+        let learned = learn(
+            &self.queue,
+            &without,
+            &stored.stored,
+            (refusals, named),
+            now,
+        );
+        let wait = if learned.is_some() {
+            QUEUE_WAIT
+        } else {
+            later(refusals)
+        };
+        let actions = [rejected].into_iter().chain(learned).collect();
+        scribe.write(actions).await?;
+        Ok(After::SendAgain(chunk, now + wait))
+    }
+
+    /// How long to wait before the next look: longer each time.
+    fn pause(&self, attempt: &Attempt) -> Duration {
+        let max = self.job.model.poll_max;
+        let pause = self.with_poll(attempt, |poll| {
+            let pause = poll.pause;
+            poll.pause = (pause * 3 / 2).min(max);
+            pause
+        });
+        self.components.ids.jitter(pause)
+    }
+
+    pub(super) async fn cancel(&self, attempt: &Attempt, scribe: &Scribe) -> Result<After> {
+        if let Some(accepted) = &attempt.accepted {
+            self.provider.cancel(&accepted.batch).await?;
+        }
+        let attempt = attempt.promised.attempt.clone();
+        scribe.write(vec![Action::CancelSent { attempt }]).await?;
+        Ok(After::Done)
+    }
+}
+
+/// The provider's word that a batch failed for want of room, not for what is in it.
+fn queue_was_full(view: &BatchView) -> Option<&BatchError> {
+    if view.status != BatchStatus::Failed {
+        return None;
+    }
+    view.errors
+        .iter()
+        .find(|error| QUEUE_CODES.contains(&error.code.as_str()))
+}

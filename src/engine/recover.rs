@@ -1,0 +1,242 @@
+//! Looking for what an attempt left at the provider, when its answer was lost.
+//!
+//! An attempt is given up only when the provider's complete listings, `settle` after the first look
+//! that came after its sender was dead, still show nothing that may be of it: by the provider's own
+//! clock, wherever it tells the time. That first look is in the ledger, so that restarts do not
+//! extend the wait. A look-up that failed says nothing at all.
+
+use std::time::Duration;
+
+use tracing::{info, warn};
+
+use crate::base::{Components, Error, ErrorKind, Result, Time};
+use crate::ledger::action::{Action, Promised};
+use crate::ledger::state::{Attempt, State};
+use crate::provider::{Found, Provider, Sought, Tag};
+use crate::spec::AmbiguousPolicy;
+use crate::work::{BatchId, BatchView};
+
+use super::scribe::Scribe;
+use super::submit::{After, accepted};
+
+/// One attempt whose answer was lost, and what it takes to find it.
+#[derive(Debug)]
+pub(super) struct Recovery<'a> {
+    pub job: &'a str,
+    pub attempt: &'a Attempt,
+    pub state: &'a State,
+    /// How long "not found" must hold.
+    pub settle: Duration,
+    /// What to do while nobody can tell.
+    pub policy: AmbiguousPolicy,
+    /// How long to wait at most between two looks.
+    pub pause: Duration,
+    pub provider: &'a dyn Provider,
+    pub components: &'a Components,
+    pub scribe: &'a Scribe,
+}
+
+impl Recovery<'_> {
+    /// Looks for the attempt at the provider: adopts what is there, waits while nobody can tell,
+    /// and gives it up only when nothing can come any more.
+    ///
+    /// # Errors
+    /// `Refused` if this is another account than the attempt's; whatever keeps the listing from
+    /// being read, for then nothing is known.
+    pub(super) async fn look(&self) -> Result<After> {
+        match self.find().await? {
+            Found::Ours(views) => self.adopt(&views).await,
+            Found::Maybe { candidates, as_of } => self.unsure(&candidates, None, as_of).await,
+            Found::Absent { staged, as_of } => self.unsure(&[], staged, as_of).await,
+        }
+    }
+
+    /// Looks once more for an attempt that was given up and replaced: what has turned up meanwhile
+    /// is canceled, and counted as waste.
+    ///
+    /// # Errors
+    /// As [`Recovery::look`].
+    pub(super) async fn look_again(&self) -> Result<After> {
+        let attempt = self.attempt.promised.attempt.clone();
+        match self.find().await? {
+            Found::Ours(views) => self.waste(&views).await?,
+            // Only the results of a running batch can tell; a later run looks again.
+            Found::Maybe { .. } => return Ok(After::GivenUp),
+            Found::Absent { .. } => {}
+        }
+        self.write(Action::Rechecked { attempt }).await?;
+        Ok(After::Done)
+    }
+
+    async fn find(&self) -> Result<Found> {
+        let promised = &self.attempt.promised;
+        if promised.account != self.provider.capability().account {
+            return Err(other_account(promised));
+        }
+        self.provider.find(&self.sought()).await
+    }
+
+    fn sought(&self) -> Sought {
+        let promised = &self.attempt.promised;
+        let others = self.state.attempts.values();
+        let others = others.filter(|other| other.promised.attempt != promised.attempt);
+        let theirs = others.flat_map(|other| {
+            let accepted = other.accepted.as_ref().map(|accepted| &accepted.batch);
+            accepted.into_iter().chain(&other.wasted).cloned()
+        });
+        Sought {
+            tag: Tag {
+                job: self.job.to_owned(),
+                chunk: promised.chunk,
+                nonce: promised.nonce.clone(),
+                attempt: promised.attempt.clone(),
+            },
+            count: promised.requests,
+            bytes: promised.body_bytes,
+            since: promised.at,
+            staged: self.attempt.staged.clone(),
+            not: theirs.collect(),
+        }
+    }
+
+    /// Takes the oldest batch as ours, and cancels the others: one body, one batch.
+    async fn adopt(&self, views: &[BatchView]) -> Result<After> {
+        let attempt = &self.attempt.promised.attempt;
+        if let [first, others @ ..] = views {
+            // First, for what is accepted is not looked for again.
+            self.waste(others).await?;
+            self.write(accepted(attempt, first, true)).await?;
+        }
+        Ok(After::Done)
+    }
+
+    async fn waste(&self, views: &[BatchView]) -> Result<()> {
+        let known = &self.attempt.wasted;
+        for view in views.iter().filter(|view| !known.contains(&view.id)) {
+            let attempt = self.attempt.promised.attempt.clone();
+            warn!(attempt, batch = %view.id, "a second batch of one chunk; it is canceled");
+            self.provider.cancel(&view.id).await?;
+            let batch = view.id.clone();
+            self.write(Action::Wasted { attempt, batch }).await?;
+        }
+        Ok(())
+    }
+
+    /// Nothing is surely ours: waits, asks a person, or gives it up, as it may.
+    async fn unsure(
+        &self,
+        candidates: &[BatchView],
+        staged: Option<String>,
+        as_of: Option<Time>,
+    ) -> Result<After> {
+        let now = self.components.clock.now();
+        let as_of = as_of.unwrap_or(now);
+        self.note(candidates, staged, as_of).await?;
+        let since = self.attempt.sought_since.unwrap_or(as_of);
+        let left = (since + self.certain_after() - as_of).to_std();
+        let left = left.unwrap_or_default();
+        match self.policy {
+            AmbiguousPolicy::Resubmit => self.give_up(true).await,
+            _ if candidates.is_empty() && left.is_zero() => self.give_up(false).await,
+            AmbiguousPolicy::Fail => self.ask("`on_ambiguous` is `fail`", candidates).await,
+            AmbiguousPolicy::Wait if is_hopeless(candidates) => {
+                let why = "batches that may be ours have ended, and their results cannot be read";
+                self.ask(why, candidates).await
+            }
+            AmbiguousPolicy::Wait if candidates.is_empty() => {
+                Ok(After::NotBefore(now + left.min(self.pause)))
+            }
+            AmbiguousPolicy::Wait => Ok(After::NotBefore(now + self.pause)),
+        }
+    }
+
+    /// How long nothing must have been found. Dates are told to the second, so that two of them may
+    /// be a second further apart than they are.
+    fn certain_after(&self) -> Duration {
+        if self.settle.is_zero() {
+            return self.settle;
+        }
+        self.settle + Duration::from_secs(1)
+    }
+
+    /// Writes down what the look showed, where it is new.
+    async fn note(
+        &self,
+        candidates: &[BatchView],
+        staged: Option<String>,
+        as_of: Time,
+    ) -> Result<()> {
+        let attempt = &self.attempt.promised.attempt;
+        let mut actions = Vec::new();
+        if let Some(file) = staged.filter(|_| self.attempt.staged.is_none()) {
+            let attempt = attempt.clone();
+            actions.push(Action::Staged { attempt, file });
+        }
+        let candidates: Vec<BatchId> = candidates.iter().map(|view| view.id.clone()).collect();
+        if self.attempt.sought_since.is_none() || self.attempt.candidates != candidates {
+            info!(attempt, ?candidates, "an attempt was not found for sure");
+            actions.push(Action::Sought {
+                attempt: attempt.clone(),
+                as_of,
+                candidates,
+            });
+        }
+        if actions.is_empty() {
+            return Ok(());
+        }
+        self.scribe.write(actions).await
+    }
+
+    async fn give_up(&self, assumed: bool) -> Result<After> {
+        let attempt = self.attempt.promised.attempt.clone();
+        self.write(Action::Absent { attempt, assumed }).await?;
+        Ok(After::Done)
+    }
+
+    async fn ask(&self, why: &str, candidates: &[BatchView]) -> Result<After> {
+        let named: Vec<_> = candidates.iter().map(|view| view.id.to_string()).collect();
+        let why = match &*named {
+            [] => why.to_owned(),
+            named => format!("{why}: {}", named.join(", ")),
+        };
+        let attempt = self.attempt.promised.attempt.clone();
+        self.write(Action::Unsettled { attempt, why }).await?;
+        Ok(After::Done)
+    }
+
+    async fn write(&self, action: Action) -> Result<()> {
+        self.scribe.write(vec![action]).await
+    }
+}
+
+/// Whether waiting will not tell: every candidate has ended, and still shows nothing.
+fn is_hopeless(candidates: &[BatchView]) -> bool {
+    !candidates.is_empty() && candidates.iter().all(|view| view.status.is_ended())
+}
+
+/// The attempt was made with another key, or at another endpoint.
+pub(super) fn other_account(promised: &Promised) -> Error {
+    Error::new(ErrorKind::Refused, "a batch belongs to another account")
+        .with("attempt", &promised.attempt)
+        .with("provider", &promised.provider)
+        .with("account", &promised.account)
+        .hint("set the key and the base URL with which it was submitted, and run again")
+}
+
+/// Nobody can tell whether the provider took `attempt`.
+pub(super) fn unsettled(attempt: &Attempt) -> Error {
+    let promised = &attempt.promised;
+    Error::new(
+        ErrorKind::Ambiguous,
+        "nobody can tell whether the provider took a chunk, and a person must say",
+    )
+    .with("attempt", &promised.attempt)
+    .with("requests", promised.requests)
+    .with("since", promised.at)
+    .with("why", attempt.unsettled.as_deref().unwrap_or_default())
+    .hint(
+        "look at the provider's console for a batch of that time and number of requests. If there is \
+         none, or paying twice is all right, run once with --set ledger.on_ambiguous=resubmit; with \
+         --publish-partial the other rows are published now",
+    )
+}
