@@ -94,7 +94,6 @@ impl Tasks {
             components: &self.components,
         };
         let landed = landing.land(view).await?;
-        self.components.crash.point("landed-before").await;
         self.watch.event(&Event::Landed {
             batch: view.id.to_string(),
             requests: attempt.promised.requests,

@@ -4,6 +4,7 @@ mod again;
 mod bad_input;
 mod cli;
 mod contract;
+mod crash;
 mod layouts;
 mod races;
 mod s3;

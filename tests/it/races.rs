@@ -8,8 +8,8 @@
 use std::process::Command;
 use std::sync::Arc;
 
-use columnist::base::{Components, Location, Put, Stores};
-use columnist::ledger::{Append, Author, Commit, Log, Points};
+use columnist::base::{Components, Location, Points, Put, Stores};
+use columnist::ledger::{Append, Author, Commit, Log};
 use serde_json::{Value, json};
 use tokio::sync::Barrier;
 use tokio::task::JoinSet;

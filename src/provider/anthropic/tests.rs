@@ -405,6 +405,7 @@ fn every_status_is_known_or_kept() {
         let view = client::view(&wire).expect("has an id");
         assert_eq!(view.status, expect);
         assert_eq!(view.results.len(), usize::from(results));
+        assert_eq!(view.awaited, status == "ended" && !results);
     };
     check("in_progress", json!(null), false, BatchStatus::InProgress);
     check(
