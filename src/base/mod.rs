@@ -18,8 +18,8 @@ mod uptime;
 use std::sync::Arc;
 
 pub use clock::{Clock, SystemClock, Time, TokioClock};
-pub use crash::{Crash, CrashPoint, Doom, Kill, Points};
 pub(crate) use crash::points;
+pub use crash::{Crash, CrashPoint, Doom, Kill, Points};
 pub use error::{Error, ErrorKind, Result, ResultExt};
 pub use ids::Ids;
 pub use index::KeyIndex;

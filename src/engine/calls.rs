@@ -13,9 +13,7 @@ use crate::provider::{
 };
 use crate::work::{BatchId, BatchView, Frame, Reply, ResultFile, Shape};
 
-use super::points::{
-    CANCEL, DISCARD, FETCH, FIND, POLL, SENDING, STAGE, SUBMIT, TRIAL,
-};
+use super::points::{CANCEL, DISCARD, FETCH, FIND, POLL, SENDING, STAGE, SUBMIT, TRIAL};
 
 /// A provider with crash points around its calls.
 #[derive(Debug)]

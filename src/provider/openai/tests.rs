@@ -412,14 +412,15 @@ fn every_status_is_known_or_kept_and_files_may_be_missing() {
 
 #[test]
 fn answers_that_cannot_be_downloaded_yet_are_awaited() {
-    let check = |status: &str, completed: u64, output: Option<&str>, error: Option<&str>, awaited| {
-        let batch = json!({ "id": "b", "status": status, "output_file_id": output,
+    let check =
+        |status: &str, completed: u64, output: Option<&str>, error: Option<&str>, awaited| {
+            let batch = json!({ "id": "b", "status": status, "output_file_id": output,
             "error_file_id": error, "request_counts": { "total": 9, "completed": completed } });
-        let batch = batch.to_string();
-        let wire = serde_json::from_str(&batch).expect("a batch");
-        let view = client::view(&wire).expect("has an id");
-        assert_eq!(view.awaited, awaited, "{batch}");
-    };
+            let batch = batch.to_string();
+            let wire = serde_json::from_str(&batch).expect("a batch");
+            let view = client::view(&wire).expect("has an id");
+            assert_eq!(view.awaited, awaited, "{batch}");
+        };
     check("completed", 9, Some("out"), None, false);
     check("completed", 9, None, None, true);
     // Some servers count nothing.

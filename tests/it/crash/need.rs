@@ -2,8 +2,8 @@
 
 use columnist::base::Ids;
 
-use super::story::{Act, Place, Story, Table};
 use super::network::Ways;
+use super::story::{Act, Place, Story, Table};
 
 /// What it takes to reach a point.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -57,33 +57,63 @@ impl Need {
 
     /// `story`, so that it comes by the points that need this.
     pub(super) fn applied(self, story: Story) -> Story {
-        let file = Story { table: Table::File, ..story.clone() };
+        let file = Story {
+            table: Table::File,
+            ..story.clone()
+        };
         match self {
             Need::Any => story,
-            Need::Cancel => Story { acts: vec![Act::Submit, Act::Cancel, Act::Run], ..story },
-            Need::Change => Story { acts: vec![Act::RunGrowing], place: Place::Disk, ..file },
+            Need::Cancel => Story {
+                acts: vec![Act::Submit, Act::Cancel, Act::Run],
+                ..story
+            },
+            Need::Change => Story {
+                acts: vec![Act::RunGrowing],
+                place: Place::Disk,
+                ..file
+            },
             Need::Clean => Story {
                 acts: vec![Act::Run, Act::Grow, Act::Run, Act::Clean, Act::Run],
                 ..file
             },
-            Need::Csv => Story { table: Table::Csv, ..story },
-            Need::Disk => Story { place: Place::Disk, ..story },
-            Need::Doubled => Story {
-                ways: Ways { doubled: 60, late: 0 },
+            Need::Csv => Story {
+                table: Table::Csv,
                 ..story
             },
-            Need::Folder => Story { table: Table::Folder, ..story },
+            Need::Disk => Story {
+                place: Place::Disk,
+                ..story
+            },
+            Need::Doubled => Story {
+                ways: Ways {
+                    doubled: 60,
+                    late: 0,
+                },
+                ..story
+            },
+            Need::Folder => Story {
+                table: Table::Folder,
+                ..story
+            },
             Need::Lossy => Story {
                 faults: "lost_answer=0.3,refused_lost=0.3,429=0.2",
                 ..story
             },
-            Need::Narrow => Story { narrow: true, ..story },
+            Need::Narrow => Story {
+                narrow: true,
+                ..story
+            },
             Need::Strict => Story {
                 policy: "fail",
                 faults: "lost_answer=0.3,refused_lost=0.3",
                 ..story
             },
-            Need::Many => Story { rows: 16, per_batch: 1, dedupe: false, ..story },
+            Need::Many => Story {
+                rows: 16,
+                per_batch: 1,
+                dedupe: false,
+                ..story
+            },
         }
     }
 }
@@ -113,7 +143,10 @@ pub(super) fn stories(points: &[&'static str], vendor: &'static str, seed: u64) 
         .flat_map(|same| same.chunks(STOPS))
         .map(|some| {
             let story = some[0].0.applied(Story::draw(vendor, seed).small());
-            Story { points: some.iter().map(|(.., point)| *point).collect(), ..story }
+            Story {
+                points: some.iter().map(|(.., point)| *point).collect(),
+                ..story
+            }
         })
         .collect()
 }

@@ -104,7 +104,9 @@ async fn whole(mut request: HttpRequest) -> Result<HttpRequest, Error> {
             all.extend_from_slice(&piece);
             Ok(all)
         });
-        let all = all.await.map_err(|error| Error::unavailable("cut").because(error))?;
+        let all = all
+            .await
+            .map_err(|error| Error::unavailable("cut").because(error))?;
         request.body = RequestBody::Whole(all.freeze());
     }
     Ok(request)

@@ -146,7 +146,9 @@ impl Stage {
 
     fn put(&self, name: &str, bytes: Bytes) {
         let place = self.locate(name);
-        runtime().block_on(async { place.put(bytes).await }).expect("stored");
+        runtime()
+            .block_on(async { place.put(bytes).await })
+            .expect("stored");
     }
 
     fn address(&self, name: &str) -> String {
@@ -258,7 +260,11 @@ impl Stage {
     /// What makes a table on local disk grow when the first batch lands.
     fn growing(&self) -> Hook {
         let rows = self.story.rows + GROWTH;
-        let bodies = Story { rows, ..self.story.clone() }.bodies();
+        let bodies = Story {
+            rows,
+            ..self.story.clone()
+        }
+        .bodies();
         let path = self.world.path("in.parquet");
         let grow = move || write_rows(&path, 0, &bodies, 16);
         ("commit.before_landed", Box::new(grow))
