@@ -5,6 +5,7 @@ mod bad_input;
 mod cli;
 mod contract;
 mod crash;
+mod kill;
 mod layouts;
 mod races;
 mod s3;
