@@ -5,7 +5,7 @@
 //! kill itself at one, which is less kind than a drop: see [`Kill`].
 
 use std::collections::BTreeMap;
-use std::fmt::Debug;
+use std::fmt::{self, Debug, Display};
 use std::str::FromStr;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -52,14 +52,20 @@ impl Crash {
 /// | `submit-after:3` | this point, the third time |
 /// | `*:7` | the seventh point that is reached, whichever it is |
 /// | `!a,b` | the first point that is neither `a` nor `b`; `!` alone, the first of all |
+/// | `!a,b:7` | the same, but at the seventh point at the latest |
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Doom {
     /// The nth time that a point of this name is reached.
     At(String, u64),
     /// The nth point that is reached.
     Nth(u64),
-    /// The first point that has none of these names.
-    NotAt(Vec<String>),
+    /// The first point that has none of these names, or the nth of all if that comes sooner.
+    NotAt {
+        /// These names.
+        but: Vec<String>,
+        /// The nth.
+        latest: Option<u64>,
+    },
 }
 
 impl Doom {
@@ -68,7 +74,22 @@ impl Doom {
         match self {
             Doom::At(point, at) => point == name && *at == nth,
             Doom::Nth(at) => *at == count,
-            Doom::NotAt(points) => !points.iter().any(|point| point == name),
+            Doom::NotAt { but, latest } => {
+                *latest == Some(count) || !but.iter().any(|point| point == name)
+            }
+        }
+    }
+}
+
+impl Display for Doom {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Doom::At(point, nth) => write!(f, "{point}:{nth}"),
+            Doom::Nth(nth) => write!(f, "*:{nth}"),
+            Doom::NotAt { but, latest } => {
+                write!(f, "!{}", but.join(","))?;
+                latest.map_or(Ok(()), |latest| write!(f, ":{latest}"))
+            }
         }
     }
 }
@@ -77,19 +98,30 @@ impl FromStr for Doom {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
-        if let Some(points) = text.strip_prefix('!') {
-            let points = points.split(',').filter(|point| !point.is_empty());
-            return Ok(Doom::NotAt(points.map(str::to_owned).collect()));
-        }
-        let (point, nth) = text.split_once(':').unwrap_or((text, "1"));
-        let nth = nth.parse().ok().filter(|nth| *nth > 0);
-        match (point, nth) {
-            ("*", Some(nth)) => Ok(Doom::Nth(nth)),
-            (point, Some(nth)) if !point.is_empty() => Ok(Doom::At(point.to_owned(), nth)),
-            _ => Err(Error::invalid("no crash point is named")
+        let (points, nth) = match text.split_once(':') {
+            Some((points, nth)) => (points, Some(nth.parse().unwrap_or(0))),
+            None => (text, None),
+        };
+        let doom = match (points, nth) {
+            ("", _) | (_, Some(0)) | ("*", None) => None,
+            ("*", Some(nth)) => Some(Doom::Nth(nth)),
+            (points, latest) => Some(match points.strip_prefix('!') {
+                None => Doom::At(points.to_owned(), latest.unwrap_or(1)),
+                Some(but) => Doom::NotAt {
+                    but: but
+                        .split(',')
+                        .filter(|point| !point.is_empty())
+                        .map(str::to_owned)
+                        .collect(),
+                    latest,
+                },
+            }),
+        };
+        doom.ok_or_else(|| {
+            Error::invalid("no crash point is named")
                 .with("crash-at", text)
-                .hint("write NAME, NAME:N, *:N or !NAME,NAME")),
-        }
+                .hint("write NAME, NAME:N, *:N, !NAME,NAME or !NAME,NAME:N")
+        })
     }
 }
 
@@ -149,17 +181,24 @@ mod tests {
 
     #[test]
     fn a_doom_is_read_as_it_is_documented() {
-        let doom = |text: &str| text.parse::<Doom>().ok();
-        assert_eq!(doom("a-b"), Some(Doom::At("a-b".into(), 1)));
-        assert_eq!(doom("a.b:3"), Some(Doom::At("a.b".into(), 3)));
-        assert_eq!(doom("*:7"), Some(Doom::Nth(7)));
-        assert_eq!(doom("!"), Some(Doom::NotAt(vec![])));
-        assert_eq!(
-            doom("!a,b"),
-            Some(Doom::NotAt(vec!["a".into(), "b".into()]))
-        );
-        for wrong in ["", ":1", "a:0", "a:x", "*:"] {
-            assert_eq!(doom(wrong), None, "{wrong}");
+        let not_at = |but: &[&str], latest| Doom::NotAt {
+            but: but.iter().map(|point| (*point).to_owned()).collect(),
+            latest,
+        };
+        for (text, doom) in [
+            ("a-b:1", Doom::At("a-b".into(), 1)),
+            ("a.b:3", Doom::At("a.b".into(), 3)),
+            ("*:7", Doom::Nth(7)),
+            ("!", not_at(&[], None)),
+            ("!a,b", not_at(&["a", "b"], None)),
+            ("!a:4", not_at(&["a"], Some(4))),
+        ] {
+            assert_eq!(text.parse::<Doom>().ok(), Some(doom.clone()), "{text}");
+            assert_eq!(doom.to_string(), text);
+        }
+        assert_eq!("a".parse::<Doom>().ok(), Some(Doom::At("a".into(), 1)));
+        for wrong in ["", ":1", "a:0", "a:x", "*", "*:"] {
+            assert!(wrong.parse::<Doom>().is_err(), "{wrong}");
         }
     }
 
@@ -178,6 +217,7 @@ mod tests {
         assert_eq!(deaths("*:4"), [3]);
         assert_eq!(deaths("!a")[0], 1);
         assert_eq!(deaths("!a,b"), [3]);
+        assert_eq!(deaths("!a,b:2"), [1, 3]);
         assert_eq!(deaths("d"), [0; 0]);
     }
 }

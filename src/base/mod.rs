@@ -17,7 +17,7 @@ mod uptime;
 
 use std::sync::Arc;
 
-pub use clock::{Clock, SystemClock, Time, TokioClock};
+pub use clock::{Clock, FastClock, SystemClock, Time, TokioClock};
 pub use crash::{Crash, CrashPoint, Doom, Kill};
 pub use error::{Error, ErrorKind, Result, ResultExt};
 pub use ids::Ids;

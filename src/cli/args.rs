@@ -262,9 +262,12 @@ pub(super) struct Rehearse {
     /// Kill the run at each kind of durable write in turn, and at some drawn from the seed, until it is done
     #[arg(long)]
     pub kill: bool,
-    /// How long a batch takes, at least and at most
-    #[arg(long, value_name = "FROM..TO", default_value = "200ms..1s")]
+    /// How long a batch takes, at least and at most, in the rehearsal's own time
+    #[arg(long, value_name = "FROM..TO", default_value = "30s..3m")]
     pub batch_time: String,
+    /// How fast time passes in the rehearsal: every wait of the job (poll, settle, retry) is so many times shorter
+    #[arg(long, value_name = "TIMES", default_value_t = 120, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub speed: u32,
     /// Keep the scratch folder (ledger, output, the sandbox's books), and say where it is; it lies under $TMPDIR
     #[arg(long)]
     pub keep: bool,

@@ -36,7 +36,7 @@ pub(super) async fn rehearse(
     screen: &Screen,
 ) -> Result<Exit> {
     let job = args.target.resolve(&Surroundings::system()?)?;
-    let stage = Stage::set(&job, args, components).await?;
+    let stage = Stage::set(&job, args).await?;
     let interrupt = CancellationToken::new();
     let signal = signal::watch(&interrupt);
     let troupe = Troupe {

@@ -24,8 +24,7 @@ pub(super) struct Told {
     seed: u64,
     faults: String,
     batch_time: String,
-    poll: String,
-    settle: String,
+    speed: u32,
     kills: BTreeMap<String, u64>,
     restarts: u32,
     /// Rows by status, as the run itself has counted them.
@@ -49,7 +48,6 @@ impl Told {
             *kills.entry(point.clone()).or_default() += 1;
         }
         let model = &stage.job.model;
-        let duration = |duration| humantime::format_duration(duration).to_string();
         let line = &ending.line;
         Ok(Told {
             job: stage.job.name.clone(),
@@ -57,8 +55,7 @@ impl Told {
             seed: args.seed,
             faults: stage.faults.to_string(),
             batch_time: args.batch_time.clone(),
-            poll: format!("{}..{}", duration(model.poll_min), duration(model.poll_max)),
-            settle: duration(stage.job.ledger.settle),
+            speed: args.speed,
             kills,
             restarts: ending.restarts,
             status: serde_json::from_value(line["status"].clone()).unwrap_or_default(),
@@ -109,11 +106,11 @@ impl Told {
             "rehearsed",
             format!(" {} as {}, seed {}", self.job, self.model, self.seed),
         );
-        let (batch, poll, settle) = (&self.batch_time, &self.poll, &self.settle);
         line(
             "with",
             format!(
-                "batches of {batch}, polls of {poll}, settle {settle}; ledger and output in a scratch folder"
+                "batches of {}, time {} times as fast; ledger and output in a scratch folder",
+                self.batch_time, self.speed
             ),
         );
         line(
@@ -197,6 +194,8 @@ impl Told {
             "held": self.held(),
             "seed": self.seed,
             "faults": self.faults,
+            "batch_time": self.batch_time,
+            "speed": self.speed,
             "kills": self.kills.values().sum::<u64>(),
             "killed_at": self.kills,
             "restarts": self.restarts,
