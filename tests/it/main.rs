@@ -5,6 +5,7 @@ mod bad_input;
 mod cli;
 mod contract;
 mod layouts;
+mod rehearse;
 mod s3;
 mod shell;
 mod tidy;

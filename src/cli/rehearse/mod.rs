@@ -13,6 +13,8 @@ mod asked;
 mod judge;
 mod stage;
 mod tell;
+#[cfg(test)]
+mod tests;
 mod troupe;
 
 use tokio_util::sync::CancellationToken;

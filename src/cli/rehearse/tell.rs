@@ -23,6 +23,7 @@ pub(super) struct Told {
     model: String,
     seed: u64,
     faults: String,
+    strikes: BTreeMap<&'static str, u64>,
     batch_time: String,
     speed: u32,
     kills: BTreeMap<String, u64>,
@@ -54,6 +55,7 @@ impl Told {
             model: format!("{}/{}", model.provider, model.model),
             seed: args.seed,
             faults: stage.faults.to_string(),
+            strikes: stage.sandbox.strikes()?,
             batch_time: args.batch_time.clone(),
             speed: args.speed,
             kills,
@@ -100,11 +102,11 @@ impl Told {
         let kills: u64 = self.kills.values().sum();
         let mut line = |name: &str, words: String| {
             // Writing to a string cannot fail.
-            let _ = writeln!(text, "{name:<9}{words}");
+            let _ = writeln!(text, "{name:<9} {words}");
         };
         line(
             "rehearsed",
-            format!(" {} as {}, seed {}", self.job, self.model, self.seed),
+            format!("{} as {}, seed {}", self.job, self.model, self.seed),
         );
         line(
             "with",
@@ -121,6 +123,11 @@ impl Told {
                 self.faults.clone()
             },
         );
+        let strikes = self.strikes.iter();
+        let strikes: Vec<_> = strikes
+            .map(|(fault, count)| format!("{fault} {}", grouped(*count)))
+            .collect();
+        line("struck", strikes.join(", "));
         line(
             "kills",
             format!(
@@ -194,6 +201,7 @@ impl Told {
             "held": self.held(),
             "seed": self.seed,
             "faults": self.faults,
+            "struck": self.strikes,
             "batch_time": self.batch_time,
             "speed": self.speed,
             "kills": self.kills.values().sum::<u64>(),
