@@ -19,7 +19,8 @@ mod uptime;
 use std::sync::Arc;
 
 pub use clock::{Clock, FastClock, SystemClock, Time, TokioClock};
-pub use crash::{Crash, CrashPoint};
+pub(crate) use crash::points;
+pub use crash::{Crash, CrashPoint, Points};
 pub use error::{Error, ErrorKind, Result, ResultExt};
 pub use ids::Ids;
 pub use index::KeyIndex;

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use crate::base::{Components, Error, Location, Result};
 use crate::ledger::action::Action;
 use crate::ledger::state::State;
-use crate::ledger::{Append, Author, Log, Meta, Points, Scope};
+use crate::ledger::{Append, Author, Log, Meta, Scope};
+
+use super::points;
 
 /// The version of the state's own form: checkpoints of another are passed over.
 const SHAPE: u32 = 1;
@@ -68,7 +70,7 @@ impl Book {
         loop {
             match self
                 .log
-                .append(&self.author, &actions, Points::default())
+                .append(&self.author, &actions, points::around(&actions))
                 .await?
             {
                 Append::Appended(_) => break,

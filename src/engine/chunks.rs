@@ -10,6 +10,7 @@ use crate::ledger::state::{ChunkState, Phase, State};
 use crate::work::{CustomId, Frame, Limits, Packer, RequestKey};
 
 use super::files::Files;
+use super::points;
 use super::tasks::Tasks;
 
 /// Sizes of chunks by count: near the limit, never above it, and each of its own, so that a batch
@@ -185,8 +186,9 @@ impl<'a> ChunkWriter<'a> {
             body_bytes: self.packer.bytes() - self.frame.between.len() as u64,
             ..self.next.clone()
         };
+        let place = self.files.requests(stored.plan, stored.chunk);
         self.files
-            .keep(&open.draft, &self.files.requests(stored.plan, stored.chunk))
+            .keep(&open.draft, &place, points::REQUESTS)
             .await?;
         self.next.chunk += 1;
         let (nonce, size) = self.sizes.draw(self.ids);

@@ -18,6 +18,7 @@ use crate::work::{CustomId, Frame, Keyer, Limits, Shape};
 
 use super::files::Files;
 use super::open::Office;
+use super::points;
 use super::poll::Pauses;
 use super::prepare::INDEX_KEYS;
 use super::publish::Publication;
@@ -147,9 +148,9 @@ impl Office {
         let source = if snapshot {
             let folder = self.files.snapshot(number);
             let stores = &self.setup.components.stores;
-            source
-                .snapshot(&folder, stores, self.files.scratch())
-                .await?
+            let made = source.snapshot(&folder, stores, self.files.scratch());
+            let crash = &self.setup.components.crash;
+            crash.around(points::SNAPSHOT, made).await?
         } else {
             source
         };

@@ -9,7 +9,7 @@ use futures::TryStreamExt;
 use object_store::ObjectStoreExt;
 use tempfile::TempDir;
 
-use crate::base::{Error, ErrorKind, Location, Result, ResultExt};
+use crate::base::{Crash, Error, ErrorKind, Location, Points, Result, ResultExt};
 use crate::ledger::path::PlanFile;
 use crate::ledger::state::Attempt;
 
@@ -18,12 +18,13 @@ use crate::ledger::state::Attempt;
 pub(super) struct Files {
     root: Location,
     scratch: Arc<TempDir>,
+    crash: Crash,
 }
 
 impl Files {
     /// Files of the ledger at `root`. What is under way lies beside a local ledger, so that it
     /// becomes durable by a rename; else in the system's folder for temporary files.
-    pub(super) fn new(root: &Location) -> Result<Self> {
+    pub(super) fn new(root: &Location, crash: &Crash) -> Result<Self> {
         let root = root.clone().private();
         let failed = "cannot make a scratch folder";
         let scratch = match &root.local {
@@ -44,6 +45,7 @@ impl Files {
         Ok(Files {
             root,
             scratch: Arc::new(scratch),
+            crash: crash.clone(),
         })
     }
 
@@ -56,6 +58,7 @@ impl Files {
         Ok(Files {
             root: root.clone().private(),
             scratch: Arc::new(scratch),
+            crash: Crash::never(),
         })
     }
 
@@ -108,9 +111,9 @@ impl Files {
         self.root.join(&file.to_string())
     }
 
-    /// Makes `draft` durable at `place`, and removes it here.
-    pub(super) async fn keep(&self, draft: &Path, place: &Location) -> Result<()> {
-        place.upload_file(draft).await?;
+    /// Makes `draft` durable at `place`, between two points, and removes it here.
+    pub(super) async fn keep(&self, draft: &Path, place: &Location, points: Points) -> Result<()> {
+        self.crash.around(points, place.upload_file(draft)).await?;
         match std::fs::remove_file(draft) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
                 Err(error).or_err(ErrorKind::Unavailable, "cannot clear the scratch folder")

@@ -22,6 +22,7 @@ use crate::work::{
 };
 
 use super::files::Files;
+use super::points;
 use super::slots::{Put, Slots};
 
 /// Bytes of outcomes that a landing holds in memory; more of them lie in a file.
@@ -176,7 +177,7 @@ impl Landing<'_> {
             ));
         }
         writer.finish()?;
-        self.files.keep(&draft, &place).await?;
+        self.files.keep(&draft, &place, points::OUTCOMES).await?;
         Ok(sums)
     }
 }

@@ -20,6 +20,7 @@
 
 mod body;
 mod book;
+mod calls;
 mod chunks;
 mod clean;
 mod draw_up;
@@ -30,6 +31,7 @@ mod next;
 mod open;
 mod parts;
 mod plan;
+mod points;
 mod poll;
 mod prepare;
 mod prompts;
@@ -44,6 +46,8 @@ mod show;
 mod slots;
 mod split;
 mod status;
+#[cfg(test)]
+mod story;
 mod submit;
 mod tasks;
 
@@ -61,6 +65,7 @@ use crate::ledger::Patience;
 
 pub use clean::{Cleaned, clean};
 pub use plan::{Checked, CheckedRow, PlanReport, check, plan};
+pub use points::crash_points;
 pub use report::Report;
 pub use show::{Story, Told, show};
 pub use status::{BatchLine, StatusReport, cancel, status};

@@ -466,3 +466,7 @@ fn trial(state: &State, plan: &PlanState) -> Trial {
     }
     Trial::Passed
 }
+
+#[cfg(test)]
+#[path = "next_tests.rs"]
+mod tests;

@@ -12,6 +12,7 @@ use crate::spec::{Job, ModelSpec, SourceInput};
 
 use super::Setup;
 use super::book::Book;
+use super::calls::Calls;
 use super::draw_up::{Drawn, LEDGER_KEY};
 use super::files::Files;
 use super::next::Pace;
@@ -52,7 +53,8 @@ impl Office {
     ) -> Result<Office> {
         let components = &setup.components;
         let root = components.stores.locate(&setup.job.ledger.path)?.private();
-        let files = Files::new(&root)?;
+        let files = Files::new(&root, &components.crash)?;
+        let provider = Calls::of(provider, &components.crash);
         let now = components.clock.now();
         let run = components.ids.uuid(now).to_string();
         let mut book = Book::read(components, &root, &run).await?;

@@ -65,7 +65,6 @@ impl Publication {
         tasks.watch.event(&Event::Published {
             output: started.output.clone(),
         });
-        tasks.components.crash.point("published-before").await;
         let published = Published {
             publish: started.publish,
             plan: started.plan,

@@ -200,3 +200,7 @@ fn model_of<'a>(state: &'a State, attempt: &Attempt) -> Option<&'a str> {
     let plan = state.plans.get(&attempt.promised.plan)?;
     Some(&plan.started.shape.model)
 }
+
+#[cfg(test)]
+#[path = "queue_tests.rs"]
+mod tests;

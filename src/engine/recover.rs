@@ -103,14 +103,16 @@ impl Recovery<'_> {
     async fn adopt(&self, views: &[BatchView]) -> Result<After> {
         let attempt = &self.attempt.promised.attempt;
         if let [first, others @ ..] = views {
-            self.write(accepted(attempt, first, true)).await?;
+            // First, for what is accepted is not looked for again.
             self.waste(others).await?;
+            self.write(accepted(attempt, first, true)).await?;
         }
         Ok(After::Done)
     }
 
     async fn waste(&self, views: &[BatchView]) -> Result<()> {
-        for view in views {
+        let known = &self.attempt.wasted;
+        for view in views.iter().filter(|view| !known.contains(&view.id)) {
             let attempt = self.attempt.promised.attempt.clone();
             warn!(attempt, batch = %view.id, "a second batch of one chunk; it is canceled");
             self.provider.cancel(&view.id).await?;

@@ -107,14 +107,12 @@ impl Sending<'_> {
             };
             self.scribe.write(vec![staged]).await?;
         }
-        self.components.crash.point("submit-before").await;
         let submission = Submission {
             tag: tag.clone(),
             staged,
             gate: self.gate.clone(),
         };
         let submitted = self.provider.submit(self.shape, submission).await;
-        self.components.crash.point("submit-after").await;
         match (submitted, self.gate.refused()) {
             (Ok(view), _) => {
                 self.scribe

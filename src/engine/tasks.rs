@@ -22,6 +22,7 @@ use crate::work::{Frame, Keyer, Limits, Shape};
 use super::draw_up::compile;
 use super::files::Files;
 use super::next::Step;
+use super::points;
 use super::poll::Pauses;
 use super::prepare::{Past, Planning, Sink, Tally};
 use super::prompts::with_prompts;
@@ -133,7 +134,9 @@ impl Tasks {
         if let Some(rows) = rows {
             rows.finish()?;
         }
-        self.files.keep(&draft, &self.files.rows(number)).await?;
+        self.files
+            .keep(&draft, &self.files.rows(number), points::ROWS)
+            .await?;
         if tally.rows.total() != plan.started.rows {
             return Err(
                 Error::internal("the plan's rows do not sum to the source's")
@@ -147,7 +150,6 @@ impl Tasks {
             rows: tally.rows,
             prompt_bytes: tally.prompt_bytes,
         };
-        self.components.crash.point("seal-before").await;
         scribe.write(vec![Action::PlanSealed(sealed)]).await
     }
 

@@ -13,6 +13,7 @@ use crate::base::{Error, Result, Time};
 
 use super::log::{self, Commit, Log, Meta};
 use super::path::{LogFile, Scope, Version};
+use super::points;
 use super::seal::{self, FORMAT, Lines};
 
 /// How many commits lie between two checkpoints.
@@ -78,7 +79,8 @@ impl Log {
     /// Saves `state`, which must be the fold of exactly what this log has read. A failure is logged
     /// and costs nothing but time later.
     pub async fn checkpoint<S: Serialize>(&self, shape: u32, state: &S) {
-        if let Err(error) = self.save(shape, state).await {
+        let save = self.save(shape, state);
+        if let Err(error) = self.crash.around(points::CHECKPOINT, save).await {
             tracing::warn!(?error, "no checkpoint was written");
         }
     }

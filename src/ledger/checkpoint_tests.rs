@@ -1,8 +1,8 @@
-use super::super::log::{Append, Author, Points};
+use super::super::log::{Append, Author};
 use super::super::path::LOG;
 use super::super::testing;
 use super::*;
-use crate::base::{Location, Stores};
+use crate::base::{Location, Points, Stores};
 
 /// How many commits went in, counted both ways: what was folded, and what was read to fold it.
 #[derive(Debug, Default, PartialEq, Serialize, Deserialize)]

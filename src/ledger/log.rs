@@ -13,7 +13,9 @@ use futures::{StreamExt, TryStreamExt, stream};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::base::{Clock, Components, Crash, Error, ErrorKind, Ids, Location, Put, Result, Time};
+use crate::base::{
+    Clock, Components, Crash, Error, ErrorKind, Ids, Location, Points, Put, Result, Time,
+};
 
 use super::path::{LOG, LogFile, Scope, Version};
 use super::seal::{self, Damage, FORMAT, Lines};
@@ -83,31 +85,13 @@ pub enum Append<A> {
     },
 }
 
-/// The names of the crash points around one append.
-#[derive(Clone, Copy, Debug)]
-pub struct Points {
-    /// Nothing is written yet.
-    pub before: &'static str,
-    /// The commit is durable; nobody was told.
-    pub after: &'static str,
-}
-
-impl Default for Points {
-    fn default() -> Self {
-        Points {
-            before: "commit-before",
-            after: "commit-after",
-        }
-    }
-}
-
 /// The log of one ledger, as one process sees it.
 #[derive(Debug)]
 pub struct Log {
     pub(super) folder: Location,
     pub(super) clock: Arc<dyn Clock>,
     ids: Arc<Ids>,
-    crash: Crash,
+    pub(super) crash: Crash,
     /// The number the next commit will have.
     pub(super) next: Version,
     /// The id of the last commit seen.

@@ -36,6 +36,7 @@ pub mod lease;
 pub mod log;
 pub mod outcomes;
 pub mod path;
+mod points;
 pub mod probe;
 pub mod requests;
 pub mod row_map;
@@ -45,6 +46,7 @@ pub mod state;
 mod testing;
 
 pub use lease::{Held, Holder, Keeper, Lease, Leases, Patience, Taken};
-pub use log::{Append, Author, Commit, Log, Meta, Points, Stamp};
+pub use log::{Append, Author, Commit, Log, Meta, Stamp};
 pub use path::{Scope, Version};
+pub(crate) use points::CRASH_POINTS;
 pub use probe::probe;

@@ -1,5 +1,6 @@
 //! DataFusion, set up for order and flat memory, with our stores registered.
 
+use std::error::Error as _;
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -101,18 +102,33 @@ pub(super) fn from_datafusion(error: DataFusionError, message: &str) -> Error {
         other => other,
     };
     let root = error.find_root();
-    let kind = match root {
-        DataFusionError::ObjectStore(_) | DataFusionError::IoError(_) => ErrorKind::Unavailable,
-        DataFusionError::Internal(_) => ErrorKind::Internal,
-        DataFusionError::External(inner) => inner
-            .downcast_ref::<Error>()
-            .map_or(ErrorKind::Invalid, Error::kind),
-        _ => ErrorKind::Invalid,
-    };
+    let ours = ours(root);
+    let hint = ours.and_then(Error::hint_text).map(str::to_owned);
+    let kind = ours.map_or_else(|| kind_of(root), Error::kind);
     let is_exhausted = matches!(root, DataFusionError::ResourcesExhausted(_));
     let error = Error::new(kind, message).because(error.strip_backtrace());
     if is_exhausted {
         return error.hint("the query holds more in memory than it may: join fewer or smaller tables in it, or prepare it as a table first");
     }
-    error
+    match hint {
+        Some(hint) => error.hint(hint),
+        None => error,
+    }
+}
+
+fn kind_of(root: &DataFusionError) -> ErrorKind {
+    match root {
+        DataFusionError::ObjectStore(_) | DataFusionError::IoError(_) => ErrorKind::Unavailable,
+        DataFusionError::Internal(_) => ErrorKind::Internal,
+        _ => ErrorKind::Invalid,
+    }
+}
+
+/// The error of ours that `root` is, or that a store of ours says.
+fn ours(root: &DataFusionError) -> Option<&Error> {
+    match root {
+        DataFusionError::External(inner) => inner.downcast_ref(),
+        DataFusionError::ObjectStore(inner) => inner.source()?.downcast_ref(),
+        _ => None,
+    }
 }

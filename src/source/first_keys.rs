@@ -4,27 +4,39 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::sync::Arc;
 
 use arrow::datatypes::Schema;
+use futures::TryStreamExt;
+use object_store::{ObjectMeta, ObjectStore, ObjectStoreExt};
 use serde::Deserialize;
 use serde::de::{IgnoredAny, MapAccess, Visitor};
 
-use super::listing::Listing;
+use super::listing::unreachable_store;
 use crate::base::Result;
 
 /// Bytes of the first file that are looked at.
-const LOOKED_AT: u64 = 1 << 20;
+const LOOKED_AT: usize = 1 << 20;
 
-/// `schema` with its columns in the order in which the first records name them; those that come only
-/// later follow, by name. Compressed files are not looked at.
-pub(super) async fn in_order_of_appearance(schema: Schema, listing: &Listing) -> Result<Schema> {
-    let Some(first) = listing.files.first() else {
-        return Ok(schema);
-    };
-    let bytes = first
-        .location
-        .get_range(0..first.object.size.min(LOOKED_AT))
-        .await?;
+/// `schema` with its columns in the order in which the records at the beginning of `first`, a file of
+/// `store`, name them; those that come only later follow, by name.
+pub(super) async fn in_order_of_appearance(
+    schema: Schema,
+    first: &ObjectMeta,
+    store: &Arc<dyn ObjectStore>,
+) -> Result<Schema> {
+    let away = |error| unreachable_store(error, first.location.as_ref());
+    let mut stream = store
+        .get(&first.location)
+        .await
+        .map_err(away)?
+        .into_stream();
+    let mut bytes = Vec::new();
+    while bytes.len() < LOOKED_AT
+        && let Some(piece) = stream.try_next().await.map_err(away)?
+    {
+        bytes.extend_from_slice(&piece);
+    }
     let mut places: HashMap<String, usize> = HashMap::new();
     for line in bytes.split(|byte| *byte == b'\n') {
         let Ok(Keys(keys)) = serde_json::from_slice(line) else {

@@ -12,7 +12,7 @@ use datafusion::datasource::file_format::json::JsonFormat;
 use datafusion::datasource::file_format::parquet::ParquetFormat;
 
 /// How many records of a text file are looked at to find its types.
-const INFERRED_RECORDS: usize = 100_000;
+pub(super) const INFERRED_RECORDS: usize = 100_000;
 
 /// What a file holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,23 +49,39 @@ impl Format {
         }
     }
 
-    /// DataFusion's reader of it.
+    /// The ending of a file that is packed in a way, or holds what, nobody here unpacks.
+    pub(super) fn packed_otherwise(name: &str) -> Option<&str> {
+        let (_, ending) = name.rsplit_once('.')?;
+        let packed = [
+            "7z", "br", "bz2", "gz", "lz4", "sz", "tar", "tgz", "xz", "z", "zip", "zst",
+        ];
+        let is_packed = packed.contains(&ending.to_ascii_lowercase().as_str());
+        (is_packed && Format::of(name).is_none()).then_some(ending)
+    }
+
+    /// How the files are packed, if they are.
+    pub(super) fn packed(self) -> Option<FileCompressionType> {
+        match self {
+            Format::Csv(packed) | Format::Json(packed) if packed.is_compressed() => {
+                Some(FileCompressionType::from(packed))
+            }
+            _ => None,
+        }
+    }
+
+    /// DataFusion's reader of it, once it is unpacked.
     pub(super) fn reader(self) -> Arc<dyn FileFormat> {
         match self {
             Format::Arrow => Arc::new(ArrowFormat),
-            Format::Csv(packed) => Arc::new(
+            Format::Csv(_) => Arc::new(
                 CsvFormat::default()
                     .with_has_header(true)
                     // Text has line breaks; a quoted value may hold them.
-                    .with_newlines_in_values(true)
-                    .with_schema_infer_max_rec(INFERRED_RECORDS)
-                    .with_file_compression_type(FileCompressionType::from(packed)),
+                    .with_newlines_in_values(true),
             ),
-            Format::Json(packed) => Arc::new(
-                JsonFormat::default()
-                    .with_schema_infer_max_rec(INFERRED_RECORDS)
-                    .with_file_compression_type(FileCompressionType::from(packed)),
-            ),
+            Format::Json(_) => {
+                Arc::new(JsonFormat::default().with_schema_infer_max_rec(INFERRED_RECORDS))
+            }
             Format::Parquet => Arc::new(
                 ParquetFormat::default()
                     .with_force_view_types(false)

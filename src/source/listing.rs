@@ -192,6 +192,12 @@ fn within(base: &Location, object: &ObjectMeta, relative: &str) -> Location {
 }
 
 fn common_format(address: &str, found: &Found) -> Result<Format> {
+    if let Some(ending) = Format::packed_otherwise(&found[0].1) {
+        return Err(Error::invalid("a file that is packed like this cannot be read")
+            .with("table", address)
+            .with("ending", ending)
+            .hint("unpack it; `.csv` and `.ndjson` may be packed as `.gz`, `.bz2`, `.xz` or `.zst`, and Parquet and Arrow compress what is in them"));
+    }
     // A single file whose name says nothing is taken for Parquet; its footer will tell.
     let format_of = |relative: &str| Format::of(relative).unwrap_or(Format::Parquet);
     let first = format_of(&found[0].1);

@@ -31,6 +31,7 @@
 mod bytes;
 mod columns;
 mod context;
+mod csv_columns;
 mod first_keys;
 mod format;
 mod listing;
@@ -39,6 +40,7 @@ mod pin;
 mod predicate;
 mod provider;
 mod prune;
+mod pull;
 mod query;
 mod row_id;
 mod scan;
@@ -47,6 +49,7 @@ mod snapshot;
 mod table;
 #[cfg(test)]
 mod tests;
+mod unpacked;
 
 pub use open::{Input, Source};
 pub use pin::{Drift, Pin};

@@ -25,17 +25,20 @@ use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::streaming::{PartitionStream, StreamingTableExec};
 use datafusion::prelude::SessionContext;
 use futures::StreamExt;
+use object_store::ObjectStore;
 
 use crate::base::{Error, Result};
 
 use super::columns::without_views;
 use super::context::{BATCH_ROWS, from_datafusion};
+use super::csv_columns::csv_columns;
 use super::first_keys::in_order_of_appearance;
 use super::format::Format;
 use super::listing::Listing;
 use super::predicate::Predicate;
 use super::scan::{Resolved, scan_table};
 use super::table::ParquetTable;
+use super::unpacked::Unpacked;
 
 /// The table over `listing`; its store is registered under `number`.
 pub(super) async fn provide(
@@ -148,8 +151,13 @@ impl Files {
     async fn open(context: &SessionContext, listing: &Listing, number: usize) -> Result<Files> {
         let internal = |error| from_datafusion(error, "cannot register the table");
         let url = ObjectStoreUrl::parse(format!("columnist://{number}")).map_err(internal)?;
-        context.register_object_store(url.as_ref(), Arc::clone(&listing.base.store));
-        let stored = infer(context, listing).await?;
+        let plain = Arc::clone(&listing.base.store);
+        let store: Arc<dyn ObjectStore> = match listing.format.packed() {
+            Some(packed) => Arc::new(Unpacked::new(plain, packed)),
+            None => plain,
+        };
+        context.register_object_store(url.as_ref(), Arc::clone(&store));
+        let stored = infer(context, listing, &store).await?;
         let is_new = |name: &String| stored.index_of(name).is_err();
         let partitions: Vec<FieldRef> = listing
             .partitions
@@ -185,21 +193,24 @@ impl Files {
     }
 }
 
-async fn infer(context: &SessionContext, listing: &Listing) -> Result<SchemaRef> {
-    let objects: Vec<_> = listing
-        .files
-        .iter()
-        .map(|file| file.object.clone())
-        .collect();
-    let schema = listing
-        .format
-        .reader()
-        .infer_schema(&context.state(), &listing.base.store, &objects)
-        .await
-        .map_err(|error| {
-            from_datafusion(error, "cannot find out the columns of the table")
-                .with("table", &listing.address)
-        })?;
+async fn infer(
+    context: &SessionContext,
+    listing: &Listing,
+    store: &Arc<dyn ObjectStore>,
+) -> Result<SchemaRef> {
+    let files = listing.files.iter();
+    let objects: Vec<_> = files.map(|file| file.object.clone()).collect();
+    let schema = match listing.format {
+        Format::Csv(_) => csv_columns(store, &objects).await.map(Arc::new),
+        format => {
+            let reader = format.reader();
+            reader.infer_schema(&context.state(), store, &objects).await
+        }
+    };
+    let schema = schema.map_err(|error| {
+        from_datafusion(error, "cannot find out the columns of the table")
+            .with("table", &listing.address)
+    })?;
     if schema.fields().is_empty() {
         return Err(Error::invalid("the table has no columns")
             .with("table", &listing.address)
@@ -207,7 +218,9 @@ async fn infer(context: &SessionContext, listing: &Listing) -> Result<SchemaRef>
     }
     let schema = with_text(&without_views(&schema));
     match listing.format {
-        Format::Json(_) => Ok(Arc::new(in_order_of_appearance(schema, listing).await?)),
+        Format::Json(_) => Ok(Arc::new(
+            in_order_of_appearance(schema, &listing.files[0].object, store).await?,
+        )),
         _ => Ok(Arc::new(schema)),
     }
 }

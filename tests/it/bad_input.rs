@@ -77,6 +77,32 @@ fn a_file_of_another_kind_is_named() {
 }
 
 #[test]
+fn a_file_that_nobody_unpacks_is_named() {
+    let shell = Shell::new();
+    for name in [
+        "in.parquet.gz",
+        "in.csv.zip",
+        "in.csv.zst.gz",
+        "in.arrow.zst",
+    ] {
+        shell.write(name, "id,body\n1,never looked at\n");
+        let ran = run(&shell, name, &[]);
+        refused(&shell, &ran, 2, &["packed like this", name, ".gz"]);
+    }
+}
+
+#[test]
+fn a_packed_file_that_is_damaged_is_named() {
+    let shell = Shell::new();
+    for ending in ["gz", "bz2", "xz", "zst"] {
+        let name = format!("in.csv.{ending}");
+        shell.write(&name, "id,body\n1,this was never packed\n");
+        let ran = run(&shell, &name, &[]);
+        refused(&shell, &ran, 2, &["damaged", &name, "make it anew"]);
+    }
+}
+
+#[test]
 fn a_corrupt_footer_is_named() {
     let shell = with_table();
     let mut bytes = std::fs::read(shell.path("in.parquet")).expect("a table");

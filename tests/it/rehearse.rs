@@ -14,7 +14,7 @@ garbage=0.05,errored=0.05,expire=0.05";
 fn with_job(model: &str) -> Shell {
     let mut shell = Shell::new();
     let mut bodies: Vec<_> = (0..60).map(|n| Some(format!("ticket {n}"))).collect();
-    bodies[41].clone_from(&bodies[40]);
+    bodies[41] = Some("ticket 40".into());
     bodies[50] = None;
     write_table(&shell.path("in.parquet"), &bodies, 25);
     let job = format!(

@@ -16,6 +16,7 @@ use columnist::work::progress::Unwatched;
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::file::properties::WriterProperties;
+use parquet::file::reader::ChunkReader;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
@@ -46,6 +47,15 @@ impl World {
     pub(crate) fn with(vendor: &'static str, config: SandboxConfig) -> World {
         let mut components = Components::system();
         components.ids = Arc::new(Ids::seeded(7));
+        World::of(vendor, config, components)
+    }
+
+    /// The same, with its own time, chance and storage.
+    pub(crate) fn of(
+        vendor: &'static str,
+        config: SandboxConfig,
+        mut components: Components,
+    ) -> World {
         let sandbox = Sandbox::new(config, Arc::clone(&components.clock)).expect("a sandbox");
         components.http = Arc::new(RouterService::new(sandbox.router()));
         let folder = tempfile::tempdir().expect("a folder");
@@ -157,7 +167,12 @@ pub(crate) fn hash(prompt: &str) -> u64 {
 
 /// Writes a table of `id` and `body`, in row groups of `group` rows.
 pub(crate) fn write_table(path: &Path, bodies: &[Option<String>], group: usize) {
-    let ids: ArrayRef = Arc::new(Int64Array::from_iter_values((0i64..).take(bodies.len())));
+    write_rows(path, 0, bodies, group);
+}
+
+/// The same, whose ids begin with `first`.
+pub(crate) fn write_rows(path: &Path, first: i64, bodies: &[Option<String>], group: usize) {
+    let ids: ArrayRef = Arc::new(Int64Array::from_iter_values((first..).take(bodies.len())));
     let texts: ArrayRef = Arc::new(bodies.iter().map(Option::as_deref).collect::<StringArray>());
     let batch =
         RecordBatch::try_from_iter_with_nullable([("id", ids, false), ("body", texts, true)])
@@ -174,7 +189,13 @@ pub(crate) fn write_table(path: &Path, bodies: &[Option<String>], group: usize) 
 
 /// The columns of a Parquet file, as text.
 pub(crate) fn read_table(path: &Path) -> BTreeMap<String, Vec<Option<String>>> {
-    let file = std::fs::File::open(path).expect("the output");
+    read_columns(std::fs::File::open(path).expect("the output"))
+}
+
+/// The same, of a file's bytes wherever they are.
+pub(crate) fn read_columns(
+    file: impl ChunkReader + 'static,
+) -> BTreeMap<String, Vec<Option<String>>> {
     let reader = ParquetRecordBatchReaderBuilder::try_new(file)
         .expect("Parquet")
         .build()

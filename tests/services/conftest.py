@@ -1,5 +1,6 @@
 """Servers, started for the tests that ask for them, and stopped by their process."""
 
+import base64
 import itertools
 import os
 import re
@@ -9,13 +10,14 @@ from pathlib import Path
 
 import boto3
 import pytest
+from azure.storage.blob import BlobServiceClient
 
 import world
 
 # The SDKs and boto3 in this process: loopback only, and no settings of the user's.
 for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
     del os.environ[name]
-for name in [name for name in os.environ if name.startswith(("AWS_", "OPENAI_", "ANTHROPIC_"))]:
+for name in [n for n in os.environ if n.startswith(("AWS_", "AZURE_", "OPENAI_", "ANTHROPIC_"))]:
     del os.environ[name]
 
 
@@ -46,25 +48,40 @@ def make_sandbox():
         sandbox.stop()
 
 
-class S3:
-    """A moto server."""
+class Server:
+    """A server in a process of its own, on a port of its own choice that it prints."""
 
-    def __init__(self, folder):
-        self.log = folder / "moto.log"
-        program = Path(sys.executable).with_name("moto_server")
-        with self.log.open("wb") as log:
-            # The port is of the server's own choice; it says which.
+    def __init__(self, log, command, said, **env):
+        self.log = log
+        with log.open("wb") as file:
             self.process = subprocess.Popen(
-                [program, "-H", "127.0.0.1", "-p", "0"],
-                stdout=log,
-                stderr=log,
-                env=world.environment(PYTHONUNBUFFERED="1"),
+                list(map(str, command)),
+                stdout=file,
+                stderr=file,
+                env=world.environment(PYTHONUNBUFFERED="1", **env),
             )
+        self.said = said
         try:
-            self.url = world.wait_for("moto", self._url)
+            self.url = world.wait_for(log.stem, self._url)
         except BaseException:
-            world.stop(self.process)
+            self.stop()
             raise
+
+    def _url(self):
+        text = self.log.read_text()
+        assert self.process.poll() is None, text
+        found = re.search(self.said + r"(http://127\.0\.0\.1:\d+)", text)
+        return found and found[1]
+
+    def stop(self):
+        world.stop(self.process)
+
+
+class S3(Server):
+    """An S3 server, and a client for it."""
+
+    def __init__(self, log, command, said):
+        super().__init__(log, command, said)
         self.env = {
             "AWS_ENDPOINT_URL": self.url,
             "AWS_ALLOW_HTTP": "true",
@@ -80,11 +97,6 @@ class S3:
             region_name="us-east-1",
         )
         self.buckets = itertools.count()
-
-    def _url(self):
-        assert self.process.poll() is None, self.log.read_text()
-        found = re.search(r"Running on (http://127\.0\.0\.1:\d+)", self.log.read_text())
-        return found and found[1]
 
     def bucket(self):
         """A new bucket."""
@@ -107,6 +119,73 @@ class S3:
 
 @pytest.fixture(scope="session")
 def s3(tmp_path_factory):
-    server = S3(tmp_path_factory.mktemp("moto"))
+    """moto, one request at a time."""
+    script = Path(__file__).with_name("moto_one_by_one.py")
+    log = tmp_path_factory.mktemp("s3") / "moto.log"
+    server = S3(log, [sys.executable, script], "Running on ")
     yield server
-    world.stop(server.process)
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def rclone(tmp_path_factory):
+    """rclone's S3, which takes `If-None-Match` for decoration."""
+    folder = tmp_path_factory.mktemp("rclone")
+    program = Path(sys.executable).with_name("rclone")
+    root = folder / "root"
+    root.mkdir()
+    serve = ["serve", "s3", root, "--addr", "127.0.0.1:0", "--auth-key", "test,testtest"]
+    server = S3(folder / "rclone.log", [program, *serve], r"Starting s3 server on \[")
+    yield server
+    server.stop()
+
+
+class Azure(Server):
+    """Azurite, and a client for it."""
+
+    def __init__(self, log, program):
+        account, key = "lake", base64.b64encode(b"a key for nothing but this").decode()
+        folder = log.parent
+        options = ["--inMemoryPersistence", "--skipApiVersionCheck", "--disableTelemetry"]
+        super().__init__(
+            log,
+            [program, "--blobPort", "0", "--location", folder, *options],
+            "successfully listens on ",
+            AZURITE_ACCOUNTS=f"{account}:{key}",
+        )
+        self.env = {
+            "AZURE_STORAGE_ACCOUNT_NAME": account,
+            "AZURE_STORAGE_ACCOUNT_KEY": key,
+            "AZURE_STORAGE_ENDPOINT": f"{self.url}/{account}",
+            "AZURE_ALLOW_HTTP": "true",
+        }
+        credential = {"account_name": account, "account_key": key}
+        self.client = BlobServiceClient(f"{self.url}/{account}", credential=credential)
+        self.containers = itertools.count()
+
+    def bucket(self):
+        """A new container."""
+        name = f"lake-{next(self.containers)}"
+        self.client.create_container(name)
+        return name
+
+    def put(self, container, name, body):
+        self.client.get_blob_client(container, name).upload_blob(body, overwrite=True)
+
+    def read(self, container, name):
+        return self.client.get_blob_client(container, name).download_blob().readall()
+
+    def list(self, container, prefix=""):
+        """Names with their entity tags."""
+        found = self.client.get_container_client(container).list_blobs(name_starts_with=prefix)
+        return {blob.name: blob.etag for blob in found}
+
+
+@pytest.fixture(scope="session")
+def azure(tmp_path_factory):
+    program = os.environ.get("COLUMNIST_AZURITE")
+    if not program:
+        pytest.skip("no npm, so no Azurite: nothing was tried on Azure")
+    server = Azure(tmp_path_factory.mktemp("azure") / "azurite.log", program)
+    yield server
+    server.stop()

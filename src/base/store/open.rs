@@ -73,20 +73,11 @@ fn settings(variables: &[Pair], prefix: &str, options: &[Pair]) -> Vec<Pair> {
 }
 
 fn open_s3(url: &Url, settings: &[Pair]) -> Result<Arc<dyn ObjectStore>> {
+    use AmazonS3ConfigKey::{Client, Endpoint, S3Endpoint};
     let settings = parsed::<AmazonS3ConfigKey>(settings);
-    let last = |keys: &[AmazonS3ConfigKey]| {
-        let found = settings.iter().rev().find(|(key, _)| keys.contains(key));
-        found.map(|(_, value)| value.clone())
-    };
-    let endpoint = last(&[AmazonS3ConfigKey::S3Endpoint])
-        .or_else(|| last(&[AmazonS3ConfigKey::Endpoint]))
-        .unwrap_or_default();
-    let allowed = last(&[AmazonS3ConfigKey::Client(ClientConfigKey::AllowHttp)]);
-    if endpoint.starts_with("http://") && !is_on(allowed.as_deref()) {
-        return Err(Error::invalid("the S3 endpoint is plain http")
-            .with("endpoint", scrub_endpoint(&endpoint))
-            .hint("set `AWS_ALLOW_HTTP=true` if that is meant"));
-    }
+    let endpoint = last(&settings, &S3Endpoint).or_else(|| last(&settings, &Endpoint));
+    let allowed = last(&settings, &Client(ClientConfigKey::AllowHttp));
+    refuse_plain_http(endpoint, allowed, ("the S3 endpoint", "AWS_ALLOW_HTTP"))?;
     let builder = AmazonS3Builder::new().with_url(url.as_str());
     let builder = settings.into_iter().fold(builder, |builder, (key, value)| {
         builder.with_config(key, value)
@@ -95,32 +86,63 @@ fn open_s3(url: &Url, settings: &[Pair]) -> Result<Arc<dyn ObjectStore>> {
 }
 
 fn open_gcs(url: &Url, settings: &[Pair]) -> Result<Arc<dyn ObjectStore>> {
+    use GoogleConfigKey::{BaseUrl, Client};
+    let settings = parsed::<GoogleConfigKey>(settings);
+    let allowed = last(&settings, &Client(ClientConfigKey::AllowHttp));
+    let endpoint = last(&settings, &BaseUrl);
+    refuse_plain_http(
+        endpoint,
+        allowed,
+        ("Google's endpoint", "GOOGLE_ALLOW_HTTP"),
+    )?;
     let builder = GoogleCloudStorageBuilder::new().with_url(url.as_str());
-    let builder = parsed::<GoogleConfigKey>(settings)
-        .into_iter()
-        .fold(builder, |builder, (key, value)| {
-            builder.with_config(key, value)
-        });
+    let builder = settings.into_iter().fold(builder, |builder, (key, value)| {
+        builder.with_config(key, value)
+    });
     built(builder.build(), url)
 }
 
 fn open_azure(url: &Url, settings: &[Pair]) -> Result<Arc<dyn ObjectStore>> {
+    use AzureConfigKey::{Client, Endpoint};
+    let settings = parsed::<AzureConfigKey>(settings);
+    let allowed = last(&settings, &Client(ClientConfigKey::AllowHttp));
+    let endpoint = last(&settings, &Endpoint);
+    refuse_plain_http(
+        endpoint,
+        allowed,
+        ("the Azure endpoint", "AZURE_ALLOW_HTTP"),
+    )?;
     let builder = MicrosoftAzureBuilder::new().with_url(url.as_str());
-    let builder = parsed::<AzureConfigKey>(settings)
-        .into_iter()
-        .fold(builder, |builder, (key, value)| {
-            builder.with_config(key, value)
-        });
+    let builder = settings.into_iter().fold(builder, |builder, (key, value)| {
+        builder.with_config(key, value)
+    });
     built(builder.build(), url)
+}
+
+/// The value of `key` that counts: the last one.
+fn last<'a, K: PartialEq>(settings: &'a [(K, String)], key: &K) -> Option<&'a str> {
+    let found = settings.iter().rev().find(|(known, _)| known == key);
+    found.map(|(_, value)| value.as_str())
+}
+
+/// Refuses an endpoint without TLS, unless that is asked for by the variable that is named.
+fn refuse_plain_http(
+    endpoint: Option<&str>,
+    allowed: Option<&str>,
+    (what, variable): (&str, &str),
+) -> Result<()> {
+    match endpoint.filter(|endpoint| endpoint.starts_with("http://")) {
+        Some(endpoint) if !is_on(allowed) => Err(Error::invalid(format!("{what} is plain http"))
+            .with("endpoint", scrub_endpoint(endpoint))
+            .hint(format!("set `{variable}=true` if that is meant"))),
+        _ => Ok(()),
+    }
 }
 
 fn open_http(url: &Url, settings: &[Pair]) -> Result<Arc<dyn ObjectStore>> {
     let settings = parsed::<ClientConfigKey>(settings);
-    let allowed = settings
-        .iter()
-        .rev()
-        .find(|(key, _)| *key == ClientConfigKey::AllowHttp);
-    if url.scheme() == "http" && !is_on(allowed.map(|(_, value)| value.as_str())) {
+    let allowed = last(&settings, &ClientConfigKey::AllowHttp);
+    if url.scheme() == "http" && !is_on(allowed) {
         return Err(Error::invalid("the address is plain http")
             .with("url", url)
             .hint("use `https://`, or `--storage-option allow_http=true` if that is meant"));

@@ -283,6 +283,10 @@ fn what_cannot_be_opened_says_why_and_keeps_secrets() {
     let variables = [
         ("AWS_ENDPOINT_URL", "http://127.0.0.1:9"),
         ("AWS_SECRET_ACCESS_KEY", SECRET),
+        ("AZURE_STORAGE_ACCOUNT_NAME", "lake"),
+        ("AZURE_STORAGE_ACCOUNT_KEY", SECRET),
+        ("AZURE_STORAGE_ENDPOINT", "http://127.0.0.1:9/lake"),
+        ("GOOGLE_BASE_URL", "http://127.0.0.1:9"),
     ];
     let check = |url: &str, message: &str| {
         let error = stores(&variables).locate(url).unwrap_err();
@@ -292,6 +296,8 @@ fn what_cannot_be_opened_says_why_and_keeps_secrets() {
         assert!(!told.contains(SECRET), "{told}");
     };
     check("s3://lake/x", "the S3 endpoint is plain http");
+    check("az://lake/x", "the Azure endpoint is plain http");
+    check("gs://lake/x", "Google's endpoint is plain http");
     check("http://example.com/x", "the address is plain http");
     check("ftp://example.com/x", "no store has this scheme");
     check(

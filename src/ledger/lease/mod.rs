@@ -21,11 +21,12 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::base::{
-    Clock, Components, Error, ErrorKind, Ids, Location, Result, ResultExt, Time, Uptime,
+    Clock, Components, Crash, Error, ErrorKind, Ids, Location, Result, ResultExt, Time, Uptime,
 };
 
 use super::log::Stamp;
 use super::path::Scope;
+use super::points::{RELEASE, RENEW, TAKE};
 use super::seal::FORMAT;
 use claim::Claims;
 use lock::Lock;
@@ -127,6 +128,7 @@ pub struct Leases {
     clock: Arc<dyn Clock>,
     ids: Arc<Ids>,
     uptime: Arc<dyn Uptime>,
+    crash: Crash,
 }
 
 impl Leases {
@@ -147,6 +149,7 @@ impl Leases {
             clock: Arc::clone(&components.clock),
             ids: Arc::clone(&components.ids),
             uptime,
+            crash: components.crash.clone(),
         }
     }
 
@@ -155,6 +158,11 @@ impl Leases {
     /// # Errors
     /// If the store is away or refuses, or the file system has no locks.
     pub async fn take(&self, scope: &Scope, above: u64, patience: Patience) -> Result<Taken> {
+        let take = self.take_by_kind(scope, above, patience);
+        self.crash.around(TAKE, take).await
+    }
+
+    async fn take_by_kind(&self, scope: &Scope, above: u64, patience: Patience) -> Result<Taken> {
         if self.ledger.local.is_some() {
             return lock::take(self, scope, above).await;
         }
@@ -199,6 +207,7 @@ impl Leases {
             kind,
             clock: Arc::clone(&self.clock),
             uptime: Arc::clone(&self.uptime),
+            crash: self.crash.clone(),
             until: Mutex::default(),
             lost: watch::Sender::new(false),
         }))
@@ -255,6 +264,7 @@ struct Inner {
     kind: Kind,
     clock: Arc<dyn Clock>,
     uptime: Arc<dyn Uptime>,
+    crash: Crash,
     /// The uptime at which a claim runs out.
     until: Mutex<Duration>,
     lost: watch::Sender<bool>,
@@ -318,10 +328,13 @@ impl Lease {
             return Err(inner.fenced());
         }
         let sent = inner.uptime.uptime();
-        let ours = match &inner.kind {
-            Kind::Claim(claims) => claims.renew(inner.stamp.epoch).await?,
-            Kind::Lock(lock) => lock.stands(),
+        let renew = async {
+            match &inner.kind {
+                Kind::Claim(claims) => claims.renew(inner.stamp.epoch).await,
+                Kind::Lock(lock) => Ok(lock.stands()),
+            }
         };
+        let ours = inner.crash.around(RENEW, renew).await?;
         if !ours {
             inner.lost.send_replace(true);
             return Err(inner.fenced());
@@ -350,10 +363,13 @@ impl Lease {
         if self.0.lost.send_replace(true) {
             return Ok(());
         }
-        match &self.0.kind {
-            Kind::Claim(claims) => claims.release(self.0.stamp.epoch).await,
-            Kind::Lock(lock) => lock.release().await,
-        }
+        let release = async {
+            match &self.0.kind {
+                Kind::Claim(claims) => claims.release(self.0.stamp.epoch).await,
+                Kind::Lock(lock) => lock.release().await,
+            }
+        };
+        self.0.crash.around(RELEASE, release).await
     }
 
     async fn renew_always(self) {

@@ -405,6 +405,7 @@ fn every_status_is_known_or_kept() {
         let view = client::view(&wire).expect("has an id");
         assert_eq!(view.status, expect);
         assert_eq!(view.results.len(), usize::from(results));
+        assert_eq!(view.awaited, status == "ended" && !results);
     };
     check("in_progress", json!(null), false, BatchStatus::InProgress);
     check(
@@ -524,16 +525,19 @@ async fn a_running_batch_of_our_size_may_be_ours() {
 
 #[tokio::test]
 async fn the_list_is_read_back_to_before_the_promise() {
-    let early = |id: &str, minute: u32| batch(id, &format!("2026-11-20T10:{minute}:00Z"), 5, false);
+    let early = |id: &str, at: &str| batch(id, &format!("2026-11-20T{at}:00Z"), 5, false);
     let script = vec![
         page(
-            &[batch("x", "2026-11-20T12:20:00Z", 9, false), early("y", 56)],
+            &[
+                batch("x", "2026-11-20T12:20:00Z", 9, false),
+                early("y", "11:01"),
+            ],
             true,
         ),
-        page(&[early("z", 54), early("w", 53)], true),
+        page(&[early("z", "10:59"), early("w", "10:58")], true),
     ];
     let (said, paths) = found(sought(), script).await;
-    assert_eq!(said, "maybe y", "five minutes of slack and no more");
+    assert_eq!(said, "maybe y", "an hour of slack and no more");
     assert_eq!(paths[1], "/v1/messages/batches?limit=1000&after_id=y");
     let script = vec![page(&[], false)];
     let (said, _) = found(sought(), script).await;

@@ -411,6 +411,31 @@ fn every_status_is_known_or_kept_and_files_may_be_missing() {
 }
 
 #[test]
+fn answers_that_cannot_be_downloaded_yet_are_awaited() {
+    let check =
+        |status: &str, completed: u64, output: Option<&str>, error: Option<&str>, awaited| {
+            let batch = json!({ "id": "b", "status": status, "output_file_id": output,
+            "error_file_id": error, "request_counts": { "total": 9, "completed": completed } });
+            let batch = batch.to_string();
+            let wire = serde_json::from_str(&batch).expect("a batch");
+            let view = client::view(&wire).expect("has an id");
+            assert_eq!(view.awaited, awaited, "{batch}");
+        };
+    check("completed", 9, Some("out"), None, false);
+    check("completed", 9, None, None, true);
+    // Some servers count nothing.
+    check("completed", 0, None, None, true);
+    check("completed", 0, None, Some("err"), false);
+    // The errors are there, and the answers are not.
+    check("completed", 5, None, Some("err"), true);
+    check("expired", 5, None, Some("err"), true);
+    check("cancelled", 5, None, None, true);
+    check("expired", 0, None, None, false);
+    check("in_progress", 5, None, None, false);
+    check("failed", 0, None, None, false);
+}
+
+#[test]
 fn a_queues_limit_is_read_from_its_sentence() {
     for (text, expect) in [
         ("Limit: 2,000,000 enqueued tokens", Some(2_000_000)),

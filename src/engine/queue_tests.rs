@@ -1,0 +1,186 @@
+use super::super::story::{Story, at, queue};
+use super::*;
+
+fn admitted(story: &Story, chunk: u64, entering: u64, now: Time) -> Admission {
+    let gauge = queue(QueueUnit::Requests).gauge(&story.0, now);
+    gauge.admit(&story.0.plans[&0].chunks[&chunk].stored, entering)
+}
+
+#[test]
+fn without_a_known_limit_everything_enters() {
+    let mut story = Story::of(&[100, 100, 100]);
+    story.accepted(0);
+    story.accepted(1);
+    assert_eq!(admitted(&story, 2, 1_000_000, at(1)), Admission::Enter);
+}
+
+#[test]
+fn within_a_limit_chunks_wait_their_turn() {
+    let mut story = Story::of(&[100, 100, 100]);
+    story.learned(250, true);
+    let first = story.accepted(0);
+    assert_eq!(admitted(&story, 1, 0, at(1)), Admission::Enter);
+    assert_eq!(
+        admitted(&story, 1, 100, at(1)),
+        Admission::Wait,
+        "one is on its way"
+    );
+    story.promised(1);
+    assert_eq!(
+        admitted(&story, 2, 0, at(1)),
+        Admission::Wait,
+        "what may be there counts"
+    );
+    story.lands(&first, 0);
+    assert_eq!(admitted(&story, 2, 0, at(1)), Admission::Enter);
+}
+
+#[test]
+fn what_nobody_can_settle_does_not_keep_the_others_waiting() {
+    let mut story = Story::of(&[100, 100]);
+    story.learned(150, true);
+    let lost = story.promised(0);
+    assert_eq!(admitted(&story, 1, 0, at(1)), Admission::Wait);
+    let why = "nobody knows".to_owned();
+    story.tell(crate::ledger::action::Action::Unsettled { attempt: lost, why });
+    assert_eq!(admitted(&story, 1, 0, at(1)), Admission::Enter);
+}
+
+#[test]
+fn a_chunk_that_alone_is_too_large_is_split_unless_it_is_one_request() {
+    let mut story = Story::of(&[100, 1]);
+    story.learned(99, true);
+    assert_eq!(admitted(&story, 0, 0, at(1)), Admission::Split);
+    story.learned(0, true);
+    assert_eq!(
+        admitted(&story, 1, 0, at(1)),
+        Admission::Enter,
+        "try it all the same"
+    );
+}
+
+#[test]
+fn a_limit_is_believed_for_a_while() {
+    for (told, hours) in [(true, 24), (false, 1)] {
+        let mut story = Story::of(&[100]);
+        story.learned(50, told);
+        let end = at(hours * 3600);
+        assert_eq!(
+            admitted(&story, 0, 0, at(hours * 3600 - 1)),
+            Admission::Split
+        );
+        assert_eq!(admitted(&story, 0, 0, end), Admission::Enter);
+    }
+}
+
+#[test]
+fn the_lower_of_the_jobs_limit_and_the_learned_one_holds() {
+    let mut story = Story::of(&[100]);
+    let mut queue = queue(QueueUnit::Requests);
+    let admit = |queue: &Queue, story: &Story| {
+        let chunk = &story.0.plans[&0].chunks[&0].stored;
+        queue.gauge(&story.0, at(1)).admit(chunk, 0)
+    };
+    queue.limit = Some(60);
+    assert_eq!(admit(&queue, &story), Admission::Split);
+    queue.limit = Some(1000);
+    assert_eq!(admit(&queue, &story), Admission::Enter);
+    story.learned(60, true);
+    assert_eq!(admit(&queue, &story), Admission::Split);
+}
+
+#[test]
+fn only_the_same_account_and_model_count() {
+    let mut story = Story::of(&[100, 100]);
+    story.learned(150, true);
+    story.accepted(0);
+    let gauge = |unit, account: &str, model: &str| {
+        let queue = Queue {
+            account: account.into(),
+            model: model.into(),
+            ..queue(unit)
+        };
+        let gauge = queue.gauge(&story.0, at(1));
+        (gauge.limit, gauge.enqueued)
+    };
+    assert_eq!(
+        gauge(QueueUnit::Requests, "account", "model"),
+        (Some(150), 100)
+    );
+    assert_eq!(gauge(QueueUnit::Requests, "other", "model"), (None, 0));
+    assert_eq!(gauge(QueueUnit::Requests, "account", "other"), (None, 100));
+    assert_eq!(
+        gauge(QueueUnit::PromptTokens, "account", "other"),
+        (None, 0)
+    );
+}
+
+#[test]
+fn tokens_are_estimated_until_batches_have_counted_them() {
+    let mut story = Story::of(&[100, 40]);
+    let weigh = |story: &Story, chunk| {
+        let gauge = queue(QueueUnit::PromptTokens).gauge(&story.0, at(1));
+        gauge.weigh(&story.0.plans[&0].chunks[&chunk].stored)
+    };
+    // Ten bytes a request, of four bytes a token.
+    assert_eq!(weigh(&story, 1), 100);
+    story.landed(0, 0);
+    // Seven tokens a request, as the landed ones had.
+    assert_eq!(weigh(&story, 1), 280);
+}
+
+#[test]
+fn a_batch_that_ended_early_does_not_teach_how_many_tokens_there_are() {
+    let mut story = Story::of(&[100, 40]);
+    story.landed(0, 1);
+    let gauge = queue(QueueUnit::PromptTokens).gauge(&story.0, at(1));
+    assert_eq!(gauge.weigh(&story.0.plans[&0].chunks[&1].stored), 100);
+}
+
+#[test]
+fn a_refusal_teaches_the_limit() {
+    let mut story = Story::of(&[100, 100]);
+    let lesson = |story: &Story, refusals, named| {
+        let gauge = queue(QueueUnit::Requests).gauge(&story.0, at(1));
+        gauge.lesson(&story.0.plans[&0].chunks[&1].stored, refusals, named)
+    };
+    assert_eq!(
+        lesson(&story, 1, Some(90)),
+        Some((90, true)),
+        "it was named"
+    );
+    assert_eq!(lesson(&story, 1, Some(900)), None, "others fill the queue");
+    assert_eq!(lesson(&story, 1, None), None);
+    assert_eq!(
+        lesson(&story, 3, None),
+        Some((50, false)),
+        "nothing of ours is in it"
+    );
+    story.accepted(0);
+    assert_eq!(
+        lesson(&story, 1, None),
+        Some((100, false)),
+        "so much was in it"
+    );
+    assert_eq!(lesson(&story, 1, Some(150)), Some((150, true)));
+    assert_eq!(
+        lesson(&story, 1, Some(900)),
+        Some((100, false)),
+        "less fits in than it says"
+    );
+}
+
+#[test]
+fn refusals_are_counted_in_a_row() {
+    let mut story = Story::of(&[10]);
+    story.rejected(0, true);
+    let lost = story.promised(0);
+    let assumed = false;
+    story.tell(crate::ledger::action::Action::Absent {
+        attempt: lost,
+        assumed,
+    });
+    story.rejected(0, true);
+    story.rejected(0, true);
+    assert_eq!(refusals(&story.0, &story.0.plans[&0].chunks[&0]), 2);
+}

@@ -1,0 +1,214 @@
+//! A state told fact by fact, for the tests of what is pure.
+
+use crate::base::Time;
+use crate::ledger::action::{
+    Accepted, Action, ChunkStored, Landed, LedgerMade, Oddities, PlanCounts, PlanSealed,
+    PlanStarted, Promised, Published,
+};
+use crate::ledger::state::State;
+use crate::provider::QueueUnit;
+use crate::work::{AnswerType, Api, BatchId, BatchStatus, Shape, Usage};
+
+use super::next::Pace;
+use super::queue::Queue;
+
+/// A plan, and what has become of it so far.
+pub(super) struct Story(pub State);
+
+pub(super) fn at(seconds: i64) -> Time {
+    Time::from_timestamp(1_800_000_000 + seconds, 0).expect("in range")
+}
+
+pub(super) fn pace() -> Pace {
+    Pace {
+        submits_max: 2,
+        polls_max: 4,
+        sends_max: 3,
+        may_submit: true,
+        publish_partial: false,
+        cancel_on_interrupt: false,
+        queue: queue(QueueUnit::Requests),
+    }
+}
+
+pub(super) fn queue(unit: QueueUnit) -> Queue {
+    Queue {
+        unit,
+        account: "account".into(),
+        model: "model".into(),
+        limit: None,
+    }
+}
+
+impl Story {
+    /// A plan whose first `trial` requests are tried before the others.
+    pub(super) fn with_trial(trial: u64) -> Story {
+        let mut story = Story(State::default());
+        story.tell(Action::LedgerMade(LedgerMade {
+            ledger: "ledger".into(),
+            job: "job".into(),
+            source: "table".into(),
+            key: Vec::new(),
+        }));
+        story.tell(Action::PlanStarted(Box::new(PlanStarted {
+            plan: 0,
+            run: "run".into(),
+            at: at(0),
+            digest: "digest".into(),
+            job: serde_json::Value::Null,
+            shape: Shape {
+                api: Api::Messages,
+                service: "service".into(),
+                model: "model".into(),
+                system: None,
+                max_output_tokens: 1,
+                temperature: None,
+                params: serde_json::Map::new(),
+                answer: AnswerType::Text,
+            },
+            fingerprint: "fingerprint".into(),
+            pins: Vec::new(),
+            snapshot: false,
+            rows: 0,
+            has_key: false,
+            trial,
+        })));
+        story
+    }
+
+    /// A sealed plan of chunks with so many requests each.
+    pub(super) fn of(chunks: &[u64]) -> Story {
+        let mut story = Story::with_trial(0);
+        let mut first = 0;
+        for requests in chunks {
+            story.stored(0, first, *requests);
+            first += requests;
+        }
+        story.sealed();
+        story
+    }
+
+    pub(super) fn tell(&mut self, action: Action) {
+        self.0.apply(&action).expect("the fact follows");
+    }
+
+    /// Stores the next chunk. Each request has ten bytes.
+    pub(super) fn stored(&mut self, wave: u32, first: u64, requests: u64) {
+        let chunk = self.0.plans[&0].chunks.len() as u64;
+        self.tell(Action::ChunkStored(ChunkStored {
+            plan: 0,
+            chunk,
+            wave,
+            first,
+            listed: wave > 0,
+            requests,
+            body_bytes: 10 * requests,
+            nonce: format!("nonce{chunk}"),
+        }));
+    }
+
+    pub(super) fn sealed(&mut self) {
+        self.tell(Action::PlanSealed(PlanSealed {
+            plan: 0,
+            requests: 0,
+            rows: PlanCounts::default(),
+            prompt_bytes: 0,
+        }));
+    }
+
+    /// Promises an attempt at `chunk`; its name.
+    pub(super) fn promised(&mut self, chunk: u64) -> String {
+        let attempt = format!("attempt-{:03}", self.0.attempts.len());
+        let stored = self.0.plans[&0].chunks[&chunk].stored.clone();
+        self.tell(Action::Promised(Promised {
+            attempt: attempt.clone(),
+            plan: 0,
+            chunk,
+            number: 1,
+            nonce: stored.nonce,
+            requests: stored.requests,
+            body_bytes: stored.body_bytes,
+            provider: "provider".into(),
+            account: "account".into(),
+            at: at(0),
+        }));
+        attempt
+    }
+
+    /// Promises an attempt that the provider took.
+    pub(super) fn accepted(&mut self, chunk: u64) -> String {
+        let attempt = self.promised(chunk);
+        self.tell(Action::Accepted(Accepted {
+            attempt: attempt.clone(),
+            batch: BatchId(format!("batch of {attempt}")),
+            created_at: Some(at(0)),
+            expires_at: None,
+            adopted: false,
+        }));
+        attempt
+    }
+
+    /// An attempt that landed; all its requests succeeded but those that failed in passing.
+    pub(super) fn landed(&mut self, chunk: u64, transient: u64) -> String {
+        let attempt = self.accepted(chunk);
+        self.lands(&attempt, transient);
+        attempt
+    }
+
+    pub(super) fn lands(&mut self, attempt: &str, transient: u64) {
+        let requests = self.0.attempts[attempt].promised.requests;
+        let mut counts = crate::ledger::action::Counts::new();
+        counts.insert("succeeded".into(), requests - transient);
+        counts.insert("failed".into(), transient);
+        self.tell(Action::Landed(Box::new(Landed {
+            attempt: attempt.to_owned(),
+            status: BatchStatus::Completed,
+            error: None,
+            counts,
+            transient,
+            usage: Usage {
+                input: 7 * requests,
+                ..Usage::default()
+            },
+            cost_micros: None,
+            oddities: Oddities::default(),
+        })));
+    }
+
+    /// An attempt that the provider refused, for now or for good.
+    pub(super) fn rejected(&mut self, chunk: u64, again: bool) -> String {
+        let attempt = self.promised(chunk);
+        let why = "no".to_owned();
+        self.tell(Action::Rejected {
+            attempt: attempt.clone(),
+            why,
+            again,
+        });
+        attempt
+    }
+
+    /// The provider's queue, or the job, says what fits in.
+    pub(super) fn learned(&mut self, limit: u64, told: bool) {
+        self.tell(Action::QueueFull {
+            account: "account".into(),
+            model: "model".into(),
+            limit,
+            told,
+            at: at(0),
+        });
+    }
+
+    pub(super) fn published(&mut self, partial: bool) {
+        let landed = self.0.landed_count(0);
+        self.tell(Action::Published(Box::new(Published {
+            publish: "publish".into(),
+            plan: 0,
+            digest: "digest".into(),
+            output: "output".into(),
+            rows: crate::ledger::action::Counts::new(),
+            landed,
+            partial,
+            at: at(0),
+        })));
+    }
+}

@@ -1,0 +1,169 @@
+//! Crashes, in simulation: the world stops at every named point, and between any two writes, and is
+//! started again until the job is done. Nothing is paid twice, and nothing is lost.
+//!
+//! Each story is drawn from a seed, in one process, on paused time; a failure prints its seed, and
+//! `COLUMNIST_SEEDS=17,18` (or `0..200`) plays those again.
+
+mod check;
+mod need;
+mod network;
+mod seeds;
+mod stage;
+mod stop;
+mod story;
+mod time;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use columnist::base::ErrorKind;
+use columnist::engine::crash_points;
+
+use check::{billed, check_end, check_whole_or_absent};
+use need::{applies, stories};
+use seeds::{play_all, seeds};
+use stage::{Ended, Stage};
+use story::{Act, Story};
+
+use crate::world::VENDORS;
+
+/// Lives after which an act must have come to its end.
+const LIVES_MAX: usize = 60;
+
+/// What came of a story.
+struct Came {
+    vendor: &'static str,
+    /// The points at which it was stopped.
+    stopped: Vec<&'static str>,
+    /// All that were reached.
+    reached: BTreeSet<&'static str>,
+    lives: usize,
+    billed: u64,
+}
+
+/// Plays a story to its end, and checks whatever must hold.
+fn play(story: &Story) -> Came {
+    let mut stage = Stage::new(story.clone());
+    let mut came = Came {
+        vendor: story.vendor,
+        stopped: Vec::new(),
+        reached: BTreeSet::new(),
+        lives: 0,
+        billed: 0,
+    };
+    for act in &story.acts {
+        perform(&mut stage, *act, &mut came);
+    }
+    check_end(&mut stage);
+    came.reached = std::mem::take(&mut stage.reached);
+    came.billed = billed(&stage.world);
+    came
+}
+
+/// Does `act` again and again until it succeeds.
+fn perform(stage: &mut Stage, act: Act, came: &mut Came) {
+    for _ in 0..LIVES_MAX {
+        came.lives += 1;
+        match stage.live(act) {
+            Ended::Stopped(point) => {
+                came.stopped.push(point);
+                check_whole_or_absent(stage);
+            }
+            Ended::Done(Ok(())) => return,
+            Ended::Done(Err(error)) if act == Act::Cancel && error.kind() == ErrorKind::Invalid => {
+                // It was asked for before the world stopped.
+                assert!(
+                    came.stopped
+                        .iter()
+                        .any(|point| point.starts_with("commit.")),
+                    "{error:?}"
+                );
+                return;
+            }
+            Ended::Done(Err(error)) => {
+                let passes = match error.kind() {
+                    // What is away comes back; and the lease of the dead runs out.
+                    ErrorKind::Unavailable | ErrorKind::Held => true,
+                    ErrorKind::Ambiguous => stage.story.policy == "fail",
+                    _ => false,
+                };
+                assert!(passes, "{error:?}");
+            }
+        }
+    }
+    panic!("{act:?} is not done after {LIVES_MAX} lives");
+}
+
+#[test]
+fn a_crash_anywhere_costs_nothing() {
+    let stories: Vec<_> = VENDORS
+        .iter()
+        .flat_map(|vendor| {
+            seeds(20)
+                .into_iter()
+                .map(|seed| Story::draw(vendor, seed).stopping_anywhere())
+        })
+        .collect();
+    let came = play_all(&stories, |story| story.seed, play);
+    report(&came);
+}
+
+#[test]
+fn a_crash_at_any_point_costs_nothing() {
+    let points = crash_points();
+    let seeds = seeds(20);
+    let stories: Vec<_> = VENDORS
+        .iter()
+        .flat_map(|vendor| {
+            seeds
+                .iter()
+                .flat_map(|seed| stories(&points, vendor, *seed))
+        })
+        .collect();
+    let came = play_all(&stories, |story| story.seed, play);
+    report(&came);
+    for point in &points {
+        for vendor in VENDORS.iter().filter(|vendor| applies(point, vendor)) {
+            let of_vendor = came.iter().filter(|came| came.vendor == *vendor);
+            let stops = of_vendor
+                .filter(|came| came.stopped.contains(point))
+                .count();
+            assert!(stops > 0, "{vendor} never stopped at {point}");
+            #[expect(clippy::print_stdout, reason = "figures")]
+            if stops < seeds.len() {
+                println!("{vendor} {point} {stops}");
+            }
+        }
+    }
+    let reached: BTreeSet<_> = came
+        .iter()
+        .flat_map(|came| &came.reached)
+        .copied()
+        .collect();
+    let listed: BTreeSet<_> = points.into_iter().collect();
+    assert_eq!(
+        reached, listed,
+        "every point is listed, and every listed point is reached"
+    );
+}
+
+#[expect(
+    clippy::print_stdout,
+    reason = "the figures, for whoever asks for them with --nocapture"
+)]
+fn report(came: &[Came]) {
+    let mut stops = BTreeMap::<_, u64>::new();
+    for point in came.iter().flat_map(|came| &came.stopped) {
+        *stops.entry(*point).or_default() += 1;
+    }
+    let lives: usize = came.iter().map(|came| came.lives).sum();
+    let billed: u64 = came.iter().map(|came| came.billed).sum();
+    println!(
+        "{} stories, {lives} lives, {} crashes at {} points, {billed} requests billed, none twice",
+        came.len(),
+        stops.values().sum::<u64>(),
+        stops.len()
+    );
+    for (point, count) in stops {
+        println!("  {count:4} {point}");
+    }
+}

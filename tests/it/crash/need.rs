@@ -1,0 +1,152 @@
+//! What a story needs so that the world comes by a point.
+
+use columnist::base::Ids;
+
+use super::network::Ways;
+use super::story::{Act, Place, Story, Table};
+
+/// What it takes to reach a point.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Need {
+    /// Nothing: every run comes by.
+    Any,
+    /// Batches that a person cancels.
+    Cancel,
+    /// A source that changes while it is worked on.
+    Change,
+    /// An older plan that is swept away.
+    Clean,
+    /// A source that is not Parquet.
+    Csv,
+    /// An output on local disk.
+    Disk,
+    /// A proxy that repeats the billable call.
+    Doubled,
+    /// An output that is a folder.
+    Folder,
+    /// Calls whose answers are lost, and calls that are refused.
+    Lossy,
+    /// A queue that is soon full.
+    Narrow,
+    /// Somebody who wants to be asked.
+    Strict,
+    /// More commits than lie between two checkpoints.
+    Many,
+}
+
+impl Need {
+    /// What it takes to reach `point`.
+    pub(super) fn of(point: &str) -> Need {
+        let what = point.replace("before_", "").replace("after_", "");
+        match what.as_str() {
+            "call.cancel" | "commit.cancel_asked" | "commit.cancel_sent" => Need::Cancel,
+            "commit.plan_abandoned" => Need::Change,
+            "commit.cleaned" => Need::Clean,
+            "file.snapshot" => Need::Csv,
+            "output.rename" => Need::Disk,
+            "commit.wasted" => Need::Doubled,
+            "output.success" => Need::Folder,
+            "call.find" | "commit.absent" | "commit.lost" | "commit.rechecked"
+            | "commit.rejected" | "commit.sought" => Need::Lossy,
+            "commit.queue_full" => Need::Narrow,
+            "commit.unsettled" => Need::Strict,
+            "ledger.checkpoint" => Need::Many,
+            _ => Need::Any,
+        }
+    }
+
+    /// `story`, so that it comes by the points that need this.
+    pub(super) fn applied(self, story: Story) -> Story {
+        let file = Story {
+            table: Table::File,
+            ..story.clone()
+        };
+        match self {
+            Need::Any => story,
+            Need::Cancel => Story {
+                acts: vec![Act::Submit, Act::Cancel, Act::Run],
+                ..story
+            },
+            Need::Change => Story {
+                acts: vec![Act::RunGrowing],
+                place: Place::Disk,
+                ..file
+            },
+            Need::Clean => Story {
+                acts: vec![Act::Run, Act::Grow, Act::Run, Act::Clean, Act::Run],
+                ..file
+            },
+            Need::Csv => Story {
+                table: Table::Csv,
+                ..story
+            },
+            Need::Disk => Story {
+                place: Place::Disk,
+                ..story
+            },
+            Need::Doubled => Story {
+                ways: Ways {
+                    doubled: 60,
+                    late: 0,
+                },
+                ..story
+            },
+            Need::Folder => Story {
+                table: Table::Folder,
+                ..story
+            },
+            Need::Lossy => Story {
+                faults: "lost_answer=0.3,refused_lost=0.3,429=0.2",
+                ..story
+            },
+            Need::Narrow => Story {
+                narrow: true,
+                ..story
+            },
+            Need::Strict => Story {
+                policy: "fail",
+                faults: "lost_answer=0.3,refused_lost=0.3",
+                ..story
+            },
+            Need::Many => Story {
+                rows: 16,
+                per_batch: 1,
+                dedupe: false,
+                ..story
+            },
+        }
+    }
+}
+
+/// Whether `vendor` has anything to do with `point`.
+pub(super) fn applies(point: &str, vendor: &str) -> bool {
+    // Anthropic takes the body with the call: there is no file to remember, and none to delete.
+    let of_files = ["staged", "discard", "discarded"];
+    let what = point.rsplit_once("before_").or(point.rsplit_once("after_"));
+    vendor != "anthropic" || !what.is_some_and(|(_, what)| of_files.contains(&what))
+}
+
+/// Points at which one story is stopped, one after the other.
+const STOPS: usize = 8;
+
+/// The stories of `vendor` and `seed` in which the world stops at each of `points` once.
+pub(super) fn stories(points: &[&'static str], vendor: &'static str, seed: u64) -> Vec<Story> {
+    let chance = Ids::seeded(seed);
+    let mut points: Vec<_> = points
+        .iter()
+        .filter(|point| applies(point, vendor))
+        .map(|point| (Need::of(point), chance.below(u64::MAX), *point))
+        .collect();
+    points.sort_unstable();
+    let by_need = points.chunk_by(|(a, ..), (b, ..)| a == b);
+    by_need
+        .flat_map(|same| same.chunks(STOPS))
+        .map(|some| {
+            let story = some[0].0.applied(Story::draw(vendor, seed).small());
+            Story {
+                points: some.iter().map(|(.., point)| *point).collect(),
+                ..story
+            }
+        })
+        .collect()
+}

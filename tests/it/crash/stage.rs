@@ -1,0 +1,302 @@
+//! A world that lives several times: the sandbox and the storage stay, the process does not.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use columnist::base::http::RouterService;
+use columnist::base::{Clock as _, Components, Crash, Ids, Location, Result, Stores, Time};
+use columnist::emulator::{Faults, SandboxConfig};
+use columnist::engine::{self, Report};
+use serde_json::{Value, json};
+use tokio::runtime::Runtime;
+
+use super::network::Network;
+use super::stop::{Hook, Stop, When};
+use super::story::{Act, Place, Story, Table};
+use super::time::{Skewed, WorldClock};
+use crate::world::{World, write_rows};
+
+/// How a life ended.
+#[derive(Debug)]
+pub(super) enum Ended {
+    /// At this point.
+    Stopped(&'static str),
+    /// By itself.
+    Done(Result<()>),
+}
+
+/// The stage of one story.
+pub(super) struct Stage {
+    pub world: World,
+    pub story: Story,
+    clock: Arc<WorldClock>,
+    now: Time,
+    lives: usize,
+    /// The points at which the world is still to stop.
+    armed: BTreeSet<&'static str>,
+    nths: VecDeque<usize>,
+    hook: Option<Hook>,
+    /// Every point that any life reached.
+    pub reached: BTreeSet<&'static str>,
+    /// What the last run came to.
+    pub report: Option<Report>,
+    /// How many rows the table had before it last grew.
+    pub rows_before: usize,
+}
+
+/// Rows by which a table grows.
+const GROWTH: usize = 5;
+
+/// No life lasts longer than this, by its own clock.
+const LIFE_MAX: Duration = Duration::from_secs(60 * 24 * 3600);
+
+/// A runtime whose time is paused. When it is dropped, nothing of what ran in it goes on.
+fn runtime() -> Runtime {
+    tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .start_paused(true)
+        .build()
+        .expect("a runtime")
+}
+
+impl Stage {
+    pub(super) fn new(story: Story) -> Stage {
+        let now = Time::from_timestamp(1_800_000_000, 0).expect("in range");
+        let clock = runtime().block_on(async { Arc::new(WorldClock::starting_at(now)) });
+        let mut config = SandboxConfig {
+            seed: 0,
+            batch_time: story.batch_time,
+            faults: story.faults.parse::<Faults>().expect("faults"),
+            ..SandboxConfig::default()
+        };
+        if story.narrow {
+            config.anthropic.queue_requests_max = Some(story.per_batch * 3 / 2);
+            config.openai.enqueued_tokens_max = Some(story.per_batch * 20);
+        }
+        let components = Components {
+            clock: Arc::<WorldClock>::clone(&clock),
+            uptime: Arc::<WorldClock>::clone(&clock),
+            stores: Arc::new(Stores::default().with_clock(Arc::<WorldClock>::clone(&clock))),
+            ..Components::system()
+        };
+        let mut world = World::of(story.vendor, config, components);
+        let sandbox = RouterService::new(world.sandbox.router());
+        let network = Network::new(sandbox, Arc::clone(&clock), story.seed, story.ways);
+        world.components.http = Arc::new(network);
+        let mut stage = Stage {
+            world,
+            clock,
+            now,
+            lives: 0,
+            armed: story.points.iter().copied().collect(),
+            nths: story.nths.iter().copied().collect(),
+            hook: None,
+            reached: BTreeSet::new(),
+            report: None,
+            rows_before: story.rows,
+            story,
+        };
+        stage.set();
+        stage
+    }
+
+    /// Puts the table where it belongs, and writes the job.
+    fn set(&mut self) {
+        let story = self.story.clone();
+        let bodies = story.bodies();
+        let (table, output) = match story.table {
+            Table::File => ("in.parquet", "out.parquet"),
+            Table::Folder => ("in/", "out/"),
+            Table::Csv => ("in.csv", "out.parquet"),
+        };
+        match story.table {
+            Table::File => self.put_table("in.parquet", &bodies, 0),
+            Table::Folder => {
+                let (first, second) = bodies.split_at(bodies.len() / 2);
+                self.put_table("in/a.parquet", first, 0);
+                self.put_table("in/more/b.parquet", second, first.len());
+            }
+            Table::Csv => self.put("in.csv", csv(&bodies).into()),
+        }
+        let (table, output) = (self.address(table), self.address(output));
+        let ledger = self.address("_columnist/triage");
+        let job = &mut self.world.job;
+        job["source"]["input"]["table"] = table.into();
+        job["output"]["path"] = output.into();
+        job["ledger"]["path"] = ledger.into();
+        job["ledger"]["keep_prompts"] = story.keep_prompts.into();
+        job["ledger"]["on_ambiguous"] = story.policy.into();
+        job["ledger"]["lease"] = seconds(story.lease);
+        job["prompt"]["dedupe"] = story.dedupe.into();
+        job["model"]["max_requests_per_batch"] = story.per_batch.into();
+        job["model"]["poll_min"] = seconds(Duration::from_secs(10));
+        job["model"]["poll_max"] = seconds(Duration::from_secs(300));
+        job["budget"]["max_failed"] = json!({ "percent": 100.0 });
+    }
+
+    fn put_table(&self, name: &str, bodies: &[Option<String>], first: usize) {
+        let path = self.world.path("table.parquet");
+        let first = i64::try_from(first).expect("small");
+        write_rows(&path, first, bodies, 16);
+        self.put(name, std::fs::read(&path).expect("a table").into());
+    }
+
+    fn put(&self, name: &str, bytes: Bytes) {
+        let place = self.locate(name);
+        runtime()
+            .block_on(async { place.put(bytes).await })
+            .expect("stored");
+    }
+
+    fn address(&self, name: &str) -> String {
+        match self.story.place {
+            Place::Disk => {
+                let slash = if name.ends_with('/') { "/" } else { "" };
+                let path: PathBuf = self.world.path(name.trim_end_matches('/'));
+                format!("{}{slash}", path.display())
+            }
+            Place::Objects => format!("memory://lake/{name}"),
+        }
+    }
+
+    pub(super) fn locate(&self, name: &str) -> Location {
+        let stores = &self.world.components.stores;
+        stores.locate(&self.address(name)).expect("a place")
+    }
+
+    /// Does something within the world's time.
+    pub(super) fn within<T>(&mut self, work: impl AsyncFnOnce(&World) -> T) -> T {
+        let runtime = runtime();
+        let (came, now) = runtime.block_on(async {
+            self.clock.go_on(self.now);
+            let came = work(&self.world).await;
+            (came, self.clock.now())
+        });
+        self.now = now;
+        came
+    }
+
+    /// Does `act`, until it ends or the world stops.
+    pub(super) fn live(&mut self, act: Act) -> Ended {
+        match act {
+            Act::Grow => {
+                self.grow();
+                return Ended::Done(Ok(()));
+            }
+            Act::RunGrowing if self.lives == 0 => self.hook = Some(self.growing()),
+            _ => {}
+        }
+        self.be_born();
+        let stop = Arc::new(Stop::new(self.when(), self.hook.take()));
+        self.world.components.crash = Crash::with(Arc::<Stop>::clone(&stop));
+        let ended = self.within(async |world| {
+            let life = async {
+                tokio::select! {
+                    biased;
+                    name = stop.stopped() => Err(name),
+                    done = carry_out(world, act) => Ok(done),
+                }
+            };
+            let life = tokio::time::timeout(LIFE_MAX, life);
+            life.await.expect("a life of bearable length")
+        });
+        self.world.components.crash = Crash::never();
+        self.reached.extend(stop.passed());
+        self.hook = stop.hook();
+        if act == Act::RunGrowing && self.hook.is_none() && self.story.rows == self.rows_before {
+            self.story.rows += GROWTH;
+        }
+        match ended {
+            Err(name) => {
+                self.armed.remove(name);
+                Ended::Stopped(name)
+            }
+            Ok(done) => Ended::Done(done.map(|report| {
+                self.report = report.or(self.report.take());
+            })),
+        }
+    }
+
+    fn when(&mut self) -> When {
+        match self.nths.pop_front() {
+            Some(nth) => When::Nth(nth),
+            None if self.armed.is_empty() => When::Never,
+            None => When::At(self.armed.clone()),
+        }
+    }
+
+    /// Another process, later, on another machine.
+    fn be_born(&mut self) {
+        let turn = |of: usize| self.lives % of;
+        if self.lives > 0 {
+            let delays = &self.story.delays;
+            self.now += Duration::from_secs(delays[turn(delays.len())]);
+        }
+        let skew = self.story.skews[turn(self.story.skews.len())];
+        self.lives += 1;
+        let components = &mut self.world.components;
+        components.clock = Arc::new(Skewed {
+            clock: Arc::clone(&self.clock),
+            by: chrono::Duration::minutes(skew),
+        });
+        components.ids = Arc::new(Ids::seeded(self.story.seed * 1000 + self.lives as u64));
+    }
+
+    /// No point stops the world any more.
+    pub(super) fn disarm(&mut self) {
+        self.armed.clear();
+        self.nths.clear();
+    }
+
+    fn grow(&mut self) {
+        self.rows_before = self.story.rows;
+        self.story.rows += GROWTH;
+        self.put_table("in.parquet", &self.story.bodies(), 0);
+    }
+
+    /// What makes a table on local disk grow when the first batch lands.
+    fn growing(&self) -> Hook {
+        let rows = self.story.rows + GROWTH;
+        let bodies = Story {
+            rows,
+            ..self.story.clone()
+        }
+        .bodies();
+        let path = self.world.path("in.parquet");
+        let grow = move || write_rows(&path, 0, &bodies, 16);
+        ("commit.before_landed", Box::new(grow))
+    }
+}
+
+/// What a command came to, if it says so.
+async fn carry_out(world: &World, act: Act) -> Result<Option<Report>> {
+    match act {
+        Act::Run | Act::RunGrowing => world.run().await.map(Some),
+        Act::Submit => {
+            let submitted = engine::submit(world.setup("submit"), world.provider()).await;
+            submitted.map(|_| None)
+        }
+        Act::Cancel => engine::cancel(world.setup("cancel")).await.map(|_| None),
+        Act::Clean => {
+            let cleaned = engine::clean(world.setup("gc"), world.provider(), Duration::ZERO);
+            cleaned.await.map(|_| None)
+        }
+        Act::Grow => Ok(None),
+    }
+}
+
+fn seconds(duration: Duration) -> Value {
+    json!({ "secs": duration.as_secs(), "nanos": 0 })
+}
+
+fn csv(bodies: &[Option<String>]) -> String {
+    let mut text = "id,body\n".to_owned();
+    for (id, body) in bodies.iter().enumerate() {
+        let body = body.as_deref().expect("a body").replace('"', "\"\"");
+        text.push_str(&format!("{id},\"{body}\"\n"));
+    }
+    text
+}
