@@ -76,7 +76,7 @@ fn crash() -> Result<Crash> {
     let Ok(doom) = std::env::var(CRASH_AT) else {
         return Ok(Crash::never());
     };
-    let kill = Kill::new(doom.parse()?, |point| json::last_words(point));
+    let kill = Kill::new(doom.parse()?, json::last_words);
     Ok(Crash::with(Arc::new(kill)))
 }
 

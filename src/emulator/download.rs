@@ -39,7 +39,9 @@ impl Draw {
         let fault = [Fault::Truncate, Fault::Short]
             .into_iter()
             .find(|f| hits(*f));
-        fault.into_iter().for_each(|fault| world.strike(fault));
+        if let Some(fault) = fault {
+            world.strike(fault);
+        }
         Draw {
             // The first piece is cut somewhere, so that short files are cut as well.
             cut: fault.map(|_| mix(key ^ mix(attempt)) | 1),
