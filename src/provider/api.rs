@@ -209,7 +209,7 @@ pub struct Sought {
     pub since: Time,
     /// The uploaded file, if we know of one.
     pub staged: Option<String>,
-    /// Batches that are known to belong to other attempts.
+    /// Batches that are known: other attempts' own, and twins that were canceled.
     pub not: Vec<BatchId>,
 }
 

@@ -1,19 +1,63 @@
 //! Not knowing whether the provider took a batch: it is waited for, asked about, or overruled by a
 //! person's word, and never guessed. On paused time.
 
-use std::sync::Arc;
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use columnist::base::{Components, ErrorKind, Ids, Time, TokioClock};
-use columnist::emulator::{Faults, SandboxConfig};
+use async_trait::async_trait;
+use columnist::base::http::{HttpError, HttpRequest, HttpResponse, HttpService, Method};
+use columnist::base::{Components, Error, ErrorKind, Ids, Time, TokioClock};
+use columnist::emulator::SandboxConfig;
 use columnist::engine::{self, StatusReport};
 use columnist::provider::{self, Network, Options};
 use columnist::work::RowStatus;
 
 use crate::world::{VENDORS, World, read_table, write_table};
 
-/// A world on paused time, of twenty rows in two chunks.
-fn world(vendor: &'static str, faults: &str) -> World {
+/// What becomes of a call that makes a batch.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Fate {
+    /// It is carried out, and its answer comes.
+    Told,
+    /// It is carried out, and its answer is lost.
+    Lost,
+    /// It is lost on its way.
+    Never,
+}
+
+/// A network that loses calls that make a batch; those that are not spoken of are told.
+#[derive(Debug)]
+struct Lossy {
+    inner: Arc<dyn HttpService>,
+    fates: Mutex<VecDeque<Fate>>,
+}
+
+#[async_trait]
+impl HttpService for Lossy {
+    async fn send(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
+        let makes = request.method == Method::POST && request.url.path().ends_with("/batches");
+        let fate = if makes {
+            self.fates.lock().expect("no panic").pop_front()
+        } else {
+            None
+        };
+        let lost = || HttpError::Lost(Error::new(ErrorKind::Unavailable, "the connection is lost"));
+        match fate.unwrap_or(Fate::Told) {
+            Fate::Told => self.inner.send(request).await,
+            Fate::Lost => {
+                let sent = self.inner.send(request).await;
+                assert!(sent.is_ok_and(|response| response.status.is_success()));
+                Err(lost())
+            }
+            Fate::Never => Err(lost()),
+        }
+    }
+}
+
+/// A world on paused time, of twenty rows in two chunks, whose calls that make a batch have these
+/// fates.
+fn world(vendor: &'static str, fates: &[Fate]) -> World {
     let clock = TokioClock::starting_at(Time::from_timestamp(1_800_000_000, 0).expect("in range"));
     let components = Components {
         clock: Arc::new(clock),
@@ -23,13 +67,19 @@ fn world(vendor: &'static str, faults: &str) -> World {
     };
     let config = SandboxConfig {
         batch_time: (Duration::from_mins(20), Duration::from_mins(40)),
-        faults: faults.parse::<Faults>().expect("faults"),
         ..SandboxConfig::default()
     };
     let mut world = World::of(vendor, config, components);
+    world.components.http = Arc::new(Lossy {
+        inner: Arc::clone(&world.components.http),
+        fates: Mutex::new(fates.iter().copied().collect()),
+    });
     let bodies: Vec<_> = (0..20).map(|n| Some(format!("ticket {n}"))).collect();
     write_table(&world.path("in.parquet"), &bodies, 64);
-    world.job["model"]["max_requests_per_batch"] = 10.into();
+    let model = &mut world.job["model"];
+    model["max_requests_per_batch"] = 10.into();
+    model["poll_min"] = serde_json::json!({ "secs": 10, "nanos": 0 });
+    model["poll_max"] = serde_json::json!({ "secs": 60, "nanos": 0 });
     world
 }
 
@@ -48,13 +98,7 @@ fn check_paid(world: &World, times: u64) {
 #[tokio::test(start_paused = true)]
 async fn what_was_never_taken_is_sent_again_only_when_that_is_certain() {
     for vendor in VENDORS {
-        // The last creating call of the first run is lost on its way there.
-        let every = if vendor == "openai" {
-            "refused_lost=1/4"
-        } else {
-            "refused_lost=1/2"
-        };
-        let world = world(vendor, every);
+        let world = world(vendor, &[Fate::Never]);
         let before = world.components.clock.now();
         let report = world.run().await.expect("a run");
         assert!(report.published && report.exit_code() == 0, "{report:?}");
@@ -71,7 +115,7 @@ async fn what_was_never_taken_is_sent_again_only_when_that_is_certain() {
 
 #[tokio::test(start_paused = true)]
 async fn a_running_batch_that_may_be_ours_is_waited_for_and_named() {
-    let mut world = world("anthropic", "lost_answer=1/2");
+    let mut world = world("anthropic", &[Fate::Told, Fate::Lost]);
     world.job["ledger"]["on_ambiguous"] = "fail".into();
     let error = world.run().await.expect_err("nobody can tell");
     assert_eq!(error.kind(), ErrorKind::Ambiguous, "{error:?}");
@@ -99,7 +143,7 @@ async fn a_running_batch_that_may_be_ours_is_waited_for_and_named() {
 #[tokio::test(start_paused = true)]
 async fn what_can_be_told_at_once_is_adopted_whatever_the_policy() {
     for policy in ["wait", "fail", "resubmit"] {
-        let mut world = world("openai", "lost_answer=1");
+        let mut world = world("openai", &[Fate::Lost, Fate::Lost]);
         world.job["ledger"]["on_ambiguous"] = policy.into();
         world.job["ledger"]["settle"] = serde_json::json!({ "secs": 0, "nanos": 0 });
         let report = world.run().await.expect("a run");
@@ -114,7 +158,7 @@ async fn what_can_be_told_at_once_is_adopted_whatever_the_policy() {
 
 #[tokio::test(start_paused = true)]
 async fn the_other_rows_are_published_where_a_person_asks_for_it() {
-    let mut world = world("anthropic", "lost_answer=1/2");
+    let mut world = world("anthropic", &[Fate::Told, Fate::Lost]);
     world.job["ledger"]["on_ambiguous"] = "fail".into();
     let mut setup = world.setup("run");
     setup.publish_partial = true;
@@ -138,7 +182,7 @@ async fn the_other_rows_are_published_where_a_person_asks_for_it() {
 
 #[tokio::test(start_paused = true)]
 async fn a_persons_word_overrules_and_what_it_costs_is_reported() {
-    let mut world = world("anthropic", "lost_answer=1/2");
+    let mut world = world("anthropic", &[Fate::Told, Fate::Lost]);
     world.job["ledger"]["on_ambiguous"] = "resubmit".into();
     let report = world.run().await.expect("a run");
     assert!(report.published && report.exit_code() == 0, "{report:?}");
@@ -151,9 +195,22 @@ async fn a_persons_word_overrules_and_what_it_costs_is_reported() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_person_overrules_once_and_not_without_end() {
+    let mut world = world("anthropic", &[Fate::Lost; 9]);
+    world.job["ledger"]["on_ambiguous"] = "resubmit".into();
+    let error = world.run().await.expect_err("every answer is lost");
+    assert_eq!(error.kind(), ErrorKind::Ambiguous, "{error:?}");
+    let bill = world.bill();
+    assert_eq!(
+        bill.total.batches_created, 4,
+        "each of two chunks was sent twice"
+    );
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_batch_of_another_account_is_not_taken_for_lost() {
     for vendor in VENDORS {
-        let world = world(vendor, "");
+        let world = world(vendor, &[]);
         let submitted = engine::submit(world.setup("submit"), world.provider()).await;
         submitted.expect("submitted");
         let base = if vendor == "openai" {

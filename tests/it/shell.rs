@@ -13,6 +13,9 @@ use serde_json::Value;
 /// The binary under test.
 pub(crate) const PROGRAM: &str = env!("CARGO_BIN_EXE_columnist");
 
+/// Where a process that is left running writes to.
+const SAID: &str = "said.txt";
+
 /// A folder to call the program in.
 pub(crate) struct Shell {
     folder: tempfile::TempDir,
@@ -106,6 +109,22 @@ impl Shell {
             stdout: String::from_utf8(done.stdout).expect("UTF-8"),
             stderr: String::from_utf8(done.stderr).expect("UTF-8"),
         }
+    }
+
+    /// Starts the program and leaves it running. What it says goes to the file that
+    /// [`Shell::said`] reads.
+    pub(crate) fn start(&self, args: &[&str]) -> Child {
+        let said = std::fs::File::create(self.path(SAID)).expect("a file");
+        let out = said.try_clone().expect("a file");
+        let mut command = self.command(args);
+        command.stdout(out).stderr(said);
+        command.spawn().expect("the program starts")
+    }
+
+    /// What the process said that was started last, on both streams.
+    pub(crate) fn said(&self) -> String {
+        let said = std::fs::read(self.path(SAID)).expect("a file");
+        String::from_utf8_lossy(&said).into_owned()
     }
 
     /// Starts `columnist sandbox` on a free port.

@@ -141,6 +141,9 @@ impl OpenAi {
 /// Whether `batch` is of the attempt: by the attempt's id, which several attempts of one body do not
 /// share; else by the body's nonce; else by the file.
 fn is_ours(batch: &wire::Batch<'_>, sought: &Sought, files: &[String]) -> bool {
+    if sought.not.iter().any(|known| known.0 == batch.id.text()) {
+        return false;
+    }
     let metadata = batch.metadata.0.as_ref();
     let attempt = metadata.map_or("", |own| own.columnist_attempt.text());
     if !attempt.is_empty() {
@@ -148,8 +151,7 @@ fn is_ours(batch: &wire::Batch<'_>, sought: &Sought, files: &[String]) -> bool {
     }
     let nonce = metadata.map_or("", |own| own.columnist_nonce.text());
     let file = batch.input_file_id.text();
-    let fits = nonce == sought.tag.nonce || files.iter().any(|ours| ours == file);
-    fits && !sought.not.iter().any(|other| other.0 == batch.id.text())
+    nonce == sought.tag.nonce || files.iter().any(|ours| ours == file)
 }
 
 impl fmt::Display for OpenAi {

@@ -190,6 +190,11 @@ fn check_batches(stage: &mut Stage) {
         "a batch is two attempts': {all:?}"
     );
     let there: BTreeSet<_> = there.into_iter().collect();
+    if stage.story.ways.doubled > 0 && stage.story.vendor == "anthropic" {
+        // A batch that still runs cannot be told from a stranger's: the twin of one that was found.
+        assert!(there.is_superset(&distinct), "{there:?} {distinct:?}");
+        return;
+    }
     assert_eq!(
         there, distinct,
         "the provider's batches, and those that the ledger knows"
@@ -260,7 +265,7 @@ fn check_again(stage: &mut Stage) {
 /// All that a run without anything to do must leave as it is.
 #[derive(Debug, PartialEq)]
 struct Stand {
-    bill: Bill,
+    bill: Option<Bill>,
     output: Vec<(String, chrono::DateTime<chrono::Utc>, u64)>,
     sent: Value,
 }
@@ -280,8 +285,10 @@ fn stand(stage: &mut Stage) -> Stand {
     if let Some(sent) = sent.as_object_mut() {
         sent.retain(|call, _| !call.starts_with("GET"));
     }
+    // What a proxy sent twice may end, and be billed, later.
+    let is_doubled = stage.story.ways.doubled > 0;
     Stand {
-        bill: stage.world.bill(),
+        bill: (!is_doubled).then(|| stage.world.bill()),
         output,
         sent,
     }

@@ -8,6 +8,7 @@ mod check;
 mod need;
 mod network;
 mod seeds;
+mod squares;
 mod stage;
 mod stop;
 mod story;

@@ -105,6 +105,8 @@ impl Need {
             },
             Need::Strict => Story {
                 policy: "fail",
+                narrow: false,
+                delays: vec![660],
                 faults: "lost_answer=0.3,refused_lost=0.3",
                 ..story
             },

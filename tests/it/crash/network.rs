@@ -98,7 +98,7 @@ impl HttpService for Network {
 }
 
 /// The same with its body read to the end.
-async fn whole(mut request: HttpRequest) -> Result<HttpRequest, Error> {
+pub(super) async fn whole(mut request: HttpRequest) -> Result<HttpRequest, Error> {
     if let RequestBody::Stream { stream, .. } = request.body {
         let all = stream.try_fold(BytesMut::new(), |mut all, piece: Bytes| async move {
             all.extend_from_slice(&piece);

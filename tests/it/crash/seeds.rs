@@ -37,10 +37,11 @@ pub(super) fn play_all<S: Sync + Debug, T: Send>(
         while let Some(story) = stories.get(next.fetch_add(1, Ordering::Relaxed)) {
             match catch_unwind(AssertUnwindSafe(|| play(story))) {
                 Ok(came) => done.lock().expect("no panic").push(came),
-                Err(_) => failed.lock().expect("no panic").push(format!(
-                    "{VARIABLE}={} plays it again: {story:?}",
-                    seed(story)
-                )),
+                Err(_) => {
+                    let text = format!("{VARIABLE}={} plays it again: {story:?}", seed(story));
+                    println!("{text}");
+                    failed.lock().expect("no panic").push(text);
+                }
             }
         }
     };
