@@ -10,6 +10,7 @@ mod kill;
 mod layouts;
 mod queues;
 mod races;
+mod rehearse;
 mod s3;
 mod shell;
 mod tidy;
