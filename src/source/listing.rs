@@ -13,7 +13,7 @@ use object_store::{ObjectMeta, ObjectStoreExt};
 use crate::base::{Error, ErrorKind, Location, Result, ResultExt, Stores};
 
 use super::format::Format;
-use super::pin::Pin;
+use super::pin::{self, Pin};
 
 /// What Hive and Spark write for a null partition value.
 const HIVE_NULL: &str = "__HIVE_DEFAULT_PARTITION__";
@@ -59,7 +59,7 @@ impl Listed {
         Pin {
             url: self.location.url.to_string(),
             size: self.object.size,
-            etag: self.object.e_tag.clone(),
+            etag: pin::tag(self.object.e_tag.as_deref()),
             modified: self.object.last_modified,
         }
     }

@@ -101,12 +101,7 @@ impl ParquetTable {
 }
 
 fn read_footer(listed: Listed) -> Result<(SourceFile, SchemaRef)> {
-    let pin = Pin {
-        url: listed.location.url.to_string(),
-        size: listed.object.size,
-        etag: listed.object.e_tag,
-        modified: listed.object.last_modified,
-    };
+    let pin = listed.pin();
     let mut file = SourceFile {
         location: listed.location,
         relative: listed.relative,
