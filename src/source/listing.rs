@@ -10,7 +10,7 @@ use futures::TryStreamExt;
 use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStoreExt};
 
-use crate::base::{Error, ErrorKind, Location, Result, ResultExt, Stores};
+use crate::base::{Error, ErrorKind, Location, Result, ResultExt, Stores, store_error};
 
 use super::format::Format;
 use super::pin::{self, Pin};
@@ -317,14 +317,6 @@ fn mixed_partitions(address: &str, relative: &str, partitions: &[String]) -> Err
 
 /// A store that does not answer, as our error.
 pub(super) fn unreachable_store(error: object_store::Error, address: &str) -> Error {
-    let kind = match &error {
-        object_store::Error::NotFound { .. } => ErrorKind::Invalid,
-        object_store::Error::PermissionDenied { .. }
-        | object_store::Error::Unauthenticated { .. } => ErrorKind::Refused,
-        _ => ErrorKind::Unavailable,
-    };
-    Error::new(kind, "cannot read from the store")
-        .with("address", address)
-        .because(error)
+    store_error(error, "read from the store", address)
         .hint("check the bucket's name, the endpoint, and the credentials in the environment")
 }
