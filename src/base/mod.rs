@@ -27,7 +27,7 @@ pub use index::KeyIndex;
 pub use kill::{Doom, Kill};
 pub use nearest::nearest;
 pub use sort::{Sorted, Sorter};
-pub use store::{BulkWriter, Location, MemoryStore, ObjectMeta, Put, Stores};
+pub use store::{BulkWriter, Location, MemoryStore, ObjectMeta, Put, Stores, store_error};
 pub use uptime::{SystemUptime, Uptime};
 
 /// The seams of the program: everything from outside that a test may replace.
