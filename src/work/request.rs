@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use sha2::{Digest, Sha256};
 
 use super::AnswerType;
 
@@ -50,14 +51,29 @@ impl Shape {
         let canonical = serde_json::to_value(self).map(|value| value.to_string());
         hasher.update(canonical.unwrap_or_default().as_bytes());
         let shape = *hasher.finalize().as_bytes();
-        Keyer { shape }
+        // A whole block of SHA-256, so that it is hashed here and not with each prompt.
+        let start = |mark| Sha256::new_with_prefix(shape).chain_update([mark; 32]);
+        Keyer {
+            shape,
+            of_prompt: start(0),
+            of_row: start(1),
+        }
     }
 }
 
 /// Makes the request keys of one [`Shape`].
+///
+/// A prompt is hashed by SHA-256, which processors of today have instructions for: two and a half
+/// times as fast as BLAKE3 on texts of a kilobyte, of which BLAKE3 could only hash many at once. The
+/// writer of a text may wish it to be taken for another's, so that a faster hash that is no
+/// cryptographic one would not do.
 #[derive(Clone, Debug)]
 pub struct Keyer {
     shape: [u8; 32],
+    /// The hash of the shape, to be gone on with by the prompt alone.
+    of_prompt: Sha256,
+    /// The same, to be gone on with by a row's id and the prompt.
+    of_row: Sha256,
 }
 
 impl Keyer {
@@ -65,14 +81,17 @@ impl Keyer {
     /// is never the same as another row's.
     #[must_use]
     pub fn key(&self, prompt: &str, row_id: Option<&[u8]>) -> RequestKey {
-        let mut hasher = blake3::Hasher::new_keyed(&self.shape);
-        if let Some(row_id) = row_id {
-            hasher.update(&(row_id.len() as u64).to_le_bytes());
-            hasher.update(row_id);
-        }
+        let mut hasher = match row_id {
+            None => self.of_prompt.clone(),
+            Some(row_id) => self
+                .of_row
+                .clone()
+                .chain_update((row_id.len() as u64).to_le_bytes())
+                .chain_update(row_id),
+        };
         hasher.update(prompt.as_bytes());
         let mut key = [0; 16];
-        key.copy_from_slice(&hasher.finalize().as_bytes()[..16]);
+        key.copy_from_slice(&hasher.finalize()[..16]);
         RequestKey(key)
     }
 
@@ -176,5 +195,7 @@ mod tests {
     fn a_row_id_and_a_prompt_do_not_run_into_each_other() {
         let keyer = shape().keyer();
         assert_ne!(keyer.key("bc", Some(b"a")), keyer.key("c", Some(b"ab")));
+        let disguised = "\u{1}\0\0\0\0\0\0\0ab";
+        assert_ne!(keyer.key(disguised, None), keyer.key("b", Some(b"a")));
     }
 }
