@@ -1,6 +1,7 @@
 //! What the bulk files have in common: Parquet, written to a local file and read from one.
 
 use std::fs::File;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -9,12 +10,17 @@ use arrow::array::{
     StringArray, UInt8Array,
 };
 use arrow::datatypes::{DataType, Field, SchemaRef, UInt8Type};
+use bytes::buf::Reader;
+use bytes::{Buf, Bytes};
 use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
+use parquet::arrow::arrow_reader::{
+    ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
+};
 use parquet::arrow::arrow_writer::ArrowWriter;
 use parquet::basic::Compression;
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use parquet::file::reader::{ChunkReader, Length};
 use parquet::schema::types::ColumnPath;
 
 use crate::base::{Error, ErrorKind, Result, ResultExt};
@@ -80,7 +86,7 @@ impl BulkWriter {
     }
 }
 
-fn cannot_write(error: parquet::errors::ParquetError) -> Error {
+pub(super) fn cannot_write(error: parquet::errors::ParquetError) -> Error {
     Error::unavailable("cannot write to the scratch folder")
         .because(error)
         .hint("free some space, or set TMPDIR to a folder that has more")
@@ -88,7 +94,25 @@ fn cannot_write(error: parquet::errors::ParquetError) -> Error {
 
 /// Reads `columns` of the local Parquet file `file`, in order; all columns if there are none named.
 pub(super) fn read(file: File, columns: &[&str]) -> Result<ParquetRecordBatchReader> {
-    let builder = ParquetRecordBatchReaderBuilder::try_new(file)
+    read_as(file, columns, ArrowReaderOptions::new())
+}
+
+/// The same for a file of `schema`, which may say how a column is to be held in memory.
+pub(super) fn read_with(
+    file: File,
+    columns: &[&str],
+    schema: &SchemaRef,
+) -> Result<ParquetRecordBatchReader> {
+    let options = ArrowReaderOptions::new().with_schema(Arc::clone(schema));
+    read_as(file, columns, options)
+}
+
+fn read_as(
+    file: File,
+    columns: &[&str],
+    options: ArrowReaderOptions,
+) -> Result<ParquetRecordBatchReader> {
+    let builder = ParquetRecordBatchReaderBuilder::try_new_with_options(Pieces(file), options)
         .or_err(ErrorKind::Data, "a bulk file of the ledger is damaged")?;
     let mask = if columns.is_empty() {
         ProjectionMask::all()
@@ -101,6 +125,35 @@ pub(super) fn read(file: File, columns: &[&str]) -> Result<ParquetRecordBatchRea
         .build()
         .or_err(ErrorKind::Data, "a bulk file of the ledger is damaged")
 }
+
+/// A file that is read at places, without a descriptor and a buffer for each: pages are small.
+struct Pieces(File);
+
+impl Length for Pieces {
+    fn len(&self) -> u64 {
+        self.0.metadata().map_or(0, |metadata| metadata.len())
+    }
+}
+
+impl ChunkReader for Pieces {
+    type T = Reader<Bytes>;
+
+    /// What is read this way is a page's header.
+    fn get_read(&self, start: u64) -> parquet::errors::Result<Self::T> {
+        let len = self.len().saturating_sub(start).min(HEADER_MAX);
+        let len = usize::try_from(len).unwrap_or_default();
+        Ok(self.get_bytes(start, len)?.reader())
+    }
+
+    fn get_bytes(&self, start: u64, length: usize) -> parquet::errors::Result<Bytes> {
+        let mut bytes = vec![0; length];
+        self.0.read_exact_at(&mut bytes, start)?;
+        Ok(bytes.into())
+    }
+}
+
+/// A page's header is far shorter than this, for it holds no statistics.
+const HEADER_MAX: u64 = 256;
 
 /// One `RecordBatch` that was read, or why it could not be.
 pub(super) fn batch(read: Result<RecordBatch, arrow::error::ArrowError>) -> Result<RecordBatch> {

@@ -79,7 +79,10 @@ const BLOCK: usize = 32;
 fn next_special(bytes: &[u8], from: usize) -> Option<usize> {
     let mut at = from;
     while let Some(block) = bytes.get(at..at + BLOCK) {
-        if block.iter().fold(false, |any, byte| any | is_special(*byte)) {
+        if block
+            .iter()
+            .fold(false, |any, byte| any | is_special(*byte))
+        {
             break;
         }
         at += BLOCK;
