@@ -173,7 +173,7 @@ impl Planning<'_> {
                 columns.push(key.clone());
             }
         }
-        let scan = Scan::of(columns);
+        let scan = Scan::of(columns).views();
         match self.filter {
             Some(filter) => scan.filter(filter.clone()),
             None => scan,
