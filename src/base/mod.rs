@@ -22,7 +22,7 @@ pub use clock::{Clock, SystemClock, Time, TokioClock};
 pub use crash::{Crash, CrashPoint};
 pub use error::{Error, ErrorKind, Result, ResultExt};
 pub use ids::Ids;
-pub use index::KeyIndex;
+pub use index::{HashKey, KeyIndex};
 pub use lz4::Lz4;
 pub use nearest::nearest;
 pub use sort::{Sorted, Sorter};

@@ -206,22 +206,30 @@ pub(super) fn statuses(column: &ArrayRef) -> Result<Vec<RowStatus>> {
     Ok(keys.map(|key| known[usize::from(*key)]).collect())
 }
 
+/// The length of a request key, as Arrow counts it.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    reason = "it is 24"
+)]
+pub(super) const KEY_LEN: i32 = RequestKey::LEN as i32;
+
 /// A builder for a column of request keys.
 pub(super) fn key_builder() -> FixedSizeBinaryBuilder {
-    FixedSizeBinaryBuilder::new(16)
+    FixedSizeBinaryBuilder::new(KEY_LEN)
 }
 
 /// The request keys in a column of them.
 pub(super) fn keys(column: &ArrayRef) -> Result<&FixedSizeBinaryArray> {
     column
         .as_fixed_size_binary_opt()
-        .filter(|keys| keys.value_length() == 16)
+        .filter(|keys| keys.value_length() == KEY_LEN)
         .ok_or_else(|| Error::data("a key column of the ledger has another type"))
 }
 
 /// The request key at `row`.
 pub(super) fn key(keys: &FixedSizeBinaryArray, row: usize) -> RequestKey {
-    let mut key = [0; 16];
+    let mut key = [0; RequestKey::LEN];
     key.copy_from_slice(keys.value(row));
     RequestKey(key)
 }

@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | `ordinal` | `UInt64` | the request's number within the plan, by first appearance |
 //! | `row` | `UInt64` | the first row that asks it |
-//! | `key` | `FixedSizeBinary(16)` | the request key |
+//! | `key` | `FixedSizeBinary(24)` | the request key |
 //! | `prompt` | `Utf8`, null unless prompts are kept | the rendered user prompt, byte for byte |
 
 use std::fs::File;
@@ -27,7 +27,7 @@ static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
     Arc::new(Schema::new(vec![
         Field::new("ordinal", DataType::UInt64, false),
         Field::new("row", DataType::UInt64, false),
-        Field::new("key", DataType::FixedSizeBinary(16), false),
+        Field::new("key", DataType::FixedSizeBinary(bulk::KEY_LEN), false),
         Field::new("prompt", DataType::Utf8View, true),
     ]))
 });
@@ -216,7 +216,12 @@ mod tests {
     use super::*;
 
     fn key(n: u64) -> RequestKey {
-        RequestKey((u128::from(n) << 64 | 9).to_be_bytes())
+        RequestKey(
+            [n.to_be_bytes(), [9; 8], [7; 8]]
+                .concat()
+                .try_into()
+                .expect("24 bytes"),
+        )
     }
 
     fn prompt(n: u64) -> String {

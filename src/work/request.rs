@@ -5,6 +5,7 @@ use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
 use super::AnswerType;
+use crate::base::HashKey;
 
 /// Which of a vendor's interfaces a request speaks; not whether it goes by batch or online.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -90,8 +91,8 @@ impl Keyer {
                 .chain_update(row_id),
         };
         hasher.update(prompt.as_bytes());
-        let mut key = [0; 16];
-        key.copy_from_slice(&hasher.finalize()[..16]);
+        let mut key = [0; RequestKey::LEN];
+        key.copy_from_slice(&hasher.finalize()[..RequestKey::LEN]);
         RequestKey(key)
     }
 
@@ -102,21 +103,19 @@ impl Keyer {
     }
 }
 
-/// 128 bits that stand for a request: its interface, service, model, parameters, answer and text.
+/// 192 bits that stand for a request: its interface, service, model, parameters, answer and text. A
+/// request is never compared but by its key; so it has more bits than chance or malice can match.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct RequestKey(pub [u8; 16]);
+pub struct RequestKey(pub HashKey);
 
 impl RequestKey {
-    /// As a number.
-    #[must_use]
-    pub fn as_u128(self) -> u128 {
-        u128::from_be_bytes(self.0)
-    }
+    /// How many bytes it has.
+    pub const LEN: usize = size_of::<HashKey>();
 }
 
 impl std::fmt::Display for RequestKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{:032x}", self.as_u128())
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
     }
 }
 
