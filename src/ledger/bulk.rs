@@ -112,8 +112,11 @@ fn read_as(
     columns: &[&str],
     options: ArrowReaderOptions,
 ) -> Result<ParquetRecordBatchReader> {
-    let builder = ParquetRecordBatchReaderBuilder::try_new_with_options(Pieces(file), options)
-        .or_err(ErrorKind::Data, "a bulk file of the ledger is damaged")?;
+    let damaged = "a bulk file of the ledger is damaged";
+    let len = file.metadata().or_err(ErrorKind::Data, damaged)?.len();
+    let pieces = Pieces { file, len };
+    let builder = ParquetRecordBatchReaderBuilder::try_new_with_options(pieces, options)
+        .or_err(ErrorKind::Data, damaged)?;
     let mask = if columns.is_empty() {
         ProjectionMask::all()
     } else {
@@ -127,11 +130,14 @@ fn read_as(
 }
 
 /// A file that is read at places, without a descriptor and a buffer for each: pages are small.
-struct Pieces(File);
+struct Pieces {
+    file: File,
+    len: u64,
+}
 
 impl Length for Pieces {
     fn len(&self) -> u64 {
-        self.0.metadata().map_or(0, |metadata| metadata.len())
+        self.len
     }
 }
 
@@ -140,14 +146,14 @@ impl ChunkReader for Pieces {
 
     /// What is read this way is a page's header.
     fn get_read(&self, start: u64) -> parquet::errors::Result<Self::T> {
-        let len = self.len().saturating_sub(start).min(HEADER_MAX);
+        let len = self.len.saturating_sub(start).min(HEADER_MAX);
         let len = usize::try_from(len).unwrap_or_default();
         Ok(self.get_bytes(start, len)?.reader())
     }
 
     fn get_bytes(&self, start: u64, length: usize) -> parquet::errors::Result<Bytes> {
         let mut bytes = vec![0; length];
-        self.0.read_exact_at(&mut bytes, start)?;
+        self.file.read_exact_at(&mut bytes, start)?;
         Ok(bytes.into())
     }
 }
