@@ -47,18 +47,19 @@ impl World {
     pub(crate) fn with(vendor: &'static str, config: SandboxConfig) -> World {
         let mut components = Components::system();
         components.ids = Arc::new(Ids::seeded(7));
-        World::of(vendor, config, components)
+        World::of(vendor, config, components, None)
     }
 
-    /// The same, with its own time, chance and storage.
+    /// The same, with its own time, chance and storage, in a folder of its own.
     pub(crate) fn of(
         vendor: &'static str,
         config: SandboxConfig,
         mut components: Components,
+        folder: Option<tempfile::TempDir>,
     ) -> World {
         let sandbox = Sandbox::new(config, Arc::clone(&components.clock)).expect("a sandbox");
         components.http = Arc::new(RouterService::new(sandbox.router()));
-        let folder = tempfile::tempdir().expect("a folder");
+        let folder = folder.unwrap_or_else(|| tempfile::tempdir().expect("a folder"));
         let path = |name: &str| folder.path().join(name).display().to_string();
         let model = if vendor == "openai" {
             "gpt-6-luna"

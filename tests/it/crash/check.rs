@@ -236,7 +236,7 @@ fn stand(stage: &mut Stage) -> Stand {
     let output = stage.within(async |_| {
         let files = folder.list().await.expect("a listing");
         let files = files.into_iter().map(|file| (file.location.to_string(), file.last_modified, file.size));
-        files.filter(|(name, ..)| !name.contains("_columnist") && !name.ends_with("table.parquet")).collect()
+        files.filter(|(name, ..)| !name.contains("_columnist") && !name.contains("/sandbox/")).collect()
     });
     let mut sent = futures::executor::block_on(ask(&stage.world.sandbox, "/__sandbox/calls"));
     if let Some(sent) = sent.as_object_mut() {
