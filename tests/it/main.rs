@@ -10,5 +10,6 @@ mod layouts;
 mod races;
 mod s3;
 mod shell;
+mod signals;
 mod tidy;
 mod world;
