@@ -10,6 +10,7 @@ mod error;
 pub mod http;
 mod ids;
 mod index;
+mod kill;
 mod nearest;
 mod sort;
 mod store;
@@ -17,15 +18,16 @@ mod uptime;
 
 use std::sync::Arc;
 
-pub use clock::{Clock, SystemClock, Time, TokioClock};
-pub use crash::{Crash, CrashPoint, Doom, Kill, Points};
+pub use clock::{Clock, FastClock, SystemClock, Time, TokioClock};
 pub(crate) use crash::points;
+pub use crash::{Crash, CrashPoint, Points};
 pub use error::{Error, ErrorKind, Result, ResultExt};
 pub use ids::Ids;
 pub use index::KeyIndex;
+pub use kill::{Doom, Kill};
 pub use nearest::nearest;
 pub use sort::{Sorted, Sorter};
-pub use store::{BulkWriter, Location, MemoryStore, ObjectMeta, Put, Stores};
+pub use store::{BulkWriter, Location, MemoryStore, ObjectMeta, Put, Stores, store_error};
 pub use uptime::{SystemUptime, Uptime};
 
 /// The seams of the program: everything from outside that a test may replace.

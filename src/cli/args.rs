@@ -262,9 +262,12 @@ pub(super) struct Rehearse {
     /// Kill the run at each kind of durable write in turn, and at some drawn from the seed, until it is done
     #[arg(long)]
     pub kill: bool,
-    /// How long a batch takes, at least and at most
-    #[arg(long, value_name = "FROM..TO", default_value = "200ms..1s")]
+    /// How long a batch takes, at least and at most, in the rehearsal's own time
+    #[arg(long, value_name = "FROM..TO", default_value = "30s..3m")]
     pub batch_time: String,
+    /// How fast time passes in the rehearsal: every wait of the job (poll, settle, retry) is so many times shorter
+    #[arg(long, value_name = "TIMES", default_value_t = 120, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub speed: u32,
     /// Keep the scratch folder (ledger, output, the sandbox's books), and say where it is; it lies under $TMPDIR
     #[arg(long)]
     pub keep: bool,
@@ -278,7 +281,7 @@ pub(super) struct Rehearse {
 
 /// Every fault, often enough to strike a job of a few batches, and seldom enough for it to end.
 const FAULTS: &str = "429=0.05,5xx=0.05,slow=0.01,lost_answer=0.15,refused_lost=0.1,queue_full=0.1,\
-fail_batch=0.1,late_output=0.3,truncate=0.3,duplicate=0.02,missing=0.02,stranger=0.01,garbage=0.01,\
+fail_batch=0.1,late_output=0.3,truncate=0.2,short=0.1,duplicate=0.02,missing=0.02,stranger=0.01,garbage=0.01,\
 errored=0.02,expire=0.02";
 
 /// `columnist sandbox`

@@ -200,6 +200,12 @@ fn status_words(status: &StatusReport) -> String {
             line.requests,
             line.at.to_rfc3339_opts(chrono::SecondsFormat::Secs, true)
         );
+        if !line.candidates.is_empty() {
+            let _ = writeln!(text, "          may be {}", line.candidates.join(" or "));
+        }
+        if let Some(note) = &line.note {
+            let _ = writeln!(text, "          {note}");
+        }
     }
     text
 }
@@ -218,6 +224,8 @@ fn status_json(status: &StatusReport) -> Value {
             "phase": line.phase,
             "requests": line.requests,
             "since": line.at,
+            "candidates": line.candidates,
+            "note": line.note,
             "status": line.counts,
         })
     });

@@ -33,7 +33,9 @@ use road::Road;
 use screen::Screen;
 use voice::Voice;
 
-use crate::base::{Components, Crash, ErrorKind, Kill, Result, ResultExt, Stores};
+use crate::base::{
+    Clock, Components, Crash, ErrorKind, FastClock, Kill, Result, ResultExt, Stores, SystemClock,
+};
 use crate::spec::Surroundings;
 
 /// Runs the command that the process was called with.
@@ -58,9 +60,10 @@ fn carry_out(cli: &Cli, voice: &Voice) -> Result<Exit> {
     let components = Components {
         stores: Arc::new(stores),
         crash: crash()?,
+        clock: clock()?,
         ..Components::system()
     };
-    let screen = Arc::new(voice.screen(Arc::clone(&components.clock)));
+    let screen = Arc::new(voice.screen(Arc::new(SystemClock)));
     let exit = runtime.block_on(Box::pin(command(cli, components, Arc::clone(&screen))));
     screen.finish();
     runtime.shutdown_background();
@@ -73,12 +76,24 @@ fn crash() -> Result<Crash> {
     let Ok(doom) = std::env::var(CRASH_AT) else {
         return Ok(Crash::never());
     };
-    let kill = Kill::new(doom.parse()?, |point| json::last_words(point));
+    let kill = Kill::new(doom.parse()?, json::last_words);
     Ok(Crash::with(Arc::new(kill)))
 }
 
 /// The variable that names the point where a process kills itself.
 const CRASH_AT: &str = "COLUMNIST_CRASH_AT";
+
+/// The clock that `COLUMNIST_CLOCK` describes, else the machine's: how all processes of a rehearsal
+/// show one time. See [`FastClock`] for how it is written.
+fn clock() -> Result<Arc<dyn Clock>> {
+    match std::env::var(CLOCK) {
+        Ok(clock) => Ok(Arc::new(clock.parse::<FastClock>()?)),
+        Err(_) => Ok(Arc::new(SystemClock)),
+    }
+}
+
+/// The variable that describes a fast clock.
+const CLOCK: &str = "COLUMNIST_CLOCK";
 
 /// Threads that do the work: reading and sending overlap, and more would only cost memory.
 const WORKERS: usize = 2;

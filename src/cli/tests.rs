@@ -61,8 +61,8 @@ fn every_help_says_what_each_argument_does() {
     assert_eq!(
         names,
         [
-            "run", "submit", "collect", "plan", "check", "status", "show", "cancel", "sandbox",
-            "gc", "help"
+            "run", "submit", "collect", "plan", "check", "status", "show", "cancel", "rehearse",
+            "sandbox", "gc", "help"
         ]
     );
 }

@@ -16,8 +16,10 @@ const PIECE: usize = 128 * 1024;
 /// Whether a download is cut, and how far in.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Draw {
-    /// Bytes after which the connection is lost.
+    /// What decides the place of the cut; zero once it is made.
     cut: Option<u64>,
+    /// Whether the cut looks like the end, with the connection as it was.
+    is_quiet: bool,
 }
 
 impl Draw {
@@ -25,15 +27,39 @@ impl Draw {
     /// from the start.
     pub(super) fn new(world: &World, id: &str, resumes: bool) -> Self {
         let faults = &world.config.faults;
-        if !faults.can(Fault::Truncate) {
-            return Draw { cut: None };
+        if !faults.can(Fault::Truncate) && !faults.can(Fault::Short) {
+            return Draw {
+                cut: None,
+                is_quiet: false,
+            };
         }
         let key = named(world.config.seed, &format!("download {id} {resumes}"));
         let attempt = world.attempt(key);
-        let cut = faults.hits(Fault::Truncate, key, attempt, attempt);
-        // The first piece is cut somewhere, so that short files are cut as well.
+        let hits = |fault| faults.hits(fault, key, attempt, attempt);
+        let fault = [Fault::Truncate, Fault::Short]
+            .into_iter()
+            .find(|f| hits(*f));
+        if let Some(fault) = fault {
+            world.strike(fault);
+        }
         Draw {
-            cut: cut.then(|| mix(key ^ mix(attempt)) | 1),
+            // The first piece is cut somewhere, so that short files are cut as well.
+            cut: fault.map(|_| mix(key ^ mix(attempt)) | 1),
+            is_quiet: fault == Some(Fault::Short),
+        }
+    }
+
+    /// Whether the length that is announced would give the cut away.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.is_quiet
+    }
+
+    /// What comes in place of the bytes after the cut.
+    fn end<T>(&self) -> io::Result<Option<T>> {
+        if self.is_quiet {
+            Ok(None)
+        } else {
+            Err(io::ErrorKind::ConnectionReset.into())
         }
     }
 }
@@ -74,7 +100,7 @@ pub(super) fn part(results: Results, draw: Draw, skip: u64, left: u64) -> Body {
 impl Download {
     fn next(&mut self) -> io::Result<Option<Bytes>> {
         if self.draw.cut == Some(0) {
-            return Err(io::ErrorKind::ConnectionReset.into());
+            return self.draw.end();
         }
         while self.more && self.left > 0 {
             self.text.clear();
@@ -100,7 +126,7 @@ impl Download {
                 return Ok(Some(Bytes::copy_from_slice(bytes)));
             }
             if self.draw.cut == Some(0) {
-                return Err(io::ErrorKind::ConnectionReset.into());
+                return self.draw.end();
             }
         }
         Ok(None)

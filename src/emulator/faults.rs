@@ -41,15 +41,17 @@ pub enum Fault {
     RefusedLost,
     /// A call fails with a 5xx status.
     ServerError,
+    /// A download of results ends in the middle of a line, as if that were its end.
+    Short,
     /// A call takes three seconds longer.
     Slow,
     /// A result line bears an id that nobody sent.
     Stranger,
-    /// A download of results ends in the middle of a line.
+    /// A download of results is cut in the middle of a line, with the connection.
     Truncate,
 }
 
-const COUNT: usize = 17;
+const COUNT: usize = 18;
 
 /// The names, in the order of the enum.
 const NAMES: [(&str, Fault); COUNT] = [
@@ -67,10 +69,18 @@ const NAMES: [(&str, Fault); COUNT] = [
     ("refusal", Fault::Refusal),
     ("refused_lost", Fault::RefusedLost),
     ("5xx", Fault::ServerError),
+    ("short", Fault::Short),
     ("slow", Fault::Slow),
     ("stranger", Fault::Stranger),
     ("truncate", Fault::Truncate),
 ];
+
+impl Fault {
+    /// As it is written.
+    pub(super) fn name(self) -> &'static str {
+        NAMES[self as usize].0
+    }
+}
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Rate {

@@ -126,10 +126,12 @@ impl CallLuck {
     }
 
     fn hits(&self, world: &World, fault: Fault) -> bool {
-        world
-            .config
-            .faults
-            .hits(fault, self.key, self.attempt, self.count)
+        let faults = &world.config.faults;
+        let hits = faults.hits(fault, self.key, self.attempt, self.count);
+        if hits {
+            world.strike(fault);
+        }
+        hits
     }
 }
 

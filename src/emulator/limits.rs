@@ -79,7 +79,10 @@ impl World {
             .config
             .faults
             .hits(Fault::QueueFull, key, attempt, attempt);
-        full.then(|| super::chance::mix(key ^ attempt))
+        full.then(|| {
+            self.strike(Fault::QueueFull);
+            super::chance::mix(key ^ attempt)
+        })
     }
 }
 

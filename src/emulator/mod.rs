@@ -54,6 +54,7 @@ mod schema;
 mod server;
 mod split;
 mod store;
+mod strikes;
 mod text;
 mod world;
 

@@ -1,5 +1,6 @@
 //! The sandbox as a whole: its router, and its server on loopback.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -17,7 +18,7 @@ use tower_service::Service as _;
 use super::bill::{self, Bill};
 use super::front::{self, Dialect};
 use super::world::World;
-use super::{SandboxConfig, anthropic, control, openai};
+use super::{SandboxConfig, anthropic, control, openai, strikes};
 use crate::base::{Clock, Error, ErrorKind, Result, ResultExt};
 
 /// Every vendor there is.
@@ -107,6 +108,14 @@ impl Sandbox {
     /// If the sandbox's state cannot be read.
     pub fn bill(&self) -> Result<Bill> {
         Bill::of(&self.world)
+    }
+
+    /// How often each fault has struck so far, by name; those alone that have.
+    ///
+    /// # Errors
+    /// If the sandbox's state cannot be read.
+    pub fn strikes(&self) -> Result<BTreeMap<&'static str, u64>> {
+        strikes::strikes(&self.world)
     }
 
     /// Calls `each` with the number of every billed request of a batch: what the rule of the

@@ -13,6 +13,7 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 use super::SandboxConfig;
 use super::batch::Batch;
 use super::chance::{letters, mix, named, unit};
+use super::faults::Fault;
 use super::limits::{Calls, Rate};
 use super::problem::Problem;
 use super::record::Summary;
@@ -57,6 +58,8 @@ pub(super) struct World {
     tallies: Mutex<HashMap<String, Tally>>,
     /// Lengths of result files that somebody asked for.
     lengths: Mutex<HashMap<String, u64>>,
+    /// How often faults have struck that nothing that is kept tells of.
+    struck: Mutex<BTreeMap<&'static str, u64>>,
 }
 
 impl World {
@@ -71,6 +74,7 @@ impl World {
             recent: Mutex::default(),
             tallies: Mutex::default(),
             lengths: Mutex::default(),
+            struck: Mutex::default(),
         })
     }
 
@@ -147,6 +151,16 @@ impl World {
         lock(&self.calls).clone()
     }
 
+    /// Counts a fault that strikes now.
+    pub(super) fn strike(&self, fault: Fault) {
+        *lock(&self.struck).entry(fault.name()).or_default() += 1;
+    }
+
+    /// How often faults have struck this process's calls, by name.
+    pub(super) fn strikes(&self) -> BTreeMap<&'static str, u64> {
+        lock(&self.struck).clone()
+    }
+
     /// How often this was tried before. Remembered only where faults are drawn.
     pub(super) fn attempt(&self, key: u64) -> u64 {
         let mut attempts = lock(&self.attempts);
@@ -167,6 +181,7 @@ impl World {
         *lock(&self.recent) = Calls::default();
         lock(&self.tallies).clear();
         lock(&self.lengths).clear();
+        lock(&self.struck).clear();
         self.store.clear()
     }
 }

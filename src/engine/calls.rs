@@ -13,9 +13,7 @@ use crate::provider::{
 };
 use crate::work::{BatchId, BatchView, Frame, Reply, ResultFile, Shape};
 
-use super::points::{
-    CANCEL, DISCARD, FETCH, FIND, POLL, SENDING, STAGE, SUBMIT, TRIAL,
-};
+use super::points::{CANCEL, DISCARD, FETCH, FIND, POLL, SENDING, STAGE, SUBMIT, TRIAL};
 
 /// A provider with crash points around its calls.
 #[derive(Debug)]
@@ -96,10 +94,6 @@ impl Provider for Calls {
     async fn fetch(&self, file: &ResultFile, offset: u64) -> Result<Download> {
         let call = self.inner.fetch(file, offset);
         self.crash.around(FETCH, call).await
-    }
-
-    async fn first_id(&self, batch: &BatchView) -> Result<Option<String>> {
-        self.inner.first_id(batch).await
     }
 
     fn parse<'a>(&self, line: &'a [u8]) -> Result<Reply<'a>> {

@@ -212,7 +212,7 @@ fn harvest(state: &State, asked: &mut Asked<'_>, pace: &Pace) {
             Phase::Promised => asked.ask(Step::Recover {
                 attempt: id.clone(),
             }),
-            Phase::Absent if !attempt.rechecked && is_over(state, attempt) => {
+            phase if needs_recheck(phase, attempt) && is_over(state, attempt) => {
                 asked.ask_unless_given_up(Step::Recheck {
                     attempt: id.clone(),
                 });
@@ -241,6 +241,13 @@ fn harvest(state: &State, asked: &mut Asked<'_>, pace: &Pace) {
             _ => {}
         }
     }
+}
+
+/// Whether there may be a batch of `attempt` that nobody knows of: it was given up, or its answer was
+/// lost and a proxy may have sent the call twice.
+fn needs_recheck(phase: Phase, attempt: &Attempt) -> bool {
+    let adopted = attempt.accepted.as_ref().is_some_and(|a| a.adopted);
+    !attempt.rechecked && (phase == Phase::Absent || (phase == Phase::Landed && adopted))
 }
 
 /// Whether the chunk of `attempt` needs it no more: an attempt at it has landed, or it was split.

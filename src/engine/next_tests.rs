@@ -131,6 +131,23 @@ fn an_attempt_that_was_given_up_is_looked_for_once_more_before_publishing() {
 }
 
 #[test]
+fn an_adopted_batch_may_have_a_twin_and_is_looked_for_once_more() {
+    let mut story = Story::of(&[10]);
+    let attempt = story.promised(0);
+    story.tell(Action::Accepted(crate::ledger::action::Accepted {
+        attempt: attempt.clone(),
+        batch: crate::work::BatchId("batch".into()),
+        created_at: None,
+        expires_at: None,
+        adopted: true,
+    }));
+    check(&story, &[poll(&attempt)], &Standing::Working);
+    story.lands(&attempt, 0);
+    let recheck = Step::Recheck { attempt };
+    check(&story, &[recheck], &Standing::Settled);
+}
+
+#[test]
 fn chunks_wait_while_the_queue_is_full() {
     let mut story = Story::of(&[10, 10, 10]);
     story.learned(25, true);

@@ -274,7 +274,7 @@ impl Office {
         let state = self.book.state();
         let report = Report::of(state, plan);
         let published = state.plans.get(&plan).zip(tasks);
-        let published = published.is_some_and(|(plan, tasks)| tasks.is_published(state, plan));
+        let published = published.is_some_and(|(plan, tasks)| tasks.is_shown(state, plan));
         Report {
             job: self.setup.job.name.clone(),
             run: self.run.clone(),

@@ -5,8 +5,8 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::base::{Error, Result, Time};
-use crate::ledger::action::{Accepted, Action};
-use crate::ledger::state::{Attempt, State};
+use crate::ledger::action::Action;
+use crate::ledger::state::{Attempt, Phase, State};
 use crate::provider::queue_limit;
 use crate::work::batch::BatchError;
 use crate::work::progress::Event;
@@ -61,7 +61,7 @@ impl Tasks {
             total: attempt.promised.requests,
         });
         if !view.status.is_ended() || self.is_late(attempt, &view) {
-            self.mind_age(attempt, accepted, scribe).await?;
+            self.mind_age(attempt, scribe).await?;
             return Ok(After::NotBefore(
                 self.components.clock.now() + self.pause(attempt),
             ));
@@ -128,25 +128,19 @@ impl Tasks {
 
     /// Says so when a batch runs for longer than any should, and cancels it when it has run for as
     /// long as the job lets it. What it finished is harvested.
-    async fn mind_age(
-        &self,
-        attempt: &Attempt,
-        accepted: &Accepted,
-        scribe: &Scribe,
-    ) -> Result<()> {
-        let since = accepted.created_at.unwrap_or(attempt.promised.at);
-        let age = (self.components.clock.now() - since).to_std();
-        let age = age.unwrap_or_default();
-        let batch = &accepted.batch;
-        if age > ALARM
+    async fn mind_age(&self, attempt: &Attempt, scribe: &Scribe) -> Result<()> {
+        let now = self.components.clock.now();
+        let batch = attempt.accepted.as_ref().map(|accepted| &accepted.batch.0);
+        let batch = batch.map_or("", String::as_str);
+        if let Some(hours) = overdue(attempt, now)
             && !self.with_poll(attempt, |poll| std::mem::replace(&mut poll.alarmed, true))
         {
-            let hours = age.as_secs() / 3600;
-            self.warn(&format!("batch {batch} has been running for {hours} h"));
+            self.warn(&format!("batch {batch} has been running for {hours} hours"));
         }
-        if self.job.model.max_batch_age.is_some_and(|max| age > max) && !attempt.cancel_sent {
+        let max = self.job.model.max_batch_age;
+        if max.is_some_and(|max| age(attempt, now) > max) && !attempt.cancel_sent {
             self.warn(&format!(
-                "batch {batch} is older than `max_batch_age`; it is canceled"
+                "batch {batch} is older than `max_batch_age`: canceled"
             ));
             self.cancel(attempt, scribe).await?;
         }
@@ -225,4 +219,17 @@ fn queue_was_full(view: &BatchView) -> Option<&BatchError> {
     view.errors
         .iter()
         .find(|error| QUEUE_CODES.contains(&error.code.as_str()))
+}
+
+/// For how many hours a batch has been running, if that is longer than any should.
+pub(super) fn overdue(attempt: &Attempt, now: Time) -> Option<u64> {
+    let age = age(attempt, now);
+    (attempt.phase == Phase::Accepted && age > ALARM).then_some(age.as_secs() / 3600)
+}
+
+fn age(attempt: &Attempt, now: Time) -> Duration {
+    let accepted = attempt.accepted.as_ref();
+    let since = accepted.and_then(|accepted| accepted.created_at);
+    let age = now - since.unwrap_or(attempt.promised.at);
+    age.to_std().unwrap_or_default()
 }

@@ -42,8 +42,10 @@ const TOLD: TimeDelta = TimeDelta::hours(24);
 const INFERRED: TimeDelta = TimeDelta::hours(1);
 /// Refusals in a row, with nothing of ours in the queue, after which a chunk counts as too large.
 const REFUSALS_MAX: usize = 3;
-/// Bytes of a body that have one token, while no batch has said how many they have.
+/// Bytes of a text that have one token, while no batch has said how many they have.
 const BYTES_OF_TOKEN: u64 = 4;
+/// Tokens of a request beside its texts: of the marks around its messages.
+const TOKENS_BESIDE: u64 = 9;
 /// Requests that must have been counted before their ratio of tokens to bytes is believed.
 const COUNTED_MIN: u64 = 20;
 
@@ -103,13 +105,27 @@ impl Queue {
             }
         }
         if counted >= COUNTED_MIN && tokens > 0 {
-            Price::Tokens { tokens, of_bytes }
-        } else {
-            Price::Tokens {
-                tokens: 1,
-                of_bytes: BYTES_OF_TOKEN,
-            }
+            return Price::Tokens { tokens, of_bytes };
         }
+        self.planned(state).unwrap_or(Price::Tokens {
+            tokens: 1,
+            of_bytes: BYTES_OF_TOKEN,
+        })
+    }
+
+    /// The same by the prompts of the newest plan that knows them all, and by rule of thumb.
+    fn planned(&self, state: &State) -> Option<Price> {
+        let plans = state.plans.values().rev();
+        let mut plans = plans.filter(|plan| plan.started.shape.model == self.model);
+        let (plan, sealed) = plans.find_map(|plan| Some((plan, plan.sealed.as_ref()?)))?;
+        let system = plan.started.shape.system.as_ref().map_or(0, String::len) as u64;
+        let tokens = (sealed.prompt_bytes + sealed.requests * system) / BYTES_OF_TOKEN;
+        let chunks = plan.wave(0);
+        let of_bytes: u64 = chunks.iter().map(|chunk| chunk.stored.body_bytes).sum();
+        (of_bytes > 0).then_some(Price::Tokens {
+            tokens: tokens + sealed.requests * TOKENS_BESIDE,
+            of_bytes,
+        })
     }
 }
 

@@ -117,13 +117,18 @@ fn only_the_same_account_and_model_count() {
 
 #[test]
 fn tokens_are_estimated_until_batches_have_counted_them() {
-    let mut story = Story::of(&[100, 40]);
     let weigh = |story: &Story, chunk| {
         let gauge = queue(QueueUnit::PromptTokens).gauge(&story.0, at(1));
         gauge.weigh(&story.0.plans[&0].chunks[&chunk].stored)
     };
-    // Ten bytes a request, of four bytes a token.
-    assert_eq!(weigh(&story, 1), 100);
+    let mut story = Story::with_trial(0);
+    story.stored(0, 0, 100);
+    story.stored(0, 100, 40);
+    // Forty bytes a request, of four bytes a token.
+    assert_eq!(weigh(&story, 1), 400);
+    story.sealed();
+    // Two tokens of the prompt, and nine of what is around it.
+    assert_eq!(weigh(&story, 1), 440);
     story.landed(0, 0);
     // Seven tokens a request, as the landed ones had.
     assert_eq!(weigh(&story, 1), 280);
@@ -134,7 +139,7 @@ fn a_batch_that_ended_early_does_not_teach_how_many_tokens_there_are() {
     let mut story = Story::of(&[100, 40]);
     story.landed(0, 1);
     let gauge = queue(QueueUnit::PromptTokens).gauge(&story.0, at(1));
-    assert_eq!(gauge.weigh(&story.0.plans[&0].chunks[&1].stored), 100);
+    assert_eq!(gauge.weigh(&story.0.plans[&0].chunks[&1].stored), 440);
 }
 
 #[test]

@@ -51,8 +51,8 @@ impl Recovery<'_> {
         }
     }
 
-    /// Looks once more for an attempt that was given up and replaced: what has turned up meanwhile
-    /// is canceled, and counted as waste.
+    /// Looks once more for an attempt that was given up and replaced, or that was adopted and may
+    /// have a twin: what has turned up meanwhile is canceled, and counted as waste.
     ///
     /// # Errors
     /// As [`Recovery::look`].
@@ -78,11 +78,9 @@ impl Recovery<'_> {
 
     fn sought(&self) -> Sought {
         let promised = &self.attempt.promised;
-        let others = self.state.attempts.values();
-        let others = others.filter(|other| other.promised.attempt != promised.attempt);
-        let theirs = others.flat_map(|other| {
-            let accepted = other.accepted.as_ref().map(|accepted| &accepted.batch);
-            accepted.into_iter().chain(&other.wasted).cloned()
+        let known = self.state.attempts.values().flat_map(|attempt| {
+            let accepted = attempt.accepted.as_ref().map(|accepted| &accepted.batch);
+            accepted.into_iter().chain(&attempt.wasted).cloned()
         });
         Sought {
             tag: Tag {
@@ -95,7 +93,7 @@ impl Recovery<'_> {
             bytes: promised.body_bytes,
             since: promised.at,
             staged: self.attempt.staged.clone(),
-            not: theirs.collect(),
+            not: known.collect(),
         }
     }
 
@@ -111,8 +109,7 @@ impl Recovery<'_> {
     }
 
     async fn waste(&self, views: &[BatchView]) -> Result<()> {
-        let known = &self.attempt.wasted;
-        for view in views.iter().filter(|view| !known.contains(&view.id)) {
+        for view in views {
             let attempt = self.attempt.promised.attempt.clone();
             warn!(attempt, batch = %view.id, "a second batch of one chunk; it is canceled");
             self.provider.cancel(&view.id).await?;
@@ -136,9 +133,13 @@ impl Recovery<'_> {
         let left = (since + self.certain_after() - as_of).to_std();
         let left = left.unwrap_or_default();
         match self.policy {
-            AmbiguousPolicy::Resubmit => self.give_up(true).await,
+            AmbiguousPolicy::Resubmit if !self.was_overruled() => self.give_up(true).await,
             _ if candidates.is_empty() && left.is_zero() => self.give_up(false).await,
             AmbiguousPolicy::Fail => self.ask("`on_ambiguous` is `fail`", candidates).await,
+            AmbiguousPolicy::Resubmit => {
+                self.ask("the answer was lost again after `resubmit`", candidates)
+                    .await
+            }
             AmbiguousPolicy::Wait if is_hopeless(candidates) => {
                 let why = "batches that may be ours have ended, and their results cannot be read";
                 self.ask(why, candidates).await
@@ -148,6 +149,17 @@ impl Recovery<'_> {
             }
             AmbiguousPolicy::Wait => Ok(After::NotBefore(now + self.pause)),
         }
+    }
+
+    /// Whether this run has sent the chunk again on a person's word already: the risk was to pay
+    /// twice, and not without end.
+    fn was_overruled(&self) -> bool {
+        let promised = &self.attempt.promised;
+        self.state.attempts.values().any(|other| {
+            let same =
+                (other.promised.plan, other.promised.chunk) == (promised.plan, promised.chunk);
+            same && other.assumed
+        })
     }
 
     /// How long nothing must have been found. Dates are told to the second, so that two of them may

@@ -363,13 +363,8 @@ impl<'a> Loop<'a> {
 impl Loop<'_> {
     /// Whether the output shows all that can be settled, as a person asked for.
     fn is_shown_partially(&self) -> bool {
-        let state = self.book.state();
-        let published = state.published.as_ref().zip(self.plan());
-        self.pace.publish_partial
-            && published.is_some_and(|(published, plan)| {
-                let number = plan.started.plan;
-                published.plan == number && published.landed == state.landed_count(number)
-            })
+        let shown = |plan| self.tasks.is_shown(self.book.state(), plan);
+        self.pace.publish_partial && self.plan().is_some_and(shown)
     }
 }
 

@@ -7,6 +7,7 @@ use crate::ledger::{Holder, Leases, Scope};
 
 use super::Setup;
 use super::book::Book;
+use super::poll::overdue;
 use super::report::Report;
 
 /// Where everything stands.
@@ -43,6 +44,10 @@ pub struct BatchLine {
     pub requests: u64,
     /// When it was promised.
     pub at: Time,
+    /// Batches of which one may be its own, while it is not known whether the provider took it.
+    pub candidates: Vec<String>,
+    /// What a person should know of it: why nobody can tell what became of it, or that it is old.
+    pub note: Option<String>,
     /// Its requests by status, once it has landed.
     pub counts: Counts,
 }
@@ -71,7 +76,8 @@ pub async fn status(setup: Setup) -> Result<StatusReport> {
     let number = state.plans.keys().next_back().copied().unwrap_or_default();
     let plan = state.plans.get(&number);
     let shown = |a: &&Attempt| a.promised.plan == number || a.phase.is_open();
-    let batches: Vec<BatchLine> = state.attempts.values().filter(shown).map(line).collect();
+    let shown = state.attempts.values().filter(shown);
+    let batches: Vec<BatchLine> = shown.map(|attempt| line(attempt, now)).collect();
     let published = state.published.as_ref().filter(|published| {
         published.plan == number && published.landed == state.landed_count(number)
     });
@@ -141,7 +147,7 @@ async fn read(setup: &Setup) -> Result<(Book, crate::base::Location)> {
     Ok((book, root))
 }
 
-fn line(attempt: &Attempt) -> BatchLine {
+fn line(attempt: &Attempt, now: Time) -> BatchLine {
     BatchLine {
         plan: attempt.promised.plan,
         chunk: attempt.promised.chunk,
@@ -159,10 +165,24 @@ fn line(attempt: &Attempt) -> BatchLine {
         },
         requests: attempt.promised.requests,
         at: attempt.promised.at,
+        candidates: attempt.candidates.iter().map(ToString::to_string).collect(),
+        note: note(attempt, now),
         counts: attempt
             .landed
             .as_ref()
             .map(|landed| landed.counts.clone())
             .unwrap_or_default(),
     }
+}
+
+/// What a person should know of an attempt.
+fn note(attempt: &Attempt, now: Time) -> Option<String> {
+    if !attempt.phase.is_open() {
+        return None;
+    }
+    if let Some(why) = &attempt.unsettled {
+        return Some(why.clone());
+    }
+    let hours = overdue(attempt, now)?;
+    Some(format!("has been running for {hours} hours"))
 }

@@ -92,7 +92,7 @@ impl Story {
         self.0.apply(&action).expect("the fact follows");
     }
 
-    /// Stores the next chunk. Each request has ten bytes.
+    /// Stores the next chunk. Each request has forty bytes.
     pub(super) fn stored(&mut self, wave: u32, first: u64, requests: u64) {
         let chunk = self.0.plans[&0].chunks.len() as u64;
         self.tell(Action::ChunkStored(ChunkStored {
@@ -102,17 +102,20 @@ impl Story {
             first,
             listed: wave > 0,
             requests,
-            body_bytes: 10 * requests,
+            body_bytes: 40 * requests,
             nonce: format!("nonce{chunk}"),
         }));
     }
 
+    /// Seals the plan. Each prompt has eight bytes.
     pub(super) fn sealed(&mut self) {
+        let chunks = self.0.plans[&0].chunks.values();
+        let requests = chunks.map(|chunk| chunk.stored.requests).sum();
         self.tell(Action::PlanSealed(PlanSealed {
             plan: 0,
-            requests: 0,
+            requests,
             rows: PlanCounts::default(),
-            prompt_bytes: 0,
+            prompt_bytes: 8 * requests,
         }));
     }
 

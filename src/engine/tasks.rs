@@ -180,15 +180,20 @@ impl Tasks {
         self.changed.load(Ordering::Acquire)
     }
 
-    /// Whether the output shows all that has landed of `plan`.
+    /// Whether the output shows all there will ever be of `plan`, or all until something lands.
     pub(super) fn is_published(&self, state: &State, plan: &PlanState) -> bool {
+        let partial = state.published.as_ref().is_some_and(|p| p.partial);
+        !partial && self.is_shown(state, plan)
+    }
+
+    /// Whether the output shows all that has landed of `plan`, rows that nobody can settle or not.
+    pub(super) fn is_shown(&self, state: &State, plan: &PlanState) -> bool {
         let landed = state.landed_count(plan.started.plan);
         if self.unpublished.load(Ordering::Acquire) {
             return false;
         }
         state.published.as_ref().is_some_and(|published| {
-            !published.partial
-                && published.plan == plan.started.plan
+            published.plan == plan.started.plan
                 && published.digest == self.publication.digest
                 && published.landed == landed
         })

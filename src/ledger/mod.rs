@@ -47,6 +47,6 @@ mod testing;
 
 pub use lease::{Held, Holder, Keeper, Lease, Leases, Patience, Taken};
 pub use log::{Append, Author, Commit, Log, Meta, Stamp};
-pub(crate) use points::CRASH_POINTS;
 pub use path::{Scope, Version};
+pub(crate) use points::CRASH_POINTS;
 pub use probe::probe;

@@ -97,7 +97,10 @@ pub struct Attempt {
     pub candidates: Vec<BatchId>,
     /// Why nobody can tell whether the provider took it, as far as this run knows.
     pub unsettled: Option<String>,
-    /// Whether it was looked for once more after it had been given up.
+    /// Whether this run gave it up by a person's word, and not by what was found.
+    pub assumed: bool,
+    /// Whether it was looked for once more after another batch had landed for its chunk, or for
+    /// itself after it had been adopted.
     pub rechecked: bool,
     /// Second batches of its body, canceled.
     pub wasted: Vec<BatchId>,
@@ -246,6 +249,7 @@ impl State {
         self.run = Some(run.clone());
         for attempt in self.attempts.values_mut() {
             attempt.unsettled = None;
+            attempt.assumed = false;
         }
     }
 
@@ -300,6 +304,7 @@ impl State {
             sought_since: None,
             candidates: Vec::new(),
             unsettled: None,
+            assumed: false,
             rechecked: false,
             wasted: Vec::new(),
             cancel_sent: false,
@@ -351,8 +356,9 @@ impl Attempt {
                     Phase::RejectedForGood
                 };
             }
-            Action::Absent { .. } => {
+            Action::Absent { assumed, .. } => {
                 self.phase = Phase::Absent;
+                self.assumed = *assumed;
                 self.candidates.clear();
             }
             Action::Lost { why, .. } => self.lost = Some(why.clone()),

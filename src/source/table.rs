@@ -101,12 +101,7 @@ impl ParquetTable {
 }
 
 fn read_footer(listed: Listed) -> Result<(SourceFile, SchemaRef)> {
-    let pin = Pin {
-        url: listed.location.url.to_string(),
-        size: listed.object.size,
-        etag: listed.object.e_tag,
-        modified: listed.object.last_modified,
-    };
+    let pin = listed.pin();
     let mut file = SourceFile {
         location: listed.location,
         relative: listed.relative,
@@ -286,6 +281,24 @@ fn load(bytes: &FileBytes) -> Result<ArrowReaderMetadata, ParquetError> {
 }
 
 fn broken(error: ParquetError, file: &str) -> Error {
+    use object_store::Error::NotSupported;
+    let of_disk = |cause: &std::io::Error| {
+        let within = cause.get_ref().and_then(|cause| cause.downcast_ref());
+        matches!(within, Some(NotSupported { .. }))
+    };
+    let is_whole_only = match &error {
+        ParquetError::External(cause) => {
+            matches!(cause.downcast_ref(), Some(NotSupported { .. }))
+                || cause.downcast_ref().is_some_and(of_disk)
+        }
+        _ => false,
+    };
+    if is_whole_only {
+        return Error::invalid("the server does not send a file in parts, as Parquet is read")
+            .with("file", file)
+            .because(error)
+            .hint("copy the file to local disk or object storage, and name it there");
+    }
     let is_away = matches!(&error, ParquetError::External(cause) if cause.is::<object_store::Error>() || cause.is::<std::io::Error>());
     if is_away {
         return Error::unavailable("cannot read the file")

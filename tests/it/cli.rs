@@ -6,7 +6,7 @@ use crate::shell::{PROGRAM, Ran, Shell};
 use crate::world::{read_table, write_table};
 
 /// Every command, with a word of what it does.
-const COMMANDS: [(&str, &str); 9] = [
+const COMMANDS: [(&str, &str); 10] = [
     ("run", "Plan, submit, wait, collect, publish"),
     ("submit", "Plan and submit"),
     ("collect", "One pass"),
@@ -15,6 +15,7 @@ const COMMANDS: [(&str, &str); 9] = [
     ("status", "Where everything stands"),
     ("show", "One row's story"),
     ("cancel", "Cancel open batches"),
+    ("rehearse", "spends nothing"),
     ("sandbox", "loopback"),
 ];
 

@@ -81,7 +81,8 @@ impl Night {
         let next = self.bodies.len();
         // Every eighth row asks what another one asks.
         let body = |n: usize| format!("ticket {}", if n % 8 == 7 { n / 2 } else { n });
-        self.bodies.extend((next..next + rows).map(|n| Some(body(n))));
+        self.bodies
+            .extend((next..next + rows).map(|n| Some(body(n))));
         write_table(&self.shell.path("in.parquet"), &self.bodies, 16);
     }
 
@@ -89,7 +90,11 @@ impl Night {
     pub(crate) fn facts(&self) -> Vec<String> {
         let log = self.shell.path("_columnist/triage/log");
         let mut commits: Vec<PathBuf> = fs::read_dir(log)
-            .map(|entries| entries.map(|entry| entry.expect("an entry").path()).collect())
+            .map(|entries| {
+                entries
+                    .map(|entry| entry.expect("an entry").path())
+                    .collect()
+            })
             .unwrap_or_default();
         commits.retain(|path| {
             let name = path.file_name().unwrap_or_default().to_string_lossy();
@@ -213,7 +218,10 @@ pub(crate) fn await_fact(
     wait(process, night, before, Some(&Moment::Fact(fact, 0))).is_none()
 }
 
-#[expect(clippy::print_stdout, reason = "the figures, for whoever asks for them with --nocapture")]
+#[expect(
+    clippy::print_stdout,
+    reason = "the figures, for whoever asks for them with --nocapture"
+)]
 fn survives(vendor: &'static str) {
     let seed = std::env::var("COLUMNIST_KILL_SEED");
     let seed = seed.map_or(7, |seed| seed.parse().expect("a number"));

@@ -1,6 +1,7 @@
 //! The program as a user calls it: the real binary, in a folder of its own.
 
 use std::io::{BufRead, BufReader};
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -24,6 +25,7 @@ pub(crate) struct Shell {
 /// What a call came to.
 #[derive(Debug)]
 pub(crate) struct Ran {
+    /// The exit code; of a process that was killed, the signal as a negative number.
     pub code: i32,
     pub stdout: String,
     pub stderr: String,
@@ -99,7 +101,11 @@ impl Shell {
     pub(crate) fn call(&self, args: &[&str]) -> Ran {
         let done = self.command(args).output().expect("the program starts");
         Ran {
-            code: done.status.code().expect("no signal"),
+            code: done
+                .status
+                .code()
+                .or_else(|| Some(-done.status.signal()?))
+                .expect("an end"),
             stdout: String::from_utf8(done.stdout).expect("UTF-8"),
             stderr: String::from_utf8(done.stderr).expect("UTF-8"),
         }

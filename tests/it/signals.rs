@@ -28,14 +28,18 @@ fn interrupt(night: &mut Night, phase: &'static str, by: Signal, code: i32) {
     night.grow(20);
     let before = night.facts().len();
     let mut run = night.shell.start(&["run", "job.toml"]);
-    assert!(await_fact(&mut run, night, before, phase), "{}", night.shell.said());
+    assert!(
+        await_fact(&mut run, night, before, phase),
+        "{}",
+        night.shell.said()
+    );
     let asked = Instant::now();
     signal(&run, by);
     let status = run.wait().expect("its end");
     let (took, said) = (asked.elapsed(), night.shell.said());
     assert!(took < Duration::from_secs(5), "{phase}: {took:?}");
-    let line: serde_json::Value =
-        serde_json::from_str(said.lines().last().unwrap_or_default()).unwrap_or_else(|error| panic!("{phase}: {error}: {said}"));
+    let line: serde_json::Value = serde_json::from_str(said.lines().last().unwrap_or_default())
+        .unwrap_or_else(|error| panic!("{phase}: {error}: {said}"));
     if line["published"] == true {
         // It was as good as done.
         assert_eq!(status.code(), Some(0), "{phase}: {said}");
@@ -47,7 +51,10 @@ fn interrupt(night: &mut Night, phase: &'static str, by: Signal, code: i32) {
     let holder = night.shell.path("_columnist/triage/lease/job.holder.json");
     assert!(!holder.exists(), "{phase}: the lease was given back");
     let facts = night.facts();
-    assert!(!facts.iter().any(|fact| fact == "cancel_sent"), "{phase}: batches go on");
+    assert!(
+        !facts.iter().any(|fact| fact == "cancel_sent"),
+        "{phase}: batches go on"
+    );
     let done = night.shell.call(&["run", "job.toml", "--quiet"]);
     assert_eq!(done.code, 0, "{phase}: {done:?}");
     night.check();
@@ -70,7 +77,11 @@ fn a_second_process_is_told_who_holds_the_job() {
         let mut night = Night::new(vendor, "2s..3s");
         night.grow(20);
         let mut first = night.shell.start(&["run", "job.toml", "--quiet"]);
-        assert!(await_fact(&mut first, &night, 0, "accepted"), "{}", night.shell.said());
+        assert!(
+            await_fact(&mut first, &night, 0, "accepted"),
+            "{}",
+            night.shell.said()
+        );
         // A process that does not move holds the job all the same.
         for stopped in [false, true] {
             if stopped {
@@ -97,10 +108,16 @@ fn of_two_that_start_at_once_one_works() {
         for _ in 0..5 {
             night.grow(10);
             let mut both = [(); 2].map(|()| night.shell.start(&["run", "job.toml", "--quiet"]));
-            let mut codes = both.each_mut().map(|process| process.wait().expect("its end").code());
+            let mut codes = both
+                .each_mut()
+                .map(|process| process.wait().expect("its end").code());
             codes.sort_unstable();
             // The other one comes too late for a race now and then, and finds nothing to do.
-            assert!(matches!(codes, [Some(0), Some(0 | 75)]), "{codes:?}: {}", night.shell.said());
+            assert!(
+                matches!(codes, [Some(0), Some(0 | 75)]),
+                "{codes:?}: {}",
+                night.shell.said()
+            );
             night.check();
         }
     }

@@ -2,6 +2,7 @@
 
 use arrow::row::Rows;
 use futures::StreamExt;
+use futures::stream::Fuse;
 use sha2::{Digest, Sha256};
 
 use crate::base::Result;
@@ -22,7 +23,7 @@ pub(super) enum Ask {
 
 /// The rows of a table that are chosen, each with what it asks.
 pub(super) struct Asked {
-    slices: Slices,
+    slices: Fuse<Slices>,
     template: Template,
     prompts: Prompts,
     rows: RowNumbers,
@@ -62,7 +63,7 @@ impl Asked {
             key => Some(RowIds::new(table.schema(), key)?),
         };
         Ok(Asked {
-            slices: table.scan(scan).await?,
+            slices: table.scan(scan).await?.fuse(),
             template,
             prompts: Prompts::default(),
             rows: RowNumbers::Range(0..0),
@@ -105,7 +106,7 @@ impl Asked {
 }
 
 /// The sandbox's number for a prompt, as its documentation has it.
-fn draw(seed: u64, prompt: &str) -> u64 {
+pub(super) fn draw(seed: u64, prompt: &str) -> u64 {
     let digest = Sha256::new()
         .chain_update(format!("{seed}\n"))
         .chain_update(prompt)

@@ -13,6 +13,8 @@ mod asked;
 mod judge;
 mod stage;
 mod tell;
+#[cfg(test)]
+mod tests;
 mod troupe;
 
 use tokio_util::sync::CancellationToken;
@@ -36,7 +38,7 @@ pub(super) async fn rehearse(
     screen: &Screen,
 ) -> Result<Exit> {
     let job = args.target.resolve(&Surroundings::system()?)?;
-    let stage = Stage::set(&job, args, components).await?;
+    let stage = Stage::set(&job, args).await?;
     let interrupt = CancellationToken::new();
     let signal = signal::watch(&interrupt);
     let troupe = Troupe {

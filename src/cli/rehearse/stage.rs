@@ -4,11 +4,10 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
 use tempfile::TempDir;
 
-use crate::base::{Components, Error, ErrorKind, Result, ResultExt};
+use crate::base::{Error, ErrorKind, FastClock, Result, ResultExt};
 use crate::cli::args::Rehearse;
 use crate::cli::sandbox;
 use crate::emulator::{Faults, Running, Sandbox, SandboxConfig};
@@ -21,6 +20,8 @@ pub(super) struct Stage {
     pub(super) sandbox: Sandbox,
     pub(super) running: Running,
     pub(super) faults: Faults,
+    /// The time of the sandbox and of the runs.
+    pub(super) clock: FastClock,
     /// The job as it is rehearsed.
     pub(super) job: Job,
 }
@@ -31,13 +32,9 @@ pub(super) const KEY: &str = "COLUMNIST_REHEARSAL_KEY";
 /// The dialect that a job on the built-in sandbox is rehearsed in.
 const SANDBOX_DIALECT: &str = "openai";
 
-/// A day at a vendor is seconds here, and so are the waits for it.
-const POLL: (Duration, Duration) = (Duration::from_millis(50), Duration::from_millis(500));
-const SETTLE: Duration = Duration::from_secs(2);
-
 impl Stage {
     /// Sets the stage for `job`.
-    pub(super) async fn set(job: &Job, args: &Rehearse, components: &Components) -> Result<Stage> {
+    pub(super) async fn set(job: &Job, args: &Rehearse) -> Result<Stage> {
         let faults: Faults = match args.faults.trim() {
             "none" => Faults::default(),
             script => script.parse()?,
@@ -56,7 +53,8 @@ impl Stage {
             openai: sandbox::openai(&args.limits),
             ..SandboxConfig::default()
         };
-        let sandbox = Sandbox::new(config, Arc::clone(&components.clock))?;
+        let clock = FastClock::starting_now(args.speed);
+        let sandbox = Sandbox::new(config, Arc::new(clock))?;
         let running = sandbox.serve(SocketAddr::from(([127, 0, 0, 1], 0))).await?;
         let job = copy(job, folder.path(), &running.urls())?;
         let stage = Stage {
@@ -64,6 +62,7 @@ impl Stage {
             sandbox,
             running,
             faults,
+            clock,
             job,
         };
         stage.write_job()?;
@@ -93,8 +92,8 @@ impl Stage {
     }
 }
 
-/// `job`, with the sandbox for its vendor, `folder` for its ledger and its output, and no patience.
-/// Nothing else is touched: what is read, asked, cut into chunks and laid out is the user's own.
+/// `job`, with the sandbox for its vendor, and `folder` for its ledger and its output. Nothing else is
+/// touched: what is read, asked, cut into chunks, waited for and laid out is the user's own.
 fn copy(job: &Job, folder: &Path, urls: &[(&'static str, String)]) -> Result<Job> {
     let mut job = job.clone();
     if job.model.provider == "sandbox" {
@@ -112,9 +111,6 @@ fn copy(job: &Job, folder: &Path, urls: &[(&'static str, String)]) -> Result<Job
     job.model.base_url = Some(url.clone());
     job.model.api_key_env = Some(KEY.to_owned());
     job.model.service = None;
-    job.model.poll_min = job.model.poll_min.min(POLL.0);
-    job.model.poll_max = job.model.poll_max.min(POLL.1);
-    job.ledger.settle = job.ledger.settle.min(SETTLE);
     let text = |path: PathBuf| {
         path.into_os_string()
             .into_string()

@@ -1,7 +1,6 @@
 //! What came of a rehearsal, in words and as one JSON object.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::Path;
 
@@ -23,9 +22,9 @@ pub(super) struct Told {
     model: String,
     seed: u64,
     faults: String,
+    strikes: BTreeMap<&'static str, u64>,
     batch_time: String,
-    poll: String,
-    settle: String,
+    speed: u32,
     kills: BTreeMap<String, u64>,
     restarts: u32,
     /// Rows by status, as the run itself has counted them.
@@ -49,16 +48,15 @@ impl Told {
             *kills.entry(point.clone()).or_default() += 1;
         }
         let model = &stage.job.model;
-        let duration = |duration| humantime::format_duration(duration).to_string();
         let line = &ending.line;
         Ok(Told {
             job: stage.job.name.clone(),
             model: format!("{}/{}", model.provider, model.model),
             seed: args.seed,
             faults: stage.faults.to_string(),
+            strikes: stage.sandbox.strikes()?,
             batch_time: args.batch_time.clone(),
-            poll: format!("{}..{}", duration(model.poll_min), duration(model.poll_max)),
-            settle: duration(stage.job.ledger.settle),
+            speed: args.speed,
             kills,
             restarts: ending.restarts,
             status: serde_json::from_value(line["status"].clone()).unwrap_or_default(),
@@ -99,94 +97,91 @@ impl Told {
     }
 
     fn words(&self) -> String {
-        let mut text = String::new();
-        let kills: u64 = self.kills.values().sum();
-        let mut line = |name: &str, words: String| {
-            // Writing to a string cannot fail.
-            let _ = writeln!(text, "{name:<9}{words}");
+        let lines = self.played().into_iter().chain(self.found());
+        lines.fold(String::new(), |text, (name, words)| {
+            text + format!("{name:<9} {words}").trim_end() + "\n"
+        })
+    }
+
+    /// What was played.
+    fn played(&self) -> Vec<(&'static str, String)> {
+        let Told {
+            job,
+            model,
+            seed,
+            batch_time,
+            speed,
+            ..
+        } = self;
+        let faults = match &*self.faults {
+            "" => "none",
+            faults => faults,
         };
-        line(
-            "rehearsed",
-            format!(" {} as {}, seed {}", self.job, self.model, self.seed),
+        let kills = format!(
+            "{}, at {} kinds of points; {} more restarts",
+            self.kills.values().sum::<u64>(),
+            self.kills.len(),
+            self.restarts
         );
-        let (batch, poll, settle) = (&self.batch_time, &self.poll, &self.settle);
-        line(
-            "with",
-            format!(
-                "batches of {batch}, polls of {poll}, settle {settle}; ledger and output in a scratch folder"
+        vec![
+            ("rehearsed", format!("{job} as {model}, seed {seed}")),
+            (
+                "with",
+                format!(
+                    "batches of {batch_time}, time {speed} times as fast; ledger and output in a \
+                     scratch folder"
+                ),
             ),
-        );
-        line(
-            "faults",
-            if self.faults.is_empty() {
-                "none".into()
-            } else {
-                self.faults.clone()
-            },
-        );
-        line(
-            "kills",
-            format!(
-                "{kills}, at {} kinds of points; {} more restarts",
-                self.kills.len(),
-                self.restarts
+            ("faults", faults.to_owned()),
+            (
+                "struck",
+                listed(&self.strikes, |fault, count| format!("{fault} {count}")),
             ),
+            ("kills", kills),
+        ]
+    }
+
+    /// What came of it.
+    fn found(&self) -> Vec<(&'static str, String)> {
+        let verdict = &self.verdict;
+        let status = listed(&self.status, |status, count| format!("{count} {status}"));
+        let (lost, wrong) = (grouped(verdict.lost), grouped(verdict.wrong));
+        let mut lines = vec![
+            ("rows", format!("{}: {status}", grouped(verdict.rows))),
+            ("", format!("{lost} lost, {wrong} in the wrong row")),
+        ];
+        lines.extend(
+            verdict
+                .examples
+                .iter()
+                .map(|example| ("", format!("  {example}"))),
         );
-        let status: Vec<_> = self
-            .status
-            .iter()
-            .map(|(status, count)| format!("{} {status}", grouped(*count)))
-            .collect();
-        line(
-            "rows",
-            format!("{}: {}", grouped(self.verdict.rows), status.join(", ")),
-        );
-        line(
-            "",
-            format!(
-                "{} lost, {} in the wrong row",
-                grouped(self.verdict.lost),
-                grouped(self.verdict.wrong)
-            ),
-        );
-        for example in &self.verdict.examples {
-            line("", format!("  {example}"));
-        }
         if !self.counts_agree() {
-            line(
-                "",
-                "the run's own counts are not those of its output".into(),
-            );
+            let words = "the run's own counts are not those of its output";
+            lines.push(("", words.to_owned()));
         }
-        let total = &self.bill.total;
-        line(
-            "requests",
-            format!(
-                "{} billed in {} batches, {} of them wasted",
-                grouped(self.verdict.billed),
-                grouped(total.batches_created),
-                grouped(self.wasted_batches)
-            ),
+        let bill = format!(
+            "{} billed in {} batches, {} of them wasted",
+            grouped(verdict.billed),
+            grouped(self.bill.total.batches_created),
+            grouped(self.wasted_batches)
         );
-        line(
+        lines.push(("requests", bill));
+        lines.push((
             "",
-            format!("{} billed twice", grouped(self.verdict.billed_twice)),
-        );
+            format!("{} billed twice", grouped(verdict.billed_twice)),
+        ));
         if let Some(bytes) = self.peak_memory {
-            line(
-                "memory",
-                format!("{} MB at its peak", grouped(bytes / 1_000_000)),
-            );
+            let bytes = grouped(bytes / 1_000_000);
+            lines.push(("memory", format!("{bytes} MB at its peak")));
         }
-        line(
-            "promises",
-            if self.held() {
-                "all held".into()
-            } else {
-                "BROKEN; this is a defect of columnist, please report it with the seed".into()
-            },
-        );
-        text
+        let promises = if self.held() {
+            "all held"
+        } else {
+            "BROKEN: a defect of columnist; please report it, with the seed"
+        };
+        lines.push(("promises", promises.to_owned()));
+        lines
     }
 
     fn line(&self, scratch: Option<&Path>) -> Value {
@@ -197,6 +192,9 @@ impl Told {
             "held": self.held(),
             "seed": self.seed,
             "faults": self.faults,
+            "struck": self.strikes,
+            "batch_time": self.batch_time,
+            "speed": self.speed,
             "kills": self.kills.values().sum::<u64>(),
             "killed_at": self.kills,
             "restarts": self.restarts,
@@ -214,4 +212,13 @@ impl Told {
             "scratch": scratch.map(|path| path.display().to_string()),
         })
     }
+}
+
+/// Counts by name, as one sentence.
+fn listed<N: AsRef<str>>(counts: &BTreeMap<N, u64>, words: fn(&str, &str) -> String) -> String {
+    let counts = counts.iter();
+    let words: Vec<_> = counts
+        .map(|(name, count)| words(name.as_ref(), &grouped(*count)))
+        .collect();
+    words.join(", ")
 }

@@ -2,8 +2,9 @@
 //! done.
 //!
 //! Each run is `columnist run` on the rehearsed job. With `--kill` each is told where to die: at the
-//! first kind of durable write at which none has died yet, and now and then at the nth one, drawn
-//! from the seed. When there is no such point left on the way, the run comes to its end.
+//! first kind of point (they stand before and after every durable write) at which none has died yet,
+//! and, for some runs, at the nth point at the latest, drawn from the seed. When there is no such
+//! point left on the way, the run comes to its end.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -15,10 +16,10 @@ use tokio_util::sync::CancellationToken;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::stage::{KEY, Stage};
-use crate::base::{Error, ErrorKind, Result, ResultExt};
-use crate::cli::CRASH_AT;
+use crate::base::{Doom, Error, ErrorKind, Result, ResultExt};
 use crate::cli::args::{Common, LogFormat};
 use crate::cli::screen::Screen;
+use crate::cli::{CLOCK, CRASH_AT};
 
 /// How the job ended, and what it took.
 #[derive(Debug, Default)]
@@ -38,34 +39,27 @@ pub(super) struct Ending {
 /// A scheduler would give up sometime as well.
 const RESTARTS_MAX: u32 = 50;
 
-/// How often a run dies at a point that is drawn.
-const DRAWN_KILLS: u64 = 10;
-/// Between the drawn ones, so many runs die at a point that is new.
-const NEW_BETWEEN: u64 = 2;
+/// So many runs die at a point that is drawn, if not before.
+const DRAWN_RUNS: u64 = 20;
 /// A drawn point is at most the so-manyth that is reached.
-const DRAWN_MAX: u64 = 40;
+const DRAWN_MAX: u64 = 20;
 
 /// Where the runs are to die.
 #[derive(Debug)]
 struct Fates {
     seed: u64,
     runs: u64,
-    drawn: u64,
     killed: BTreeSet<String>,
 }
 
 impl Fates {
     /// What the next run is told.
-    fn next(&mut self) -> String {
-        let turn = self.runs;
+    fn next(&mut self) -> Doom {
+        let draw = xxh3_64_with_seed(&self.runs.to_le_bytes(), self.seed);
+        let latest = (self.runs < DRAWN_RUNS).then_some(draw % DRAWN_MAX + 1);
         self.runs += 1;
-        if turn % (NEW_BETWEEN + 1) == NEW_BETWEEN && self.drawn < DRAWN_KILLS {
-            self.drawn += 1;
-            let draw = xxh3_64_with_seed(&turn.to_le_bytes(), self.seed);
-            return format!("*:{}", draw % DRAWN_MAX + 1);
-        }
-        let killed: Vec<_> = self.killed.iter().map(String::as_str).collect();
-        format!("!{}", killed.join(","))
+        let but = self.killed.iter().cloned().collect();
+        Doom::NotAt { but, latest }
     }
 }
 
@@ -85,12 +79,11 @@ impl Troupe<'_> {
         let mut fates = kill_by.map(|seed| Fates {
             seed,
             runs: 0,
-            drawn: 0,
             killed: BTreeSet::new(),
         });
         loop {
             let fate = fates.as_mut().map(Fates::next);
-            let Some((code, line)) = self.run(fate.as_deref()).await? else {
+            let Some((code, line)) = self.run(fate).await? else {
                 return Ok(None);
             };
             ending.peak_memory = ending.peak_memory.max(line["peak_memory_bytes"].as_u64());
@@ -116,7 +109,7 @@ impl Troupe<'_> {
     }
 
     /// One run: its exit code, if it was not killed, and its last line.
-    async fn run(&self, fate: Option<&str>) -> Result<Option<(Option<i32>, Value)>> {
+    async fn run(&self, fate: Option<Doom>) -> Result<Option<(Option<i32>, Value)>> {
         let mut command = Command::new(program()?);
         command
             .arg("run")
@@ -124,6 +117,7 @@ impl Troupe<'_> {
             .arg(self.stage.job_file())
             .args(self.common_args())
             .env(KEY, "rehearsal")
+            .env(CLOCK, self.stage.clock.to_string())
             .env("NO_PROXY", no_proxy())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -131,7 +125,7 @@ impl Troupe<'_> {
         for ours in ["SET", "VAR", "SKIP_CODE", "NO_FOLLOW", "CRASH_AT"] {
             command.env_remove(format!("COLUMNIST_{ours}"));
         }
-        command.envs(fate.map(|fate| (CRASH_AT, fate)));
+        command.envs(fate.map(|fate| (CRASH_AT, fate.to_string())));
         let child = command
             .spawn()
             .or_err(ErrorKind::Unavailable, "cannot start a run")?;

@@ -268,30 +268,37 @@ pub(super) async fn content(
         Some(range) => range,
     };
     let bytes = range.clone().unwrap_or(0..file.bytes);
+    let mut is_told = true;
     let body = match &file.of_batch {
         None => raw(&world, &file, bytes.clone())?,
         Some((batch, side)) => {
             let gone = || not_found(format!("No such File object: {id}"));
             let batch = world.store.read::<Batch>(batch)?.ok_or_else(gone)?;
             let draw = Draw::new(&world, &file.id, range.is_some());
+            is_told = !draw.is_quiet();
             let results = Results::open(&world.store, batch, side.wants(), write_line)?;
             download::part(results, draw, bytes.start, bytes.end - bytes.start)
         }
     };
-    let length = (bytes.end - bytes.start).to_string();
     let plain = [
         (header::CONTENT_TYPE, "application/octet-stream".to_owned()),
         (header::ACCEPT_RANGES, "bytes".to_owned()),
-        (header::CONTENT_LENGTH, length),
     ];
-    Ok(match range {
+    let mut response = match range {
         None => (plain, body).into_response(),
         Some(range) => {
             let place = format!("bytes {}-{}/{}", range.start, range.end - 1, file.bytes);
             let status = StatusCode::PARTIAL_CONTENT;
             (status, plain, [(header::CONTENT_RANGE, place)], body).into_response()
         }
-    })
+    };
+    if is_told {
+        let length = bytes.end - bytes.start;
+        response
+            .headers_mut()
+            .insert(header::CONTENT_LENGTH, length.into());
+    }
+    Ok(response)
 }
 
 /// One range of bytes; an empty one if it lies outside, none if it is not understood.

@@ -122,7 +122,12 @@ fn tokens_message(world: &World, batch: &Batch) -> String {
 /// Every nth means every nth batch; a share is drawn for each.
 fn fault_fails(world: &World, batch: &Batch) -> bool {
     let faults = &world.config.faults;
-    faults.nth_hits(Fault::FailBatch, || world.attempt(1)) || batch.luck().hits(Fault::FailBatch, 0)
+    let fails = faults.nth_hits(Fault::FailBatch, || world.attempt(1))
+        || batch.luck().hits(Fault::FailBatch, 0);
+    if fails {
+        world.strike(Fault::FailBatch);
+    }
+    fails
 }
 
 fn fits(world: &World, caller: &Caller, batch: &Batch) -> Result<bool> {

@@ -164,6 +164,49 @@ async fn a_download_is_cut_in_the_middle_of_a_line() {
 }
 
 #[tokio::test]
+async fn a_download_ends_early_and_says_nothing() {
+    let world = World::faulty("short=1/2");
+    let (id, _) = ended(&world, 500).await;
+    let whole = raw(&world, &id).await;
+    let short = raw(&world, &id).await;
+    assert!(short.whole, "the connection is as it was");
+    assert!(whole.bytes.starts_with(&short.bytes) && short.bytes.len() < whole.bytes.len());
+    assert_ne!(short.bytes.last(), Some(&b'\n'));
+    // Where a length is announced otherwise, it is not.
+    let id = openai::create(&world, 500).await;
+    world.step(3);
+    let batch = openai::batch(&world, &id).await;
+    let file = batch["output_file_id"].as_str().expect("a file");
+    let path = format!("/files/{file}/content");
+    let whole = world.openai("GET", &path, Value::Null).await;
+    let short = world.openai("GET", &path, Value::Null).await;
+    assert_eq!(
+        whole.headers["content-length"],
+        whole.bytes.len().to_string()
+    );
+    assert!(!short.headers.contains_key("content-length"));
+    assert!(short.whole && short.bytes.len() < whole.bytes.len());
+}
+
+#[tokio::test]
+async fn what_has_struck_is_counted() {
+    let faults = "slow=1/2,duplicate=1/10,missing=1/20,expire=1/50,truncate=1/1";
+    let world = World::faulty(faults);
+    assert_eq!(world.sandbox.strikes().expect("counts").len(), 0);
+    let (id, _) = ended(&world, 100).await;
+    raw(&world, &id).await;
+    // Three calls. Every tenth line comes twice, unless it is one of every twenty that are missing.
+    let expected = [
+        ("duplicate", 5),
+        ("expire", 2),
+        ("missing", 5),
+        ("slow", 1),
+        ("truncate", 1),
+    ];
+    assert_eq!(world.sandbox.strikes().expect("counts"), expected.into());
+}
+
+#[tokio::test]
 async fn requests_fail_in_passing_are_refused_or_cut() {
     let world = World::faulty("errored=1/10,refusal=1/7,max_tokens=1/3");
     let (id, counts) = ended(&world, 420).await;

@@ -230,19 +230,28 @@ pub(super) fn judge(status: StatusCode, body: &[u8]) -> Complaint {
     let error = envelope.error.0.unwrap_or_default();
     let details = error.details.0.unwrap_or_default();
     let spent = details.error_code.text().ends_with("_spend_limit_reached");
-    let verdict = match Verdict::of(status) {
-        Verdict::Later if spent => Verdict::Money,
-        verdict => verdict,
-    };
     // The edge speaks plainly where the service itself would speak JSON.
     let message = match error.message.filled() {
         Some(message) => message.into_owned(),
         None => String::from_utf8_lossy(body).trim().to_owned(),
     };
     let code = details.error_code.filled().or(error.kind.filled());
+    // No code tells a full queue from too many calls; where the sentence does not say it either, the
+    // chunk only waits a little longer.
+    let verdict = match Verdict::of(status) {
+        Verdict::Later if spent => Verdict::Money,
+        Verdict::Later if message.contains("queue") => Verdict::QueueFull(queue_limit(&message)),
+        verdict => verdict,
+    };
     Complaint {
         verdict,
         code: code.unwrap_or_default().into_owned(),
         message,
     }
+}
+
+/// How many requests fit into the queue, as a sentence about it says it: its first number.
+fn queue_limit(message: &str) -> Option<u64> {
+    let mut words = message.split(|c: char| !c.is_ascii_digit() && c != ',');
+    words.find_map(|word| word.replace(',', "").parse().ok())
 }

@@ -31,7 +31,7 @@ pub(super) use config::NAME;
 use super::account::{Network, Options};
 use super::call::{Caller, complete, length};
 use super::cut::{contradiction, cut, refuse};
-use super::line::{first_line, read_line};
+use super::line::read_line;
 use super::{
     Body, Capability, Download, Found, Provider, Rejection, Sought, Staged, Submission,
     SubmitError, Tag, Trial, find,
@@ -141,6 +141,9 @@ impl OpenAi {
 /// Whether `batch` is of the attempt: by the attempt's id, which several attempts of one body do not
 /// share; else by the body's nonce; else by the file.
 fn is_ours(batch: &wire::Batch<'_>, sought: &Sought, files: &[String]) -> bool {
+    if sought.not.iter().any(|known| known.0 == batch.id.text()) {
+        return false;
+    }
     let metadata = batch.metadata.0.as_ref();
     let attempt = metadata.map_or("", |own| own.columnist_attempt.text());
     if !attempt.is_empty() {
@@ -148,8 +151,7 @@ fn is_ours(batch: &wire::Batch<'_>, sought: &Sought, files: &[String]) -> bool {
     }
     let nonce = metadata.map_or("", |own| own.columnist_nonce.text());
     let file = batch.input_file_id.text();
-    let fits = nonce == sought.tag.nonce || files.iter().any(|ours| ours == file);
-    fits && !sought.not.iter().any(|other| other.0 == batch.id.text())
+    nonce == sought.tag.nonce || files.iter().any(|ours| ours == file)
 }
 
 impl fmt::Display for OpenAi {
@@ -262,17 +264,6 @@ impl Provider for OpenAi {
                 stream: complete(response),
             },
         })
-    }
-
-    async fn first_id(&self, batch: &BatchView) -> Result<Option<String>> {
-        for file in &batch.results {
-            let download = self.fetch(file, 0).await?;
-            let read = |line: &[u8]| self.parse(line).ok().map(|reply| reply.custom_id.into());
-            if let Some(id) = first_line(download.stream, read).await? {
-                return Ok(Some(id));
-            }
-        }
-        Ok(None)
     }
 
     fn parse<'a>(&self, line: &'a [u8]) -> Result<Reply<'a>> {

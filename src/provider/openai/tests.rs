@@ -412,14 +412,15 @@ fn every_status_is_known_or_kept_and_files_may_be_missing() {
 
 #[test]
 fn answers_that_cannot_be_downloaded_yet_are_awaited() {
-    let check = |status: &str, completed: u64, output: Option<&str>, error: Option<&str>, awaited| {
-        let batch = json!({ "id": "b", "status": status, "output_file_id": output,
+    let check =
+        |status: &str, completed: u64, output: Option<&str>, error: Option<&str>, awaited| {
+            let batch = json!({ "id": "b", "status": status, "output_file_id": output,
             "error_file_id": error, "request_counts": { "total": 9, "completed": completed } });
-        let batch = batch.to_string();
-        let wire = serde_json::from_str(&batch).expect("a batch");
-        let view = client::view(&wire).expect("has an id");
-        assert_eq!(view.awaited, awaited, "{batch}");
-    };
+            let batch = batch.to_string();
+            let wire = serde_json::from_str(&batch).expect("a batch");
+            let view = client::view(&wire).expect("has an id");
+            assert_eq!(view.awaited, awaited, "{batch}");
+        };
     check("completed", 9, Some("out"), None, false);
     check("completed", 9, None, None, true);
     // Some servers count nothing.
@@ -665,34 +666,6 @@ async fn a_download_follows_to_another_host_without_the_key() {
         .fetch(&ResultFile("file-1".into()), 0)
         .await;
     assert!(fetched.is_err(), "never from https to http");
-}
-
-#[tokio::test]
-async fn the_first_line_that_can_be_read_names_a_request() {
-    let provider_says = |text: &str| Vendor::new([say(200, text)]);
-    let view = |files: &[&str]| {
-        let wire = serde_json::from_str(BATCH).expect("a batch");
-        let mut view = client::view(&wire).expect("has an id");
-        view.results = files
-            .iter()
-            .map(|file| ResultFile((*file).into()))
-            .collect();
-        view
-    };
-    let line = OUTPUT.lines().next().expect("a line");
-    let first = |text: String| async move {
-        let found = provider_says(&text)
-            .open(NAME)
-            .first_id(&view(&["f"]))
-            .await;
-        found.expect("read")
-    };
-    let expect = Some("abcdefghjkmn-000003-000000".to_owned());
-    assert_eq!(first(format!("{line}\n{{")).await, expect);
-    assert_eq!(first(format!("\nnot json\n{line}")).await, expect);
-    assert_eq!(first("junk\n".into()).await, None);
-    let none = Vendor::new([]).open(NAME).first_id(&view(&[])).await;
-    assert_eq!(none.expect("no call"), None);
 }
 
 #[tokio::test]

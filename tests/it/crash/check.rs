@@ -43,7 +43,10 @@ fn check_rows(stage: &mut Stage) -> Option<Vec<Row>> {
     let bodies = stage.story.bodies();
     let ids: Vec<_> = rows.keys().copied().collect();
     assert_eq!(ids, (0..ids.len()).collect::<Vec<_>>(), "every row, once");
-    assert!(ids.len() == bodies.len() || ids.len() == stage.rows_before, "the old rows or the new");
+    assert!(
+        ids.len() == bodies.len() || ids.len() == stage.rows_before,
+        "the old rows or the new"
+    );
     let rows: Vec<Row> = rows.into_values().collect();
     for (n, (row, body)) in rows.iter().zip(&bodies).enumerate() {
         let (label, status, error) = row;
@@ -59,7 +62,10 @@ fn check_rows(stage: &mut Stage) -> Option<Vec<Row>> {
         } else {
             assert!(stage.story.may_fail(), "row {n} is {status}: {error:?}");
             assert_eq!(*label, None, "row {n} is {status}");
-            assert!(error.as_deref().is_some_and(|why| !why.is_empty()), "row {n} is {status}");
+            assert!(
+                error.as_deref().is_some_and(|why| !why.is_empty()),
+                "row {n} is {status}"
+            );
         }
     }
     Some(rows)
@@ -68,7 +74,11 @@ fn check_rows(stage: &mut Stage) -> Option<Vec<Row>> {
 /// The rows of the output, by id; nothing if there is none, or a folder without its `_SUCCESS`.
 fn read_output(stage: &mut Stage) -> Option<BTreeMap<usize, Row>> {
     let is_folder = stage.story.table == Table::Folder;
-    let files = if is_folder { &["out/a.parquet", "out/more/b.parquet"][..] } else { &["out.parquet"] };
+    let files = if is_folder {
+        &["out/a.parquet", "out/more/b.parquet"][..]
+    } else {
+        &["out.parquet"]
+    };
     let places: Vec<_> = files.iter().map(|name| stage.locate(name)).collect();
     let success = stage.locate("out/_SUCCESS");
     let got = stage.within(async |_| {
@@ -121,17 +131,34 @@ fn check_counts(report: &Report, rows: &[Row]) {
 fn check_bill(stage: &Stage, rows: &[Row]) {
     let bodies = stage.story.bodies();
     let paid = ["succeeded", "refused", "truncated"];
-    let paid = rows.iter().zip(bodies).enumerate().filter(|(_, ((_, status, _), _))| paid.contains(&status.as_str()));
+    let paid = rows
+        .iter()
+        .zip(bodies)
+        .enumerate()
+        .filter(|(_, ((_, status, _), _))| paid.contains(&status.as_str()));
     let requests: BTreeSet<_> = paid
-        .map(|(n, (_, body))| if stage.story.dedupe { (0, body) } else { (n, body) })
+        .map(|(n, (_, body))| {
+            if stage.story.dedupe {
+                (0, body)
+            } else {
+                (n, body)
+            }
+        })
         .collect();
     let bill = stage.world.bill();
     if stage.story.ways.doubled > 0 {
         // A proxy pays twice; the next check sees to it that we say so.
-        assert!(bill.total.requests_billed >= requests.len() as u64, "{bill:?}");
+        assert!(
+            bill.total.requests_billed >= requests.len() as u64,
+            "{bill:?}"
+        );
         return;
     }
-    assert_eq!(bill.total.requests_billed, requests.len() as u64, "{bill:?}");
+    assert_eq!(
+        bill.total.requests_billed,
+        requests.len() as u64,
+        "{bill:?}"
+    );
     if stage.story.dedupe {
         assert_eq!(bill.billed_more_than_once, 0, "{bill:?}");
     }
@@ -157,14 +184,21 @@ fn check_batches(stage: &mut Stage) {
     }
     let all: Vec<_> = accepted.iter().chain(&wasted).cloned().collect();
     let distinct: BTreeSet<_> = all.iter().cloned().collect();
-    assert_eq!(all.len(), distinct.len(), "a batch is two attempts': {all:?}");
+    assert_eq!(
+        all.len(),
+        distinct.len(),
+        "a batch is two attempts': {all:?}"
+    );
     let there: BTreeSet<_> = there.into_iter().collect();
     if stage.story.ways.doubled > 0 && stage.story.vendor == "anthropic" {
         // A batch that still runs cannot be told from a stranger's: the twin of one that was found.
         assert!(there.is_superset(&distinct), "{there:?} {distinct:?}");
         return;
     }
-    assert_eq!(there, distinct, "the provider's batches, and those that the ledger knows");
+    assert_eq!(
+        there, distinct,
+        "the provider's batches, and those that the ledger knows"
+    );
     if stage.story.ways.doubled == 0 {
         assert_eq!(wasted, Vec::<String>::new(), "nothing was sent twice");
     }
@@ -176,7 +210,10 @@ pub(super) fn facts(stage: &mut Stage) -> Vec<Action> {
     stage.within(async |world| {
         let mut log = Log::open(&world.components, &root);
         let commits = log.replay::<Action>().await.expect("a whole ledger");
-        commits.into_iter().flat_map(|commit| commit.actions).collect()
+        commits
+            .into_iter()
+            .flat_map(|commit| commit.actions)
+            .collect()
     })
 }
 
@@ -207,7 +244,9 @@ async fn ask(sandbox: &Sandbox, path: &str) -> Value {
         .expect("a request");
     let answer = sandbox.call(request).await;
     let body = axum::body::to_bytes(answer.into_body(), 1 << 20).await;
-    body.ok().and_then(|body| serde_json::from_slice(&body).ok()).unwrap_or_default()
+    body.ok()
+        .and_then(|body| serde_json::from_slice(&body).ok())
+        .unwrap_or_default()
 }
 
 /// Another run spends nothing, sends nothing, and leaves the output alone.
@@ -235,8 +274,12 @@ fn stand(stage: &mut Stage) -> Stand {
     let folder = stage.locate(".");
     let output = stage.within(async |_| {
         let files = folder.list().await.expect("a listing");
-        let files = files.into_iter().map(|file| (file.location.to_string(), file.last_modified, file.size));
-        files.filter(|(name, ..)| !name.contains("_columnist") && !name.contains("/sandbox/")).collect()
+        let files = files
+            .into_iter()
+            .map(|file| (file.location.to_string(), file.last_modified, file.size));
+        files
+            .filter(|(name, ..)| !name.contains("_columnist") && !name.contains("/sandbox/"))
+            .collect()
     });
     let mut sent = futures::executor::block_on(ask(&stage.world.sandbox, "/__sandbox/calls"));
     if let Some(sent) = sent.as_object_mut() {

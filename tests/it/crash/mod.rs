@@ -76,7 +76,12 @@ fn perform(stage: &mut Stage, act: Act, came: &mut Came) {
             Ended::Done(Ok(())) => return,
             Ended::Done(Err(error)) if act == Act::Cancel && error.kind() == ErrorKind::Invalid => {
                 // It was asked for before the world stopped.
-                assert!(came.stopped.iter().any(|point| point.starts_with("commit.")), "{error:?}");
+                assert!(
+                    came.stopped
+                        .iter()
+                        .any(|point| point.starts_with("commit.")),
+                    "{error:?}"
+                );
                 return;
             }
             Ended::Done(Err(error)) => {
@@ -106,7 +111,11 @@ fn tell(stage: &mut Stage, ended: &Ended) {
 fn a_crash_anywhere_costs_nothing() {
     let stories: Vec<_> = VENDORS
         .iter()
-        .flat_map(|vendor| seeds(20).into_iter().map(|seed| Story::draw(vendor, seed).stopping_anywhere()))
+        .flat_map(|vendor| {
+            seeds(20)
+                .into_iter()
+                .map(|seed| Story::draw(vendor, seed).stopping_anywhere())
+        })
         .collect();
     let came = play_all(&stories, |story| story.seed, play);
     report(&came);
@@ -118,24 +127,43 @@ fn a_crash_at_any_point_costs_nothing() {
     let seeds = seeds(20);
     let stories: Vec<_> = VENDORS
         .iter()
-        .flat_map(|vendor| seeds.iter().flat_map(|seed| stories(&points, vendor, *seed)))
+        .flat_map(|vendor| {
+            seeds
+                .iter()
+                .flat_map(|seed| stories(&points, vendor, *seed))
+        })
         .collect();
     let came = play_all(&stories, |story| story.seed, play);
     report(&came);
     for vendor in VENDORS {
         for point in points.iter().filter(|point| applies(point, vendor)) {
             let of_vendor = came.iter().filter(|came| came.vendor == vendor);
-            let stops = of_vendor.filter(|came| came.stopped.contains(point)).count();
+            let stops = of_vendor
+                .filter(|came| came.stopped.contains(point))
+                .count();
             // What takes luck to come by is not come by in every story.
-            assert!(stops * 4 >= seeds.len(), "{vendor} stopped at {point} only {stops} times");
+            assert!(
+                stops * 4 >= seeds.len(),
+                "{vendor} stopped at {point} only {stops} times"
+            );
         }
     }
-    let reached: BTreeSet<_> = came.iter().flat_map(|came| &came.reached).copied().collect();
+    let reached: BTreeSet<_> = came
+        .iter()
+        .flat_map(|came| &came.reached)
+        .copied()
+        .collect();
     let listed: BTreeSet<_> = points.into_iter().collect();
-    assert_eq!(reached, listed, "every point is listed, and every listed point is reached");
+    assert_eq!(
+        reached, listed,
+        "every point is listed, and every listed point is reached"
+    );
 }
 
-#[expect(clippy::print_stdout, reason = "the figures, for whoever asks for them with --nocapture")]
+#[expect(
+    clippy::print_stdout,
+    reason = "the figures, for whoever asks for them with --nocapture"
+)]
 fn report(came: &[Came]) {
     let mut stops = BTreeMap::<_, u64>::new();
     for point in came.iter().flat_map(|came| &came.stopped) {

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use columnist::base::Ids;
 
-use super::story::{Act, Place, Story, Table};
 use super::network::Ways;
+use super::story::{Act, Place, Story, Table};
 
 const TEN_MINUTES: Duration = Duration::from_secs(600);
 
@@ -61,29 +61,54 @@ impl Need {
 
     /// `story`, so that it comes by the points that need this.
     pub(super) fn applied(self, story: Story) -> Story {
-        let file = Story { table: Table::File, ..story.clone() };
+        let file = Story {
+            table: Table::File,
+            ..story.clone()
+        };
         match self {
             Need::Any => story,
-            Need::Cancel => Story { acts: vec![Act::Submit, Act::Cancel, Act::Run], ..story },
-            Need::Change => Story { acts: vec![Act::RunGrowing], place: Place::Disk, ..file },
+            Need::Cancel => Story {
+                acts: vec![Act::Submit, Act::Cancel, Act::Run],
+                ..story
+            },
+            Need::Change => Story {
+                acts: vec![Act::RunGrowing],
+                place: Place::Disk,
+                ..file
+            },
             Need::Clean => Story {
                 acts: vec![Act::Run, Act::Grow, Act::Run, Act::Clean, Act::Run],
                 ..file
             },
-            Need::Csv => Story { table: Table::Csv, ..story },
-            Need::Disk => Story { place: Place::Disk, ..story },
+            Need::Csv => Story {
+                table: Table::Csv,
+                ..story
+            },
+            Need::Disk => Story {
+                place: Place::Disk,
+                ..story
+            },
             Need::Doubled => Story {
-                ways: Ways { doubled: 60, late: 0 },
+                ways: Ways {
+                    doubled: 60,
+                    late: 0,
+                },
                 // Twins that end together are found together.
                 batch_time: (TEN_MINUTES, TEN_MINUTES),
                 ..story
             },
-            Need::Folder => Story { table: Table::Folder, ..story },
+            Need::Folder => Story {
+                table: Table::Folder,
+                ..story
+            },
             Need::Lossy => Story {
                 faults: "lost_answer=0.3,refused_lost=0.3,429=0.4",
                 ..story
             },
-            Need::Narrow => Story { narrow: true, ..story },
+            Need::Narrow => Story {
+                narrow: true,
+                ..story
+            },
             Need::Strict => Story {
                 policy: "fail",
                 narrow: false,
@@ -91,7 +116,12 @@ impl Need {
                 faults: "lost_answer=0.4,refused_lost=0.4",
                 ..story
             },
-            Need::Many => Story { rows: 16, per_batch: 1, dedupe: false, ..story },
+            Need::Many => Story {
+                rows: 16,
+                per_batch: 1,
+                dedupe: false,
+                ..story
+            },
         }
     }
 }
@@ -126,7 +156,10 @@ pub(super) fn stories(points: &[&'static str], vendor: &'static str, seed: u64) 
         })
         .map(|some| {
             let story = some[0].0.applied(Story::draw(vendor, seed).small());
-            Story { points: some.iter().map(|(.., point)| *point).collect(), ..story }
+            Story {
+                points: some.iter().map(|(.., point)| *point).collect(),
+                ..story
+            }
         })
         .collect()
 }

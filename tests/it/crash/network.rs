@@ -34,6 +34,8 @@ pub(super) struct Network {
     chance: Ids,
     ways: Ways,
     underway: Mutex<Vec<(Time, HttpRequest)>>,
+    /// Held while what has come is delivered: no call overtakes one that came before it.
+    delivery: tokio::sync::Mutex<()>,
 }
 
 impl Network {
@@ -49,11 +51,13 @@ impl Network {
             chance: Ids::seeded(seed),
             ways,
             underway: Mutex::default(),
+            delivery: tokio::sync::Mutex::default(),
         }
     }
 
     /// Delivers what has come by now.
     async fn deliver(&self) {
+        let _one_at_a_time = self.delivery.lock().await;
         let now = self.clock.now();
         let due = {
             let mut underway = self.underway.lock().expect("no panic");
@@ -104,7 +108,9 @@ pub(super) async fn whole(mut request: HttpRequest) -> Result<HttpRequest, Error
             all.extend_from_slice(&piece);
             Ok(all)
         });
-        let all = all.await.map_err(|error| Error::unavailable("cut").because(error))?;
+        let all = all
+            .await
+            .map_err(|error| Error::unavailable("cut").because(error))?;
         request.body = RequestBody::Whole(all.freeze());
     }
     Ok(request)

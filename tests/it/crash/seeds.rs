@@ -52,7 +52,12 @@ pub(super) fn play_all<S: Sync + Debug, T: Send>(
         }
     });
     let failed = failed.into_inner().expect("no panic");
-    let shown = failed.iter().take(20).cloned().collect::<Vec<_>>().join("\n");
+    let shown = failed
+        .iter()
+        .take(20)
+        .cloned()
+        .collect::<Vec<_>>()
+        .join("\n");
     assert!(
         failed.is_empty(),
         "{} of {} stories failed:\n{shown}",

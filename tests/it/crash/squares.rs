@@ -126,7 +126,11 @@ fn check(vendor: &'static str, path: &'static str, square: Square, expect: &Trac
     check_end(&mut stage);
     let trace = Trace::of(&facts(&mut stage));
     assert_eq!(trace, *expect, "{vendor} {path} {square:?}");
-    assert_eq!(stage.world.bill().total.batches_created, 1, "{vendor} {path} {square:?}");
+    assert_eq!(
+        stage.world.bill().total.batches_created,
+        1,
+        "{vendor} {path} {square:?}"
+    );
 }
 
 #[test]
@@ -136,21 +140,62 @@ fn each_square_of_the_billable_call_ends_in_one_batch() {
             check(vendor, "/batches", square, &Trace { promised, ..expect });
         };
         let none = Trace::default;
-        check(DoneAndTold, 1, Trace { accepted: 1, ..none() });
-        check(DoneAndLost, 1, Trace { lost: 1, adopted: 1, ..none() });
-        check(RefusedAndTold, 2, Trace { rejected: 1, accepted: 1, ..none() });
-        check(RefusedAndLost, 2, Trace { lost: 1, absent: 1, accepted: 1, ..none() });
+        check(
+            DoneAndTold,
+            1,
+            Trace {
+                accepted: 1,
+                ..none()
+            },
+        );
+        check(
+            DoneAndLost,
+            1,
+            Trace {
+                lost: 1,
+                adopted: 1,
+                ..none()
+            },
+        );
+        check(
+            RefusedAndTold,
+            2,
+            Trace {
+                rejected: 1,
+                accepted: 1,
+                ..none()
+            },
+        );
+        check(
+            RefusedAndLost,
+            2,
+            Trace {
+                lost: 1,
+                absent: 1,
+                accepted: 1,
+                ..none()
+            },
+        );
     }
 }
 
 #[test]
 fn each_square_of_the_upload_ends_in_one_batch() {
     let check = |square, expect| check("openai", "/files", square, &expect);
-    let told = Trace { promised: 1, accepted: 1, ..Trace::default() };
+    let told = Trace {
+        promised: 1,
+        accepted: 1,
+        ..Trace::default()
+    };
     check(DoneAndTold, told);
     // An upload costs nothing, and is simply done again.
     for square in [DoneAndLost, RefusedAndTold, RefusedAndLost] {
-        let again = Trace { promised: 2, rejected: 1, accepted: 1, ..Trace::default() };
+        let again = Trace {
+            promised: 2,
+            rejected: 1,
+            accepted: 1,
+            ..Trace::default()
+        };
         check(square, again);
     }
 }

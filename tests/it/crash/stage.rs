@@ -57,7 +57,11 @@ const LIFE_MAX: Duration = Duration::from_secs(60 * 24 * 3600);
 /// A folder in memory, where this machine has such a thing: thousands of small files are written.
 fn folder() -> TempDir {
     let memory = Path::new("/dev/shm");
-    let made = if memory.is_dir() { tempfile::tempdir_in(memory) } else { tempfile::tempdir() };
+    let made = if memory.is_dir() {
+        tempfile::tempdir_in(memory)
+    } else {
+        tempfile::tempdir()
+    };
     made.expect("a folder")
 }
 
@@ -156,7 +160,9 @@ impl Stage {
 
     fn put(&self, name: &str, bytes: Bytes) {
         let place = self.locate(name);
-        runtime().block_on(async { place.put(bytes).await }).expect("stored");
+        runtime()
+            .block_on(async { place.put(bytes).await })
+            .expect("stored");
     }
 
     fn address(&self, name: &str) -> String {
@@ -268,7 +274,11 @@ impl Stage {
     /// What makes a table on local disk grow when the first batch lands.
     fn growing(&self) -> Hook {
         let rows = self.story.rows + GROWTH;
-        let bodies = Story { rows, ..self.story.clone() }.bodies();
+        let bodies = Story {
+            rows,
+            ..self.story.clone()
+        }
+        .bodies();
         let path = self.world.path("in.parquet");
         let grow = move || write_rows(&path, 0, &bodies, 16);
         ("commit.before_landed", Box::new(grow))

@@ -72,7 +72,9 @@ impl Stop {
 
 impl fmt::Debug for Stop {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Stop").field("when", &self.when).finish_non_exhaustive()
+        f.debug_struct("Stop")
+            .field("when", &self.when)
+            .finish_non_exhaustive()
     }
 }
 

@@ -109,9 +109,19 @@ impl Story {
             nths: Vec::new(),
             delays: (0..4).map(|_| DELAYS[below(DELAYS.len())]).collect(),
             skews: (0..4)
-                .map(|_| if below(3) == 0 { i64::try_from(below(13)).expect("small") - 6 } else { 0 })
+                .map(|_| {
+                    if below(3) == 0 {
+                        i64::try_from(below(13)).expect("small") - 6
+                    } else {
+                        0
+                    }
+                })
                 .collect(),
-            place: if below(4) == 0 { Place::Disk } else { Place::Objects },
+            place: if below(4) == 0 {
+                Place::Disk
+            } else {
+                Place::Objects
+            },
             table,
             rows: 7 + below(34),
             per_batch: 3 + chance.below(8),
@@ -121,7 +131,11 @@ impl Story {
             narrow: below(8) == 0,
             faults: FAULTS[below(FAULTS.len())],
             ways: Ways { late, doubled: 0 },
-            batch_time: if is_slow { (18 * HOUR, 30 * HOUR) } else { (MINUTE, 20 * MINUTE) },
+            batch_time: if is_slow {
+                (18 * HOUR, 30 * HOUR)
+            } else {
+                (MINUTE, 20 * MINUTE)
+            },
             lease: if is_slow { HOUR } else { MINUTE },
         }
     }
@@ -151,7 +165,14 @@ impl Story {
 
     /// Whether a row may end without an answer.
     pub(super) fn may_fail(&self) -> bool {
-        let words = ["errored", "missing", "garbage", "expire", "max_tokens", "refusal"];
+        let words = [
+            "errored",
+            "missing",
+            "garbage",
+            "expire",
+            "max_tokens",
+            "refusal",
+        ];
         self.batch_time.1 > 24 * HOUR || words.iter().any(|word| self.faults.contains(word))
     }
 

@@ -1,7 +1,7 @@
 //! Time in a world of several lives: paused within each of them, and never going back.
 
-use std::sync::Mutex;
 use std::sync::Arc;
+use std::sync::Mutex;
 use std::time::Duration;
 
 use columnist::base::{Clock, Time, TokioClock, Uptime};

@@ -1,0 +1,243 @@
+//! Not knowing whether the provider took a batch: it is waited for, asked about, or overruled by a
+//! person's word, and never guessed. On paused time.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use columnist::base::http::{HttpError, HttpRequest, HttpResponse, HttpService, Method};
+use columnist::base::{Components, Error, ErrorKind, Ids, Time, TokioClock};
+use columnist::emulator::SandboxConfig;
+use columnist::engine::{self, StatusReport};
+use columnist::provider::{self, Network, Options};
+use columnist::work::RowStatus;
+
+use crate::world::{VENDORS, World, read_table, write_table};
+
+/// What becomes of a call that makes a batch.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Fate {
+    /// It is carried out, and its answer comes.
+    Told,
+    /// It is carried out, and its answer is lost.
+    Lost,
+    /// It is lost on its way.
+    Never,
+}
+
+/// A network that loses calls that make a batch; those that are not spoken of are told.
+#[derive(Debug)]
+struct Lossy {
+    inner: Arc<dyn HttpService>,
+    fates: Mutex<VecDeque<Fate>>,
+}
+
+#[async_trait]
+impl HttpService for Lossy {
+    async fn send(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
+        let makes = request.method == Method::POST && request.url.path().ends_with("/batches");
+        let fate = if makes {
+            self.fates.lock().expect("no panic").pop_front()
+        } else {
+            None
+        };
+        let lost = || HttpError::Lost(Error::new(ErrorKind::Unavailable, "the connection is lost"));
+        match fate.unwrap_or(Fate::Told) {
+            Fate::Told => self.inner.send(request).await,
+            Fate::Lost => {
+                let sent = self.inner.send(request).await;
+                assert!(sent.is_ok_and(|response| response.status.is_success()));
+                Err(lost())
+            }
+            Fate::Never => Err(lost()),
+        }
+    }
+}
+
+/// A world on paused time, of twenty rows in two chunks, whose calls that make a batch have these
+/// fates.
+fn world(vendor: &'static str, fates: &[Fate]) -> World {
+    let clock = TokioClock::starting_at(Time::from_timestamp(1_800_000_000, 0).expect("in range"));
+    let components = Components {
+        clock: Arc::new(clock),
+        uptime: Arc::new(clock),
+        ids: Arc::new(Ids::seeded(7)),
+        ..Components::system()
+    };
+    let config = SandboxConfig {
+        batch_time: (Duration::from_mins(20), Duration::from_mins(40)),
+        ..SandboxConfig::default()
+    };
+    let mut world = World::of(vendor, config, components);
+    world.components.http = Arc::new(Lossy {
+        inner: Arc::clone(&world.components.http),
+        fates: Mutex::new(fates.iter().copied().collect()),
+    });
+    let bodies: Vec<_> = (0..20).map(|n| Some(format!("ticket {n}"))).collect();
+    write_table(&world.path("in.parquet"), &bodies, 64);
+    let model = &mut world.job["model"];
+    model["max_requests_per_batch"] = 10.into();
+    model["poll_min"] = serde_json::json!({ "secs": 10, "nanos": 0 });
+    model["poll_max"] = serde_json::json!({ "secs": 60, "nanos": 0 });
+    world
+}
+
+async fn status(world: &World) -> StatusReport {
+    let status = engine::status(world.setup("status"));
+    status.await.expect("a status")
+}
+
+/// Every request was paid so many times.
+fn check_paid(world: &World, times: u64) {
+    let bill = world.bill();
+    assert_eq!(bill.distinct_billed, 20);
+    assert_eq!(bill.total.requests_billed, 20 * times);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_never_taken_is_sent_again_only_when_that_is_certain() {
+    for vendor in VENDORS {
+        let world = world(vendor, &[Fate::Never]);
+        let before = world.components.clock.now();
+        let report = world.run().await.expect("a run");
+        assert!(report.published && report.exit_code() == 0, "{report:?}");
+        check_paid(&world, 1);
+        let took = (world.components.clock.now() - before).num_seconds();
+        assert!(took >= 600, "{vendor}: `settle` is ten minutes: {took} s");
+        let absent = status(&world).await.batches;
+        assert!(
+            absent.iter().any(|line| line.phase == "never accepted"),
+            "{vendor}"
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_running_batch_that_may_be_ours_is_waited_for_and_named() {
+    let mut world = world("anthropic", &[Fate::Told, Fate::Lost]);
+    world.job["ledger"]["on_ambiguous"] = "fail".into();
+    let error = world.run().await.expect_err("nobody can tell");
+    assert_eq!(error.kind(), ErrorKind::Ambiguous, "{error:?}");
+    assert_eq!(error.kind().exit_code(), 5);
+    let hint = error.hint_text().unwrap_or_default();
+    assert!(hint.contains("on_ambiguous=resubmit"), "{hint}");
+    let lines = status(&world).await.batches;
+    let lost = lines
+        .iter()
+        .find(|line| line.phase == "unknown")
+        .expect("the lost one");
+    assert_eq!(lost.candidates.len(), 1, "{lost:?}");
+    assert!(
+        lost.note
+            .as_ref()
+            .is_some_and(|note| note.contains(&lost.candidates[0]))
+    );
+    // By the time the other one has landed, and an hour later for sure, its results tell.
+    world.components.clock.sleep(Duration::from_hours(1)).await;
+    let report = world.run().await.expect("a run");
+    assert!(report.published && report.exit_code() == 0, "{report:?}");
+    check_paid(&world, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_can_be_told_at_once_is_adopted_whatever_the_policy() {
+    for policy in ["wait", "fail", "resubmit"] {
+        let mut world = world("openai", &[Fate::Lost, Fate::Lost]);
+        world.job["ledger"]["on_ambiguous"] = policy.into();
+        world.job["ledger"]["settle"] = serde_json::json!({ "secs": 0, "nanos": 0 });
+        let report = world.run().await.expect("a run");
+        assert!(
+            report.published && report.exit_code() == 0,
+            "{policy}: {report:?}"
+        );
+        check_paid(&world, 1);
+        assert_eq!(report.wasted, 0);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_other_rows_are_published_where_a_person_asks_for_it() {
+    let mut world = world("anthropic", &[Fate::Told, Fate::Lost]);
+    world.job["ledger"]["on_ambiguous"] = "fail".into();
+    let mut setup = world.setup("run");
+    setup.publish_partial = true;
+    let report = engine::run(setup, world.provider()).await.expect("a run");
+    assert!(report.published, "{report:?}");
+    assert_eq!((report.exit_code(), report.unsettled), (5, 1));
+    let counts = &report.counts;
+    let pending = counts.of(RowStatus::Pending);
+    assert_eq!((pending, counts.of(RowStatus::Succeeded)), (10, 10));
+    let table = read_table(&world.path("out.parquet"));
+    for n in 0..20 {
+        let pending = table["label_status"][n].as_deref() == Some("pending");
+        assert_eq!(table["label"][n].is_none(), pending, "row {n}");
+    }
+    world.components.clock.sleep(Duration::from_hours(1)).await;
+    let report = world.run().await.expect("a run");
+    assert!(report.published && report.exit_code() == 0, "{report:?}");
+    assert_eq!(report.counts.of(RowStatus::Succeeded), 20);
+    check_paid(&world, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_persons_word_overrules_and_what_it_costs_is_reported() {
+    let mut world = world("anthropic", &[Fate::Told, Fate::Lost]);
+    world.job["ledger"]["on_ambiguous"] = "resubmit".into();
+    let report = world.run().await.expect("a run");
+    assert!(report.published && report.exit_code() == 0, "{report:?}");
+    assert!(
+        report.wasted > 0,
+        "the batch that was there after all is counted"
+    );
+    assert!(world.bill().billed_more_than_once > 0);
+    assert_eq!(world.bill().distinct_billed, 20);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_person_overrules_once_and_not_without_end() {
+    let mut world = world("anthropic", &[Fate::Lost; 9]);
+    world.job["ledger"]["on_ambiguous"] = "resubmit".into();
+    let error = world.run().await.expect_err("every answer is lost");
+    assert_eq!(error.kind(), ErrorKind::Ambiguous, "{error:?}");
+    let bill = world.bill();
+    assert_eq!(
+        bill.total.batches_created, 4,
+        "each of two chunks was sent twice"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_of_another_account_is_not_taken_for_lost() {
+    for vendor in VENDORS {
+        let world = world(vendor, &[]);
+        let submitted = engine::submit(world.setup("submit"), world.provider()).await;
+        submitted.expect("submitted");
+        let base = if vendor == "openai" {
+            "http://sandbox/openai/v1"
+        } else {
+            "http://sandbox/anthropic"
+        };
+        let options = Options {
+            provider: vendor,
+            base_url: Some(base),
+            api_key_env: Some("KEY"),
+            service: None,
+            env: &|_| Some("another-key".to_owned()),
+        };
+        let network = Network {
+            http: Arc::clone(&world.components.http),
+            clock: Arc::clone(&world.components.clock),
+            ids: Arc::clone(&world.components.ids),
+        };
+        let other = provider::open(&options, network).expect("a provider");
+        let error = engine::run(world.setup("run"), other)
+            .await
+            .expect_err("another key");
+        assert_eq!(error.kind(), ErrorKind::Refused, "{error:?}");
+        assert!(error.to_string().contains("another account"), "{error}");
+        let report = world.run().await.expect("with the first key");
+        assert!(report.published && report.exit_code() == 0);
+        check_paid(&world, 1);
+    }
+}

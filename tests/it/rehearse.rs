@@ -1,0 +1,226 @@
+//! `rehearse`, and the deaths that it is made of: the real binary, both vendors' dialects.
+
+use serde_json::{Value, json};
+
+use crate::shell::{Ran, Shell};
+use crate::world::write_table;
+
+/// Every fault that the sandbox knows of the network and of results.
+const FAULTS: &str = "429=0.05,5xx=0.05,lost_answer=0.3,refused_lost=0.1,queue_full=0.1,\
+fail_batch=0.2,late_output=0.5,truncate=0.3,short=0.2,duplicate=0.1,missing=0.05,stranger=0.05,\
+garbage=0.05,errored=0.05,expire=0.05";
+
+/// A folder with a table of 60 rows, of which two are alike and one is null, and a job for it.
+fn with_job(model: &str) -> Shell {
+    let mut shell = Shell::new();
+    let mut bodies: Vec<_> = (0..60).map(|n| Some(format!("ticket {n}"))).collect();
+    bodies[41] = Some("ticket 40".into());
+    bodies[50] = None;
+    write_table(&shell.path("in.parquet"), &bodies, 25);
+    let job = format!(
+        "name = \"t\"\n[source]\ntable = \"in.parquet\"\nkey = [\"id\"]\n\
+         [prompt]\nuser = \"Label this: {{{{ body }}}}\"\n[answer]\ncolumn = \"label\"\n\
+         [model]\nuse = \"{model}\"\nmax_output_tokens = 64\nmax_requests_per_batch = 16\n\
+         [budget]\nmax_failed = \"50%\"\n[output]\npath = \"out.parquet\"\n"
+    );
+    shell.write("job.toml", job);
+    std::fs::create_dir(shell.path("tmp")).expect("made");
+    let scratch = shell.path("tmp").display().to_string();
+    shell.set("TMPDIR", &scratch);
+    shell
+}
+
+/// Rehearses `job.toml`, a day in three minutes, and checks what must hold whatever happens.
+#[track_caller]
+fn rehearse(shell: &Shell, args: &[&str]) -> (Ran, Value) {
+    let all: Vec<_> = ["rehearse", "job.toml", "--speed", "480"]
+        .iter()
+        .chain(args)
+        .copied()
+        .collect();
+    let ran = shell.call(&all);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    let line = ran.line();
+    for (name, value) in [
+        ("held", json!(true)),
+        ("exit_code", json!(0)),
+        ("lost_rows", json!(0)),
+        ("wrong_rows", json!(0)),
+        ("billed_twice", json!(0)),
+        ("rows", json!(60)),
+    ] {
+        assert_eq!(line[name], value, "{name}: {ran:?}");
+    }
+    assert_eq!(statuses(&line).iter().sum::<u64>(), 60, "{line}");
+    // Neither the job's output nor its ledger.
+    let mut files = shell.files();
+    files.retain(|file| !file.starts_with("tmp/"));
+    assert_eq!(files, ["in.parquet", "job.toml"]);
+    assert!(!shell.path("_columnist").exists());
+    (ran, line)
+}
+
+fn statuses(line: &Value) -> Vec<u64> {
+    let status = line["status"].as_object().expect("statuses");
+    status.values().filter_map(Value::as_u64).collect()
+}
+
+/// A run that is killed at every kind of durable write, under every fault, keeps its promises.
+fn survives(model: &str, seed: &str) {
+    let shell = with_job(model);
+    let (ran, line) = rehearse(
+        &shell,
+        &["--kill", "--seed", seed, "--faults", FAULTS, "--json"],
+    );
+    assert_eq!(ran.stdout.lines().count(), 1);
+    assert_eq!(line["seed"], seed.parse::<u64>().expect("a number"));
+    let killed = line["killed_at"].as_object().expect("points");
+    // Around a commit of the ledger, around the billable call, and around the publication.
+    for part in ["commit", "submit", "output"] {
+        assert!(killed.keys().any(|point| point.contains(part)), "{line}");
+    }
+    assert!(line["kills"].as_u64().is_some_and(|kills| kills >= 12));
+    assert!(
+        line["struck"].as_object().is_some_and(|s| s.len() >= 5),
+        "{line}"
+    );
+    assert!(line["peak_memory_bytes"].as_u64() > Some(1_000_000));
+}
+
+#[test]
+fn a_killed_run_keeps_its_promises_at_anthropic() {
+    survives("anthropic/claude-haiku-4-5", "1");
+}
+
+#[test]
+fn a_killed_run_keeps_its_promises_at_openai() {
+    survives("openai/gpt-6-luna", "2");
+}
+
+#[test]
+fn a_rehearsal_without_faults_lands_every_row() {
+    let shell = with_job("sandbox/any");
+    let (ran, line) = rehearse(&shell, &["--faults", "none"]);
+    assert_eq!(line["status"], json!({ "succeeded": 59, "skipped": 1 }));
+    assert_eq!(
+        (&line["requests_billed"], &line["kills"], &line["struck"]),
+        (&json!(58), &json!(0), &json!({}))
+    );
+    for words in [
+        "t as openai/any, seed 0",
+        "59 succeeded",
+        "0 lost, 0 in the wrong row",
+        "0 billed twice",
+        "all held",
+    ] {
+        assert!(ran.stdout.contains(words), "`{words}`: {ran:?}");
+    }
+    // What it worked with is gone.
+    let left = std::fs::read_dir(shell.path("tmp"))
+        .expect("a folder")
+        .count();
+    assert_eq!(left, 0);
+}
+
+#[test]
+fn what_a_rehearsal_worked_with_can_be_kept() {
+    let shell = with_job("anthropic/claude-haiku-4-5");
+    let (_, line) = rehearse(&shell, &["--faults", "none", "--keep", "--limit", "5"]);
+    let scratch = shell
+        .path("tmp")
+        .join(line["scratch"].as_str().expect("a path"));
+    assert!(scratch.join("output/out.parquet").is_file());
+    assert!(scratch.join("ledger").is_dir());
+    assert_eq!(line["status"], json!({ "succeeded": 5, "skipped": 55 }));
+}
+
+#[test]
+fn a_query_and_a_layout_without_the_old_columns_are_judged_as_well() {
+    let shell = with_job("openai/gpt-6-luna");
+    rehearse(
+        &shell,
+        &[
+            "--faults",
+            "none",
+            "--layout",
+            "delta",
+            "--where",
+            "id % 2 = 0",
+        ],
+    );
+    shell.write(
+        "q.sql",
+        "SELECT id AS number, body AS text FROM t WHERE id >= 0 ORDER BY id DESC",
+    );
+    let ran = shell.call(&[
+        "rehearse",
+        "job.toml",
+        "--speed",
+        "480",
+        "--faults",
+        "none",
+        "--query",
+        "q.sql",
+        "--tables",
+        "t=in.parquet",
+        "--key",
+        "number",
+        "--prompt",
+        "About {{ text }}",
+        "--dedupe=false",
+    ]);
+    let line = ran.line();
+    assert_eq!((ran.code, &line["held"]), (0, &json!(true)), "{ran:?}");
+    assert_eq!(line["status"], json!({ "succeeded": 59, "skipped": 1 }));
+    // Two rows ask the same, and both are to have an answer of their own.
+    assert_eq!(line["requests_billed"], 59);
+}
+
+#[test]
+fn a_full_queue_is_waited_for() {
+    let shell = with_job("openai/gpt-6-luna");
+    // A prompt is five or six tokens, a chunk of 16 takes the whole queue.
+    let (_, line) = rehearse(&shell, &["--faults", "none", "--enqueued-tokens", "120"]);
+    assert_eq!(line["status"], json!({ "succeeded": 59, "skipped": 1 }));
+    assert_eq!(line["requests_billed"], 58);
+}
+
+#[test]
+fn a_job_with_a_mistake_is_not_rehearsed() {
+    let shell = with_job("openai/gpt-6-luna");
+    shell
+        .call(&["rehearse", "job.toml", "--faults", "lost=0.1"])
+        .refused_with_hint(2, &["no such fault", "lost_answer"]);
+    shell
+        .call(&["rehearse", "job.toml", "--set", "answer.kind=text"])
+        .refused(2, &["kind"]);
+    // What only the source tells.
+    shell
+        .call(&["rehearse", "job.toml", "--prompt", "{{ boddy }}"])
+        .refused_with_hint(2, &["boddy", "body"]);
+    shell
+        .call(&["rehearse", "job.toml", "--speed", "0"])
+        .refused(2, &["--speed"]);
+}
+
+#[test]
+fn a_process_dies_where_it_is_told_to_and_the_next_one_goes_on() {
+    let mut shell = with_job("sandbox/any");
+    shell.set("COLUMNIST_CRASH_AT", "!:9");
+    let died = shell.call(&["run", "job.toml"]);
+    assert_eq!(died.code, -9, "{died:?}");
+    assert!(died.line()["killed_at"].is_string(), "{died:?}");
+    assert!(!shell.path("out.parquet").exists());
+    shell.set("COLUMNIST_CRASH_AT", "no-such-point");
+    let ran = shell.call(&["run", "job.toml"]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    assert_eq!(
+        ran.line()["status"],
+        json!({ "succeeded": 59, "skipped": 1 })
+    );
+    assert_eq!(shell.bill("t").billed_more_than_once, 0);
+    shell.set("COLUMNIST_CRASH_AT", ":");
+    shell
+        .call(&["run", "job.toml"])
+        .refused_with_hint(2, &["crash-at"]);
+}
