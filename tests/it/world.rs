@@ -47,19 +47,24 @@ impl World {
     pub(crate) fn with(vendor: &'static str, config: SandboxConfig) -> World {
         let mut components = Components::system();
         components.ids = Arc::new(Ids::seeded(7));
-        World::of(vendor, config, components, None)
+        World::of(vendor, config, components)
     }
 
-    /// The same, with its own time, chance and storage, in a folder of its own.
-    pub(crate) fn of(
+    /// The same, with its own time, chance and storage.
+    pub(crate) fn of(vendor: &'static str, config: SandboxConfig, components: Components) -> World {
+        let folder = tempfile::tempdir().expect("a folder");
+        World::within(folder, vendor, config, components)
+    }
+
+    /// The same, in `folder`.
+    pub(crate) fn within(
+        folder: tempfile::TempDir,
         vendor: &'static str,
         config: SandboxConfig,
         mut components: Components,
-        folder: Option<tempfile::TempDir>,
     ) -> World {
         let sandbox = Sandbox::new(config, Arc::clone(&components.clock)).expect("a sandbox");
         components.http = Arc::new(RouterService::new(sandbox.router()));
-        let folder = folder.unwrap_or_else(|| tempfile::tempdir().expect("a folder"));
         let path = |name: &str| folder.path().join(name).display().to_string();
         let model = if vendor == "openai" {
             "gpt-6-luna"

@@ -96,7 +96,7 @@ impl Stage {
             stores: Arc::new(Stores::default().with_clock(Arc::<WorldClock>::clone(&clock))),
             ..Components::system()
         };
-        let mut world = World::of(story.vendor, config, components, Some(folder));
+        let mut world = World::within(folder, story.vendor, config, components);
         let sandbox = RouterService::new(world.sandbox.router());
         let network = Network::new(sandbox, Arc::clone(&clock), story.seed, story.ways);
         world.components.http = Arc::new(network);
