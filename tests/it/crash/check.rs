@@ -279,7 +279,7 @@ fn stand(stage: &mut Stage) -> Stand {
             .into_iter()
             .map(|file| (file.location.to_string(), file.last_modified, file.size));
         files
-            .filter(|(name, ..)| !name.contains("_columnist") && !name.ends_with("table.parquet"))
+            .filter(|(name, ..)| !name.contains("_columnist") && !name.contains("/sandbox/"))
             .collect()
     });
     let mut sent = futures::executor::block_on(ask(&stage.world.sandbox, "/__sandbox/calls"));
