@@ -330,6 +330,14 @@ fn send(
     (gauge, entering, is_trial): (&Gauge, &mut u64, bool),
 ) {
     let number = chunk.stored.chunk;
+    let (submit, split) = (
+        Step::Submit { chunk: number },
+        Step::Split { chunk: number },
+    );
+    // What is being sent is not split meanwhile, nor the other way round, whatever is learned.
+    if asked.desk.busy.contains(&submit) || asked.desk.busy.contains(&split) {
+        return;
+    }
     let admission = if asked.desk.too_large.contains(&number) {
         Admission::Split
     } else {
@@ -338,19 +346,18 @@ fn send(
     match admission {
         Admission::Wait => {}
         // The trial is as small as it can be.
-        Admission::Split if is_trial => asked.ask(Step::Submit { chunk: number }),
+        Admission::Split if is_trial => asked.ask(submit),
         // New chunks are numbered after the last one, so that two cannot be made at once.
         Admission::Split => {
             let alone = asked.count(|step| matches!(step, Step::Split { .. })) == 0;
             if plan.sealed.is_some() && alone {
-                asked.ask(Step::Split { chunk: number });
+                asked.ask(split);
             }
         }
         Admission::Enter => {
-            let step = Step::Submit { chunk: number };
             let room = asked.count(|step| matches!(step, Step::Submit { .. })) < pace.submits_max;
-            if room && !asked.desk.busy.contains(&step) {
-                asked.ask(step);
+            if room {
+                asked.ask(submit);
                 *entering += gauge.weigh(&chunk.stored);
             }
         }
