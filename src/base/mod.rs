@@ -11,6 +11,7 @@ pub mod http;
 mod ids;
 mod index;
 mod kill;
+mod lz4;
 mod nearest;
 mod sort;
 mod store;
@@ -23,11 +24,12 @@ pub(crate) use crash::points;
 pub use crash::{Crash, CrashPoint, Points};
 pub use error::{Error, ErrorKind, Result, ResultExt};
 pub use ids::Ids;
-pub use index::KeyIndex;
+pub use index::{HashKey, KeyIndex};
 pub use kill::{Doom, Kill};
+pub use lz4::Lz4;
 pub use nearest::nearest;
 pub use sort::{Sorted, Sorter};
-pub use store::{BulkWriter, Location, MemoryStore, ObjectMeta, Put, Stores};
+pub use store::{BulkWriter, Location, MemoryStore, ObjectMeta, Put, Stores, store_error};
 pub use uptime::{SystemUptime, Uptime};
 
 /// The seams of the program: everything from outside that a test may replace.

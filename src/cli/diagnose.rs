@@ -78,14 +78,18 @@ impl Colour {
 #[must_use]
 pub(super) fn render(error: &Error, colour: Colour) -> String {
     let mut out = format!("{} {error}\n", colour.red("error:"));
+    let mut said = error.to_string();
     let mut cause = error.source();
     while let Some(source) = cause {
+        let text = source.to_string();
         if let Some(mistakes) = source.downcast_ref::<Mistakes>() {
             render_mistakes(mistakes, colour, &mut out);
-        } else {
-            let text = source.to_string().replace('\n', "\n    ");
+        } else if !said.contains(&text) {
+            // Some libraries say all their causes in each of them.
+            let text = text.replace('\n', "\n    ");
             let _ = writeln!(out, "  {} {text}", colour.faint("caused by:"));
         }
+        said = text;
         cause = source.source();
     }
     if let Some(hint) = hint(error) {
@@ -234,6 +238,19 @@ mod tests {
              caused by: connection\n    refused\n\nhint: start the server\n"
         );
         assert!(render(&error, Colour::Always).starts_with("\x1b[1;31merror:\x1b[0m cannot"));
+    }
+
+    #[test]
+    fn a_cause_that_was_told_already_is_not_told_again() {
+        let source = object_store::Error::Generic {
+            store: "S3",
+            source: std::io::Error::other("connection refused").into(),
+        };
+        let error = Error::unavailable("cannot read").because(source);
+        assert_eq!(
+            render(&error, Colour::Never),
+            "error: cannot read\n  caused by: Generic S3 error: connection refused\n"
+        );
     }
 
     #[test]

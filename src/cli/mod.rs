@@ -42,6 +42,7 @@ use crate::spec::Surroundings;
 #[must_use]
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
+    keep_freed_memory();
     let voice = Voice::new(&cli.common);
     let done = carry_out(&cli, &voice);
     let exit = done.unwrap_or_else(|error| voice.fail(&error));
@@ -94,6 +95,15 @@ fn clock() -> Result<Arc<dyn Clock>> {
 
 /// The variable that describes a fast clock.
 const CLOCK: &str = "COLUMNIST_CLOCK";
+
+/// Has the C library keep buffers of up to [`KEPT`] bytes for the next to come, where it else gives
+/// each back to the system at once and then waits for new pages, zeroed one by one. It learns that from
+/// the largest block that was ever freed; so one is.
+fn keep_freed_memory() {
+    drop(std::hint::black_box(Vec::<u8>::with_capacity(KEPT)));
+}
+
+const KEPT: usize = 8 << 20;
 
 /// Threads that do the work: reading and sending overlap, and more would only cost memory.
 const WORKERS: usize = 2;

@@ -96,10 +96,6 @@ impl Provider for Calls {
         self.crash.around(FETCH, call).await
     }
 
-    async fn first_id(&self, batch: &BatchView) -> Result<Option<String>> {
-        self.inner.first_id(batch).await
-    }
-
     fn parse<'a>(&self, line: &'a [u8]) -> Result<Reply<'a>> {
         self.inner.parse(line)
     }

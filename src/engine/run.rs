@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::future;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -123,11 +124,7 @@ impl<'a> Loop<'a> {
             {
                 return Ok(stop);
             }
-            tokio::select! {
-                biased;
-                () = interrupt.cancelled() => {}
-                waited = self.wait(next.wake) => waited?,
-            }
+            self.wait(next.wake, interrupt.cancelled()).await?;
         }
     }
 
@@ -147,7 +144,7 @@ impl<'a> Loop<'a> {
     async fn finish(&mut self, kind: impl Fn(&Step) -> bool, until: Time) -> Result<()> {
         let clock = Arc::clone(&self.tasks.components.clock);
         while self.desk.busy.iter().any(&kind) && clock.now() < until {
-            self.wait(Some(until)).await?;
+            self.wait(Some(until), future::pending()).await?;
         }
         Ok(())
     }
@@ -214,14 +211,16 @@ impl<'a> Loop<'a> {
         });
     }
 
-    /// Waits for whatever comes first: facts to write, a task's end, or the time to ask again.
-    async fn wait(&mut self, wake: Option<Time>) -> Result<()> {
+    /// Waits for whatever comes first: a call from outside, facts to write, a task's end, or the time
+    /// to ask again. What is being written then is written to its end.
+    async fn wait(&mut self, wake: Option<Time>, call: impl Future<Output = ()>) -> Result<()> {
         let clock = Arc::clone(&self.tasks.components.clock);
         let pause = wake.map_or(Duration::from_hours(1), |at| {
             (at - clock.now()).to_std().unwrap_or_default()
         });
         tokio::select! {
             biased;
+            () = call => Ok(()),
             Some(entry) = self.entries.recv() => self.write(entry).await,
             Some(ended) = self.running.join_next(), if !self.running.is_empty() => {
                 let ended = ended.map_err(|error| Error::internal("a task panicked").because(error))?;

@@ -64,13 +64,6 @@ pub trait Provider: Debug + Display + Send + Sync + 'static {
     /// As for [`poll`](Provider::poll).
     async fn fetch(&self, file: &ResultFile, offset: u64) -> Result<Download>;
 
-    /// The custom id on the first line of a batch's results, read without downloading the rest.
-    /// `None` where the results hold no readable line.
-    ///
-    /// # Errors
-    /// As for [`poll`](Provider::poll).
-    async fn first_id(&self, batch: &BatchView) -> Result<Option<String>>;
-
     /// Understands one line of a result file.
     ///
     /// # Errors

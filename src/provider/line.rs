@@ -98,7 +98,7 @@ fn unit(bytes: &[u8]) -> Option<u16> {
 /// When the body is cut before that.
 pub(super) async fn first_line<T>(
     mut body: BoxStream<'static, Result<Bytes>>,
-    read: impl Fn(&[u8]) -> Option<T>,
+    mut read: impl FnMut(&[u8]) -> Option<T>,
 ) -> Result<Option<T>> {
     let mut buffer = Vec::new();
     while let Some(bytes) = body.try_next().await? {

@@ -10,10 +10,10 @@ use futures::TryStreamExt;
 use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStoreExt};
 
-use crate::base::{Error, ErrorKind, Location, Result, ResultExt, Stores};
+use crate::base::{Error, ErrorKind, Location, Result, ResultExt, Stores, store_error};
 
 use super::format::Format;
-use super::pin::Pin;
+use super::pin::{self, Pin};
 
 /// What Hive and Spark write for a null partition value.
 const HIVE_NULL: &str = "__HIVE_DEFAULT_PARTITION__";
@@ -59,7 +59,7 @@ impl Listed {
         Pin {
             url: self.location.url.to_string(),
             size: self.object.size,
-            etag: self.object.e_tag.clone(),
+            etag: pin::tag(self.object.e_tag.as_deref()),
             modified: self.object.last_modified,
         }
     }
@@ -317,14 +317,6 @@ fn mixed_partitions(address: &str, relative: &str, partitions: &[String]) -> Err
 
 /// A store that does not answer, as our error.
 pub(super) fn unreachable_store(error: object_store::Error, address: &str) -> Error {
-    let kind = match &error {
-        object_store::Error::NotFound { .. } => ErrorKind::Invalid,
-        object_store::Error::PermissionDenied { .. }
-        | object_store::Error::Unauthenticated { .. } => ErrorKind::Refused,
-        _ => ErrorKind::Unavailable,
-    };
-    Error::new(kind, "cannot read from the store")
-        .with("address", address)
-        .because(error)
+    store_error(error, "read from the store", address)
         .hint("check the bucket's name, the endpoint, and the credentials in the environment")
 }

@@ -38,7 +38,7 @@ impl Pin {
         match location.store.head(&location.path).await {
             Ok(now) if now.size != self.size => Ok(Some(Drift::Changed)),
             Ok(now) => {
-                let same = match (&now.e_tag, &self.etag) {
+                let same = match (tag(now.e_tag.as_deref()), tag(self.etag.as_deref())) {
                     (Some(now), Some(then)) => now == then,
                     // A listing may tell fractions of a second that a single answer does not.
                     _ => now.last_modified.timestamp() == self.modified.timestamp(),
@@ -48,5 +48,29 @@ impl Pin {
             Err(object_store::Error::NotFound { .. }) => Ok(Some(Drift::Gone)),
             Err(error) => Err(unreachable_store(error, &self.url)),
         }
+    }
+}
+
+/// A tag as HTTP writes it. Azure leaves the quotes away in a listing, and there alone: its files would
+/// be taken for others than those that were listed.
+pub(super) fn tag(etag: Option<&str>) -> Option<String> {
+    etag.map(|tag| match tag {
+        whole if whole.ends_with('"') => whole.to_owned(),
+        bare => format!("\"{bare}\""),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tag_is_the_same_with_and_without_quotes() {
+        let check = |tags: [&str; 2]| assert_eq!(tag(Some(tags[0])).as_deref(), Some(tags[1]));
+        check(["0x8DE", "\"0x8DE\""]);
+        check(["\"0x8DE\"", "\"0x8DE\""]);
+        check(["W/\"1-2\"", "W/\"1-2\""]);
+        check(["1b-4c", "\"1b-4c\""]);
+        assert_eq!(tag(None), None);
     }
 }

@@ -13,7 +13,7 @@ impl Reader<'_> {
         if self.node("output.path").is_none() {
             self.missing("output.path", "");
         }
-        let path = self.address("output.path", true)?;
+        let path = self.writable_address("output.path", true)?;
         if address::parent(&path.text).is_none() {
             self.refuse(
                 "output.path",
@@ -26,6 +26,23 @@ impl Reader<'_> {
             return None;
         }
         Some(path)
+    }
+
+    /// An address under which files can be made: none on a web server.
+    fn writable_address(&mut self, path: &str, with_vars: bool) -> Option<Address> {
+        let address = self.address(path, with_vars)?;
+        if ["http://", "https://"]
+            .iter()
+            .any(|web| address.text.starts_with(web))
+        {
+            self.refuse(
+                path,
+                format!("`{path}` is on a web server, where nothing can be written"),
+                "name local disk or object storage (`s3://`, `gs://`, `az://`); a source may stay on the web",
+            );
+            return None;
+        }
+        Some(address)
     }
 
     pub(super) fn output(&mut self, path: Option<&Address>) -> Option<OutputSpec> {
@@ -72,7 +89,7 @@ impl Reader<'_> {
     fn ledger_path(&mut self, name: Option<&str>, output: Option<&Address>) -> Option<String> {
         if self.node("ledger.path").is_some() {
             return self
-                .address("ledger.path", false)
+                .writable_address("ledger.path", false)
                 .map(|address| address.text);
         }
         let output = output?;

@@ -422,6 +422,22 @@ fn an_output_that_cannot_be_written_is_refused_before_anything_is_sent() {
 }
 
 #[test]
+fn nothing_is_written_to_a_web_server() {
+    let shell = with_table();
+    for (flag, key) in [("--output", "output.path"), ("--ledger", "ledger.path")] {
+        let more = [
+            flag,
+            "https://127.0.0.1:9/made/x.parquet",
+            "--set",
+            "name=x",
+        ];
+        let ran = run(&shell, "in.parquet", &more);
+        mistaken(&shell, &ran, &[key, "web server", "object storage"]);
+    }
+    assert_eq!(shell.files(), ["in.parquet"]);
+}
+
+#[test]
 fn a_ledger_that_cannot_be_written_is_named() {
     let shell = with_table();
     let ran = run(&shell, "in.parquet", &["--ledger", "/proc/ledger"]);

@@ -208,6 +208,16 @@ fn wait(process: &mut Child, night: &Night, before: usize, moment: Option<&Momen
     }
 }
 
+/// Waits until `fact` comes into the ledger; false if the process ends before.
+pub(crate) fn await_fact(
+    process: &mut Child,
+    night: &Night,
+    before: usize,
+    fact: &'static str,
+) -> bool {
+    wait(process, night, before, Some(&Moment::Fact(fact, 0))).is_none()
+}
+
 #[expect(
     clippy::print_stdout,
     reason = "the figures, for whoever asks for them with --nocapture"

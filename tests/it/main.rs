@@ -13,5 +13,6 @@ mod races;
 mod rehearse;
 mod s3;
 mod shell;
+mod signals;
 mod tidy;
 mod world;

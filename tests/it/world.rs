@@ -51,14 +51,20 @@ impl World {
     }
 
     /// The same, with its own time, chance and storage.
-    pub(crate) fn of(
+    pub(crate) fn of(vendor: &'static str, config: SandboxConfig, components: Components) -> World {
+        let folder = tempfile::tempdir().expect("a folder");
+        World::within(folder, vendor, config, components)
+    }
+
+    /// The same, in `folder`.
+    pub(crate) fn within(
+        folder: tempfile::TempDir,
         vendor: &'static str,
         config: SandboxConfig,
         mut components: Components,
     ) -> World {
         let sandbox = Sandbox::new(config, Arc::clone(&components.clock)).expect("a sandbox");
         components.http = Arc::new(RouterService::new(sandbox.router()));
-        let folder = tempfile::tempdir().expect("a folder");
         let path = |name: &str| folder.path().join(name).display().to_string();
         let model = if vendor == "openai" {
             "gpt-6-luna"

@@ -80,6 +80,8 @@ class Server:
 class S3(Server):
     """An S3 server, and a client for it."""
 
+    scheme = "s3"
+
     def __init__(self, log, command, said):
         super().__init__(log, command, said)
         self.env = {
@@ -143,13 +145,14 @@ def rclone(tmp_path_factory):
 class Azure(Server):
     """Azurite, and a client for it."""
 
+    scheme = "az"
+
     def __init__(self, log, program):
         account, key = "lake", base64.b64encode(b"a key for nothing but this").decode()
-        folder = log.parent
         options = ["--inMemoryPersistence", "--skipApiVersionCheck", "--disableTelemetry"]
         super().__init__(
             log,
-            [program, "--blobPort", "0", "--location", folder, *options],
+            [program, "--blobPort", "0", *options],
             "successfully listens on ",
             AZURITE_ACCOUNTS=f"{account}:{key}",
         )
@@ -189,3 +192,9 @@ def azure(tmp_path_factory):
     server = Azure(tmp_path_factory.mktemp("azure") / "azurite.log", program)
     yield server
     server.stop()
+
+
+@pytest.fixture(params=["s3", "azure"])
+def lake(request):
+    """One kind of object storage after the other."""
+    return request.getfixturevalue(request.param)

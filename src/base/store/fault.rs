@@ -7,7 +7,9 @@ use std::io;
 use super::{Error, ErrorKind};
 
 /// An error of a store, said as ours. `doing` reads well as "cannot ...".
-pub(super) fn of_store(source: object_store::Error, doing: &str, place: impl Display) -> Error {
+#[must_use]
+pub fn of_store(source: object_store::Error, doing: &str, place: impl Display) -> Error {
+    let credentials = credentials_hint(&place.to_string());
     if let Some(error) = io_kind(&source).and_then(|kind| of_io_kind(kind, doing)) {
         return error.with("place", place).because(source);
     }
@@ -24,10 +26,14 @@ pub(super) fn of_store(source: object_store::Error, doing: &str, place: impl Dis
             ErrorKind::Refused,
             format!("cannot {doing}: access refused"),
         )
-        .hint(
-            "check the credentials in the environment and their rights; profiles in `~/.aws` \
-                 are not read (`aws configure export-credentials --format env` prints them)",
-        ),
+        .hint(format!(
+            "check the credentials and their rights: {credentials}"
+        )),
+        _ if lacks_credentials(&source) => Error::new(
+            ErrorKind::Refused,
+            format!("cannot {doing}: there are no credentials"),
+        )
+        .hint(credentials),
         object_store::Error::NotImplemented { .. } | object_store::Error::NotSupported { .. } => {
             Error::invalid(format!("cannot {doing}: this store is not able to"))
         }
@@ -38,6 +44,36 @@ pub(super) fn of_store(source: object_store::Error, doing: &str, place: impl Dis
         _ => Error::unavailable(format!("cannot {doing}")),
     };
     error.with("place", place).because(source)
+}
+
+/// Where credentials for an address like `place` come from.
+pub(super) fn credentials_hint(place: &str) -> &'static str {
+    match place.split_once("://").map_or("", |(scheme, _)| scheme) {
+        "s3" | "s3a" => {
+            "set `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY`, or `AWS_SKIP_SIGNATURE=true` for a \
+             public bucket; profiles in `~/.aws` are not read (`aws configure export-credentials \
+             --format env` prints them)"
+        }
+        "gs" => {
+            "set `GOOGLE_APPLICATION_CREDENTIALS` to a key file, or use `gcloud auth \
+             application-default login`; `GOOGLE_SKIP_SIGNATURE=true` for a public bucket"
+        }
+        "az" | "azure" | "adl" | "abfs" | "abfss" => {
+            "set `AZURE_STORAGE_ACCOUNT_NAME`, and `AZURE_STORAGE_ACCOUNT_KEY` or \
+             `AZURE_STORAGE_SAS_KEY`; `AZURE_USE_AZURE_CLI=true` takes those of `az login`, and \
+             `AZURE_SKIP_SIGNATURE=true` is for a public container"
+        }
+        _ => "whoever asks must be allowed to read and write there",
+    }
+}
+
+/// Whether the store's client found no credentials: it then asks the machine that it is on, at an
+/// address that only a cloud's machine has.
+fn lacks_credentials(error: &object_store::Error) -> bool {
+    let asked = |host: &&str| error.to_string().contains(host);
+    ["//169.254.169.254/", "//metadata.google.internal/"]
+        .iter()
+        .any(asked)
 }
 
 /// Whether it is the whole bucket that is not there: then nothing in it is merely absent. Stores say

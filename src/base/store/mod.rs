@@ -34,6 +34,7 @@ use url::Url;
 
 use super::{Clock, Error, ErrorKind, Result, ResultExt};
 
+pub use fault::of_store as store_error;
 pub use file::Put;
 pub use memory::MemoryStore;
 pub use object_store::ObjectMeta;

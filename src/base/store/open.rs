@@ -13,7 +13,7 @@ use object_store::http::HttpBuilder;
 use object_store::{ClientConfigKey, ObjectStore};
 use url::{Position, Url};
 
-use super::{Error, ErrorKind, Result, ResultExt};
+use super::{Error, ErrorKind, Result, ResultExt, fault};
 
 type Pair = (String, String);
 
@@ -168,7 +168,10 @@ fn built<S: ObjectStore>(
 ) -> Result<Arc<dyn ObjectStore>> {
     let store = store
         .or_err(ErrorKind::Invalid, "cannot open the store")
-        .map_err(|error| error.with("url", url))?;
+        .map_err(|error| {
+            let hint = fault::credentials_hint(url.as_str());
+            error.with("url", url).hint(hint)
+        })?;
     Ok(Arc::new(store))
 }
 

@@ -202,6 +202,52 @@ fn a_full_disk_says_what_to_do() {
 }
 
 #[test]
+fn who_has_no_credentials_is_told_where_they_are_from() {
+    for (place, variable) in [
+        ("s3://lake/x", "AWS_ACCESS_KEY_ID"),
+        ("gs://lake/x", "GOOGLE_APPLICATION_CREDENTIALS"),
+        ("az://lake/x", "AZURE_STORAGE_ACCOUNT_KEY"),
+        (
+            "abfss://box@lake.dfs.core.windows.net/x",
+            "AZURE_STORAGE_ACCOUNT_KEY",
+        ),
+    ] {
+        let asked = object_store::Error::Generic {
+            store: "any",
+            source: "Error performing GET http://169.254.169.254/latest/api/token".into(),
+        };
+        let refused = object_store::Error::PermissionDenied {
+            path: "x".into(),
+            source: "403".into(),
+        };
+        for error in [asked, refused] {
+            let error = fault::of_store(error, "read the file", place);
+            assert_eq!(error.kind(), ErrorKind::Refused, "{place}");
+            assert!(
+                error.hint_text().unwrap().contains(variable),
+                "{place}: {error:?}"
+            );
+        }
+    }
+    // Not even opened: an Azure store without its account, a Google one with a key that is not there.
+    let nothing = stores(&[]).locate("az://lake/x").unwrap_err();
+    assert!(
+        nothing
+            .hint_text()
+            .unwrap()
+            .contains("AZURE_STORAGE_ACCOUNT_NAME")
+    );
+    let missing = [("GOOGLE_APPLICATION_CREDENTIALS", "/nowhere/key.json")];
+    let missing = stores(&missing).locate("gs://lake/x").unwrap_err();
+    assert!(
+        missing
+            .hint_text()
+            .unwrap()
+            .contains("GOOGLE_APPLICATION_CREDENTIALS")
+    );
+}
+
+#[test]
 fn local_addresses() {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path().canonicalize().unwrap();

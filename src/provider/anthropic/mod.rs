@@ -118,14 +118,9 @@ impl Anthropic {
     async fn sift(&self, sought: &Sought, candidates: Vec<BatchView>) -> Result<Sifted> {
         let mut sifted = Sifted::default();
         for batch in candidates {
-            let first = if batch.status.is_ended() {
-                self.first_id(&batch).await?
-            } else {
-                None
-            };
-            match first {
-                Some(id) if CustomId::carries(&sought.tag.nonce, &id) => sifted.ours.push(batch),
-                Some(_) => {}
+            match self.is_ours(&batch, &sought.tag.nonce).await? {
+                Some(true) => sifted.ours.push(batch),
+                Some(false) => {}
                 None => sifted.open.push(batch),
             }
         }
@@ -133,7 +128,34 @@ impl Anthropic {
         find::oldest_first(&mut sifted.open);
         Ok(sifted)
     }
+
+    /// Whether the results of `batch` carry `nonce`, read without downloading them all. `None` while
+    /// there are none. One line is enough to know it; that no line does is believed after a thousand,
+    /// for a strange line may stand among ours. Results without a readable line are nobody's: whoever
+    /// sent the batch has nothing to harvest from it.
+    async fn is_ours(&self, batch: &BatchView, nonce: &str) -> Result<Option<bool>> {
+        if !batch.status.is_ended() {
+            return Ok(None);
+        }
+        let mut read = 0;
+        for file in &batch.results {
+            let download = self.fetch(file, 0).await?;
+            let carries = |line: &[u8]| {
+                let reply = self.parse(line).ok()?;
+                read += 1;
+                let is_ours = CustomId::carries(nonce, &reply.custom_id);
+                (is_ours || read == STRANGERS_MAX).then_some(is_ours)
+            };
+            if let Some(is_ours) = first_line(download.stream, carries).await? {
+                return Ok(Some(is_ours));
+            }
+        }
+        Ok((!batch.results.is_empty()).then_some(false))
+    }
 }
+
+/// Lines of others after which a batch is another's.
+const STRANGERS_MAX: u32 = 1000;
 
 /// Candidates, the oldest first.
 #[derive(Default)]
@@ -249,17 +271,6 @@ impl Provider for Anthropic {
             total: length(&response),
             stream: complete(response),
         })
-    }
-
-    async fn first_id(&self, batch: &BatchView) -> Result<Option<String>> {
-        for file in &batch.results {
-            let download = self.fetch(file, 0).await?;
-            let read = |line: &[u8]| self.parse(line).ok().map(|reply| reply.custom_id.into());
-            if let Some(id) = first_line(download.stream, read).await? {
-                return Ok(Some(id));
-            }
-        }
-        Ok(None)
     }
 
     fn parse<'a>(&self, line: &'a [u8]) -> Result<Reply<'a>> {

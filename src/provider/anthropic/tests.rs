@@ -453,12 +453,15 @@ fn page(batches: &[Value], more: bool) -> Say {
     say_with(200, &[("date", "Fri, 20 Nov 2026 12:30:00 GMT")], &body)
 }
 
-fn line(nonce: &str) -> Say {
+/// Results with a line of each of these nonces.
+fn lines(nonces: &[&str]) -> Say {
     let line = LINES.lines().next().expect("a line");
-    say(
-        200,
-        &format!("{}\n{line}\n", line.replace("abcdefghjkmn", nonce)),
-    )
+    let of = |nonce: &&str| line.replace("abcdefghjkmn", nonce) + "\n";
+    say(200, &nonces.iter().map(of).collect::<String>())
+}
+
+fn line(nonce: &str) -> Say {
+    lines(&[nonce])
 }
 
 /// What was found, as words, and the paths that were asked for.
@@ -521,6 +524,24 @@ async fn a_running_batch_of_our_size_may_be_ours() {
     };
     let script = vec![page(&batches, false), line("zzzzzzzzzzzz")];
     assert_eq!(found(sought, script).await.0, "maybe b");
+}
+
+#[tokio::test]
+async fn a_strange_line_among_ours_does_not_make_a_batch_anothers() {
+    let batches = [batch("a", "2026-11-20T12:10:00Z", 5, true)];
+    let check = async |results: Say, expect: &str| {
+        let script = vec![page(&batches, false), results];
+        assert_eq!(found(sought(), script).await.0, expect);
+    };
+    check(lines(&["zzzzzzzzzzzz", "abcdefghjkmn"]), "ours a").await;
+    let absent = "absent Some(\"2026-11-20T12:30:00+00:00\")";
+    check(lines(&["zzzzzzzzzzzz"; 5]), absent).await;
+    check(say(200, "{broken\n\n"), absent).await;
+    // Nobody reads a stranger's results to their end.
+    let mut many = vec!["zzzzzzzzzzzz"; 1000];
+    check(lines(&many), absent).await;
+    many.push("abcdefghjkmn");
+    check(lines(&many), absent).await;
 }
 
 #[tokio::test]

@@ -31,7 +31,7 @@ pub(super) use config::NAME;
 use super::account::{Network, Options};
 use super::call::{Caller, complete, length};
 use super::cut::{contradiction, cut, refuse};
-use super::line::{first_line, read_line};
+use super::line::read_line;
 use super::{
     Body, Capability, Download, Found, Provider, Rejection, Sought, Staged, Submission,
     SubmitError, Tag, Trial, find,
@@ -264,17 +264,6 @@ impl Provider for OpenAi {
                 stream: complete(response),
             },
         })
-    }
-
-    async fn first_id(&self, batch: &BatchView) -> Result<Option<String>> {
-        for file in &batch.results {
-            let download = self.fetch(file, 0).await?;
-            let read = |line: &[u8]| self.parse(line).ok().map(|reply| reply.custom_id.into());
-            if let Some(id) = first_line(download.stream, read).await? {
-                return Ok(Some(id));
-            }
-        }
-        Ok(None)
     }
 
     fn parse<'a>(&self, line: &'a [u8]) -> Result<Reply<'a>> {

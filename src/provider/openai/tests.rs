@@ -669,34 +669,6 @@ async fn a_download_follows_to_another_host_without_the_key() {
 }
 
 #[tokio::test]
-async fn the_first_line_that_can_be_read_names_a_request() {
-    let provider_says = |text: &str| Vendor::new([say(200, text)]);
-    let view = |files: &[&str]| {
-        let wire = serde_json::from_str(BATCH).expect("a batch");
-        let mut view = client::view(&wire).expect("has an id");
-        view.results = files
-            .iter()
-            .map(|file| ResultFile((*file).into()))
-            .collect();
-        view
-    };
-    let line = OUTPUT.lines().next().expect("a line");
-    let first = |text: String| async move {
-        let found = provider_says(&text)
-            .open(NAME)
-            .first_id(&view(&["f"]))
-            .await;
-        found.expect("read")
-    };
-    let expect = Some("abcdefghjkmn-000003-000000".to_owned());
-    assert_eq!(first(format!("{line}\n{{")).await, expect);
-    assert_eq!(first(format!("\nnot json\n{line}")).await, expect);
-    assert_eq!(first("junk\n".into()).await, None);
-    let none = Vendor::new([]).open(NAME).first_id(&view(&[])).await;
-    assert_eq!(none.expect("no call"), None);
-}
-
-#[tokio::test]
 async fn only_a_plain_request_passes_its_trial_unasked() {
     let provider = Vendor::new([]).open(NAME);
     let plain = shape(Api::ChatCompletions);

@@ -171,7 +171,8 @@ fn check_bill(stage: &Stage, rows: &[Row]) {
 
 /// The provider's batches are those that the ledger knows, each as one attempt's; so no body has two.
 fn check_batches(stage: &mut Stage) {
-    let there = batches(&stage.world.sandbox, stage.story.vendor);
+    let vendor = stage.story.vendor;
+    let there = stage.within(async |world| batches(&world.sandbox, vendor).await);
     let known = facts(stage);
     let mut accepted = Vec::new();
     let mut wasted = Vec::new();
@@ -218,16 +219,16 @@ pub(super) fn facts(stage: &mut Stage) -> Vec<Action> {
 }
 
 /// The ids of the batches that the sandbox holds.
-fn batches(sandbox: &Sandbox, vendor: &str) -> Vec<String> {
+async fn batches(sandbox: &Sandbox, vendor: &str) -> Vec<String> {
     let path = match vendor {
         "openai" => "/openai/v1/batches?limit=100",
         _ => "/anthropic/v1/messages/batches?limit=1000",
     };
     // The sandbox's faults befall this call as well.
-    let page = (0..100).find_map(|_| {
-        let page = futures::executor::block_on(ask(sandbox, path));
-        page["data"].as_array().cloned()
-    });
+    let mut page = None;
+    for _ in 0..100 {
+        page = page.or(ask(sandbox, path).await["data"].as_array().cloned());
+    }
     let page = page.expect("a list of batches");
     assert!(page.len() < 100, "one page is enough");
     let id = |batch: &Value| batch["id"].as_str().expect("an id").to_owned();
@@ -278,7 +279,7 @@ fn stand(stage: &mut Stage) -> Stand {
             .into_iter()
             .map(|file| (file.location.to_string(), file.last_modified, file.size));
         files
-            .filter(|(name, ..)| !name.contains("_columnist") && !name.ends_with("table.parquet"))
+            .filter(|(name, ..)| !name.contains("_columnist") && !name.contains("/sandbox/"))
             .collect()
     });
     let mut sent = futures::executor::block_on(ask(&stage.world.sandbox, "/__sandbox/calls"));

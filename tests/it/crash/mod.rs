@@ -19,7 +19,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use columnist::base::ErrorKind;
 use columnist::engine::crash_points;
 
-use check::{billed, check_end, check_whole_or_absent};
+use check::{billed, check_end, check_whole_or_absent, facts};
 use need::{applies, stories};
 use seeds::{play_all, seeds};
 use stage::{Ended, Stage};
@@ -64,7 +64,11 @@ fn play(story: &Story) -> Came {
 fn perform(stage: &mut Stage, act: Act, came: &mut Came) {
     for _ in 0..LIVES_MAX {
         came.lives += 1;
-        match stage.live(act) {
+        let ended = stage.live(act);
+        if std::env::var_os("COLUMNIST_FACTS").is_some() {
+            tell(stage, &ended);
+        }
+        match ended {
             Ended::Stopped(point) => {
                 came.stopped.push(point);
                 check_whole_or_absent(stage);
@@ -92,6 +96,15 @@ fn perform(stage: &mut Stage, act: Act, came: &mut Came) {
         }
     }
     panic!("{act:?} is not done after {LIVES_MAX} lives");
+}
+
+/// What a life left in the ledger, for whoever looks for the cause of a failure.
+#[expect(clippy::print_stdout, reason = "it is asked for")]
+fn tell(stage: &mut Stage, ended: &Ended) {
+    for fact in facts(stage) {
+        println!("{fact:?}");
+    }
+    println!("{ended:?}");
 }
 
 #[test]
@@ -122,17 +135,17 @@ fn a_crash_at_any_point_costs_nothing() {
         .collect();
     let came = play_all(&stories, |story| story.seed, play);
     report(&came);
-    for point in &points {
-        for vendor in VENDORS.iter().filter(|vendor| applies(point, vendor)) {
-            let of_vendor = came.iter().filter(|came| came.vendor == *vendor);
+    for vendor in VENDORS {
+        for point in points.iter().filter(|point| applies(point, vendor)) {
+            let of_vendor = came.iter().filter(|came| came.vendor == vendor);
             let stops = of_vendor
                 .filter(|came| came.stopped.contains(point))
                 .count();
-            assert!(stops > 0, "{vendor} never stopped at {point}");
-            #[expect(clippy::print_stdout, reason = "figures")]
-            if stops < seeds.len() {
-                println!("{vendor} {point} {stops}");
-            }
+            // What takes luck to come by is not come by in every story.
+            assert!(
+                stops * 4 >= seeds.len(),
+                "{vendor} stopped at {point} only {stops} times"
+            );
         }
     }
     let reached: BTreeSet<_> = came

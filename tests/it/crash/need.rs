@@ -1,9 +1,13 @@
 //! What a story needs so that the world comes by a point.
 
+use std::time::Duration;
+
 use columnist::base::Ids;
 
 use super::network::Ways;
 use super::story::{Act, Place, Story, Table};
+
+const TEN_MINUTES: Duration = Duration::from_secs(600);
 
 /// What it takes to reach a point.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -43,7 +47,7 @@ impl Need {
             "commit.plan_abandoned" => Need::Change,
             "commit.cleaned" => Need::Clean,
             "file.snapshot" => Need::Csv,
-            "output.rename" => Need::Disk,
+            "output.rename" | "output.cleaning" => Need::Disk,
             "commit.wasted" => Need::Doubled,
             "output.success" => Need::Folder,
             "call.find" | "commit.absent" | "commit.lost" | "commit.rechecked"
@@ -89,6 +93,8 @@ impl Need {
                     doubled: 60,
                     late: 0,
                 },
+                // Twins that end together are found together.
+                batch_time: (TEN_MINUTES, TEN_MINUTES),
                 ..story
             },
             Need::Folder => Story {
@@ -96,7 +102,7 @@ impl Need {
                 ..story
             },
             Need::Lossy => Story {
-                faults: "lost_answer=0.3,refused_lost=0.3,429=0.2",
+                faults: "lost_answer=0.3,refused_lost=0.3,429=0.4",
                 ..story
             },
             Need::Narrow => Story {
@@ -106,8 +112,8 @@ impl Need {
             Need::Strict => Story {
                 policy: "fail",
                 narrow: false,
-                delays: vec![660],
-                faults: "lost_answer=0.3,refused_lost=0.3",
+                delays: vec![200],
+                faults: "lost_answer=0.4,refused_lost=0.4",
                 ..story
             },
             Need::Many => Story {
@@ -122,10 +128,11 @@ impl Need {
 
 /// Whether `vendor` has anything to do with `point`.
 pub(super) fn applies(point: &str, vendor: &str) -> bool {
-    // Anthropic takes the body with the call: there is no file to remember, and none to delete.
-    let of_files = ["staged", "discard", "discarded"];
+    // Anthropic takes the body with the call: there is no file to remember, and none to delete. And
+    // its word for a full queue is that for too many calls.
+    let not_anthropics = ["staged", "discard", "discarded", "queue_full"];
     let what = point.rsplit_once("before_").or(point.rsplit_once("after_"));
-    vendor != "anthropic" || !what.is_some_and(|(_, what)| of_files.contains(&what))
+    vendor != "anthropic" || !what.is_some_and(|(_, what)| not_anthropics.contains(&what))
 }
 
 /// Points at which one story is stopped, one after the other.
@@ -142,7 +149,11 @@ pub(super) fn stories(points: &[&'static str], vendor: &'static str, seed: u64) 
     points.sort_unstable();
     let by_need = points.chunk_by(|(a, ..), (b, ..)| a == b);
     by_need
-        .flat_map(|same| same.chunks(STOPS))
+        .flat_map(|same| {
+            // What happens once does not happen again to who was stopped before it.
+            let once = [Need::Change, Need::Disk, Need::Many, Need::Strict].contains(&same[0].0);
+            same.chunks(if once { 1 } else { STOPS })
+        })
         .map(|some| {
             let story = some[0].0.applied(Story::draw(vendor, seed).small());
             Story {

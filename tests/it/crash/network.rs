@@ -34,6 +34,8 @@ pub(super) struct Network {
     chance: Ids,
     ways: Ways,
     underway: Mutex<Vec<(Time, HttpRequest)>>,
+    /// Held while what has come is delivered: no call overtakes one that came before it.
+    delivery: tokio::sync::Mutex<()>,
 }
 
 impl Network {
@@ -49,11 +51,13 @@ impl Network {
             chance: Ids::seeded(seed),
             ways,
             underway: Mutex::default(),
+            delivery: tokio::sync::Mutex::default(),
         }
     }
 
     /// Delivers what has come by now.
     async fn deliver(&self) {
+        let _one_at_a_time = self.delivery.lock().await;
         let now = self.clock.now();
         let due = {
             let mut underway = self.underway.lock().expect("no panic");

@@ -1,7 +1,7 @@
 //! A world that lives several times: the sandbox and the storage stay, the process does not.
 
 use std::collections::{BTreeSet, VecDeque};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,6 +11,7 @@ use columnist::base::{Clock as _, Components, Crash, Ids, Location, Result, Stor
 use columnist::emulator::{Faults, SandboxConfig};
 use columnist::engine::{self, Report};
 use serde_json::{Value, json};
+use tempfile::TempDir;
 use tokio::runtime::Runtime;
 
 use super::network::Network;
@@ -53,6 +54,17 @@ const GROWTH: usize = 5;
 /// No life lasts longer than this, by its own clock.
 const LIFE_MAX: Duration = Duration::from_secs(60 * 24 * 3600);
 
+/// A folder in memory, where this machine has such a thing: thousands of small files are written.
+fn folder() -> TempDir {
+    let memory = Path::new("/dev/shm");
+    let made = if memory.is_dir() {
+        tempfile::tempdir_in(memory)
+    } else {
+        tempfile::tempdir()
+    };
+    made.expect("a folder")
+}
+
 /// A runtime whose time is paused. When it is dropped, nothing of what ran in it goes on.
 fn runtime() -> Runtime {
     tokio::runtime::Builder::new_current_thread()
@@ -66,15 +78,17 @@ impl Stage {
     pub(super) fn new(story: Story) -> Stage {
         let now = Time::from_timestamp(1_800_000_000, 0).expect("in range");
         let clock = runtime().block_on(async { Arc::new(WorldClock::starting_at(now)) });
+        let folder = folder();
         let mut config = SandboxConfig {
             seed: 0,
+            state_dir: Some(folder.path().join("sandbox")),
             batch_time: story.batch_time,
             faults: story.faults.parse::<Faults>().expect("faults"),
             ..SandboxConfig::default()
         };
         if story.narrow {
             config.anthropic.queue_requests_max = Some(story.per_batch * 3 / 2);
-            config.openai.enqueued_tokens_max = Some(story.per_batch * 20);
+            config.openai.enqueued_tokens_max = Some(story.per_batch * 15);
         }
         let components = Components {
             clock: Arc::<WorldClock>::clone(&clock),
@@ -82,7 +96,7 @@ impl Stage {
             stores: Arc::new(Stores::default().with_clock(Arc::<WorldClock>::clone(&clock))),
             ..Components::system()
         };
-        let mut world = World::of(story.vendor, config, components);
+        let mut world = World::within(folder, story.vendor, config, components);
         let sandbox = RouterService::new(world.sandbox.router());
         let network = Network::new(sandbox, Arc::clone(&clock), story.seed, story.ways);
         world.components.http = Arc::new(network);

@@ -1,10 +1,8 @@
-"""Source, output and ledger on S3: moto, which honours conditional writes."""
+"""Source, output and ledger on S3 (moto) and on Azure (Azurite)."""
 
 import io
 import json
-from concurrent.futures import ThreadPoolExecutor
 
-import botocore.exceptions
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -24,8 +22,8 @@ def parquet(table, group=25):
     return sink.getvalue()
 
 
-def fetch(s3, bucket, key):
-    return pq.ParquetFile(io.BytesIO(s3.read(bucket, key)))
+def fetch(lake, bucket, key):
+    return pq.ParquetFile(io.BytesIO(lake.read(bucket, key)))
 
 
 def check(file, source):
@@ -45,113 +43,95 @@ def distinct(*tables):
     return len({body for t in tables for body in t["body"].to_pylist() if body is not None})
 
 
-def make_job(tmp_path, s3, sandbox, vendor, bucket, source, output, **more):
+def make_job(tmp_path, lake, sandbox, vendor, bucket, source, output, **more):
     return Job(
         tmp_path,
         sandbox,
         vendor,
-        env=s3.env,
-        source={"table": f"s3://{bucket}/{source}"},
-        output={"path": f"s3://{bucket}/{output}"},
-        ledger={"path": f"s3://{bucket}/_columnist/triage/"},
+        env=lake.env,
+        source={"table": f"{lake.scheme}://{bucket}/{source}"},
+        output={"path": f"{lake.scheme}://{bucket}/{output}"},
+        ledger={"path": f"{lake.scheme}://{bucket}/_columnist/triage/"},
         model={"max_requests_per_batch": 40},
         **more,
     )
 
 
-def test_moto_honours_conditions(s3):
-    """Or the tests below would prove nothing."""
-    bucket = s3.bucket()
-
-    def put(writer):
-        try:
-            s3.client.put_object(Bucket=bucket, Key="one", Body=str(writer), IfNoneMatch="*")
-        except botocore.exceptions.ClientError as error:
-            assert error.response["Error"]["Code"] in ("PreconditionFailed", "ConditionalRequestConflict")
-            return None
-        return writer
-
-    with ThreadPoolExecutor(8) as pool:
-        won = [writer for writer in pool.map(put, range(8)) if writer is not None]
-    assert len(won) == 1 and s3.read(bucket, "one") == str(won[0]).encode()
-
-
 @pytest.mark.parametrize("vendor", VENDORS)
-def test_a_file_to_a_file(tmp_path, s3, make_sandbox, vendor):
+def test_a_file_to_a_file(tmp_path, lake, make_sandbox, vendor):
     sandbox = make_sandbox("--batch-time", "50ms..150ms")
-    bucket = s3.bucket()
+    bucket = lake.bucket()
     source = table(range(100))
-    s3.put(bucket, "in.parquet", parquet(source))
-    job = make_job(tmp_path, s3, sandbox, vendor, bucket, "in.parquet", "out.parquet")
+    lake.put(bucket, "in.parquet", parquet(source))
+    job = make_job(tmp_path, lake, sandbox, vendor, bucket, "in.parquet", "out.parquet")
     report = job.run()
     assert report["published"] and not report["unchanged"]
-    assert report["output"] == f"s3://{bucket}/out.parquet"
-    file = fetch(s3, bucket, "out.parquet")
+    assert report["output"] == f"{lake.scheme}://{bucket}/out.parquet"
+    file = fetch(lake, bucket, "out.parquet")
     check(file, source)
     assert [file.metadata.row_group(n).num_rows for n in range(4)] == [25] * 4
 
-    bill, objects = sandbox.bill(), s3.list(bucket)
+    bill, objects = sandbox.bill(), lake.list(bucket)
     assert bill["requests_billed"] == bill["distinct_billed"] == distinct(source)
     again = job.run()
     assert again["unchanged"] and again["published"]
     assert sandbox.bill() == bill
-    assert s3.list(bucket)["out.parquet"] == objects["out.parquet"]
-    assert s3.client.head_object(Bucket=bucket, Key="out.parquet")["ContentLength"]
+    assert lake.list(bucket)["out.parquet"] == objects["out.parquet"]
     job("run", "--skip-code", code=99)
     # Nothing of it is on this machine.
     assert [path.name for path in tmp_path.iterdir()] == ["triage.toml"]
 
 
 @pytest.mark.parametrize("vendor", VENDORS)
-def test_a_hive_folder_to_a_folder(tmp_path, s3, make_sandbox, vendor):
+def test_a_hive_folder_to_a_folder(tmp_path, lake, make_sandbox, vendor):
     sandbox = make_sandbox("--batch-time", "50ms..150ms")
-    bucket = s3.bucket()
+    bucket = lake.bucket()
     sources = {
         "dt=2026-01-01/part-0.parquet": table(range(0, 40)),
         "dt=2026-01-01/part-1.parquet": table(range(40, 75)),
         "dt=2026-01-02/part-0.parquet": table(range(75, 130)),
     }
     for name, part in sources.items():
-        s3.put(bucket, f"in/{name}", parquet(part))
-    s3.put(bucket, "in/_SUCCESS", b"")
-    job = make_job(tmp_path, s3, sandbox, vendor, bucket, "in/", "out/")
+        lake.put(bucket, f"in/{name}", parquet(part))
+    lake.put(bucket, "in/_SUCCESS", b"")
+    job = make_job(tmp_path, lake, sandbox, vendor, bucket, "in/", "out/")
     report = job.run()
     assert report["rows"] == 130
     for name, part in sources.items():
-        check(fetch(s3, bucket, f"out/{name}"), part)
+        check(fetch(lake, bucket, f"out/{name}"), part)
     data = {f"out/{name}" for name in sources}
-    first = s3.list(bucket, "out/")
+    first = lake.list(bucket, "out/")
     assert set(first) == data | {"out/_SUCCESS"}
     bill = sandbox.bill()
     assert bill["requests_billed"] == bill["distinct_billed"] == distinct(*sources.values())
 
     assert job.run()["unchanged"]
-    assert sandbox.bill() == bill and s3.list(bucket, "out/") == first
+    assert sandbox.bill() == bill and lake.list(bucket, "out/") == first
 
     # Another partition: its new requests alone are billed, and it appears beside the others.
     name, part = "dt=2026-01-03/part-0.parquet", table(range(1000, 1030))
     part = part.set_column(1, "body", pa.array([f"new {n}" for n in range(30)]))
-    s3.put(bucket, f"in/{name}", parquet(part))
+    lake.put(bucket, f"in/{name}", parquet(part))
     job.run()
     sources[name] = part
     for name, part in sources.items():
-        check(fetch(s3, bucket, f"out/{name}"), part)
-    assert set(s3.list(bucket, "out/")) == {f"out/{name}" for name in sources} | {"out/_SUCCESS"}
+        check(fetch(lake, bucket, f"out/{name}"), part)
+    assert set(lake.list(bucket, "out/")) == {f"out/{name}" for name in sources} | {"out/_SUCCESS"}
     assert sandbox.bill()["requests_billed"] == bill["requests_billed"] + 30
 
 
 @pytest.mark.parametrize("vendor", VENDORS)
-def test_submit_and_collect_are_processes_of_their_own(tmp_path, s3, make_sandbox, vendor):
+def test_submit_and_collect_are_processes_of_their_own(tmp_path, lake, make_sandbox, vendor):
     sandbox = make_sandbox("--batch-time", "4s..5s")
-    bucket = s3.bucket()
+    bucket = lake.bucket()
     source = table(range(100))
-    s3.put(bucket, "in.parquet", parquet(source))
-    job = make_job(tmp_path, s3, sandbox, vendor, bucket, "in.parquet", "out.parquet")
+    lake.put(bucket, "in.parquet", parquet(source))
+    job = make_job(tmp_path, lake, sandbox, vendor, bucket, "in.parquet", "out.parquet")
     submitted = job("submit").report
     assert not submitted["published"] and submitted["open_batches"] == len(submitted["batches"]) == 2
     pending = job("collect", code=75).report
     assert not pending["published"] and pending["open_batches"]
-    assert "out.parquet" not in s3.list(bucket)
+    assert "out.parquet" not in lake.list(bucket)
 
     def collected():
         try:
@@ -162,47 +142,47 @@ def test_submit_and_collect_are_processes_of_their_own(tmp_path, s3, make_sandbo
 
     report = wait_for("the batches", collected, DEADLINE)
     assert report["published"] and report["batches"] == submitted["batches"]
-    check(fetch(s3, bucket, "out.parquet"), source)
+    check(fetch(lake, bucket, "out.parquet"), source)
     bill = sandbox.bill()
     assert bill["requests_accepted"] == bill["requests_billed"] == distinct(source)
     assert job("collect").report["published"]
     assert sandbox.bill() == bill
 
 
-def test_the_output_of_somebody_else_stays(tmp_path, s3, sandbox):
-    bucket = s3.bucket()
-    s3.put(bucket, "in.parquet", parquet(table(range(10))))
-    s3.put(bucket, "out.parquet", parquet(table(range(3))))
-    job = make_job(tmp_path, s3, sandbox, "openai", bucket, "in.parquet", "out.parquet")
-    before, bill = s3.list(bucket)["out.parquet"], sandbox.bill()
+def test_the_output_of_somebody_else_stays(tmp_path, lake, sandbox):
+    bucket = lake.bucket()
+    lake.put(bucket, "in.parquet", parquet(table(range(10))))
+    lake.put(bucket, "out.parquet", parquet(table(range(3))))
+    job = make_job(tmp_path, lake, sandbox, "openai", bucket, "in.parquet", "out.parquet")
+    before, bill = lake.list(bucket)["out.parquet"], sandbox.bill()
     assert "overwrite" in job("run", code=2).err
-    assert s3.list(bucket)["out.parquet"] == before and sandbox.bill() == bill
+    assert lake.list(bucket)["out.parquet"] == before and sandbox.bill() == bill
     job.change(output={"overwrite": True})
     job.run()
-    check(fetch(s3, bucket, "out.parquet"), table(range(10)))
+    check(fetch(lake, bucket, "out.parquet"), table(range(10)))
 
 
-def test_a_single_file_in_a_folder(tmp_path, s3, sandbox):
+def test_a_single_file_in_a_folder(tmp_path, lake, sandbox):
     """A slash at the end of an address says "a folder"."""
-    bucket = s3.bucket()
+    bucket = lake.bucket()
     source = table(range(10))
-    s3.put(bucket, "in.parquet", parquet(source))
-    job = make_job(tmp_path, s3, sandbox, "openai", bucket, "in.parquet", "out/")
+    lake.put(bucket, "in.parquet", parquet(source))
+    job = make_job(tmp_path, lake, sandbox, "openai", bucket, "in.parquet", "out/")
     job.change(output={"layout": "single"})
     job.run()
-    outputs = {key for key in s3.list(bucket) if key.startswith("out")}
+    outputs = {key for key in lake.list(bucket) if key.startswith("out")}
     assert outputs == {"out/part-00000.parquet", "out/_SUCCESS"}
-    check(fetch(s3, bucket, "out/part-00000.parquet"), source)
+    check(fetch(lake, bucket, "out/part-00000.parquet"), source)
 
 
-def test_no_key_is_written_anywhere(tmp_path, s3, sandbox):
-    bucket = s3.bucket()
-    s3.put(bucket, "in/a.parquet", parquet(table(range(10))))
-    done = make_job(tmp_path, s3, sandbox, "openai", bucket, "in/", "out/")("run")
+def test_no_key_is_written_anywhere(tmp_path, lake, sandbox):
+    bucket = lake.bucket()
+    lake.put(bucket, "in/a.parquet", parquet(table(range(10))))
+    done = make_job(tmp_path, lake, sandbox, "openai", bucket, "in/", "out/")("run")
     secrets = [b"sk-test", b"testtest"]
     texts = [done.out.encode(), done.err.encode()]
-    texts += [s3.read(bucket, key) for key in s3.list(bucket)]
+    texts += [lake.read(bucket, key) for key in lake.list(bucket)]
     assert len(texts) > 5
     assert not [text for text in texts for secret in secrets if secret in text]
-    marker = json.loads(s3.read(bucket, "out/_SUCCESS"))
+    marker = json.loads(lake.read(bucket, "out/_SUCCESS"))
     assert [file["path"] for file in marker["files"]] == ["a.parquet"]
