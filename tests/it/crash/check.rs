@@ -171,8 +171,7 @@ fn check_bill(stage: &Stage, rows: &[Row]) {
 
 /// The provider's batches are those that the ledger knows, each as one attempt's; so no body has two.
 fn check_batches(stage: &mut Stage) {
-    let vendor = stage.story.vendor;
-    let there = stage.within(async |world| batches(&world.sandbox, vendor).await);
+    let there = batches(stage);
     let known = facts(stage);
     let mut accepted = Vec::new();
     let mut wasted = Vec::new();
@@ -223,17 +222,20 @@ pub(super) fn facts(stage: &mut Stage) -> Vec<Action> {
 }
 
 /// The ids of the batches that the sandbox holds.
-async fn batches(sandbox: &Sandbox, vendor: &str) -> Vec<String> {
-    let path = match vendor {
+fn batches(stage: &mut Stage) -> Vec<String> {
+    let path = match stage.story.vendor {
         "openai" => "/openai/v1/batches?limit=100",
         _ => "/anthropic/v1/messages/batches?limit=1000",
     };
-    // The sandbox's faults befall this call as well.
-    let mut page = None;
-    for _ in 0..100 {
-        page = page.or(ask(sandbox, path).await["data"].as_array().cloned());
-    }
-    let page = page.expect("a list of batches");
+    let page = stage.within(async |world| {
+        // The sandbox's faults befall this call as well.
+        for _ in 0..100 {
+            if let Some(page) = ask(&world.sandbox, path).await["data"].as_array() {
+                return page.clone();
+            }
+        }
+        panic!("no list of batches");
+    });
     assert!(page.len() < 100, "one page is enough");
     let id = |batch: &Value| batch["id"].as_str().expect("an id").to_owned();
     page.iter().map(id).collect()
@@ -286,7 +288,7 @@ fn stand(stage: &mut Stage) -> Stand {
             .filter(|(name, ..)| !name.contains("_columnist") && !name.contains("/sandbox/"))
             .collect()
     });
-    let mut sent = futures::executor::block_on(ask(&stage.world.sandbox, "/__sandbox/calls"));
+    let mut sent = stage.within(async |world| ask(&world.sandbox, "/__sandbox/calls").await);
     if let Some(sent) = sent.as_object_mut() {
         sent.retain(|call, _| !call.starts_with("GET"));
     }
