@@ -44,6 +44,11 @@ pub(super) enum Step {
         /// Which.
         attempt: String,
     },
+    /// Land a chunk of one request that the provider finds too large, as failed.
+    Fail {
+        /// Of the current plan.
+        chunk: u64,
+    },
     /// Make smaller chunks of one that is too large for the provider.
     Split {
         /// Of the current plan.
@@ -330,13 +335,20 @@ fn send(
     (gauge, entering, is_trial): (&Gauge, &mut u64, bool),
 ) {
     let number = chunk.stored.chunk;
-    let (submit, split) = (
+    let (submit, split, fail) = (
         Step::Submit { chunk: number },
         Step::Split { chunk: number },
+        Step::Fail { chunk: number },
     );
     // What is being sent is not split meanwhile, nor the other way round, whatever is learned.
-    if asked.desk.busy.contains(&submit) || asked.desk.busy.contains(&split) {
+    if [&submit, &split, &fail]
+        .iter()
+        .any(|step| asked.desk.busy.contains(*step))
+    {
         return;
+    }
+    if asked.desk.too_large.contains(&number) && chunk.stored.requests == 1 {
+        return asked.ask(fail);
     }
     let admission = if asked.desk.too_large.contains(&number) {
         Admission::Split

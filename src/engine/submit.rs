@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::time::Duration;
 
-use tracing::info;
+use tracing::warn;
 
 use crate::base::{Components, Error, ErrorKind, Result, ResultExt, Time};
 use crate::ledger::action::{Accepted, Action, ChunkStored, Promised};
@@ -215,9 +215,7 @@ impl Sending<'_> {
                 let (learned, wait) = self.lesson(refusals, limit);
                 (learned, error, Some(After::NotBefore(now + wait)))
             }
-            Rejection::TooLarge(error) if self.stored().requests > 1 => {
-                (vec![], error, Some(After::TooLarge(chunk)))
-            }
+            Rejection::TooLarge(error) => (vec![], error, Some(After::TooLarge(chunk))),
             // The uploaded body may be gone by now; a new one is as good as the first.
             Rejection::Final(error)
                 if matches!(self.source, BodySource::There(_))
@@ -230,9 +228,9 @@ impl Sending<'_> {
                     Some(After::NotBefore(now)),
                 )
             }
-            Rejection::TooLarge(error) | Rejection::Final(error) => (vec![], error, None),
+            Rejection::Final(error) => (vec![], error, None),
         };
-        info!(attempt = tag.attempt, %error, "the provider did not take a chunk");
+        warn!(attempt = tag.attempt, %error, "the provider did not take a chunk");
         // Money and credentials can be mended, and the chunk is as good as before.
         let may_again = after.is_some() || error.kind() == ErrorKind::Refused;
         actions.insert(0, again(&error, may_again));

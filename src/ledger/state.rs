@@ -88,6 +88,8 @@ pub struct Attempt {
     pub phase: Phase,
     /// The batch, once the provider took it.
     pub accepted: Option<Accepted>,
+    /// Why the provider refused it, if it did.
+    pub refusal: Option<String>,
     /// Why the answer to the billable call was lost, where its sender lived to say so.
     pub lost: Option<String>,
     /// The provider's time of the first complete look at its listings after the sender was dead.
@@ -300,6 +302,7 @@ impl State {
             discarded: false,
             phase: Phase::Promised,
             accepted: None,
+            refusal: None,
             lost: None,
             sought_since: None,
             candidates: Vec::new(),
@@ -349,7 +352,8 @@ impl Attempt {
                 self.accepted = Some(accepted.clone());
                 self.candidates.clear();
             }
-            Action::Rejected { again, .. } => {
+            Action::Rejected { again, why, .. } => {
+                self.refusal = Some(why.clone());
                 self.phase = if *again {
                     Phase::RejectedForNow
                 } else {
