@@ -117,11 +117,22 @@ async fn command(cli: &Cli, components: Components, screen: Arc<Screen>) -> Resu
         components: components.clone(),
     };
     match &cli.command {
-        Command::Run(args) => road::go(Road::Run, args, memory, components.clone(), screen).await,
-        Command::Submit(args) => road::go(Road::Submit, args, memory, components, screen).await,
+        Command::Run(args) => {
+            Box::pin(road::go(
+                Road::Run,
+                args,
+                memory,
+                components.clone(),
+                screen,
+            ))
+            .await
+        }
+        Command::Submit(args) => {
+            Box::pin(road::go(Road::Submit, args, memory, components, screen)).await
+        }
         Command::Collect(args) => {
             let road = Road::Collect { wait: args.wait };
-            road::go(road, &args.run, memory, components, screen).await
+            Box::pin(road::go(road, &args.run, memory, components, screen)).await
         }
         Command::Rehearse(args) => {
             rehearse::rehearse(args, &cli.common, &components, &screen).await

@@ -223,7 +223,7 @@ mod tests {
     #[test]
     fn sizes_stay_in_the_top_hundredth_and_differ() {
         let ids = Ids::seeded(3);
-        let taken = BTreeSet::from_iter(49_500..49_600);
+        let taken = (49_500..49_600).collect::<BTreeSet<u64>>();
         let mut sizes = Sizes::within(50_000, taken.clone());
         let drawn: Vec<_> = (0..200).map(|_| sizes.draw(&ids)).collect();
         for (nonce, size) in &drawn {
