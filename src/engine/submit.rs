@@ -181,11 +181,15 @@ impl Sending<'_> {
             BodySource::Made(requests) => requests,
         };
         let body = self.gate.around(self.body(tag, requests)?);
-        Ok(match self.provider.stage(tag, body).await {
-            Ok(staged) => Ok(staged),
-            Err(SubmitError::Rejected(rejection)) => Err(rejection),
-            Err(SubmitError::Unknown(error)) => Err(Rejection::Later(error, None)),
-        })
+        Ok(
+            match (self.provider.stage(tag, body).await, self.gate.refused()) {
+                (Ok(staged), _) => Ok(staged),
+                (Err(SubmitError::Unknown(error)), None) | (Err(_), Some(error)) => {
+                    Err(Rejection::Later(error, None))
+                }
+                (Err(SubmitError::Rejected(rejection)), None) => Err(rejection),
+            },
+        )
     }
 
     fn body(&self, tag: &Tag, requests: &File) -> Result<Body> {
