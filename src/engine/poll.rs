@@ -241,7 +241,7 @@ impl Tasks {
         };
         let actions = [rejected].into_iter().chain(learned).collect();
         scribe.write(actions).await?;
-        Ok(After::SendAgain(chunk, now + wait))
+        Ok(After::SendAgain(plan, chunk, now + wait))
     }
 
     /// How long to wait before the next look: longer each time.

@@ -29,8 +29,8 @@ pub(super) enum After {
     Done,
     /// It is not to be tried again before this.
     NotBefore(Time),
-    /// The chunk of this number is to be sent again, and not before this.
-    SendAgain(u64, Time),
+    /// This chunk of this plan is to be sent again, and not before this.
+    SendAgain(u64, u64, Time),
     /// The chunk of this number has to be made smaller.
     TooLarge(u64),
     /// Nothing more can be done about it in this process.
