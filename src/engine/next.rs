@@ -197,6 +197,12 @@ impl Asked<'_> {
         }
     }
 
+    /// Whether the chunk of this number is being sent, or split.
+    fn is_at_work_on(&self, chunk: u64) -> bool {
+        let busy = &self.desk.busy;
+        busy.contains(&Step::Submit { chunk }) || busy.contains(&Step::Split { chunk })
+    }
+
     /// How many steps of a kind are under way or about to be.
     fn count(&self, kind: impl Fn(&Step) -> bool) -> usize {
         let busy = self.desk.busy.iter().filter(|step| kind(step)).count();
@@ -330,6 +336,10 @@ fn send(
     (gauge, entering, is_trial): (&Gauge, &mut u64, bool),
 ) {
     let number = chunk.stored.chunk;
+    // Whoever is at it is left alone: a chunk is sent whole or in parts, never both.
+    if asked.is_at_work_on(number) {
+        return;
+    }
     let admission = if asked.desk.too_large.contains(&number) {
         Admission::Split
     } else {
