@@ -359,7 +359,7 @@ fn send(
         Admission::Enter => {
             let step = Step::Submit { chunk: number };
             let room = asked.count(|step| matches!(step, Step::Submit { .. })) < pace.submits_max;
-            if room && !asked.desk.busy.contains(&step) {
+            if room {
                 asked.ask(step);
                 *entering += gauge.weigh(&chunk.stored);
             }
