@@ -202,6 +202,16 @@ impl Asked<'_> {
         }
     }
 
+    /// Whether the chunk of this number is being sent, split or given up.
+    fn is_at_work_on(&self, chunk: u64) -> bool {
+        let work = [
+            Step::Fail { chunk },
+            Step::Split { chunk },
+            Step::Submit { chunk },
+        ];
+        work.iter().any(|step| self.desk.busy.contains(step))
+    }
+
     /// How many steps of a kind are under way or about to be.
     fn count(&self, kind: impl Fn(&Step) -> bool) -> usize {
         let busy = self.desk.busy.iter().filter(|step| kind(step)).count();
@@ -335,20 +345,12 @@ fn send(
     (gauge, entering, is_trial): (&Gauge, &mut u64, bool),
 ) {
     let number = chunk.stored.chunk;
-    let (submit, split, fail) = (
-        Step::Submit { chunk: number },
-        Step::Split { chunk: number },
-        Step::Fail { chunk: number },
-    );
-    // What is being sent is not split meanwhile, nor the other way round, whatever is learned.
-    if [&submit, &split, &fail]
-        .iter()
-        .any(|step| asked.desk.busy.contains(*step))
-    {
+    // Whoever is at it is left alone: a chunk is sent whole or in parts, never both.
+    if asked.is_at_work_on(number) {
         return;
     }
     if asked.desk.too_large.contains(&number) && chunk.stored.requests == 1 {
-        return asked.ask(fail);
+        return asked.ask(Step::Fail { chunk: number });
     }
     let admission = if asked.desk.too_large.contains(&number) {
         Admission::Split
@@ -358,18 +360,18 @@ fn send(
     match admission {
         Admission::Wait => {}
         // The trial is as small as it can be.
-        Admission::Split if is_trial => asked.ask(submit),
+        Admission::Split if is_trial => asked.ask(Step::Submit { chunk: number }),
         // New chunks are numbered after the last one, so that two cannot be made at once.
         Admission::Split => {
             let alone = asked.count(|step| matches!(step, Step::Split { .. })) == 0;
             if plan.sealed.is_some() && alone {
-                asked.ask(split);
+                asked.ask(Step::Split { chunk: number });
             }
         }
         Admission::Enter => {
             let room = asked.count(|step| matches!(step, Step::Submit { .. })) < pace.submits_max;
             if room {
-                asked.ask(submit);
+                asked.ask(Step::Submit { chunk: number });
                 *entering += gauge.weigh(&chunk.stored);
             }
         }

@@ -199,6 +199,21 @@ fn what_the_provider_finds_too_large_is_split() {
 }
 
 #[test]
+fn a_chunk_is_sent_whole_or_in_parts_and_never_both() {
+    let story = Story::of(&[10]);
+    let busy = |step: Step| Desk {
+        too_large: [0].into(),
+        busy: [step].into(),
+        ..Desk::default()
+    };
+    // It is being sent, and is promised in a moment, when the lesson arrives that it is too large.
+    let sending = asked(&story, &busy(submit(0)), &pace());
+    assert_eq!(sending.steps, []);
+    let splitting = asked(&story, &busy(Step::Split { chunk: 0 }), &pace());
+    assert_eq!(splitting.steps, []);
+}
+
+#[test]
 fn the_parts_of_a_split_chunk_take_its_place() {
     let mut story = Story::of(&[10]);
     story.rejected(0, true);

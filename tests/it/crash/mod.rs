@@ -27,6 +27,9 @@ use story::{Act, Story};
 
 use crate::world::VENDORS;
 
+/// Stories of each kind and vendor, unless the environment names others.
+const SEEDS: usize = 20;
+
 /// Lives after which an act must have come to its end.
 const LIVES_MAX: usize = 60;
 
@@ -88,7 +91,8 @@ fn perform(stage: &mut Stage, act: Act, came: &mut Came) {
                 let passes = match error.kind() {
                     // What is away comes back; and the lease of the dead runs out.
                     ErrorKind::Unavailable | ErrorKind::Held => true,
-                    ErrorKind::Ambiguous => stage.story.policy == "fail",
+                    ErrorKind::Ambiguous if stage.story.policy == "fail" => true,
+                    ErrorKind::Ambiguous => stage.overrule(),
                     _ => false,
                 };
                 assert!(passes, "{error:?}");
@@ -112,7 +116,7 @@ fn a_crash_anywhere_costs_nothing() {
     let stories: Vec<_> = VENDORS
         .iter()
         .flat_map(|vendor| {
-            seeds(20)
+            seeds(SEEDS as u64)
                 .into_iter()
                 .map(|seed| Story::draw(vendor, seed).stopping_anywhere())
         })
@@ -124,7 +128,7 @@ fn a_crash_anywhere_costs_nothing() {
 #[test]
 fn a_crash_at_any_point_costs_nothing() {
     let points = crash_points();
-    let seeds = seeds(20);
+    let seeds = seeds(SEEDS as u64);
     let stories: Vec<_> = VENDORS
         .iter()
         .flat_map(|vendor| {
@@ -135,6 +139,10 @@ fn a_crash_at_any_point_costs_nothing() {
         .collect();
     let came = play_all(&stories, |story| story.seed, play);
     report(&came);
+    if seeds.len() < SEEDS {
+        // A few seeds do not come by everything.
+        return;
+    }
     for vendor in VENDORS {
         for point in points.iter().filter(|point| applies(point, vendor)) {
             let of_vendor = came.iter().filter(|came| came.vendor == vendor);

@@ -42,6 +42,8 @@ pub(super) struct Stage {
     hook: Option<Hook>,
     /// Every point that any life reached.
     pub reached: BTreeSet<&'static str>,
+    /// Whether a person had to say what becomes of a batch.
+    pub overruled: bool,
     /// What the last run came to.
     pub report: Option<Report>,
     /// How many rows the table had before it last grew.
@@ -109,6 +111,7 @@ impl Stage {
             nths: story.nths.iter().copied().collect(),
             hook: None,
             reached: BTreeSet::new(),
+            overruled: false,
             report: None,
             rows_before: story.rows,
             story,
@@ -263,6 +266,15 @@ impl Stage {
     pub(super) fn disarm(&mut self) {
         self.armed.clear();
         self.nths.clear();
+    }
+
+    /// A person says that what nobody can tell is to be sent again; `false` where it can be told. A
+    /// batch shows whose it is by its lines, and every line of a small one may be missing or broken.
+    pub(super) fn overrule(&mut self) -> bool {
+        let faults = self.story.faults;
+        self.overruled = faults.contains("missing") || faults.contains("garbage");
+        self.world.job["ledger"]["on_ambiguous"] = "resubmit".into();
+        self.overruled
     }
 
     fn grow(&mut self) {
