@@ -10,6 +10,8 @@ mod error;
 pub mod http;
 mod ids;
 mod index;
+#[cfg(test)]
+pub(crate) mod mutate;
 mod nearest;
 mod sort;
 mod store;

@@ -1,6 +1,7 @@
 //! What the bulk files have in common: Parquet, written to a local file and read from one.
 
 use std::fs::File;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -88,8 +89,7 @@ fn cannot_write(error: parquet::errors::ParquetError) -> Error {
 
 /// Reads `columns` of the local Parquet file `file`, in order; all columns if there are none named.
 pub(super) fn read(file: File, columns: &[&str]) -> Result<ParquetRecordBatchReader> {
-    let builder = ParquetRecordBatchReaderBuilder::try_new(file)
-        .or_err(ErrorKind::Data, "a bulk file of the ledger is damaged")?;
+    let builder = guarded(|| ParquetRecordBatchReaderBuilder::try_new(file))?;
     let mask = if columns.is_empty() {
         ProjectionMask::all()
     } else {
@@ -99,12 +99,31 @@ pub(super) fn read(file: File, columns: &[&str]) -> Result<ParquetRecordBatchRea
         .with_projection(mask)
         .with_batch_size(BATCH_ROWS)
         .build()
-        .or_err(ErrorKind::Data, "a bulk file of the ledger is damaged")
+        .map_err(damaged)
 }
 
-/// One `RecordBatch` that was read, or why it could not be.
-pub(super) fn batch(read: Result<RecordBatch, arrow::error::ArrowError>) -> Result<RecordBatch> {
-    read.or_err(ErrorKind::Data, "a bulk file of the ledger is damaged")
+fn damaged(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
+    Error::data("a bulk file of the ledger is damaged")
+        .because(cause)
+        .hint("restore the file from a backup: what it held is nowhere else")
+}
+
+/// The next `RecordBatch`, or why it cannot be read.
+pub(super) fn next(reader: &mut ParquetRecordBatchReader) -> Option<Result<RecordBatch>> {
+    guarded(|| reader.next().transpose()).transpose()
+}
+
+/// What `read` comes to. The Parquet and Arrow libraries panic over some of what a damaged file can
+/// hold; that is the file's fault, and said as such.
+fn guarded<T, E>(read: impl FnOnce() -> std::result::Result<T, E>) -> Result<T>
+where
+    E: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    // Nothing of what `read` touched is used again after a panic.
+    match catch_unwind(AssertUnwindSafe(read)) {
+        Ok(read) => read.map_err(damaged),
+        Err(_) => Err(damaged("its reader panicked")),
+    }
 }
 
 /// The column `name` of `batch`.
@@ -144,13 +163,18 @@ pub(super) fn statuses(column: &ArrayRef) -> Result<Vec<RowStatus>> {
     let dictionary = column
         .as_dictionary_opt::<UInt8Type>()
         .ok_or_else(|| Error::data("a status column of the ledger has another type"))?;
-    let words = dictionary.values().as_string::<i32>();
+    let wrong = || Error::data("a status column of the ledger holds what is no status");
+    let words = dictionary
+        .values()
+        .as_string_opt::<i32>()
+        .ok_or_else(wrong)?;
     let known: Vec<RowStatus> = words
         .iter()
         .map(|word| word.unwrap_or_default().parse())
         .collect::<Result<_>>()?;
     let keys = dictionary.keys().values().iter();
-    Ok(keys.map(|key| known[usize::from(*key)]).collect())
+    keys.map(|key| known.get(usize::from(*key)).copied().ok_or_else(wrong))
+        .collect()
 }
 
 /// A builder for a column of request keys.
