@@ -12,6 +12,8 @@ mod ids;
 mod index;
 mod kill;
 mod lz4;
+#[cfg(test)]
+pub(crate) mod mutate;
 mod nearest;
 mod sort;
 mod store;

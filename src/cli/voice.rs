@@ -41,12 +41,10 @@ impl Voice {
         }
     }
 
-    /// Sends log messages to standard error, if any were asked for by `-v` or `RUST_LOG`.
+    /// Sends log messages to standard error: those asked for by `-v` or `RUST_LOG`, else our warnings.
     pub(super) fn set_up_logs(&self) {
-        if !self.logs {
-            return;
-        }
         let filter = match self.verbose {
+            0 if !self.logs => EnvFilter::new("columnist=warn"),
             0 => EnvFilter::from_default_env(),
             1 => EnvFilter::new("columnist=info"),
             2 => EnvFilter::new("columnist=debug"),
@@ -58,7 +56,8 @@ impl Voice {
             .with_ansi(self.colour == Colour::Always);
         // A second set-up in one process changes nothing, and is no reason to stop.
         let _ = match self.format {
-            LogFormat::Plain => logs.try_init(),
+            LogFormat::Plain if self.logs => logs.try_init(),
+            LogFormat::Plain => logs.without_time().with_target(false).try_init(),
             LogFormat::Json => logs.json().try_init(),
         };
     }

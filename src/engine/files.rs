@@ -1,5 +1,6 @@
 //! The ledger's bulk files: written here first, then durable there; fetched here to be read.
 
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{Seek, Write};
 use std::path::{Path, PathBuf};
@@ -60,6 +61,24 @@ impl Files {
             scratch: Arc::new(scratch),
             crash: Crash::never(),
         })
+    }
+
+    /// Removes the scratch folders beside a local ledger that killed processes left. Only for the
+    /// holder of the job: nobody else has anything under way there.
+    pub(super) fn sweep(&self) {
+        let Some(folder) = &self.root.local else {
+            return;
+        };
+        let entries = std::fs::read_dir(folder).into_iter().flatten();
+        for path in entries.filter_map(|entry| Some(entry.ok()?.path())) {
+            let is_scratch = |name: &OsStr| name.to_string_lossy().starts_with(SCRATCH);
+            if path == self.scratch.path() || !path.file_name().is_some_and(is_scratch) {
+                continue;
+            }
+            if let Err(error) = std::fs::remove_dir_all(&path) {
+                tracing::warn!(%error, folder = %path.display(), "a scratch folder stays");
+            }
+        }
     }
 
     /// The folder for what is under way.
@@ -162,5 +181,7 @@ fn short(number: u64) -> u32 {
 const MISSING: &str = "a file that the ledger speaks of cannot be read";
 
 fn at(error: Error, place: &Location) -> Error {
-    error.with("file", &place.url)
+    error
+        .with("file", &place.url)
+        .hint("restore the file from a backup: what it held is nowhere else")
 }

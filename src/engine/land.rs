@@ -287,12 +287,78 @@ impl Harvest<'_> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use bytes::Bytes;
     use proptest::prelude::*;
 
     use super::*;
+    use crate::base::http::RouterService;
+    use crate::base::mutate::spoilt;
+    use crate::provider::{self, Network, Options};
+
+    const WIRE: [(&str, &str); 3] = [
+        (
+            "anthropic",
+            include_str!("../../fixtures/wire/anthropic/results.jsonl"),
+        ),
+        (
+            "openai",
+            include_str!("../../fixtures/wire/openai/output.jsonl"),
+        ),
+        (
+            "openai",
+            include_str!("../../fixtures/wire/openai/error.jsonl"),
+        ),
+    ];
+
+    /// A vendor that is never called.
+    fn silent(vendor: &str) -> Arc<dyn Provider> {
+        let components = Components::system();
+        let options = Options {
+            provider: vendor,
+            base_url: None,
+            api_key_env: None,
+            service: None,
+            env: &|name| name.ends_with("_API_KEY").then(|| "key".to_owned()),
+        };
+        let network = Network {
+            http: Arc::new(RouterService::new(axum::Router::new())),
+            clock: components.clock,
+            ids: components.ids,
+        };
+        provider::open(&options, network).expect("a provider")
+    }
 
     proptest! {
+        #[test]
+        fn no_line_is_lost_without_being_counted(
+            (vendor, file) in prop::sample::select(&WIRE[..]).prop_flat_map(|(vendor, text)| {
+                (Just(vendor), spoilt(text.as_bytes().to_vec()))
+            }),
+        ) {
+            let (provider, folder) = (silent(vendor), tempfile::tempdir().expect("a folder"));
+            let mut harvest = Harvest {
+                ids: CustomId::new("abcdefghjkmn", 3),
+                answer: &AnswerType::Text,
+                provider: &*provider,
+                slots: Slots::new(200, folder.path(), SPOOL_MEMORY),
+                oddities: Oddities::default(),
+            };
+            let mut lines = 0;
+            for line in file.split(|byte| *byte == b'\n') {
+                harvest.line(line).expect("no I/O error");
+                lines += u64::from(!line.iter().all(u8::is_ascii_whitespace));
+            }
+            let mut buffer = Vec::new();
+            let kept = (0..200).filter(|n| {
+                harvest.slots.take(*n, &mut buffer).expect("no I/O error").is_some()
+            });
+            let kept = kept.count() as u64;
+            let odd = harvest.oddities;
+            prop_assert_eq!(kept + odd.broken + odd.duplicates + odd.strangers, lines);
+        }
+
         #[test]
         fn lines_are_whole_however_the_bytes_arrive(
             text in prop::collection::vec("[a-z\u{e9}]{0,12}", 0..20),

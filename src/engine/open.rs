@@ -53,7 +53,6 @@ impl Office {
     ) -> Result<Office> {
         let components = &setup.components;
         let root = components.stores.locate(&setup.job.ledger.path)?.private();
-        let files = Files::new(&root, &components.crash)?;
         let provider = Calls::of(provider, &components.crash);
         let now = components.clock.now();
         let run = components.ids.uuid(now).to_string();
@@ -72,6 +71,9 @@ impl Office {
             Taken::Held(held) => return Err(held.into()),
         };
         let keeper = lease.keep();
+        // Made once the job is ours: what else lies there was left by the dead.
+        let files = Files::new(&root, &components.crash)?;
+        files.sweep();
         book.sign_as(Author {
             run: run.clone(),
             lease: Some(lease.stamp()),

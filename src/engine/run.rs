@@ -310,8 +310,12 @@ impl<'a> Loop<'a> {
             return Err(error);
         }
         let wait = Duration::from_secs(1 << (*tries).min(6));
-        self.tasks
-            .warn(&format!("{error}; trying again in {} s", wait.as_secs()));
+        let hint = error.hint_text().map(|hint| format!(" ({hint})"));
+        let hint = hint.unwrap_or_default();
+        self.tasks.warn(&format!(
+            "{error}{hint}; trying again in {} s",
+            wait.as_secs()
+        ));
         let at = self.tasks.components.clock.now() + self.tasks.components.ids.jitter(wait);
         self.desk.not_before.insert(step, at);
         Ok(())

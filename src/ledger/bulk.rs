@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -112,11 +113,10 @@ fn read_as(
     columns: &[&str],
     options: ArrowReaderOptions,
 ) -> Result<ParquetRecordBatchReader> {
-    let damaged = "a bulk file of the ledger is damaged";
-    let len = file.metadata().or_err(ErrorKind::Data, damaged)?.len();
+    let len = file.metadata().map_err(damaged)?.len();
     let pieces = Pieces { file, len };
-    let builder = ParquetRecordBatchReaderBuilder::try_new_with_options(pieces, options)
-        .or_err(ErrorKind::Data, damaged)?;
+    let builder =
+        guarded(|| ParquetRecordBatchReaderBuilder::try_new_with_options(pieces, options))?;
     let mask = if columns.is_empty() {
         ProjectionMask::all()
     } else {
@@ -126,7 +126,7 @@ fn read_as(
         .with_projection(mask)
         .with_batch_size(BATCH_ROWS)
         .build()
-        .or_err(ErrorKind::Data, "a bulk file of the ledger is damaged")
+        .map_err(damaged)
 }
 
 /// A file that is read at places, without a descriptor and a buffer for each: pages are small.
@@ -161,9 +161,28 @@ impl ChunkReader for Pieces {
 /// A page's header is far shorter than this, for it holds no statistics.
 const HEADER_MAX: u64 = 256;
 
-/// One `RecordBatch` that was read, or why it could not be.
-pub(super) fn batch(read: Result<RecordBatch, arrow::error::ArrowError>) -> Result<RecordBatch> {
-    read.or_err(ErrorKind::Data, "a bulk file of the ledger is damaged")
+fn damaged(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
+    Error::data("a bulk file of the ledger is damaged")
+        .because(cause)
+        .hint("restore the file from a backup: what it held is nowhere else")
+}
+
+/// The next `RecordBatch`, or why it cannot be read.
+pub(super) fn next(reader: &mut ParquetRecordBatchReader) -> Option<Result<RecordBatch>> {
+    guarded(|| reader.next().transpose()).transpose()
+}
+
+/// What `read` comes to. The Parquet and Arrow libraries panic over some of what a damaged file can
+/// hold; that is the file's fault, and said as such.
+fn guarded<T, E>(read: impl FnOnce() -> std::result::Result<T, E>) -> Result<T>
+where
+    E: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    // Nothing of what `read` touched is used again after a panic.
+    match catch_unwind(AssertUnwindSafe(read)) {
+        Ok(read) => read.map_err(damaged),
+        Err(_) => Err(damaged("its reader panicked")),
+    }
 }
 
 /// The column `name` of `batch`.
@@ -203,13 +222,18 @@ pub(super) fn statuses(column: &ArrayRef) -> Result<Vec<RowStatus>> {
     let dictionary = column
         .as_dictionary_opt::<UInt8Type>()
         .ok_or_else(|| Error::data("a status column of the ledger has another type"))?;
-    let words = dictionary.values().as_string::<i32>();
+    let wrong = || Error::data("a status column of the ledger holds what is no status");
+    let words = dictionary
+        .values()
+        .as_string_opt::<i32>()
+        .ok_or_else(wrong)?;
     let known: Vec<RowStatus> = words
         .iter()
         .map(|word| word.unwrap_or_default().parse())
         .collect::<Result<_>>()?;
     let keys = dictionary.keys().values().iter();
-    Ok(keys.map(|key| known[usize::from(*key)]).collect())
+    keys.map(|key| known.get(usize::from(*key)).copied().ok_or_else(wrong))
+        .collect()
 }
 
 /// The length of a request key, as Arrow counts it.

@@ -32,6 +32,8 @@
 pub mod action;
 mod bulk;
 pub mod checkpoint;
+#[cfg(test)]
+mod fuzz;
 pub mod lease;
 pub mod log;
 pub mod outcomes;

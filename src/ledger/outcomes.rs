@@ -326,7 +326,7 @@ impl Iterator for OutcomesReader {
     type Item = Result<Outcomes>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        Some(bulk::batch(self.0.next()?).and_then(Outcomes::from))
+        Some(bulk::next(&mut self.0)?.and_then(Outcomes::from))
     }
 }
 

@@ -207,7 +207,7 @@ impl Iterator for RequestsReader {
     type Item = Result<Requests>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        Some(bulk::batch(self.0.next()?).and_then(|batch| Requests::from(&batch)))
+        Some(bulk::next(&mut self.0)?.and_then(|batch| Requests::from(&batch)))
     }
 }
 

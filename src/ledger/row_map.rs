@@ -183,6 +183,9 @@ impl RowMapSlice {
     pub fn row(&self, at: usize) -> Result<RowPlan<'_>> {
         let error = self.errors.is_valid(at).then(|| self.errors.value(at));
         match self.statuses[at] {
+            RowStatus::Pending if self.plans.is_null(at) || self.ordinals.is_null(at) => {
+                Err(Error::data("the row map has a row that asks nothing"))
+            }
             RowStatus::Pending => Ok(RowPlan::Asks(Place {
                 plan: self.plans.value(at),
                 ordinal: self.ordinals.value(at),
@@ -227,8 +230,8 @@ impl Iterator for RowMapReader {
     type Item = Result<RowMapSlice>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let batch = self.0.next()?;
-        Some(bulk::batch(batch).and_then(|batch| {
+        let batch = bulk::next(&mut self.0)?;
+        Some(batch.and_then(|batch| {
             let wrong = || Error::data("a column of the row map has another type");
             let number = |name| {
                 bulk::column(&batch, name)?

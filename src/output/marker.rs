@@ -86,8 +86,24 @@ fn to_bytes(value: &Value) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::base::mutate::one_spoilt;
     use crate::output::PublishedFile;
+
+    const MARKER: &str = r#"{"identity":{"columnist.run":"r1","columnist.ledger":"l1"},"rows":2,"bytes":9,"files":[{"path":"k=a/b.parquet","rows":2,"bytes":9},{"path":"c.parquet"}]}"#;
+
+    proptest! {
+        #[test]
+        fn whatever_stands_in_a_marker_is_ours_or_a_strangers(bytes in one_spoilt(vec![MARKER.to_owned()])) {
+            let is_ours = |marker: &Marker| marker.identity.iter().any(|(key, _)| key == RUN_KEY);
+            if let Some(marker) = Marker::read(&bytes) {
+                prop_assert!(is_ours(&marker));
+                prop_assert_eq!(Marker::read(&marker.publishing()), Some(marker));
+            }
+        }
+    }
 
     #[test]
     fn both_markers_read_back() {

@@ -27,6 +27,8 @@ pub(super) fn read_line<'a>(
     });
     reply
         .or_err(ErrorKind::Data, "not a line of results")?
+        // An empty id is nobody's, and must not be taken for another's.
+        .filter(|reply| !reply.custom_id.is_empty())
         .ok_or_else(|| Error::data("the line of results names no request"))
 }
 

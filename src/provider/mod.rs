@@ -9,6 +9,8 @@ mod api;
 mod call;
 mod cut;
 mod find;
+#[cfg(test)]
+mod fuzz;
 mod gate;
 mod lax;
 mod line;

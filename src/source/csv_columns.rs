@@ -56,11 +56,9 @@ mod tests {
     async fn line_breaks_in_quotes_are_no_ends_wherever_they_stand() {
         let path = Path::from("t.csv");
         // Several pieces of a local file's stream; a quote that a backslash does not escape.
-        let mut text = "id,share,body,none\n".to_owned();
-        for n in 0..3_000 {
-            text += &format!("{n},{},\"a \"\"b\"\"\nline {n}\\\",\n", n % 2);
-        }
-        text += "3000,0.5,last,\n";
+        let row = |n: u32| format!("{n},{},\"a \"\"b\"\"\nline {n}\\\",\n", n % 2);
+        let rows: Vec<String> = (0..3_000).map(row).collect();
+        let text = format!("id,share,body,none\n{}3000,0.5,last,\n", rows.concat());
         let folder = tempfile::tempdir().expect("a folder");
         std::fs::write(folder.path().join("t.csv"), &text).expect("written");
         let local = object_store::local::LocalFileSystem::new_with_prefix(folder.path());

@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use proptest::prelude::*;
+
+use crate::base::mutate::one_spoilt;
 use serde_json::json;
 
 use super::*;
@@ -1124,8 +1126,18 @@ fn bytes_have_units_of_ten_and_of_two() {
     }
 }
 
+/// Job files as people write them.
+const JOBS: [&str; 3] = [
+    include_str!("../../queries/triage.toml"),
+    include_str!("../../queries/summary.toml"),
+    include_str!("../../fixtures/jobs/wrong.toml"),
+];
+
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(200))]
+    #[test]
+    fn no_accident_in_a_job_file_makes_resolving_panic(bytes in one_spoilt(JOBS.map(str::to_owned).to_vec())) {
+        let _ = resolve(&draft(&String::from_utf8_lossy(&bytes)));
+    }
 
     #[test]
     fn no_text_makes_resolving_panic(text in "(?s).{0,120}") {

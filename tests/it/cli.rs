@@ -41,7 +41,7 @@ const FIELDS: [&str; 17] = [
 ];
 
 /// A folder with a table of four rows, of which two are equal, and a job for it.
-fn with_job() -> Shell {
+pub(crate) fn with_job() -> Shell {
     let shell = Shell::new();
     let bodies = ["a", "b", "b", "c"].map(|body| Some(body.to_owned()));
     write_table(&shell.path("in.parquet"), &bodies, 2);
@@ -199,4 +199,471 @@ fn the_program_is_the_one_that_was_built() {
         format!("columnist {}\n", env!("CARGO_PKG_VERSION"))
     );
     assert!(PROGRAM.ends_with("columnist"));
+}
+
+/// What a call says, whole: exit code, both streams.
+macro_rules! says {
+    ($shell:expr, $args:expr, @$expected:literal) => {
+        let ran = $shell.call(&$args);
+        insta::assert_snapshot!($shell.told(&ran), @$expected);
+    };
+}
+
+#[test]
+#[expect(clippy::too_many_lines, reason = "most of them are the program's")]
+fn the_help_as_a_newcomer_reads_it() {
+    let shell = Shell::new();
+    says!(shell, ["--help"], @r#"
+    exit 0
+    --- stdout
+    Writes a column: a table or a SQL query in, one LLM answer per row out.
+
+    Columnist renders a prompt for every row of a table, sends the prompts to a provider's batch API at
+    half the price, waits, and writes the table back with the answers as a new column. Work is
+    remembered in a ledger beside the output: run the same command again after a crash, an interrupt or
+    a change of the table, and only what is missing is sent.
+
+    Usage: columnist [OPTIONS] <COMMAND>
+
+    Commands:
+      run      Plan, submit, wait, collect, publish; safe to repeat, to kill, to run twice at once
+      submit   Plan and submit, then return
+      collect  One pass: poll, land, retry, publish if complete; exit 75 while work is pending
+      plan     What a run would do, and why; sends nothing
+      check    Validate the job and render its first rows; no network but storage
+      status   Where everything stands: rows by status, chunks, batches
+      show     One row's story: the prompt, the request, every attempt, the raw answer, tokens
+      cancel   Cancel open batches; what they finished is harvested
+      sandbox  Serve the provider dialects on loopback, for trying and testing; takes any key
+      gc       Delete what is no longer needed from the ledger: old plans, prompts and raw answers
+      help     Print this message or the help of the given subcommand(s)
+
+    Options:
+      -h, --help
+              Print help (see a summary with '-h')
+
+      -V, --version
+              Print version
+
+    Common options:
+          --log-format <FORMAT>
+              How progress and errors are written to standard error
+
+              Possible values:
+              - plain: Bars on a terminal, plain lines elsewhere
+              - json:  One JSON object per line
+
+              [env: COLUMNIST_LOG_FORMAT=]
+              [default: plain]
+
+          --storage-option <KEY=VALUE>
+              A setting of the object stores, such as `aws_endpoint=http://127.0.0.1:9000`; wins over
+              AWS_*, GOOGLE_* and AZURE_* variables; may be repeated
+
+              [env: COLUMNIST_STORAGE_OPTION]
+
+          --memory <BYTES>
+              What sorts and look-ups may use before they spill to disk
+
+              [env: COLUMNIST_MEMORY=]
+              [default: 32MB]
+
+      -q, --quiet
+              Show warnings and errors alone
+
+      -v, --verbose...
+              Log what is done (-vv: in detail); `RUST_LOG` says it more precisely
+
+    Examples:
+      columnist check job.toml          look at the first prompts; sends nothing
+      columnist plan job.toml           see what a run would send
+      columnist run job.toml            do it, and publish the table
+      columnist status job.toml --json  where it stands, for machines
+
+    Exit codes:
+        0  done, and within the error budget
+        1  unexpected; storage or network away                        (a retry helps)
+        2  the command or the job file is wrong
+        3  published, but more rows failed than `max_failed` allows
+        4  the budget stopped it; rows are deferred
+        5  cannot tell whether a batch was accepted; a person must say
+        6  a quality gate failed
+        7  credentials, quota or access refused
+        8  stored state is corrupt, or was written by a newer version
+       75  work is pending at the provider, or another process
+           holds the job                                              (a retry helps)
+       99  nothing to do, only with --skip-code
+      130, 143  interrupted; batches go on, run it again to resume    (a retry helps)
+    --- stderr
+    "#);
+    says!(shell, ["run", "--help"], @r#"
+    exit 0
+    --- stdout
+    Plan, submit, wait, collect, publish; safe to repeat, to kill, to run twice at once
+
+    Does all of it: reads the source, sends what has no answer yet, waits for the provider, and
+    publishes the table with its new column. Open batches of an earlier run are harvested first. The
+    last line on standard output is one JSON object: counts by status, tokens, cost, batch ids, output
+    path and run id.
+
+    Usage: columnist run [OPTIONS] [JOB]
+
+    Arguments:
+      [JOB]
+              The job file; left out, the flags below describe the job
+
+    Options:
+          --set <SECTION.KEY=VALUE>
+              Override any key of the job file, such as model.temperature=0.2 (TOML, else text); may be
+              repeated
+
+              [env: COLUMNIST_SET]
+
+          --var <NAME=VALUE>
+              Give a value to $name in SQL and to {{ vars.name }} in prompts and in the output's path;
+              may be repeated
+
+              [env: COLUMNIST_VAR]
+
+      -h, --help
+              Print help (see a summary with '-h')
+
+    The job, key by key (a flag wins over the job file):
+          --name <NAME>
+              The job's name [a-z0-9-]; a one-liner is named after its output
+
+          --table <PATH>
+              The table: a file, a folder (Hive partitions) or a glob; Parquet, or .csv .ndjson .arrow
+
+          --query <FILE.sql>
+              A file with the SQL query whose result is the table
+
+          --tables <NAME=PATH>
+              What a table's name in the query reads; may be repeated
+
+          --where <SQL>
+              Which rows get a prompt, in SQL; the others come back with nulls
+
+          --limit <ROWS>
+              At most so many rows get a prompt
+
+          --prompt <TEMPLATE>
+              The prompt's template, such as 'Label this ticket: {{ body }}'
+
+          --system <TEMPLATE>
+              The system prompt
+
+          --system-file <FILE>
+              A file with the system prompt
+
+          --dedupe[=<BOOL>]
+              Whether identical requests go once
+
+              [possible values: true, false]
+
+          --column <NAME>
+              The new column's name
+
+          --choices <WORDS>
+              The words that an answer may be, with commas between them; without them, an answer is text
+
+          --meta <WHICH>
+              Which columns say how each answer came about: off, minimal
+
+          --model <PROVIDER/MODEL>
+              Who answers: provider/model
+
+          --max-output-tokens <TOKENS>
+              The most tokens that an answer may have
+
+          --temperature <NUMBER>
+              The sampling temperature
+
+          --base-url <URL>
+              Another endpoint than the vendor's, as that vendor's SDK takes it
+
+          --api-key-env <NAME>
+              The environment variable that holds the key
+
+          --service <NAME>
+              A name for the service behind the base URL, by which its answers are known
+
+          --max-requests-per-batch <COUNT>
+              Fewer requests in a batch than the provider takes
+
+          --max-bytes-per-batch <BYTES>
+              Fewer bytes in a batch than the provider takes, such as 50MB
+
+          --poll-min <DURATION>
+              The first wait between two looks at a batch
+
+          --poll-max <DURATION>
+              The longest wait between two looks at a batch
+
+          --max-failed <ROWS|%>
+              Failed rows that are tolerated: rows, or a share such as 1%
+
+          --output <PATH>
+              Where the table goes: a file or a folder; may hold {{ vars.name }}
+
+          --layout <LAYOUT>
+              mirror: the source's files; single: one file; delta: row id and new columns alone
+
+          --overwrite[=<BOOL>]
+              Replace an output that is not ours
+
+              [possible values: true, false]
+
+          --ledger <PATH>
+              Where the work is remembered; default: _columnist/NAME/ beside the output
+
+          --key <COLUMNS>
+              The columns of the row id: unique, not null; left out, the row's position
+
+          --skip-code
+              Exit with 99 where there is nothing to do; Airflow shows the task as skipped
+
+              [env: COLUMNIST_SKIP_CODE=]
+
+          --no-follow
+              Where the source changed meanwhile, publish its new rows as `deferred` instead of sending
+              them
+
+              [env: COLUMNIST_NO_FOLLOW=]
+
+    Common options:
+          --log-format <FORMAT>
+              How progress and errors are written to standard error
+
+              Possible values:
+              - plain: Bars on a terminal, plain lines elsewhere
+              - json:  One JSON object per line
+
+              [env: COLUMNIST_LOG_FORMAT=]
+              [default: plain]
+
+          --storage-option <KEY=VALUE>
+              A setting of the object stores, such as `aws_endpoint=http://127.0.0.1:9000`; wins over
+              AWS_*, GOOGLE_* and AZURE_* variables; may be repeated
+
+              [env: COLUMNIST_STORAGE_OPTION]
+
+          --memory <BYTES>
+              What sorts and look-ups may use before they spill to disk
+
+              [env: COLUMNIST_MEMORY=]
+              [default: 32MB]
+
+      -q, --quiet
+              Show warnings and errors alone
+
+      -v, --verbose...
+              Log what is done (-vv: in detail); `RUST_LOG` says it more precisely
+
+    Examples:
+      columnist run queries/triage.toml
+      columnist run nightly.toml --var ds=2026-08-01 --skip-code
+      columnist run job.toml --limit 100 --set model.temperature=0.2
+      columnist run --table tickets.parquet --key ticket_id \
+          --prompt 'Label this ticket: {{ body }}' --choices billing,bug,other \
+          --column triage --model openai/gpt-6-luna --output out.parquet
+
+    Exit codes:
+        0  done, and within the error budget
+        1  unexpected; storage or network away                        (a retry helps)
+        2  the command or the job file is wrong
+        3  published, but more rows failed than `max_failed` allows
+        4  the budget stopped it; rows are deferred
+        5  cannot tell whether a batch was accepted; a person must say
+        6  a quality gate failed
+        7  credentials, quota or access refused
+        8  stored state is corrupt, or was written by a newer version
+       75  work is pending at the provider, or another process
+           holds the job                                              (a retry helps)
+       99  nothing to do, only with --skip-code
+      130, 143  interrupted; batches go on, run it again to resume    (a retry helps)
+    --- stderr
+    "#);
+}
+
+#[test]
+#[expect(clippy::too_many_lines, reason = "most of them are the program's")]
+fn a_job_from_its_first_look_to_its_second_run() {
+    let shell = with_job();
+    says!(shell, ["check", "job.toml"], @r#"
+    exit 0
+    --- stdout
+    rows     4
+    columns  id Int64, body Utf8
+    sent     body
+
+    --- row 0
+    Label: a
+
+    --- row 1
+    Label: b
+
+    --- row 2
+    Label: b
+    --- stderr
+    "#);
+    says!(shell, ["plan", "job.toml"], @r#"
+    exit 0
+    --- stdout
+    rows        4
+      new        3
+      changed    0
+      identical  1
+      answered   0
+      skipped    0
+      failed     0
+    requests    3 in 1 batches
+    tokens      about 6 in, at most 3072 out
+    cost        about unknown expected, unknown at worst; online unknown at worst
+    note        tiny batches: 3 requests in 1; a batch of a few takes as long as one of many
+    note        the price of this model is not known: no cost can be given
+    --- stderr
+    "#);
+    says!(shell, ["run", "job.toml"], @r#"
+    exit 0
+    --- stdout
+    {"job":"triage","run":"<id>","exit_code":0,"published":true,"unchanged":false,"output":"<folder>/out.parquet","ledger":"file://<folder>/_columnist/triage","rows":4,"status":{"succeeded":4},"requests":3,"identical_rows":1,"answered_before_rows":0,"open_batches":0,"wasted_batches":0,"batches":["<batch>"],"tokens":{"input":6,"cache_read":0,"cache_write_5m":0,"cache_write_1h":0,"output":37,"reasoning":0},"cost_usd":null,"cpu_seconds":<number>,"peak_memory_bytes":<number>}
+    --- stderr
+    4 rows planned, 3 requests to send
+    chunk 0 submitted, 1 so far
+    batch <batch>: completed, 3 of 3 requests
+    3 answers landed; 3 of 3
+    published file://<folder>/out.parquet
+    "#);
+    says!(shell, ["run", "job.toml"], @r#"
+    exit 0
+    --- stdout
+    {"job":"triage","run":"<id>","exit_code":0,"published":true,"unchanged":true,"output":"<folder>/out.parquet","ledger":"file://<folder>/_columnist/triage","rows":4,"status":{"succeeded":4},"requests":0,"identical_rows":1,"answered_before_rows":0,"open_batches":0,"wasted_batches":0,"batches":[],"tokens":{"input":0,"cache_read":0,"cache_write_5m":0,"cache_write_1h":0,"output":0,"reasoning":0},"cost_usd":0.0,"cpu_seconds":<number>,"peak_memory_bytes":<number>}
+    --- stderr
+    "#);
+    says!(shell, ["status", "job.toml"], @r#"
+    exit 0
+    --- stdout
+    job       triage
+    ledger    file://<folder>/_columnist/triage
+    output    <folder>/out.parquet, published
+    plan      0
+    rows      4
+    landed    3 of 3 requests
+      succeeded 4
+    holder    nobody
+    batch     plan 0 chunk 0: <batch>, landed, 3 requests, since <time>
+    --- stderr
+    "#);
+    says!(shell, ["show", "job.toml", "--key", "2"], @r#"
+    exit 0
+    --- stdout
+    row      2
+    plan     asks request 1 of plan 0
+    key      <key>
+    --- prompt
+    Label: b
+    --- attempt 1: succeeded, <batch>
+    model    x
+    tokens   2 in, 13 out
+    answer   A closer look would be worthwhile. #2784dcdaaa3bab76
+    --- stderr
+    "#);
+    says!(shell, ["plan", "job.toml"], @r#"
+    exit 0
+    --- stdout
+    rows        4
+      new        0
+      changed    0
+      identical  0
+      answered   4
+      skipped    0
+      failed     0
+    requests    0 in 0 batches
+    tokens      about 0 in, at most 0 out
+    cost        about unknown expected, unknown at worst; online unknown at worst
+    note        the price of this model is not known: no cost can be given
+    --- stderr
+    "#);
+}
+
+#[test]
+fn a_cancel_says_what_comes_next() {
+    let shell = with_job();
+    says!(shell, ["submit", "job.toml"], @r#"
+    exit 0
+    --- stdout
+    {"job":"triage","run":"<id>","exit_code":0,"published":false,"unchanged":false,"output":"<folder>/out.parquet","ledger":"file://<folder>/_columnist/triage","rows":4,"status":{},"requests":3,"identical_rows":1,"answered_before_rows":0,"open_batches":1,"wasted_batches":0,"batches":["<batch>"],"tokens":{"input":0,"cache_read":0,"cache_write_5m":0,"cache_write_1h":0,"output":0,"reasoning":0},"cost_usd":0.0,"cpu_seconds":<number>,"peak_memory_bytes":<number>}
+    --- stderr
+    4 rows planned, 3 requests to send
+    chunk 0 submitted, 1 so far
+    "#);
+    says!(shell, ["cancel", "job.toml"], @r#"
+    exit 0
+    --- stdout
+    asked for 1 open batches to be canceled; `columnist collect` tells the provider, and harvests what they finished
+    --- stderr
+    "#);
+    says!(shell, ["status", "job.toml"], @r#"
+    exit 0
+    --- stdout
+    job       triage
+    ledger    file://<folder>/_columnist/triage
+    output    <folder>/out.parquet, not published
+    plan      0, cancel asked for
+    rows      4
+    landed    0 of 3 requests
+    holder    nobody
+    batch     plan 0 chunk 0: <batch>, open, 3 requests, since <time>
+    --- stderr
+    "#);
+}
+
+#[test]
+fn a_job_file_with_several_mistakes_as_its_writer_reads_it() {
+    let shell = with_job();
+    shell.write(
+        "job.toml",
+        "name = \"Triage\"\n[source]\ntabel = \"in.parquet\"\nlimit = \"many\"\n[prompt]\nuser = \"{{ body }}\"\n\
+         [answer]\ncolumn = \"label\"\ntype = \"number\"\n[model]\nuse = \"sandbox/x\"\ntemperature = 9\n\
+         [budget]\nmax_usd = 40.0\n[output]\npath = \"out.parquet\"\n",
+    );
+    says!(shell, ["run", "job.toml"], @r#"
+    exit 2
+    --- stdout
+    --- stderr
+    error: the job file has 6 mistakes, file=`<folder>/job.toml`
+
+      line 1: `name` must be made of [a-z0-9-]
+              | name = "Triage"
+              |        ^^^^^^^^
+              write `name = "triage"`
+      line 3: unknown key `source.tabel`
+              did you mean `source.table`?
+      line 4: `source.limit` must be a whole number, found a text
+              | limit = "many"
+              |         ^^^^^^
+              write `limit = 1000` under `[source]`
+      line 9: `answer.type` cannot be "number"
+              | type = "number"
+              |        ^^^^^^^^
+              write one of: text, choice
+      line 12: `model.temperature` must be between 0 and 2
+               | temperature = 9
+               |               ^
+               write `temperature = 0.0` under `[model]`
+      line 14: `budget.max_usd` is not in this version
+               | max_usd = 40.0
+               | ^^^^^^^
+               take it out
+    "#);
+    says!(shell, ["run", "missing.toml"], @r#"
+    exit 2
+    --- stdout
+    --- stderr
+    error: cannot read the job file, file=`<folder>/missing.toml`
+      caused by: No such file or directory (os error 2)
+
+    hint: name a job file, or describe the job by flags: `columnist run --help`
+    "#);
 }

@@ -30,6 +30,7 @@ const NAME: &str = "COLUMNIST_TEST_NAME";
 
 /// The ledgers to race for: on local disk, in memory, and on the store that was named. The folder
 /// goes when it is dropped.
+#[expect(clippy::print_stdout, reason = "says aloud which stores were tried")]
 fn ledgers(race: &str) -> (tempfile::TempDir, Vec<Location>) {
     let folder = tempfile::tempdir().expect("a folder");
     let mut addresses = vec![

@@ -128,6 +128,34 @@ impl Shell {
         String::from_utf8_lossy(&said).into_owned()
     }
 
+    /// What a call came to, as text, without what differs from one time to the next: the folder, ids,
+    /// times, what it took, and how far something was when somebody looked.
+    pub(crate) fn told(&self, ran: &Ran) -> String {
+        let folder = self.folder.path().display().to_string();
+        let clean = |text: &str| -> String {
+            let lines: Vec<_> = text.lines().filter(|line| !is_passing(line)).collect();
+            // Of several lines on how far the planning is, the last one is sure to come.
+            let planned = |line: &str| line.contains(" rows planned, ");
+            let next = lines
+                .iter()
+                .skip(1)
+                .map(|line| planned(line))
+                .chain([false]);
+            let lines = lines.iter().zip(next);
+            let lines = lines.filter(|(line, next)| !(planned(line) && *next));
+            let lines = lines.map(|(line, _)| redacted(&line.replace(&folder, "<folder>")));
+            lines
+                .map(|line| line.trim_end().to_owned() + "\n")
+                .collect()
+        };
+        format!(
+            "exit {}\n--- stdout\n{}--- stderr\n{}",
+            ran.code,
+            clean(&ran.stdout),
+            clean(&ran.stderr)
+        )
+    }
+
     /// Starts `columnist sandbox` on a free port.
     pub(crate) fn sandbox(&self, args: &[&str]) -> Served {
         let args: Vec<_> = ["sandbox", "--port", "0"]
@@ -194,6 +222,56 @@ fn list(root: &Path, folder: &Path, found: &mut Vec<String>) {
             found.push(relative.to_string_lossy().into_owned());
         }
     }
+}
+
+/// Whether a line tells of a moment that another run may not see.
+fn is_passing(line: &str) -> bool {
+    [": in progress, ", ": validating, "]
+        .iter()
+        .any(|word| line.contains(word))
+}
+
+/// `line` with a name in the place of each word that is an id or a time, and of what a run took.
+fn redacted(line: &str) -> String {
+    let mut line = line.to_owned();
+    for field in ["\"cpu_seconds\":", "\"peak_memory_bytes\":"] {
+        if let Some((before, after)) = line.clone().split_once(field) {
+            let rest = after.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.');
+            line = format!("{before}{field}<number>{rest}");
+        }
+    }
+    without_ids(&line)
+}
+
+fn without_ids(line: &str) -> String {
+    let is_part = |c: char| c.is_ascii_alphanumeric() || "_-:.+".contains(c);
+    let (mut out, mut rest) = (String::new(), line);
+    while !rest.is_empty() {
+        let (word, behind) = rest.split_at(rest.find(|c| !is_part(c)).unwrap_or(rest.len()));
+        let bare = word.trim_end_matches([':', '.', ',']);
+        let hex = |part: &str| part.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let lengths: Vec<_> = bare.split('-').map(str::len).collect();
+        let name = if lengths == [8, 4, 4, 4, 12] && bare.split('-').all(hex) {
+            "<id>"
+        } else if lengths == [32] && hex(bare) {
+            "<key>"
+        } else if ["batch_", "msgbatch_"]
+            .iter()
+            .any(|start| bare.starts_with(start))
+        {
+            "<batch>"
+        } else if chrono::DateTime::parse_from_rfc3339(bare).is_ok() {
+            "<time>"
+        } else {
+            bare
+        };
+        out += name;
+        out += &word[bare.len()..];
+        let sign = behind.chars().next().map_or(0, char::len_utf8);
+        out += &behind[..sign];
+        rest = &behind[sign..];
+    }
+    out
 }
 
 /// A sandbox in a process of its own; dropping it ends the process.

@@ -126,10 +126,10 @@ class Done:
         return f"exit {self.code}\n--- stdout\n{self.out}\n--- stderr\n{self.err}"
 
 
-def columnist(*args, cwd, env=None, code=0):
-    """Carries out a command and checks how it ends."""
+def columnist(*args, cwd, env=None, code=0, prefix=()):
+    """Carries out a command, perhaps by another one, and checks how it ends."""
     process = subprocess.run(
-        [BINARY, *map(str, args)],
+        [*prefix, BINARY, *map(str, args)],
         cwd=cwd,
         env=environment(**KEYS, **(env or {})),
         capture_output=True,
@@ -158,6 +158,7 @@ class Job:
         self.folder = Path(folder)
         self.path = self.folder / f"{name}.toml"
         self.env = env or {}
+        self.prefix = ()
         self.sections = {
             "source": {"table": "in.parquet", "key": ["id"]},
             "prompt": {"system": "You label.", "user": "Label this: {{ body }}"},
@@ -186,7 +187,8 @@ class Job:
         return self
 
     def __call__(self, command, *args, code=0):
-        return columnist(command, self.path, *args, cwd=self.folder, env=self.env, code=code)
+        where = {"cwd": self.folder, "env": self.env, "prefix": self.prefix}
+        return columnist(command, self.path, *args, code=code, **where)
 
     def run(self, *args, code=0):
         return self("run", *args, code=code).report

@@ -91,8 +91,15 @@ async fn recorded(holder: &Location) -> Option<Entry> {
 fn try_lock(place: &Location) -> Result<Option<(File, PathBuf)>> {
     let path = place.local.clone().unwrap_or_default();
     let refused = |error: io::Error| {
+        let kind = match error.kind() {
+            io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+                ErrorKind::Refused
+            }
+            io::ErrorKind::StorageFull => ErrorKind::Unavailable,
+            _ => ErrorKind::Invalid,
+        };
         Err(error)
-            .or_err(ErrorKind::Invalid, "cannot lock the ledger")
+            .or_err(kind, "cannot lock the ledger")
             .map_err(|error: Error| {
                 error.with("file", path.display()).hint(
                     "the ledger's folder must be writable, and its file system must know locks",
