@@ -1,9 +1,9 @@
 //! LZ4 for what is written once and read once or twice: repeats that are long, and nothing else.
 //!
 //! The usual encoders look at every byte for a repeat of four. On prose that finds a third, and
-//! takes longer than all the rest that is done to a prompt. This one looks at every fourth byte or
+//! takes longer than all the rest that is done to a prompt. This one looks at every eighth byte or
 //! fewer for repeats of eight and more: what a template says in every prompt is found, what people
-//! repeat in their own words is left as it is. It takes a quarter of the time, and what it writes is
+//! repeat in their own words is left as it is. It takes a sixth of the time, and what it writes is
 //! LZ4's block format like any other.
 
 /// Positions that are remembered, by the hash of the bytes that stand there.
@@ -16,7 +16,7 @@ const FAR_MAX: usize = (1 << 16) - 1;
 const TAIL: usize = 16;
 const LITERALS_MIN: usize = 5;
 /// Bytes from one look to the next, times 64; it grows by one with each look that finds nothing.
-const PACE: usize = 4 << PACE_BITS;
+const PACE: usize = 8 << PACE_BITS;
 const PACE_BITS: usize = 6;
 
 /// Compresses block after block. Made once, for its table.

@@ -65,7 +65,7 @@ impl Landing<'_> {
             transient,
             usage,
             cost,
-        } = self.write(view, &mut harvest.slots).await?;
+        } = self.write(view, &harvest.slots).await?;
         Ok(Landed {
             attempt: self.attempt.promised.attempt.clone(),
             status: view.status.clone(),
@@ -142,7 +142,7 @@ impl Landing<'_> {
     }
 
     /// Writes the part: each request of the chunk, in order.
-    async fn write(&self, view: &BatchView, slots: &mut Slots) -> Result<Sums> {
+    async fn write(&self, view: &BatchView, slots: &Slots) -> Result<Sums> {
         let promised = &self.attempt.promised;
         let place = self.files.outcomes(self.attempt);
         let draft = self

@@ -23,6 +23,10 @@ use super::scribe::Scribe;
 /// Keys that an index holds in memory before it writes them to the scratch folder.
 pub(super) const INDEX_KEYS: usize = 900_000;
 
+/// Rows that are rendered at once: so few that their texts are still in the processor's cache when they
+/// are hashed and written.
+const BATCH_ROWS: usize = 512;
+
 /// What is planned, and how.
 #[derive(Debug)]
 pub(super) struct Planning<'a> {
@@ -173,7 +177,7 @@ impl Planning<'_> {
                 columns.push(key.clone());
             }
         }
-        let scan = Scan::of(columns).views();
+        let scan = Scan::of(columns).views().batch_rows(BATCH_ROWS);
         match self.filter {
             Some(filter) => scan.filter(filter.clone()),
             None => scan,

@@ -27,6 +27,7 @@ pub(super) struct Slots {
     of_request: Vec<Slot>,
     spool: Spool,
     record: Vec<u8>,
+    models: Models,
 }
 
 /// Whether a request had an outcome already.
@@ -45,6 +46,7 @@ impl Slots {
             of_request: vec![Slot::default(); count],
             spool: Spool::new(folder, memory_max),
             record: Vec::new(),
+            models: Models::default(),
         }
     }
 
@@ -60,7 +62,7 @@ impl Slots {
         };
         if put == Put::First || (succeeded && !slot.succeeded) {
             self.record.clear();
-            encode(outcome, &mut self.record);
+            encode(outcome, &mut self.models, &mut self.record);
             let len = u32::try_from(self.record.len()).or_err(
                 ErrorKind::Unavailable,
                 "an answer is larger than four gigabytes",
@@ -78,7 +80,7 @@ impl Slots {
 
     /// The outcome of request `n`, if there is one, read into `buffer`.
     pub(super) fn take<'a>(
-        &mut self,
+        &'a self,
         n: usize,
         buffer: &'a mut Vec<u8>,
     ) -> Result<Option<Outcome<'a>>> {
@@ -87,7 +89,7 @@ impl Slots {
             return Ok(None);
         }
         self.spool.read(slot.at, slot.len as usize, buffer)?;
-        decode(buffer)
+        decode(buffer, &self.models)
             .map(Some)
             .ok_or_else(|| Error::internal("a spooled outcome does not parse"))
     }
@@ -157,13 +159,43 @@ impl Spool {
     }
 }
 
-/// Marks a text that is not there.
-const ABSENT: u32 = u32::MAX;
+/// The names of models, of which a batch has one or two: a record holds a number for each.
+#[derive(Debug, Default)]
+struct Models(Vec<String>);
 
-fn encode(outcome: &Outcome<'_>, out: &mut Vec<u8>) {
-    out.push(outcome.status.code());
-    out.push(u8::from(outcome.transient));
-    out.push(outcome.finish.map_or(u8::MAX, |finish| finish as u8));
+impl Models {
+    /// Names that get a number; a provider with more of them has each written out.
+    const MAX: usize = 16;
+
+    /// The number of `name`, counted from one; zero if it has none.
+    fn number(&mut self, name: &str) -> u64 {
+        let known = self.0.iter().position(|known| known == name);
+        let place = known.or_else(|| {
+            (self.0.len() < Self::MAX).then(|| {
+                self.0.push(name.to_owned());
+                self.0.len() - 1
+            })
+        });
+        place.map_or(0, |place| place as u64 + 1)
+    }
+}
+
+/// Marks of the texts that are there.
+const ANSWER: u8 = 1;
+const RAW: u8 = 2;
+const ERROR: u8 = 4;
+const MODEL: u8 = 8;
+const TRANSIENT: u8 = 16;
+
+fn encode(outcome: &Outcome<'_>, models: &mut Models, out: &mut Vec<u8>) {
+    let mark = |is_there: bool, mark: u8| if is_there { mark } else { 0 };
+    let marks = mark(outcome.answer.is_some(), ANSWER)
+        | mark(outcome.raw.is_some(), RAW)
+        | mark(outcome.error.is_some(), ERROR)
+        | mark(outcome.model.is_some(), MODEL)
+        | mark(outcome.transient, TRANSIENT);
+    let finish = outcome.finish.map_or(u8::MAX, |finish| finish as u8);
+    out.extend_from_slice(&[outcome.status.code(), marks, finish]);
     let used = outcome.usage;
     for count in [
         used.input,
@@ -173,59 +205,87 @@ fn encode(outcome: &Outcome<'_>, out: &mut Vec<u8>) {
         used.output,
         used.reasoning,
     ] {
-        out.extend_from_slice(&count.to_le_bytes());
+        write_number(count, out);
     }
-    for text in [
-        &outcome.answer,
-        &outcome.raw,
-        &outcome.error,
-        &outcome.model,
-    ] {
-        let len = text
-            .as_ref()
-            .map_or(ABSENT, |text| u32::try_from(text.len()).unwrap_or(ABSENT));
-        out.extend_from_slice(&len.to_le_bytes());
-        if len != ABSENT {
-            out.extend_from_slice(text.as_deref().unwrap_or_default().as_bytes());
+    for text in [&outcome.answer, &outcome.raw, &outcome.error] {
+        text.iter().for_each(|text| write_text(text, out));
+    }
+    if let Some(model) = &outcome.model {
+        let number = models.number(model);
+        write_number(number, out);
+        if number == 0 {
+            write_text(model, out);
         }
     }
 }
 
-fn decode(bytes: &[u8]) -> Option<Outcome<'_>> {
-    let (head, mut rest) = bytes.split_first_chunk::<3>()?;
-    let mut number = || {
-        let (word, after) = rest.split_first_chunk::<8>()?;
-        rest = after;
-        Some(u64::from_le_bytes(*word))
-    };
-    let usage = Usage {
-        input: number()?,
-        cache_read: number()?,
-        cache_write_5m: number()?,
-        cache_write_1h: number()?,
-        output: number()?,
-        reasoning: number()?,
-    };
-    let mut text = || {
-        let (word, after) = rest.split_first_chunk::<4>()?;
-        let len = u32::from_le_bytes(*word);
-        if len == ABSENT {
-            rest = after;
-            return Some(None);
+fn write_text(text: &str, out: &mut Vec<u8>) {
+    write_number(text.len() as u64, out);
+    out.extend_from_slice(text.as_bytes());
+}
+
+/// Seven bits a byte, the lowest first; all bytes but the last have the high bit.
+fn write_number(mut number: u64, out: &mut Vec<u8>) {
+    while number >= 0x80 {
+        out.push(number.to_le_bytes()[0] | 0x80);
+        number >>= 7;
+    }
+    out.push(number.to_le_bytes()[0]);
+}
+
+fn read_number(bytes: &mut &[u8]) -> Option<u64> {
+    let mut number = 0;
+    for shift in (0..64).step_by(7) {
+        let (byte, rest) = bytes.split_first()?;
+        *bytes = rest;
+        number |= u64::from(byte & 0x7f) << shift;
+        if byte & 0x80 == 0 {
+            return Some(number);
         }
-        let (text, after) = after.split_at_checked(len as usize)?;
-        rest = after;
-        Some(Some(Cow::Borrowed(std::str::from_utf8(text).ok()?)))
+    }
+    None
+}
+
+fn read_text<'a>(bytes: &mut &'a [u8]) -> Option<Cow<'a, str>> {
+    let len = usize::try_from(read_number(bytes)?).ok()?;
+    let (text, rest) = bytes.split_at_checked(len)?;
+    *bytes = rest;
+    Some(Cow::Borrowed(std::str::from_utf8(text).ok()?))
+}
+
+fn decode<'a>(bytes: &'a [u8], models: &'a Models) -> Option<Outcome<'a>> {
+    let ([status, marks, code], mut rest) = bytes.split_first_chunk::<3>()?;
+    let rest = &mut rest;
+    let usage = Usage {
+        input: read_number(rest)?,
+        cache_read: read_number(rest)?,
+        cache_write_5m: read_number(rest)?,
+        cache_write_1h: read_number(rest)?,
+        output: read_number(rest)?,
+        reasoning: read_number(rest)?,
+    };
+    // A text that is there and cannot be read makes the record unreadable.
+    let mut text = |mark| match marks & mark {
+        0 => Some(None),
+        _ => read_text(rest).map(Some),
+    };
+    let (answer, raw, error) = (text(ANSWER)?, text(RAW)?, text(ERROR)?);
+    let model = match marks & MODEL {
+        0 => None,
+        _ => Some(match usize::try_from(read_number(rest)?).ok()? {
+            0 => read_text(rest)?,
+            number => Cow::Borrowed(models.0.get(number - 1)?.as_str()),
+        }),
     };
     Some(Outcome {
-        status: RowStatus::from_code(head[0])?,
-        transient: head[1] != 0,
-        finish: finish(head[2]),
+        status: RowStatus::from_code(*status)?,
+        transient: marks & TRANSIENT > 0,
+        finish: finish(*code),
         usage,
-        answer: text()?,
-        raw: text()?,
-        error: text()?,
-        model: text()?,
+        answer,
+        raw,
+        error,
+        model,
     })
 }
 

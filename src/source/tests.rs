@@ -715,6 +715,30 @@ async fn a_snapshot_keeps_values_types_order_and_metadata() {
 }
 
 #[tokio::test]
+async fn a_snapshot_in_a_private_folder_is_its_owners_alone() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = scratch();
+    let path = folder.path().join("a.parquet");
+    write_parquet(&path, &rows(0..3), 2);
+    let source = query("select * from t", &[("t", &path)], &[])
+        .await
+        .unwrap();
+    let stores: Arc<Stores> = Arc::default();
+    let target = folder.path().join("snapshot");
+    let target = stores.locate(target.to_str().unwrap()).unwrap().private();
+    source
+        .snapshot(&target, &stores, folder.path())
+        .await
+        .unwrap();
+    let mode = |name: &str| {
+        let metadata = fs::metadata(folder.path().join(name)).unwrap();
+        metadata.permissions().mode() & 0o777
+    };
+    assert_eq!(mode("snapshot/part-00000.parquet"), 0o600);
+    assert_eq!(mode("snapshot"), 0o700);
+}
+
+#[tokio::test]
 async fn a_snapshot_of_no_rows_is_a_table_of_no_rows() {
     let folder = scratch();
     let path = folder.path().join("a.parquet");
