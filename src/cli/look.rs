@@ -39,6 +39,7 @@ impl Look {
             no_follow: false,
             publish_partial: false,
             cancel_on_interrupt: false,
+            vendors: None,
             interrupt: CancellationToken::new(),
         }
     }

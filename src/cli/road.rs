@@ -9,7 +9,7 @@ use super::args::{OnInterrupt, RunArgs};
 use super::exit::Exit;
 use super::json::Line;
 use super::screen::Screen;
-use super::vendor::Vendor;
+use super::vendor::{Vendor, Vendors};
 use crate::base::{Components, ErrorKind, Result, ResultExt};
 use crate::engine::{self, Report, Setup};
 use crate::spec::Surroundings;
@@ -48,12 +48,13 @@ pub(super) async fn go(
     let setup = Setup {
         job,
         command: road.name(),
-        components,
+        components: components.clone(),
         watch: Arc::clone(&screen) as Arc<dyn Watch>,
         memory,
         no_follow: args.no_follow,
         publish_partial: args.publish_partial,
         cancel_on_interrupt: args.on_interrupt == OnInterrupt::Cancel,
+        vendors: Some(Arc::new(Vendors(components))),
         interrupt,
     };
     let provider = Arc::clone(&vendor.provider);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use crate::base::http::RouterService;
 use crate::base::{Components, Result};
 use crate::emulator::{Sandbox, SandboxConfig};
+use crate::engine;
 use crate::provider::{self, Network, Options, Provider};
 use crate::spec::Job;
 
@@ -80,6 +81,16 @@ impl Vendor {
             },
         };
         provider::open(&options, network(components))
+    }
+}
+
+/// Opens the providers of other job files.
+#[derive(Debug)]
+pub(super) struct Vendors(pub Components);
+
+impl engine::Vendors for Vendors {
+    fn open(&self, job: &Job) -> Result<Arc<dyn Provider>> {
+        Vendor::open(job, &self.0).map(|vendor| vendor.provider)
     }
 }
 

@@ -1,6 +1,7 @@
 //! Drawing up a plan: is the last one still good, and if not, what is the next one to be? What is
 //! wrong with a job or its input shows here, before any spend.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -13,10 +14,11 @@ use crate::prompt::{Prompt, Prompts, Template, render_system};
 use crate::provider::{Provider, Trial};
 use crate::source::{Input, Predicate, RowIds, Scan, Source, check_unique};
 use crate::spec::{Job, LayoutSpec, Meta, SourceInput};
-use crate::work::price::Price;
 use crate::work::{CustomId, Frame, Keyer, Limits, Shape};
 
+use super::calls::Calls;
 use super::files::Files;
+use super::next::trial_failed;
 use super::open::Office;
 use super::points;
 use super::poll::Pauses;
@@ -78,6 +80,10 @@ impl Office {
     fn still_good(&self, desk: &Desk, source: &Source) -> Option<u64> {
         let state = self.book.state();
         let plan = state.plan().filter(|plan| !plan.gone && !plan.canceled)?;
+        // What was wrong with the trial may have been mended: it is tried again.
+        if trial_failed(state, plan) {
+            return None;
+        }
         let same = plan.started.fingerprint == desk.keyer.fingerprint()
             && plan.started.digest == self.setup.job.fingerprints().plan
             && plan.started.pins == pins(source);
@@ -236,7 +242,7 @@ impl Office {
             source: Arc::new(source),
             filter: desk.filter,
             columns: desk.columns,
-            price: Price::of(&job.model.provider, &job.model.model),
+            others: self.others()?,
             shape: desk.shape,
             frame: desk.frame,
             keyer: desk.keyer,
@@ -253,6 +259,29 @@ impl Office {
             interrupt: self.setup.interrupt.clone(),
             partial: self.setup.publish_partial,
         }))
+    }
+
+    /// The providers of open batches, where the job names another one by now.
+    fn others(&self) -> Result<BTreeMap<String, Arc<dyn Provider>>> {
+        let mut others: BTreeMap<String, Arc<dyn Provider>> = BTreeMap::new();
+        let state = self.book.state();
+        for attempt in state.open_attempts() {
+            let promised = &attempt.promised;
+            if promised.provider == self.provider.capability().name
+                || others.contains_key(&promised.provider)
+            {
+                continue;
+            }
+            let Some(vendors) = &self.setup.vendors else {
+                continue;
+            };
+            let provider = vendors.open(&self.stored_job(promised.plan)?)?;
+            others.insert(
+                promised.provider.clone(),
+                Calls::of(provider, &self.setup.components.crash),
+            );
+        }
+        Ok(others)
     }
 
     fn queue(&self, job: &Job) -> Queue {

@@ -23,6 +23,7 @@ use crate::work::{
 
 use super::files::Files;
 use super::points;
+use super::poll::is_unseen;
 use super::slots::{Put, Slots};
 
 /// Bytes of outcomes that a landing holds in memory; more of them lie in a file.
@@ -38,6 +39,8 @@ pub(super) struct Landing<'a> {
     pub answer: &'a AnswerType,
     pub price: Option<&'static Price>,
     pub provider: &'a dyn Provider,
+    /// Whether results that the provider shows no more count as missing.
+    pub take_what_is_there: bool,
     pub files: &'a Files,
     pub components: &'a Components,
 }
@@ -58,7 +61,13 @@ impl Landing<'_> {
             oddities: Oddities::default(),
         };
         for file in &view.results {
-            self.download(file, &mut harvest).await?;
+            match self.download(file, &mut harvest).await {
+                // A person said that what is gone is to be sent again; the rest is kept.
+                Err(error) if self.take_what_is_there && is_unseen(&error) => {
+                    warn!(%error, "a result file is gone");
+                }
+                done => done?,
+            }
         }
         let Sums {
             counts,
@@ -111,7 +120,7 @@ impl Landing<'_> {
         lines: &mut Lines,
         harvest: &mut Harvest<'_>,
     ) -> Result<()> {
-        lines.partial.clear();
+        (lines.dropped, lines.partial) = (0, Vec::new());
         let mut download = self.provider.fetch(file, lines.consumed).await?;
         // A provider that cannot skip starts over: what was read already is passed by.
         let mut skip = lines.consumed.saturating_sub(download.offset);
@@ -137,7 +146,7 @@ impl Landing<'_> {
                 "a result file ended in the middle of a line",
             ));
         }
-        lines.consumed += rest.len() as u64;
+        lines.consumed += (lines.dropped + rest.len()) as u64;
         harvest.line(&rest)
     }
 
@@ -225,11 +234,14 @@ fn silence(view: &BatchView) -> Outcome<'static> {
 struct Lines {
     /// Bytes of the file up to the end of the last whole line.
     consumed: u64,
+    /// Bytes of a line that is too long to be one, which were let go of.
+    dropped: usize,
     /// The beginning of a line whose end has not come yet.
     partial: Vec<u8>,
 }
 
-/// The longest line that is waited for. An answer of 300,000 tokens is two megabytes.
+/// The longest line that is held. An answer of 300,000 tokens is two megabytes; what is longer is
+/// broken.
 const LINE_MAX: usize = 64 << 20;
 
 impl Lines {
@@ -243,12 +255,14 @@ impl Lines {
                 self.partial.extend_from_slice(&piece[start..end]);
                 line(&self.partial)?;
             }
-            self.consumed += (self.partial.len().max(end - start) + 1) as u64;
+            let held = self.partial.len().max(end - start);
+            self.consumed += (std::mem::take(&mut self.dropped) + held + 1) as u64;
             self.partial.clear();
             start = end + 1;
         }
-        if self.partial.len() + piece.len() - start > LINE_MAX {
-            return Err(Error::data("a line of a result file is longer than 64 MiB"));
+        if self.partial.len() > LINE_MAX {
+            self.dropped += self.partial.len();
+            self.partial.clear();
         }
         self.partial.extend_from_slice(&piece[start..]);
         Ok(())

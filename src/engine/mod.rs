@@ -70,6 +70,15 @@ pub use report::Report;
 pub use show::{Story, Told, show};
 pub use status::{BatchLine, StatusReport, cancel, status};
 
+/// Opens providers.
+pub trait Vendors: std::fmt::Debug + Send + Sync {
+    /// The provider that `job` names.
+    ///
+    /// # Errors
+    /// `Refused` if there is no key for it; `Invalid` if there is no such provider.
+    fn open(&self, job: &Job) -> Result<Arc<dyn Provider>>;
+}
+
 /// What a command works with.
 #[derive(Clone, Debug)]
 pub struct Setup {
@@ -90,6 +99,8 @@ pub struct Setup {
     pub publish_partial: bool,
     /// Open batches are canceled when the run is asked to stop. Otherwise they go on.
     pub cancel_on_interrupt: bool,
+    /// Opens the providers of open batches that another job file, or an older one, submitted.
+    pub vendors: Option<Arc<dyn Vendors>>,
     /// Asks the run to stop: what is being sent is finished, nothing more is begun.
     pub interrupt: CancellationToken,
 }

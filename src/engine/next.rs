@@ -287,8 +287,8 @@ fn advance(state: &State, plan: &PlanState, asked: &mut Asked<'_>, pace: &Pace) 
     let gauge = pace.queue.gauge(state, asked.now);
     let mut entering = entering(state, plan, asked.desk, &gauge);
     let mut standing = Standing::Settled;
-    for (number, chunk) in &plan.chunks {
-        let is_trial = *number == 0 && plan.started.trial > 0;
+    for chunk in plan.chunks.values() {
+        let is_trial = is_trial(plan, chunk);
         match stage(state, chunk) {
             Stage::Done => {}
             Stage::Open => standing = Standing::Working,
@@ -359,8 +359,10 @@ fn send(
     };
     match admission {
         Admission::Wait => {}
-        // The trial is as small as it can be.
-        Admission::Split if is_trial => asked.ask(Step::Submit { chunk: number }),
+        // The trial is as small as a queue can ask for.
+        Admission::Split if is_trial && !asked.desk.too_large.contains(&number) => {
+            asked.ask(Step::Submit { chunk: number });
+        }
         // New chunks are numbered after the last one, so that two cannot be made at once.
         Admission::Split => {
             let alone = asked.count(|step| matches!(step, Step::Split { .. })) == 0;
@@ -460,7 +462,7 @@ fn stage(state: &State, chunk: &ChunkState) -> Stage {
     }
 }
 
-/// What the trial chunk says of the others.
+/// What the trial says of the other chunks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Trial {
     /// There is none, or a request of it was accepted: the others may go.
@@ -471,28 +473,39 @@ enum Trial {
     Failed(String),
 }
 
+/// Whether the plan's trial says that no request of its shape can succeed.
+pub(super) fn trial_failed(state: &State, plan: &PlanState) -> bool {
+    matches!(trial(state, plan), Trial::Failed(_))
+}
+
+/// Whether `chunk` is of the requests that are tried first: one chunk, or several where that was split.
+fn is_trial(plan: &PlanState, chunk: &ChunkState) -> bool {
+    chunk.stored.wave == 0 && chunk.stored.first < plan.started.trial
+}
+
 fn trial(state: &State, plan: &PlanState) -> Trial {
-    if plan.started.trial == 0 {
-        return Trial::Passed;
-    }
-    let landed = plan.chunks.get(&0).and_then(|chunk| {
-        state
+    let mut verdict = if plan.started.trial == 0 {
+        Trial::Passed
+    } else {
+        Trial::Open
+    };
+    let wave = plan.wave(0);
+    for chunk in wave.into_iter().filter(|chunk| is_trial(plan, chunk)) {
+        let landed = state
             .attempts_of(chunk)
-            .find(|attempt| attempt.landed.is_some())
-    });
-    let Some(attempt) = landed else {
-        return Trial::Open;
-    };
-    let Some(landed) = &attempt.landed else {
-        return Trial::Open;
-    };
-    let failed = landed.counts.get("failed").copied().unwrap_or_default();
-    // Whatever passes may pass next time; only what the provider refuses for good stops the others.
-    let refused = failed.saturating_sub(landed.transient);
-    if refused == attempt.promised.requests {
-        return Trial::Failed(attempt.promised.attempt.clone());
+            .find_map(|attempt| Some((attempt, attempt.landed.as_ref()?)));
+        let Some((attempt, landed)) = landed else {
+            return Trial::Open;
+        };
+        let failed = landed.counts.get("failed").copied().unwrap_or_default();
+        // Whatever passes may pass next time; only what the provider refuses for good stops the others.
+        let refused = failed.saturating_sub(landed.transient);
+        if refused != attempt.promised.requests {
+            return Trial::Passed;
+        }
+        verdict = Trial::Failed(attempt.promised.attempt.clone());
     }
-    Trial::Passed
+    verdict
 }
 
 #[cfg(test)]

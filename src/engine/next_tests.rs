@@ -302,3 +302,50 @@ fn nothing_is_tried_again_before_its_time() {
     let next = asked(&story, &desk, &pace());
     assert_eq!((next.steps, next.wake), (vec![], Some(at(30))));
 }
+
+#[test]
+fn a_trial_that_is_too_large_is_split_and_its_parts_are_the_trial() {
+    let mut story = Story::with_trial(3);
+    story.stored(0, 0, 3);
+    story.stored(0, 3, 10);
+    story.sealed();
+    let desk = Desk {
+        too_large: [0].into(),
+        ..Desk::default()
+    };
+    let next = asked(&story, &desk, &pace());
+    assert_eq!(next.steps, [Step::Split { chunk: 0 }]);
+    story.tell(Action::ChunkSplit { plan: 0, chunk: 0 });
+    story.stored(0, 0, 2);
+    story.stored(0, 2, 1);
+    check(&story, &[submit(2), submit(3)], &Standing::Working);
+    story.landed(2, 0);
+    let part = story.accepted(3);
+    check(&story, &[poll(&part), submit(1)], &Standing::Working);
+}
+
+#[test]
+fn one_request_that_is_too_large_is_landed_as_failed() {
+    let story = Story::of(&[1]);
+    let desk = Desk {
+        too_large: [0].into(),
+        ..Desk::default()
+    };
+    assert_eq!(
+        asked(&story, &desk, &pace()).steps,
+        [Step::Fail { chunk: 0 }]
+    );
+}
+
+#[test]
+fn a_new_run_sends_again_what_was_refused() {
+    let mut story = Story::of(&[10]);
+    story.rejected(0, false);
+    story.tell(Action::RunStarted(crate::ledger::action::RunStarted {
+        run: "run-2".into(),
+        command: "run".into(),
+        version: "0".into(),
+        at: at(1),
+    }));
+    check(&story, &[submit(0)], &Standing::Working);
+}

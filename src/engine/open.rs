@@ -187,7 +187,7 @@ impl Office {
     }
 
     /// The job of a plan, with the connection and the budget of the present one.
-    fn stored_job(&self, plan: u64) -> Result<Job> {
+    pub(super) fn stored_job(&self, plan: u64) -> Result<Job> {
         let now = &self.setup.job;
         let stored = self
             .book

@@ -7,9 +7,10 @@ use std::time::Duration;
 use crate::base::{Error, ErrorKind, Result, Time};
 use crate::ledger::action::Action;
 use crate::ledger::state::{Attempt, ChunkState, Phase, State};
-use crate::provider::queue_limit;
+use crate::provider::{Provider, queue_limit};
 use crate::spec::AmbiguousPolicy;
 use crate::work::batch::BatchError;
+use crate::work::price::Price;
 use crate::work::progress::Event;
 use crate::work::{BatchId, BatchStatus, BatchView, RequestCounts};
 
@@ -40,6 +41,12 @@ const LATE_MAX: Duration = Duration::from_mins(10);
 const ALARM: Duration = Duration::from_hours(25);
 /// Errors of a batch that say "the queue is full", not "the requests are wrong".
 const QUEUE_CODES: [&str; 2] = ["token_limit_exceeded", "too_many_tasks"];
+/// Errors of a batch that speak of the account: its money, and what it may use.
+const ACCOUNT_CODES: [&str; 3] = [
+    "billing_hard_limit_reached",
+    "insufficient_quota",
+    "model_not_found",
+];
 
 impl Tasks {
     /// Looks where a batch stands, and lands it if it has ended.
@@ -51,12 +58,13 @@ impl Tasks {
     ) -> Result<After> {
         let accepted = attempt.accepted.as_ref();
         let accepted = accepted.ok_or_else(|| Error::internal("a batch without an id"))?;
-        if attempt.promised.account != self.provider.capability().account {
-            return Err(other_account(&attempt.promised));
-        }
-        let view = match self.provider.poll(&accepted.batch).await {
+        let provider = self.provider_of(attempt)?;
+        let view = match provider.poll(&accepted.batch).await {
             Ok(view) => view,
-            Err(error) if error.value("status") == Some("404") => {
+            Err(error) if is_unseen(&error) && !is_own(provider, attempt) => {
+                return Err(other_account(&attempt.promised));
+            }
+            Err(error) if is_unseen(&error) => {
                 return self.gone(attempt, state, error, scribe).await;
             }
             Err(error) => return Err(error),
@@ -73,10 +81,34 @@ impl Tasks {
                 self.components.clock.now() + self.pause(attempt),
             ));
         }
-        if let Some(error) = queue_was_full(&view) {
+        if let Some(error) = refused_as_a_whole(&view, &QUEUE_CODES) {
             return self.put_back(attempt, state, error, scribe).await;
         }
+        if let Some(error) = refused_as_a_whole(&view, &ACCOUNT_CODES) {
+            return self.refused(attempt, error, scribe).await;
+        }
         self.land(attempt, state, &view, scribe).await
+    }
+
+    /// The account may not have the batch: nothing ran, nothing was paid. Once that is mended, the chunk
+    /// is as good as before.
+    async fn refused(
+        &self,
+        attempt: &Attempt,
+        error: &BatchError,
+        scribe: &Scribe,
+    ) -> Result<After> {
+        let rejected = Action::Rejected {
+            attempt: attempt.promised.attempt.clone(),
+            why: format!("{}: {}", error.code, error.message),
+            again: true,
+        };
+        scribe.write(vec![rejected]).await?;
+        Err(Error::new(ErrorKind::Refused, "the provider refused a batch for the account's sake")
+            .with("provider", &attempt.promised.provider)
+            .with("code", &error.code)
+            .with("said", &error.message)
+            .hint("check the account's credit and spend limits, and that it may use the model; then run again"))
     }
 
     /// The provider took the batch, and shows it no more: what it held is lost, or was never looked
@@ -142,8 +174,9 @@ impl Tasks {
             attempt,
             chunk: &chunk.stored,
             answer: &plan.started.shape.answer,
-            price: self.price,
-            provider: &*self.provider,
+            price: Price::of(&attempt.promised.provider, &plan.started.shape.model),
+            provider: self.provider_of(attempt)?,
+            take_what_is_there: self.job.ledger.on_ambiguous == AmbiguousPolicy::Resubmit,
             files: &self.files,
             components: &self.components,
         };
@@ -256,8 +289,16 @@ impl Tasks {
     }
 
     pub(super) async fn cancel(&self, attempt: &Attempt, scribe: &Scribe) -> Result<After> {
+        let provider = self.provider_of(attempt)?;
         if let Some(accepted) = &attempt.accepted {
-            self.provider.cancel(&accepted.batch).await?;
+            match provider.cancel(&accepted.batch).await {
+                Err(error) if is_unseen(&error) && !is_own(provider, attempt) => {
+                    return Err(other_account(&attempt.promised));
+                }
+                // What is gone needs no cancel; the next look says so.
+                Err(error) if !is_unseen(&error) => return Err(error),
+                _ => {}
+            }
         }
         let attempt = attempt.promised.attempt.clone();
         scribe.write(vec![Action::CancelSent { attempt }]).await?;
@@ -281,14 +322,25 @@ fn nothing_of(id: Option<BatchId>, status: BatchStatus, errors: Vec<BatchError>)
     }
 }
 
-/// The provider's word that a batch failed for want of room, not for what is in it.
-fn queue_was_full(view: &BatchView) -> Option<&BatchError> {
+/// The provider's word that a batch failed as a whole for one of these reasons, and not for what is
+/// in it.
+fn refused_as_a_whole<'v>(view: &'v BatchView, codes: &[&str]) -> Option<&'v BatchError> {
     if view.status != BatchStatus::Failed {
         return None;
     }
     view.errors
         .iter()
-        .find(|error| QUEUE_CODES.contains(&error.code.as_str()))
+        .find(|error| codes.contains(&error.code.as_str()))
+}
+
+/// Whether the provider says that it has nothing of that name, for this account.
+pub(super) fn is_unseen(error: &Error) -> bool {
+    error.value("status") == Some("404")
+}
+
+/// Whether `attempt` was made with the key and at the endpoint that `provider` was opened with.
+pub(super) fn is_own(provider: &dyn Provider, attempt: &Attempt) -> bool {
+    attempt.promised.account == provider.capability().account
 }
 
 /// For how many hours a batch has been running, if that is longer than any should.

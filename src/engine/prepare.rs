@@ -18,6 +18,7 @@ use crate::work::{Frame, Keyer, Limits};
 
 use super::chunks::ChunkWriter;
 use super::files::Files;
+use super::next::trial_failed;
 use super::scribe::Scribe;
 
 /// Keys that an index holds in memory before it writes them to the scratch folder.
@@ -78,7 +79,9 @@ impl Past {
     /// What the plans before `plan` left.
     pub(super) async fn read(state: &State, plan: u64, files: &Files) -> Result<Past> {
         let mut settled = KeyIndex::new(files.scratch(), INDEX_KEYS)?;
-        let before = state.plans.range(..plan).filter(|(_, plan)| !plan.gone);
+        // What a trial was refused is worth another try once something has been mended.
+        let before = state.plans.range(..plan);
+        let before = before.filter(|(_, plan)| !plan.gone && !trial_failed(state, plan));
         for (number, earlier) in before.clone() {
             let number = u32::try_from(*number).map_err(|_| Error::data("too many plans"))?;
             for attempt in earlier

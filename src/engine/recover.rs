@@ -7,6 +7,7 @@
 
 use std::time::Duration;
 
+use chrono::TimeDelta;
 use tracing::{info, warn};
 
 use crate::base::{Components, Error, ErrorKind, Result, Time};
@@ -16,8 +17,12 @@ use crate::provider::{Found, Provider, Sought, Tag};
 use crate::spec::AmbiguousPolicy;
 use crate::work::{BatchId, BatchView};
 
+use super::poll::is_own;
 use super::scribe::Scribe;
 use super::submit::{After, accepted};
+
+/// How long results may be late after a batch has ended.
+const LATE_MAX: TimeDelta = TimeDelta::minutes(10);
 
 /// One attempt whose answer was lost, and what it takes to find it.
 #[derive(Debug)]
@@ -46,6 +51,8 @@ impl Recovery<'_> {
     pub(super) async fn look(&self) -> Result<After> {
         match self.find().await? {
             Found::Ours(views) => self.adopt(&views).await,
+            // What one account made no other can see: nothing follows from its absence.
+            _ if !is_own(self.provider, self.attempt) => Err(other_account(&self.attempt.promised)),
             Found::Maybe { candidates, as_of } => self.unsure(&candidates, None, as_of).await,
             Found::Absent { staged, as_of } => self.unsure(&[], staged, as_of).await,
         }
@@ -60,6 +67,7 @@ impl Recovery<'_> {
         let attempt = self.attempt.promised.attempt.clone();
         match self.find().await? {
             Found::Ours(views) => self.waste(&views).await?,
+            _ if !is_own(self.provider, self.attempt) => return Ok(After::GivenUp),
             // Only the results of a running batch can tell; a later run looks again.
             Found::Maybe { .. } => return Ok(After::GivenUp),
             Found::Absent { .. } => {}
@@ -69,10 +77,6 @@ impl Recovery<'_> {
     }
 
     async fn find(&self) -> Result<Found> {
-        let promised = &self.attempt.promised;
-        if promised.account != self.provider.capability().account {
-            return Err(other_account(promised));
-        }
         self.provider.find(&self.sought()).await
     }
 
@@ -140,7 +144,7 @@ impl Recovery<'_> {
                 self.ask("the answer was lost again after `resubmit`", candidates)
                     .await
             }
-            AmbiguousPolicy::Wait if is_hopeless(candidates) => {
+            AmbiguousPolicy::Wait if is_hopeless(candidates, as_of - since) => {
                 let why = "batches that may be ours have ended, and their results cannot be read";
                 self.ask(why, candidates).await
             }
@@ -221,9 +225,12 @@ impl Recovery<'_> {
     }
 }
 
-/// Whether waiting will not tell: every candidate has ended, and still shows nothing.
-fn is_hopeless(candidates: &[BatchView]) -> bool {
-    !candidates.is_empty() && candidates.iter().all(|view| view.status.is_ended())
+/// Whether waiting will not tell: every candidate has ended, and shows nothing, or nothing yet for
+/// longer than results are ever late.
+fn is_hopeless(candidates: &[BatchView], sought_for: TimeDelta) -> bool {
+    let silent =
+        |view: &BatchView| view.status.is_ended() && (!view.awaited || sought_for > LATE_MAX);
+    !candidates.is_empty() && candidates.iter().all(silent)
 }
 
 /// The attempt was made with another key, or at another endpoint.

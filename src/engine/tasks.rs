@@ -1,5 +1,6 @@
 //! The steps, carried out: what each needs, gathered once for a run.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -7,7 +8,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use crate::base::{Components, Error, Result};
+use crate::base::{Components, Error, ErrorKind, Result};
 use crate::ledger::Lease;
 use crate::ledger::action::{self as ledger, Action, PlanSealed};
 use crate::ledger::row_map::RowMapWriter;
@@ -15,7 +16,6 @@ use crate::ledger::state::{Attempt, ChunkState, PlanState, State};
 use crate::provider::{Gate, Provider};
 use crate::source::{Pin, Predicate, Source};
 use crate::spec::Job;
-use crate::work::price::Price;
 use crate::work::progress::{Event, Watch};
 use crate::work::{Frame, Keyer, Limits, Shape};
 
@@ -23,7 +23,7 @@ use super::draw_up::compile;
 use super::files::Files;
 use super::next::Step;
 use super::points;
-use super::poll::Pauses;
+use super::poll::{Pauses, is_own};
 use super::prepare::{Past, Planning, Sink, Tally};
 use super::prompts::with_prompts;
 use super::publish::Publication;
@@ -47,7 +47,8 @@ pub(super) struct Tasks {
     pub frame: Frame,
     pub keyer: Keyer,
     pub limits: Limits,
-    pub price: Option<&'static Price>,
+    /// The providers of open batches of earlier plans, where they are not this plan's, by name.
+    pub others: BTreeMap<String, Arc<dyn Provider>>,
     /// New requests are deferred, not sent.
     pub defer: bool,
     pub publication: Publication,
@@ -91,10 +92,10 @@ impl Tasks {
         match step {
             Step::Submit { chunk } => self.submit(current()?, state, *chunk, scribe).await,
             Step::Recover { attempt: id } => {
-                self.recovery(attempt(id)?, state, scribe).look().await
+                self.recovery(attempt(id)?, state, scribe)?.look().await
             }
             Step::Recheck { attempt: id } => {
-                let recovery = self.recovery(attempt(id)?, state, scribe);
+                let recovery = self.recovery(attempt(id)?, state, scribe)?;
                 recovery.look_again().await
             }
             Step::Fail { chunk } => {
@@ -257,6 +258,23 @@ impl Tasks {
         Ok(after)
     }
 
+    /// The provider that an attempt was made at.
+    pub(super) fn provider_of(&self, attempt: &Attempt) -> Result<&dyn Provider> {
+        let name = &attempt.promised.provider;
+        if name == self.provider.capability().name {
+            return Ok(&*self.provider);
+        }
+        let other = self.others.get(name).map(|other| &**other);
+        other.ok_or_else(|| {
+            Error::new(ErrorKind::Refused, "a batch of another provider is open")
+                .with("provider", name)
+                .with("attempt", &attempt.promised.attempt)
+                .hint(
+                    "`columnist collect` with the job file that it was submitted by brings it home",
+                )
+        })
+    }
+
     /// What the bytes of a billable call have to pass: nothing is sent for a run that was asked to
     /// stop, nor under a lease that another may have by the time the bytes arrive.
     fn gate(&self) -> Gate {
@@ -280,23 +298,28 @@ impl Tasks {
         attempt: &'a Attempt,
         state: &'a State,
         scribe: &'a Scribe,
-    ) -> Recovery<'a> {
-        Recovery {
+    ) -> Result<Recovery<'a>> {
+        Ok(Recovery {
             job: &self.job.name,
             attempt,
             state,
             settle: self.job.ledger.settle,
             policy: self.job.ledger.on_ambiguous,
             pause: self.job.model.poll_max.min(SEEK_MAX),
-            provider: &*self.provider,
+            provider: self.provider_of(attempt)?,
             components: &self.components,
             scribe,
-        }
+        })
     }
 
     async fn discard(&self, attempt: &Attempt, scribe: &Scribe) -> Result<After> {
+        let provider = self.provider_of(attempt)?;
+        if !is_own(provider, attempt) {
+            // Another account sees nothing of it, which must not be taken for its being gone.
+            return Ok(After::GivenUp);
+        }
         if let Some(file) = &attempt.staged {
-            self.provider.discard(file).await?;
+            provider.discard(file).await?;
         }
         let attempt = attempt.promised.attempt.clone();
         scribe.write(vec![Action::Discarded { attempt }]).await?;

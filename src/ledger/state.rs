@@ -247,12 +247,16 @@ impl State {
         self.attempts.values().filter(landed).count() as u64
     }
 
-    /// A new run looks again at what the last one gave up on.
+    /// A new run looks again at what the last one gave up on, and may send again what was refused:
+    /// something may have been mended meanwhile.
     fn start_run(&mut self, run: &RunStarted) {
         self.run = Some(run.clone());
         for attempt in self.attempts.values_mut() {
             attempt.unsettled = None;
             attempt.assumed = false;
+            if attempt.phase == Phase::RejectedForGood {
+                attempt.phase = Phase::RejectedForNow;
+            }
         }
     }
 

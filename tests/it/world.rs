@@ -120,6 +120,7 @@ impl World {
             no_follow: false,
             publish_partial: false,
             cancel_on_interrupt: false,
+            vendors: None,
             interrupt: tokio_util::sync::CancellationToken::new(),
         }
     }

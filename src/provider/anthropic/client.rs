@@ -250,8 +250,15 @@ pub(super) fn judge(status: StatusCode, body: &[u8]) -> Complaint {
     }
 }
 
-/// How many requests fit into the queue, as a sentence about it says it: its first number.
+/// How many requests fit into the queue, where a sentence about it says "limit of" so many.
 fn queue_limit(message: &str) -> Option<u64> {
-    let mut words = message.split(|c: char| !c.is_ascii_digit() && c != ',');
-    words.find_map(|word| word.replace(',', "").parse().ok())
+    let (_, rest) = message.split_once("limit of ")?;
+    let digits = rest
+        .split(|c: char| !c.is_ascii_digit() && c != ',')
+        .next()?;
+    digits
+        .replace(',', "")
+        .parse()
+        .ok()
+        .filter(|limit| *limit > 0)
 }

@@ -299,6 +299,9 @@ async fn a_refusal_is_certain_and_silence_is_not() {
             r#"{{"type":"error","error":{{"type":"{kind}","message":"no: key-1"{more}}},"request_id":"req_1"}}"#
         )
     };
+    let full = |what: &str| {
+        error("rate_limit_error", "").replace("no: key-1", &format!("The organization {what}."))
+    };
     let spent = error(
         "rate_limit_error",
         r#","details":{"error_code":"enforced_spend_limit_reached"}"#,
@@ -322,6 +325,17 @@ async fn a_refusal_is_certain_and_silence_is_not() {
         ),
         (say(429, &error("rate_limit_error", "")), "later"),
         (say(429, &spent), "final refused"),
+        (
+            say(
+                429,
+                &full("has reached its limit of 300,000 batch requests in the queue"),
+            ),
+            "full 300000",
+        ),
+        (
+            say(429, &full("waits in the queue; retry in 30 seconds")),
+            "queue full",
+        ),
         (say(408, ""), "unknown"),
         (say(409, &error("conflict_error", "")), "unknown"),
         (say(500, &error("api_error", "")), "unknown"),

@@ -395,5 +395,5 @@ pub fn queue_limit(message: &str) -> Option<u64> {
         .take_while(|c| c.is_ascii_digit() || *c == ',')
         .filter(char::is_ascii_digit)
         .collect();
-    digits.parse().ok()
+    digits.parse().ok().filter(|limit| *limit > 0)
 }
