@@ -11,6 +11,7 @@ mod fence;
 mod kill;
 mod layouts;
 mod ledgers;
+mod mended;
 mod queues;
 mod races;
 mod rehearse;
