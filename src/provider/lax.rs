@@ -172,13 +172,18 @@ struct Part<'a> {
     text: Word<'a>,
 }
 
-/// A number that counts something; zero where there is none.
+/// The most that anything is believed to count: far above any batch's tokens, and low enough that no
+/// sum of such numbers overflows.
+const COUNT_MAX: u64 = 1 << 36;
+
+/// A number that counts something; zero where there is none, and never above [`COUNT_MAX`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Count(pub(super) u64);
 
 impl<'de> Deserialize<'de> for Count {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(CountVisitor).map(Count)
+        let count = deserializer.deserialize_any(CountVisitor)?;
+        Ok(Count(count.min(COUNT_MAX)))
     }
 }
 

@@ -186,6 +186,13 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_file_of_many_pieces_arrives_whole() {
+        let text: &'static [u8] = vec![b'x'; 3 * PIECE + 7].leak();
+        let whole = unpacked(text, Packed::UNCOMPRESSED).await.expect("bytes");
+        assert!(whole == text, "{} bytes of {}", whole.len(), text.len());
+    }
+
+    #[tokio::test]
     async fn what_is_cut_or_not_packed_so_is_an_error_that_says_so() {
         for (bytes, packed) in [
             (&GZ[..GZ.len() - 9], Packed::GZIP),
