@@ -110,6 +110,13 @@ impl Error {
         self
     }
 
+    /// The value of `key` in the context, if it has one.
+    #[must_use]
+    pub fn value(&self, key: &str) -> Option<&str> {
+        let pair = self.0.context.iter().find(|(name, _)| *name == key);
+        pair.map(|(_, value)| value.as_str())
+    }
+
     /// What the caller can do.
     #[must_use]
     pub fn kind(&self) -> ErrorKind {

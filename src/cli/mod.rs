@@ -42,6 +42,7 @@ use crate::spec::Surroundings;
 #[must_use]
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
+    keep_freed_memory();
     let voice = Voice::new(&cli.common);
     let done = carry_out(&cli, &voice);
     let exit = done.unwrap_or_else(|error| voice.fail(&error));
@@ -95,6 +96,15 @@ fn clock() -> Result<Arc<dyn Clock>> {
 /// The variable that describes a fast clock.
 const CLOCK: &str = "COLUMNIST_CLOCK";
 
+/// Has the C library keep buffers of up to [`KEPT`] bytes for the next to come, where it else gives
+/// each back to the system at once and then waits for new pages, zeroed one by one. It learns that from
+/// the largest block that was ever freed; so one is.
+fn keep_freed_memory() {
+    drop(std::hint::black_box(Vec::<u8>::with_capacity(KEPT)));
+}
+
+const KEPT: usize = 8 << 20;
+
 /// Threads that do the work: reading and sending overlap, and more would only cost memory.
 const WORKERS: usize = 2;
 
@@ -107,11 +117,22 @@ async fn command(cli: &Cli, components: Components, screen: Arc<Screen>) -> Resu
         components: components.clone(),
     };
     match &cli.command {
-        Command::Run(args) => road::go(Road::Run, args, memory, components.clone(), screen).await,
-        Command::Submit(args) => road::go(Road::Submit, args, memory, components, screen).await,
+        Command::Run(args) => {
+            Box::pin(road::go(
+                Road::Run,
+                args,
+                memory,
+                components.clone(),
+                screen,
+            ))
+            .await
+        }
+        Command::Submit(args) => {
+            Box::pin(road::go(Road::Submit, args, memory, components, screen)).await
+        }
         Command::Collect(args) => {
             let road = Road::Collect { wait: args.wait };
-            road::go(road, &args.run, memory, components, screen).await
+            Box::pin(road::go(road, &args.run, memory, components, screen)).await
         }
         Command::Rehearse(args) => {
             rehearse::rehearse(args, &cli.common, &components, &screen).await

@@ -7,7 +7,7 @@ use futures::StreamExt;
 use futures::stream;
 
 use crate::base::{Error, Result};
-use crate::ledger::requests::{Requests, RequestsReader};
+use crate::ledger::requests::{RequestColumns, Requests, RequestsReader};
 use crate::provider::Body;
 use crate::work::{CustomId, Frame};
 
@@ -20,7 +20,7 @@ const PIECE: usize = 256 << 10;
 /// `Data` if the file is not one of requests.
 pub(super) fn body(file: File, frame: Frame, ids: CustomId, len: u64) -> Result<Body> {
     let pieces = Pieces {
-        reader: RequestsReader::open(file)?,
+        reader: RequestsReader::open(file, RequestColumns::All)?,
         frame,
         ids,
         n: 0,

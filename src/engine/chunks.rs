@@ -161,10 +161,9 @@ impl<'a> ChunkWriter<'a> {
         };
         open.listed |= ordinal > open.last + 1;
         open.last = ordinal;
-        open.writer
-            .push(ordinal, row, key, self.keep.then_some(prompt))?;
+        open.writer.push(ordinal, row, key, prompt)?;
         if let Some(aside) = &mut open.aside {
-            aside.push(ordinal, row, key, Some(prompt))?;
+            aside.push(ordinal, row, key, prompt)?;
         }
         Ok(full)
     }
@@ -201,10 +200,10 @@ impl<'a> ChunkWriter<'a> {
         let draft = self
             .files
             .draft(&format!("requests-{}-{}", self.next.plan, self.next.chunk));
-        let writer = RequestsWriter::create(&draft)?;
+        let writer = RequestsWriter::create(&draft, self.keep)?;
         let aside = self.files.prompts_aside(self.next.plan, self.next.chunk);
         let aside = (!self.keep)
-            .then(|| RequestsWriter::create(&aside))
+            .then(|| RequestsWriter::create(&aside, true))
             .transpose()?;
         Ok(OpenChunk {
             writer,
@@ -224,7 +223,7 @@ mod tests {
     #[test]
     fn sizes_stay_in_the_top_hundredth_and_differ() {
         let ids = Ids::seeded(3);
-        let taken = BTreeSet::from_iter(49_500..49_600);
+        let taken = (49_500..49_600).collect::<BTreeSet<u64>>();
         let mut sizes = Sizes::within(50_000, taken.clone());
         let drawn: Vec<_> = (0..200).map(|_| sizes.draw(&ids)).collect();
         for (nonce, size) in &drawn {

@@ -12,7 +12,7 @@ use tracing::warn;
 use crate::base::{Components, Error, ErrorKind, Result};
 use crate::ledger::action::{ChunkStored, Landed, Oddities, stored_counts};
 use crate::ledger::outcomes::OutcomesWriter;
-use crate::ledger::requests::RequestsReader;
+use crate::ledger::requests::{RequestColumns, RequestsReader};
 use crate::ledger::state::Attempt;
 use crate::provider::Provider;
 use crate::work::price::{Price, Tariff, micro_usd};
@@ -156,7 +156,7 @@ impl Landing<'_> {
         let mut sums = Sums::default();
         let silence = silence(view);
         let (mut n, mut buffer) = (0, Vec::new());
-        for some in RequestsReader::open(requests)? {
+        for some in RequestsReader::open(requests, RequestColumns::Keys)? {
             let some = some?;
             for at in 0..some.len() {
                 if n >= slots.len() {

@@ -44,6 +44,11 @@ pub(super) enum Step {
         /// Which.
         attempt: String,
     },
+    /// Land a chunk of one request that the provider finds too large, as failed.
+    Fail {
+        /// Of the current plan.
+        chunk: u64,
+    },
     /// Make smaller chunks of one that is too large for the provider.
     Split {
         /// Of the current plan.
@@ -197,10 +202,14 @@ impl Asked<'_> {
         }
     }
 
-    /// Whether the chunk of this number is being sent, or split.
+    /// Whether the chunk of this number is being sent, split or given up.
     fn is_at_work_on(&self, chunk: u64) -> bool {
-        let busy = &self.desk.busy;
-        busy.contains(&Step::Submit { chunk }) || busy.contains(&Step::Split { chunk })
+        let work = [
+            Step::Fail { chunk },
+            Step::Split { chunk },
+            Step::Submit { chunk },
+        ];
+        work.iter().any(|step| self.desk.busy.contains(step))
     }
 
     /// How many steps of a kind are under way or about to be.
@@ -340,6 +349,9 @@ fn send(
     if asked.is_at_work_on(number) {
         return;
     }
+    if asked.desk.too_large.contains(&number) && chunk.stored.requests == 1 {
+        return asked.ask(Step::Fail { chunk: number });
+    }
     let admission = if asked.desk.too_large.contains(&number) {
         Admission::Split
     } else {
@@ -357,10 +369,9 @@ fn send(
             }
         }
         Admission::Enter => {
-            let step = Step::Submit { chunk: number };
             let room = asked.count(|step| matches!(step, Step::Submit { .. })) < pace.submits_max;
             if room {
-                asked.ask(step);
+                asked.ask(Step::Submit { chunk: number });
                 *entering += gauge.weigh(&chunk.stored);
             }
         }

@@ -175,6 +175,19 @@ fn one_chunk_is_split_at_a_time_and_only_in_a_whole_plan() {
 }
 
 #[test]
+fn what_is_being_sent_is_not_split_nor_the_other_way_round() {
+    let mut story = Story::of(&[10]);
+    for (busy, limit) in [(submit(0), 5), (Step::Split { chunk: 0 }, 50)] {
+        story.learned(limit, true);
+        let desk = Desk {
+            busy: [busy].into(),
+            ..Desk::default()
+        };
+        assert!(asked(&story, &desk, &pace()).steps.is_empty());
+    }
+}
+
+#[test]
 fn what_the_provider_finds_too_large_is_split() {
     let story = Story::of(&[10]);
     let desk = Desk {

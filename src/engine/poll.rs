@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use crate::base::{Error, Result, Time};
+use crate::base::{Error, ErrorKind, Result, Time};
 use crate::ledger::action::Action;
-use crate::ledger::state::{Attempt, Phase, State};
+use crate::ledger::state::{Attempt, ChunkState, Phase, State};
 use crate::provider::queue_limit;
+use crate::spec::AmbiguousPolicy;
 use crate::work::batch::BatchError;
 use crate::work::progress::Event;
-use crate::work::{BatchStatus, BatchView};
+use crate::work::{BatchId, BatchStatus, BatchView, RequestCounts};
 
 use super::land::Landing;
 use super::queue::refusals;
@@ -53,7 +54,13 @@ impl Tasks {
         if attempt.promised.account != self.provider.capability().account {
             return Err(other_account(&attempt.promised));
         }
-        let view = self.provider.poll(&accepted.batch).await?;
+        let view = match self.provider.poll(&accepted.batch).await {
+            Ok(view) => view,
+            Err(error) if error.value("status") == Some("404") => {
+                return self.gone(attempt, state, error, scribe).await;
+            }
+            Err(error) => return Err(error),
+        };
         self.watch.event(&Event::Polled {
             batch: view.id.to_string(),
             status: view.status.to_string(),
@@ -70,6 +77,53 @@ impl Tasks {
             return self.put_back(attempt, state, error, scribe).await;
         }
         self.land(attempt, state, &view, scribe).await
+    }
+
+    /// The provider took the batch, and shows it no more: what it held is lost, or was never looked
+    /// for in the right place. Only a person's word has it sent again.
+    async fn gone(
+        &self,
+        attempt: &Attempt,
+        state: &State,
+        error: Error,
+        scribe: &Scribe,
+    ) -> Result<After> {
+        let batch = attempt
+            .accepted
+            .as_ref()
+            .map(|accepted| accepted.batch.clone());
+        if self.job.ledger.on_ambiguous != AmbiguousPolicy::Resubmit {
+            let lost = "the provider took a batch, and shows this account nothing of it any more";
+            return Err(Error::new(ErrorKind::Refused, lost)
+                .with("batch", batch.unwrap_or(BatchId(String::new())))
+                .hint(
+                    "what one account made no other can see: set the key and the base URL that it was \
+                     submitted with. If it was deleted there, run once with --set \
+                     ledger.on_ambiguous=resubmit: its requests are sent, and paid, again",
+                )
+                .because(error));
+        }
+        let view = nothing_of(batch, BatchStatus::Unknown("gone".to_owned()), Vec::new());
+        self.land(attempt, state, &view, scribe).await
+    }
+
+    /// Lands a chunk of one request that the provider finds too large: the row fails, and the others
+    /// go on.
+    pub(super) async fn fail(
+        &self,
+        chunk: &ChunkState,
+        state: &State,
+        scribe: &Scribe,
+    ) -> Result<After> {
+        let last = state.attempts_of(chunk).last();
+        let last = last.ok_or_else(|| Error::internal("a chunk that was never sent"))?;
+        let error = BatchError {
+            code: "request_too_large".to_owned(),
+            message: last.refusal.clone().unwrap_or_default(),
+            line: None,
+        };
+        let view = nothing_of(None, BatchStatus::Failed, vec![error]);
+        self.land(last, state, &view, scribe).await
     }
 
     async fn land(
@@ -187,7 +241,7 @@ impl Tasks {
         };
         let actions = [rejected].into_iter().chain(learned).collect();
         scribe.write(actions).await?;
-        Ok(After::SendAgain(chunk, now + wait))
+        Ok(After::SendAgain(plan, chunk, now + wait))
     }
 
     /// How long to wait before the next look: longer each time.
@@ -208,6 +262,22 @@ impl Tasks {
         let attempt = attempt.promised.attempt.clone();
         scribe.write(vec![Action::CancelSent { attempt }]).await?;
         Ok(After::Done)
+    }
+}
+
+/// A batch of which there is nothing to download.
+fn nothing_of(id: Option<BatchId>, status: BatchStatus, errors: Vec<BatchError>) -> BatchView {
+    BatchView {
+        id: id.unwrap_or(BatchId(String::new())),
+        status,
+        counts: RequestCounts::default(),
+        created_at: None,
+        expires_at: None,
+        results: Vec::new(),
+        awaited: false,
+        errors,
+        input_file: None,
+        nonce: None,
     }
 }
 

@@ -7,7 +7,7 @@
 
 use futures::StreamExt;
 
-use crate::base::{Error, KeyIndex, Result};
+use crate::base::{Error, HashKey, KeyIndex, Result};
 use crate::ledger::action::{Action, PlanCounts};
 use crate::ledger::outcomes::{OutcomeColumns, OutcomesReader};
 use crate::ledger::row_map::{Place, RowMapReader, RowMapWriter, RowPlan};
@@ -93,7 +93,7 @@ impl Past {
                             plan: number,
                             ordinal: some.ordinal(at),
                         };
-                        settled.insert(some.key(at).as_u128(), place.pack())?;
+                        settled.insert(some.key(at).0, place.pack())?;
                     }
                 }
             }
@@ -115,7 +115,7 @@ async fn read_row_ids(plan: u64, files: &Files) -> Result<KeyIndex> {
     for slice in RowMapReader::open(files.open(&files.rows(plan)).await?)? {
         let slice = slice?;
         for id in (0..slice.len()).filter_map(|at| slice.row_id(at)) {
-            ids.insert(u128::from(id), 0)?;
+            ids.insert(padded(id), 0)?;
         }
     }
     Ok(ids)
@@ -173,7 +173,7 @@ impl Planning<'_> {
                 columns.push(key.clone());
             }
         }
-        let scan = Scan::of(columns);
+        let scan = Scan::of(columns).views();
         match self.filter {
             Some(filter) => scan.filter(filter.clone()),
             None => scan,
@@ -246,7 +246,7 @@ impl Clerk<'_> {
             plan: self.plan,
             ordinal: self.tally.requests,
         };
-        let there = self.past.settled.get(request.as_u128())?.map(Place::unpack);
+        let there = self.past.settled.get(request.0)?.map(Place::unpack);
         if let Some(there) = there {
             let counts = &mut self.tally.rows;
             let identical = there.plan == self.plan;
@@ -261,10 +261,10 @@ impl Clerk<'_> {
             return self.note(&RowPlan::Deferred, id);
         }
         if planning.dedupe {
-            self.past.settled.insert(request.as_u128(), place.pack())?;
+            self.past.settled.insert(request.0, place.pack())?;
         }
         let known = match (&mut self.past.rows, id) {
-            (Some(rows), Some(id)) => rows.get(u128::from(id))?.is_some(),
+            (Some(rows), Some(id)) => rows.get(padded(id))?.is_some(),
             _ => false,
         };
         *(if known {
@@ -356,7 +356,14 @@ impl Clerk<'_> {
 
 const TOO_LARGE: &str = "the prompt is over the provider's limit for one request";
 
-/// Sixty-four bits that stand for a row's key in the row map.
+/// A short hash as a key of an index.
+fn padded(hash: u64) -> HashKey {
+    let mut key = HashKey::default();
+    key[16..].copy_from_slice(&hash.to_be_bytes());
+    key
+}
+
+/// Sixty-four bits that stand for a row's key in the row map, where new rows are told from changed ones.
 fn short_hash(key: &[u8]) -> u64 {
     xxhash_rust::xxh3::xxh3_64(key)
 }

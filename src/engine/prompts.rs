@@ -9,7 +9,7 @@ use std::fs::File;
 use futures::StreamExt;
 
 use crate::base::{Error, ErrorKind, Result, ResultExt};
-use crate::ledger::requests::{Requests, RequestsReader, RequestsWriter};
+use crate::ledger::requests::{RequestColumns, Requests, RequestsReader, RequestsWriter};
 use crate::prompt::{Prompt, Prompts, Template};
 use crate::source::RowIds;
 
@@ -24,7 +24,7 @@ pub(super) async fn with_prompts(
     (plan, chunk): (u64, u64),
 ) -> Result<File> {
     let place = files.requests(plan, chunk);
-    let first = RequestsReader::open(files.open(&place).await?)?
+    let first = RequestsReader::open(files.open(&place).await?, RequestColumns::All)?
         .next()
         .transpose()?;
     if first.is_none_or(|some| some.prompt(0).is_some()) {
@@ -33,9 +33,9 @@ pub(super) async fn with_prompts(
     let aside = files.prompts_aside(plan, chunk);
     if !aside.exists() {
         let draft = files.draft(&format!("again-{plan}-{chunk}.parquet"));
-        let mut writer = RequestsWriter::create(&draft)?;
+        let mut writer = RequestsWriter::create(&draft, true)?;
         let wanted = Wanted {
-            reader: RequestsReader::open(files.open(&place).await?)?,
+            reader: RequestsReader::open(files.open(&place).await?, RequestColumns::Keys)?,
             some: None,
         };
         render_again(planning, template, wanted, &mut writer).await?;
@@ -109,7 +109,7 @@ async fn render_again(
             if key != some.key(*place) {
                 return Err(changed(row));
             }
-            writer.push(some.ordinals.value(*place), row, key, Some(prompt))?;
+            writer.push(some.ordinals.value(*place), row, key, prompt)?;
             match wanted.next()? {
                 Some(more) => next = more,
                 None => return Ok(()),

@@ -48,18 +48,15 @@ impl Publication {
         scribe: &Scribe,
     ) -> Result<()> {
         let started = self.start(tasks, plan, state);
-        let (started, counts) = match self.visible(&started, state).await? {
-            Some(earlier) => {
-                let counts = self.count(tasks, plan, state, &earlier).await?;
-                output::clear(&self.target).await?;
-                (earlier, counts)
-            }
-            None => {
-                let intent = Action::PublishStarted(started.clone());
-                scribe.write(vec![intent]).await?;
-                let counts = self.publish(tasks, plan, state, &started).await?;
-                (started, counts)
-            }
+        let (started, counts) = if let Some(earlier) = self.visible(&started, state).await? {
+            let counts = self.count(tasks, plan, state, &earlier).await?;
+            output::clear(&self.target).await?;
+            (earlier, counts)
+        } else {
+            let intent = Action::PublishStarted(started.clone());
+            scribe.write(vec![intent]).await?;
+            let counts = self.publish(tasks, plan, state, &started).await?;
+            (started, counts)
         };
         // Told before it is written down: the loop ends as soon as that is done.
         tasks.watch.event(&Event::Published {

@@ -5,7 +5,7 @@ use std::fs::File;
 use crate::base::{Error, Result};
 use crate::ledger::action::ChunkStored;
 use crate::ledger::outcomes::{OutcomeColumns, OutcomesReader};
-use crate::ledger::requests::RequestsReader;
+use crate::ledger::requests::{RequestColumns, RequestsReader};
 use crate::ledger::state::{Attempt, PlanState, State};
 
 use super::chunks::ChunkWriter;
@@ -58,7 +58,7 @@ impl Tasks {
             reader: OutcomesReader::open(outcomes, OutcomeColumns::Verdicts)?,
             some: Vec::new().into_iter(),
         };
-        for some in RequestsReader::open(requests)? {
+        for some in RequestsReader::open(requests, RequestColumns::All)? {
             let some = some?;
             for at in 0..some.len() {
                 let ordinal = some.ordinals.value(at);

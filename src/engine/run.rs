@@ -263,9 +263,11 @@ impl<'a> Loop<'a> {
                 self.tries.remove(&step);
                 self.desk.not_before.insert(step, at);
             }
-            Ok(After::SendAgain(chunk, at)) => {
+            Ok(After::SendAgain(plan, chunk, at)) => {
                 self.tries.remove(&step);
-                self.desk.not_before.insert(Step::Submit { chunk }, at);
+                if self.plan == Some(plan) {
+                    self.desk.not_before.insert(Step::Submit { chunk }, at);
+                }
             }
             Ok(After::TooLarge(chunk)) => {
                 self.desk.too_large.insert(chunk);

@@ -4,7 +4,7 @@ use futures::StreamExt;
 
 use crate::base::{Error, Result};
 use crate::ledger::outcomes::{OutcomeColumns, OutcomesReader};
-use crate::ledger::requests::RequestsReader;
+use crate::ledger::requests::{RequestColumns, RequestsReader};
 use crate::ledger::row_map::{Place, RowMapReader, RowPlan};
 use crate::ledger::state::{Attempt, State};
 use crate::source::{RowIds, Scan};
@@ -186,7 +186,7 @@ async fn read_request(
     story: &mut Story,
 ) -> Result<bool> {
     let file = files.open(&files.requests(plan, chunk)).await?;
-    for some in RequestsReader::open(file)? {
+    for some in RequestsReader::open(file, RequestColumns::All)? {
         let some = some?;
         if let Some(at) = (0..some.len()).find(|at| some.ordinals.value(*at) == place.ordinal) {
             story.key = Some(some.key(at).to_string());

@@ -2,7 +2,7 @@
 
 use crate::base::{Error, Result};
 use crate::ledger::action::Action;
-use crate::ledger::requests::RequestsReader;
+use crate::ledger::requests::{RequestColumns, RequestsReader};
 use crate::ledger::state::{ChunkState, PlanState, State};
 use crate::work::Limits;
 
@@ -33,7 +33,7 @@ impl Tasks {
             chunk: stored.chunk,
         }];
         let requests = self.prompts_of(stored.plan, stored.chunk).await?;
-        for some in RequestsReader::open(requests)? {
+        for some in RequestsReader::open(requests, RequestColumns::All)? {
             let some = some?;
             for at in 0..some.len() {
                 let prompt = some

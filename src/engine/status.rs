@@ -46,7 +46,8 @@ pub struct BatchLine {
     pub at: Time,
     /// Batches of which one may be its own, while it is not known whether the provider took it.
     pub candidates: Vec<String>,
-    /// What a person should know of it: why nobody can tell what became of it, or that it is old.
+    /// What a person should know of it: why it was refused, why nobody can
+    /// tell what became of it, or that it is old.
     pub note: Option<String>,
     /// Its requests by status, once it has landed.
     pub counts: Counts,
@@ -177,6 +178,12 @@ fn line(attempt: &Attempt, now: Time) -> BatchLine {
 
 /// What a person should know of an attempt.
 fn note(attempt: &Attempt, now: Time) -> Option<String> {
+    if matches!(
+        attempt.phase,
+        Phase::RejectedForNow | Phase::RejectedForGood
+    ) {
+        return attempt.refusal.clone();
+    }
     if !attempt.phase.is_open() {
         return None;
     }

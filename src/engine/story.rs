@@ -88,6 +88,10 @@ impl Story {
         story
     }
 
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "facts are written where they are told"
+    )]
     pub(super) fn tell(&mut self, action: Action) {
         self.0.apply(&action).expect("the fact follows");
     }

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::time::Duration;
 
-use tracing::info;
+use tracing::warn;
 
 use crate::base::{Components, Error, ErrorKind, Result, ResultExt, Time};
 use crate::ledger::action::{Accepted, Action, ChunkStored, Promised};
@@ -29,8 +29,8 @@ pub(super) enum After {
     Done,
     /// It is not to be tried again before this.
     NotBefore(Time),
-    /// The chunk of this number is to be sent again, and not before this.
-    SendAgain(u64, Time),
+    /// This chunk of this plan is to be sent again, and not before this.
+    SendAgain(u64, u64, Time),
     /// The chunk of this number has to be made smaller.
     TooLarge(u64),
     /// Nothing more can be done about it in this process.
@@ -181,11 +181,15 @@ impl Sending<'_> {
             BodySource::Made(requests) => requests,
         };
         let body = self.gate.around(self.body(tag, requests)?);
-        Ok(match self.provider.stage(tag, body).await {
-            Ok(staged) => Ok(staged),
-            Err(SubmitError::Rejected(rejection)) => Err(rejection),
-            Err(SubmitError::Unknown(error)) => Err(Rejection::Later(error, None)),
-        })
+        Ok(
+            match (self.provider.stage(tag, body).await, self.gate.refused()) {
+                (Ok(staged), _) => Ok(staged),
+                (Err(SubmitError::Unknown(error)), None) | (Err(_), Some(error)) => {
+                    Err(Rejection::Later(error, None))
+                }
+                (Err(SubmitError::Rejected(rejection)), None) => Err(rejection),
+            },
+        )
     }
 
     fn body(&self, tag: &Tag, requests: &File) -> Result<Body> {
@@ -215,9 +219,7 @@ impl Sending<'_> {
                 let (learned, wait) = self.lesson(refusals, limit);
                 (learned, error, Some(After::NotBefore(now + wait)))
             }
-            Rejection::TooLarge(error) if self.stored().requests > 1 => {
-                (vec![], error, Some(After::TooLarge(chunk)))
-            }
+            Rejection::TooLarge(error) => (vec![], error, Some(After::TooLarge(chunk))),
             // The uploaded body may be gone by now; a new one is as good as the first.
             Rejection::Final(error)
                 if matches!(self.source, BodySource::There(_))
@@ -230,9 +232,9 @@ impl Sending<'_> {
                     Some(After::NotBefore(now)),
                 )
             }
-            Rejection::TooLarge(error) | Rejection::Final(error) => (vec![], error, None),
+            Rejection::Final(error) => (vec![], error, None),
         };
-        info!(attempt = tag.attempt, %error, "the provider did not take a chunk");
+        warn!(attempt = tag.attempt, %error, "the provider did not take a chunk");
         // Money and credentials can be mended, and the chunk is as good as before.
         let may_again = after.is_some() || error.kind() == ErrorKind::Refused;
         actions.insert(0, again(&error, may_again));

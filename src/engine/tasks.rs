@@ -97,6 +97,10 @@ impl Tasks {
                 let recovery = self.recovery(attempt(id)?, state, scribe);
                 recovery.look_again().await
             }
+            Step::Fail { chunk } => {
+                let chunk = chunk_of(current()?, *chunk)?;
+                self.fail(chunk, state, scribe).await
+            }
             Step::Split { chunk } => {
                 let plan = current()?;
                 self.split(chunk_of(plan, *chunk)?, plan, state, scribe)

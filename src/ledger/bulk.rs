@@ -1,6 +1,7 @@
 //! What the bulk files have in common: Parquet, written to a local file and read from one.
 
 use std::fs::File;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -9,12 +10,17 @@ use arrow::array::{
     StringArray, UInt8Array,
 };
 use arrow::datatypes::{DataType, Field, SchemaRef, UInt8Type};
+use bytes::buf::Reader;
+use bytes::{Buf, Bytes};
 use parquet::arrow::ProjectionMask;
-use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
+use parquet::arrow::arrow_reader::{
+    ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
+};
 use parquet::arrow::arrow_writer::ArrowWriter;
 use parquet::basic::Compression;
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use parquet::file::reader::{ChunkReader, Length};
 use parquet::schema::types::ColumnPath;
 
 use crate::base::{Error, ErrorKind, Result, ResultExt};
@@ -80,7 +86,7 @@ impl BulkWriter {
     }
 }
 
-fn cannot_write(error: parquet::errors::ParquetError) -> Error {
+pub(super) fn cannot_write(error: parquet::errors::ParquetError) -> Error {
     Error::unavailable("cannot write to the scratch folder")
         .because(error)
         .hint("free some space, or set TMPDIR to a folder that has more")
@@ -88,8 +94,29 @@ fn cannot_write(error: parquet::errors::ParquetError) -> Error {
 
 /// Reads `columns` of the local Parquet file `file`, in order; all columns if there are none named.
 pub(super) fn read(file: File, columns: &[&str]) -> Result<ParquetRecordBatchReader> {
-    let builder = ParquetRecordBatchReaderBuilder::try_new(file)
-        .or_err(ErrorKind::Data, "a bulk file of the ledger is damaged")?;
+    read_as(file, columns, ArrowReaderOptions::new())
+}
+
+/// The same for a file of `schema`, which may say how a column is to be held in memory.
+pub(super) fn read_with(
+    file: File,
+    columns: &[&str],
+    schema: &SchemaRef,
+) -> Result<ParquetRecordBatchReader> {
+    let options = ArrowReaderOptions::new().with_schema(Arc::clone(schema));
+    read_as(file, columns, options)
+}
+
+fn read_as(
+    file: File,
+    columns: &[&str],
+    options: ArrowReaderOptions,
+) -> Result<ParquetRecordBatchReader> {
+    let damaged = "a bulk file of the ledger is damaged";
+    let len = file.metadata().or_err(ErrorKind::Data, damaged)?.len();
+    let pieces = Pieces { file, len };
+    let builder = ParquetRecordBatchReaderBuilder::try_new_with_options(pieces, options)
+        .or_err(ErrorKind::Data, damaged)?;
     let mask = if columns.is_empty() {
         ProjectionMask::all()
     } else {
@@ -101,6 +128,38 @@ pub(super) fn read(file: File, columns: &[&str]) -> Result<ParquetRecordBatchRea
         .build()
         .or_err(ErrorKind::Data, "a bulk file of the ledger is damaged")
 }
+
+/// A file that is read at places, without a descriptor and a buffer for each: pages are small.
+struct Pieces {
+    file: File,
+    len: u64,
+}
+
+impl Length for Pieces {
+    fn len(&self) -> u64 {
+        self.len
+    }
+}
+
+impl ChunkReader for Pieces {
+    type T = Reader<Bytes>;
+
+    /// What is read this way is a page's header.
+    fn get_read(&self, start: u64) -> parquet::errors::Result<Self::T> {
+        let len = self.len.saturating_sub(start).min(HEADER_MAX);
+        let len = usize::try_from(len).unwrap_or_default();
+        Ok(self.get_bytes(start, len)?.reader())
+    }
+
+    fn get_bytes(&self, start: u64, length: usize) -> parquet::errors::Result<Bytes> {
+        let mut bytes = vec![0; length];
+        self.file.read_exact_at(&mut bytes, start)?;
+        Ok(bytes.into())
+    }
+}
+
+/// A page's header is far shorter than this, for it holds no statistics.
+const HEADER_MAX: u64 = 256;
 
 /// One `RecordBatch` that was read, or why it could not be.
 pub(super) fn batch(read: Result<RecordBatch, arrow::error::ArrowError>) -> Result<RecordBatch> {
@@ -153,22 +212,30 @@ pub(super) fn statuses(column: &ArrayRef) -> Result<Vec<RowStatus>> {
     Ok(keys.map(|key| known[usize::from(*key)]).collect())
 }
 
+/// The length of a request key, as Arrow counts it.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    reason = "it is 24"
+)]
+pub(super) const KEY_LEN: i32 = RequestKey::LEN as i32;
+
 /// A builder for a column of request keys.
 pub(super) fn key_builder() -> FixedSizeBinaryBuilder {
-    FixedSizeBinaryBuilder::new(16)
+    FixedSizeBinaryBuilder::new(KEY_LEN)
 }
 
 /// The request keys in a column of them.
 pub(super) fn keys(column: &ArrayRef) -> Result<&FixedSizeBinaryArray> {
     column
         .as_fixed_size_binary_opt()
-        .filter(|keys| keys.value_length() == 16)
+        .filter(|keys| keys.value_length() == KEY_LEN)
         .ok_or_else(|| Error::data("a key column of the ledger has another type"))
 }
 
 /// The request key at `row`.
 pub(super) fn key(keys: &FixedSizeBinaryArray, row: usize) -> RequestKey {
-    let mut key = [0; 16];
+    let mut key = [0; RequestKey::LEN];
     key.copy_from_slice(keys.value(row));
     RequestKey(key)
 }

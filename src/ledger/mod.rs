@@ -35,6 +35,7 @@ pub mod checkpoint;
 pub mod lease;
 pub mod log;
 pub mod outcomes;
+mod pages;
 pub mod path;
 mod points;
 pub mod probe;

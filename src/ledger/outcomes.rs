@@ -4,7 +4,7 @@
 //! | column | type | what |
 //! |---|---|---|
 //! | `ordinal` | `UInt64` | the request's number within the plan |
-//! | `key` | `FixedSizeBinary(16)` | the request key |
+//! | `key` | `FixedSizeBinary(24)` | the request key |
 //! | `status` | word | a row status |
 //! | `answer` | `Utf8`, null unless succeeded | the answer, in its final form |
 //! | `raw` | `Utf8`, null | what the model said where that is not the answer |
@@ -41,7 +41,7 @@ const TOKENS: [&str; 6] = [
 static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
     let mut fields = vec![
         Field::new("ordinal", DataType::UInt64, false),
-        Field::new("key", DataType::FixedSizeBinary(16), false),
+        Field::new("key", DataType::FixedSizeBinary(bulk::KEY_LEN), false),
         bulk::status_field("status"),
         Field::new("answer", DataType::Utf8, true),
         Field::new("raw", DataType::Utf8, true),
@@ -364,7 +364,7 @@ mod tests {
     fn outcomes_are_read_as_they_were_written() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("0.parquet");
-        let key = |n: u64| RequestKey(u128::from(n).to_be_bytes());
+        let key = |n: u64| RequestKey([n.to_be_bytes(); 3].concat().try_into().expect("24 bytes"));
         let mut writer = OutcomesWriter::create(&path, "a1", "batch_1").expect("a file");
         for n in 0..2500 {
             writer.push(n, key(n), &outcome(n)).expect("written");

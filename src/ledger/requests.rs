@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | `ordinal` | `UInt64` | the request's number within the plan, by first appearance |
 //! | `row` | `UInt64` | the first row that asks it |
-//! | `key` | `FixedSizeBinary(16)` | the request key |
+//! | `key` | `FixedSizeBinary(24)` | the request key |
 //! | `prompt` | `Utf8`, null unless prompts are kept | the rendered user prompt, byte for byte |
 
 use std::fs::File;
@@ -12,32 +12,42 @@ use std::path::Path;
 use std::sync::{Arc, LazyLock};
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, FixedSizeBinaryArray, FixedSizeBinaryBuilder, RecordBatch,
-    StringArray, StringBuilder, UInt64Array,
+    Array, AsArray, FixedSizeBinaryArray, RecordBatch, StringViewArray, UInt64Array,
 };
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, UInt64Type};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReader;
 
-use super::bulk::{self, BulkWriter};
-use crate::base::{Error, ErrorKind, Result, ResultExt};
+use super::bulk;
+use super::pages::{PageBuffer, PageFile};
+use crate::base::{Error, Result};
 use crate::work::RequestKey;
 
+/// The columns. The prompts are held as views of the pages that they were read from.
 static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
     Arc::new(Schema::new(vec![
         Field::new("ordinal", DataType::UInt64, false),
         Field::new("row", DataType::UInt64, false),
-        Field::new("key", DataType::FixedSizeBinary(16), false),
-        Field::new("prompt", DataType::Utf8, true),
+        Field::new("key", DataType::FixedSizeBinary(bulk::KEY_LEN), false),
+        Field::new("prompt", DataType::Utf8View, true),
     ]))
 });
 
+/// Where each column stands.
+const ORDINAL: usize = 0;
+const ROW: usize = 1;
+const KEY: usize = 2;
+const PROMPT: usize = 3;
+
+/// The requests of a row group: their ordinals, rows and keys are held until it ends.
+const GROUP_ROWS: u64 = 1 << 14;
+
 /// Writes the requests of one chunk.
 pub struct RequestsWriter {
-    writer: BulkWriter,
-    ordinals: Vec<u64>,
-    rows: Vec<u64>,
-    keys: FixedSizeBinaryBuilder,
-    prompts: StringBuilder,
+    file: PageFile,
+    keep: bool,
+    /// Requests of the row group so far.
+    rows: u64,
+    pages: [PageBuffer; 4],
 }
 
 impl std::fmt::Debug for RequestsWriter {
@@ -47,43 +57,40 @@ impl std::fmt::Debug for RequestsWriter {
 }
 
 impl RequestsWriter {
-    /// A new file at the local `path`.
+    /// A new file at the local `path`, of requests with their prompts if they are to be kept.
     ///
     /// # Errors
     /// `Unavailable` if it cannot be written.
-    pub fn create(path: &Path) -> Result<Self> {
-        let plain = ["ordinal", "row", "key", "prompt"];
+    pub fn create(path: &Path, keep: bool) -> Result<Self> {
         Ok(RequestsWriter {
-            writer: BulkWriter::create(path, Arc::clone(&SCHEMA), &plain, &[])?,
-            ordinals: Vec::new(),
-            rows: Vec::new(),
-            keys: bulk::key_builder(),
-            prompts: StringBuilder::new(),
+            file: PageFile::create(path, &SCHEMA)?,
+            keep,
+            rows: 0,
+            pages: Default::default(),
         })
     }
 
-    /// Takes one more request; its prompt only if it is to be kept.
+    /// Takes one more request.
     ///
     /// # Errors
     /// `Unavailable` if the file cannot be written.
-    pub fn push(
-        &mut self,
-        ordinal: u64,
-        row: u64,
-        key: RequestKey,
-        prompt: Option<&str>,
-    ) -> Result<()> {
-        self.ordinals.push(ordinal);
-        self.rows.push(row);
-        self.keys
-            .append_value(key.0)
-            .or_err(ErrorKind::Internal, "a key has another length")?;
-        self.prompts.append_option(prompt);
-        if bulk::is_full(self.ordinals.len()) {
-            self.flush()
+    pub fn push(&mut self, ordinal: u64, row: u64, key: RequestKey, prompt: &str) -> Result<()> {
+        self.pages[ORDINAL].push(&ordinal.to_le_bytes());
+        self.pages[ROW].push(&row.to_le_bytes());
+        self.pages[KEY].push(&key.0);
+        if self.keep {
+            self.pages[PROMPT].push_text(prompt)?;
         } else {
-            Ok(())
+            self.pages[PROMPT].push_null();
         }
+        self.rows += 1;
+        if self.pages[PROMPT].is_full() {
+            self.file.write(PROMPT, &mut self.pages[PROMPT])?;
+        }
+        if self.rows == GROUP_ROWS {
+            self.end_group()?;
+        }
+        Ok(())
     }
 
     /// Ends the file; the number of its requests.
@@ -91,19 +98,28 @@ impl RequestsWriter {
     /// # Errors
     /// `Unavailable` if the file cannot be written.
     pub fn finish(mut self) -> Result<u64> {
-        self.flush()?;
-        self.writer.finish()
+        if self.rows > 0 {
+            self.end_group()?;
+        }
+        self.file.finish()
     }
 
-    fn flush(&mut self) -> Result<()> {
-        let columns: Vec<ArrayRef> = vec![
-            Arc::new(UInt64Array::from(std::mem::take(&mut self.ordinals))),
-            Arc::new(UInt64Array::from(std::mem::take(&mut self.rows))),
-            Arc::new(self.keys.finish()),
-            Arc::new(self.prompts.finish()),
-        ];
-        self.writer.write(columns)
+    /// The prompts are written as they come, the other columns behind them.
+    fn end_group(&mut self) -> Result<()> {
+        for column in [PROMPT, ORDINAL, ROW, KEY] {
+            self.file.write(column, &mut self.pages[column])?;
+        }
+        self.file.end_group(std::mem::take(&mut self.rows))
     }
+}
+
+/// Which columns of requests are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RequestColumns {
+    /// All but the prompts.
+    Keys,
+    /// Everything.
+    All,
 }
 
 /// Some requests, in order.
@@ -114,7 +130,7 @@ pub struct Requests {
     /// The first row of each.
     pub rows: UInt64Array,
     keys: FixedSizeBinaryArray,
-    prompts: StringArray,
+    prompts: Option<StringViewArray>,
 }
 
 impl Requests {
@@ -136,10 +152,11 @@ impl Requests {
         bulk::key(&self.keys, at)
     }
 
-    /// The prompt at `at`, if it was kept.
+    /// The prompt at `at`, if it was kept and prompts were read.
     #[must_use]
     pub fn prompt(&self, at: usize) -> Option<&str> {
-        self.prompts.is_valid(at).then(|| self.prompts.value(at))
+        let prompts = self.prompts.as_ref()?;
+        prompts.is_valid(at).then(|| prompts.value(at))
     }
 
     fn from(batch: &RecordBatch) -> Result<Requests> {
@@ -151,14 +168,14 @@ impl Requests {
                     Error::data("a column of the ledger has another type").with("column", name)
                 })
         };
-        let prompts = bulk::column(batch, "prompt")?.as_string_opt::<i32>();
+        let wrong = || Error::data("the prompts of the ledger have another type");
+        let prompts = batch.column_by_name("prompt");
+        let prompts = prompts.map(|column| column.as_string_view_opt().cloned().ok_or_else(wrong));
         Ok(Requests {
             ordinals: number("ordinal")?,
             rows: number("row")?,
             keys: bulk::keys(bulk::column(batch, "key")?)?.clone(),
-            prompts: prompts
-                .cloned()
-                .ok_or_else(|| Error::data("the prompts of the ledger have another type"))?,
+            prompts: prompts.transpose()?,
         })
     }
 }
@@ -173,12 +190,16 @@ impl std::fmt::Debug for RequestsReader {
 }
 
 impl RequestsReader {
-    /// Reads `file`.
+    /// Reads `columns` of `file`.
     ///
     /// # Errors
     /// `Data` if it is not such a file.
-    pub fn open(file: File) -> Result<Self> {
-        Ok(RequestsReader(bulk::read(file, &[])?))
+    pub fn open(file: File, columns: RequestColumns) -> Result<Self> {
+        let columns: &[&str] = match columns {
+            RequestColumns::Keys => &["ordinal", "row", "key"],
+            RequestColumns::All => &[],
+        };
+        Ok(RequestsReader(bulk::read_with(file, columns, &SCHEMA)?))
     }
 }
 
@@ -194,30 +215,81 @@ impl Iterator for RequestsReader {
 mod tests {
     use super::*;
 
-    #[test]
-    fn requests_are_read_as_they_were_written() {
+    fn key(n: u64) -> RequestKey {
+        RequestKey(
+            [n.to_be_bytes(), [9; 8], [7; 8]]
+                .concat()
+                .try_into()
+                .expect("24 bytes"),
+        )
+    }
+
+    fn prompt(n: u64) -> String {
+        format!("prompt\n{n} \u{0} é{}", "x".repeat(n as usize % 40))
+    }
+
+    /// Writes `count` requests, reads `columns` of them, and says which prompts were there.
+    fn check(count: u64, keep: bool, columns: RequestColumns) -> Vec<Option<String>> {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("0.parquet");
-        let key = |n: u64| RequestKey((u128::from(n) << 64 | 9).to_be_bytes());
-        let prompt = |n: u64| (!n.is_multiple_of(3)).then(|| format!("prompt\n{n} \u{0} é"));
-        let mut writer = RequestsWriter::create(&path).expect("a file");
-        for n in 0..5000 {
+        let mut writer = RequestsWriter::create(&path, keep).expect("a file");
+        for n in 0..count {
             writer
-                .push(n + 10, n * 2, key(n), prompt(n).as_deref())
+                .push(n + 10, n * 2, key(n), &prompt(n))
                 .expect("written");
         }
-        assert_eq!(writer.finish().expect("finished"), 5000);
-        let mut n = 0;
-        for some in RequestsReader::open(File::open(&path).expect("there")).expect("Parquet") {
+        assert_eq!(writer.finish().expect("finished"), count);
+        let file = File::open(&path).expect("there");
+        let (mut n, mut prompts) = (0, Vec::new());
+        for some in RequestsReader::open(file, columns).expect("Parquet") {
             let some = some.expect("readable");
             for at in 0..some.len() {
                 assert_eq!(some.ordinals.value(at), n + 10);
                 assert_eq!(some.rows.value(at), n * 2);
                 assert_eq!(some.key(at), key(n));
-                assert_eq!(some.prompt(at), prompt(n).as_deref());
+                prompts.push(some.prompt(at).map(str::to_owned));
                 n += 1;
             }
         }
-        assert_eq!(n, 5000);
+        assert_eq!(n, count);
+        prompts
+    }
+
+    #[test]
+    fn requests_are_read_as_they_were_written() {
+        // More than a row group, and pages that end within it.
+        let prompts = check(GROUP_ROWS + 5000, true, RequestColumns::All);
+        let expect = (0..GROUP_ROWS + 5000).map(|n| Some(prompt(n)));
+        assert!(prompts.into_iter().eq(expect));
+        assert_eq!(check(0, true, RequestColumns::All), []);
+    }
+
+    #[test]
+    fn prompts_that_are_not_kept_or_not_asked_for_are_not_there() {
+        let not_there = vec![None; 300];
+        assert_eq!(check(300, false, RequestColumns::All), not_there);
+        assert_eq!(check(300, true, RequestColumns::Keys), not_there);
+    }
+
+    #[test]
+    fn any_reader_of_parquet_reads_them() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("0.parquet");
+        let mut writer = RequestsWriter::create(&path, true).expect("a file");
+        let long = "long ".repeat(40_000);
+        for text in ["", "short", &long] {
+            writer.push(1, 2, key(3), text).expect("written");
+        }
+        writer.finish().expect("finished");
+        let file = File::open(&path).expect("there");
+        let reader = parquet::arrow::arrow_reader::ParquetRecordBatchReader::try_new(file, 10);
+        let batch = reader
+            .expect("Parquet")
+            .next()
+            .expect("a batch")
+            .expect("readable");
+        let prompts = batch.column_by_name("prompt").expect("a column");
+        let prompts: Vec<_> = prompts.as_string::<i32>().iter().collect();
+        assert_eq!(prompts, [Some(""), Some("short"), Some(&long)]);
     }
 }

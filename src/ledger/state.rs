@@ -75,6 +75,7 @@ pub struct ChunkState {
     pub split: bool,
 }
 
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 /// One attempt.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Attempt {
@@ -88,6 +89,8 @@ pub struct Attempt {
     pub phase: Phase,
     /// The batch, once the provider took it.
     pub accepted: Option<Accepted>,
+    /// Why the provider refused it, if it did.
+    pub refusal: Option<String>,
     /// Why the answer to the billable call was lost, where its sender lived to say so.
     pub lost: Option<String>,
     /// The provider's time of the first complete look at its listings after the sender was dead.
@@ -300,6 +303,7 @@ impl State {
             discarded: false,
             phase: Phase::Promised,
             accepted: None,
+            refusal: None,
             lost: None,
             sought_since: None,
             candidates: Vec::new(),
@@ -349,7 +353,8 @@ impl Attempt {
                 self.accepted = Some(accepted.clone());
                 self.candidates.clear();
             }
-            Action::Rejected { again, .. } => {
+            Action::Rejected { again, why, .. } => {
+                self.refusal = Some(why.clone());
                 self.phase = if *again {
                     Phase::RejectedForNow
                 } else {

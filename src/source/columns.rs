@@ -15,6 +15,19 @@ pub(super) fn without_views(schema: &Schema) -> Schema {
     Schema::new_with_metadata(fields, schema.metadata().clone())
 }
 
+/// The schema with views in the place of the strings that `chosen` says, by column; those that lie in
+/// lists or structs stay.
+pub(super) fn with_views(schema: &Schema, chosen: impl Fn(usize) -> bool) -> Schema {
+    let view = |(at, field): (usize, &FieldRef)| match field.data_type() {
+        DataType::Utf8 | DataType::LargeUtf8 if chosen(at) => {
+            Arc::new(field.as_ref().clone().with_data_type(DataType::Utf8View))
+        }
+        _ => Arc::clone(field),
+    };
+    let fields: Fields = schema.fields().iter().enumerate().map(view).collect();
+    Schema::new_with_metadata(fields, schema.metadata().clone())
+}
+
 fn plain_field(field: &FieldRef) -> FieldRef {
     let plain = plain_type(field.data_type());
     if plain == *field.data_type() {

@@ -163,6 +163,7 @@ impl Source {
             batch_rows: scan.batch_rows,
             from: scan.from,
             limit: scan.limit,
+            views: scan.views,
         };
         match &self.kind {
             Kind::Table(table) => Ok(scan_table(Arc::clone(table), resolved)),

@@ -98,6 +98,7 @@ impl TableProvider for Pages {
             batch_rows: BATCH_ROWS,
             from: 0,
             limit: limit.map(|limit| limit as u64),
+            views: false,
         };
         let pages = PageStream {
             table: Arc::clone(&self.0),

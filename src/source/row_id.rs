@@ -14,9 +14,9 @@ use arrow::datatypes::{DataType, Schema};
 use arrow::row::{RowConverter, Rows, SortField};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
 use futures::TryStreamExt;
-use xxhash_rust::xxh3::xxh3_128;
+use sha2::{Digest, Sha256};
 
-use crate::base::{Error, ErrorKind, Result, ResultExt};
+use crate::base::{Error, ErrorKind, HashKey, Result, ResultExt};
 
 use super::open::{Source, find_column};
 use super::slice::{Scan, Slice};
@@ -79,9 +79,13 @@ impl RowIds {
     ///
     /// # Errors
     /// As [`RowIds::encode`].
-    pub fn hash(&self, batch: &RecordBatch, hashes: &mut Vec<u128>) -> Result<()> {
+    pub fn hash(&self, batch: &RecordBatch, hashes: &mut Vec<HashKey>) -> Result<()> {
         let rows = self.encode(batch)?;
-        hashes.extend(rows.iter().map(|row| xxh3_128(row.as_ref())));
+        hashes.extend(rows.iter().map(|row| {
+            let mut key = HashKey::default();
+            key.copy_from_slice(&Sha256::digest(row.as_ref())[..size_of::<HashKey>()]);
+            key
+        }));
         Ok(())
     }
 
@@ -154,7 +158,7 @@ fn unfit(name: &str, data_type: &DataType) -> Error {
 pub async fn check_unique(
     source: &Source,
     ids: &RowIds,
-    mut insert: impl FnMut(u128, u64) -> Result<Option<u64>>,
+    mut insert: impl FnMut(HashKey, u64) -> Result<Option<u64>>,
 ) -> Result<()> {
     if ids.is_integer() && rises(source, ids).await? {
         return Ok(());

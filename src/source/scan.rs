@@ -20,7 +20,7 @@ use crate::base::{Error, ErrorKind, Result, ResultExt};
 use super::predicate::Predicate;
 use super::prune::groups_to_read;
 use super::slice::{RowNumbers, Slice, Slices};
-use super::table::{OpenFile, ParquetTable};
+use super::table::{OpenFile, ParquetTable, Reading};
 
 /// Beyond so many separate runs of selected rows in a row group, all its rows are decoded and
 /// filtered: skipping by a list of runs would cost more, in time and in memory.
@@ -34,6 +34,29 @@ pub(super) struct Resolved {
     pub(super) batch_rows: usize,
     pub(super) from: u64,
     pub(super) limit: Option<u64>,
+    pub(super) views: bool,
+}
+
+impl Resolved {
+    /// How the columns of `group` are read.
+    fn reading<'s>(&self, group: usize, columns: &'s [usize]) -> Reading<'s> {
+        Reading {
+            group,
+            columns,
+            selection: None,
+            batch_rows: self.batch_rows,
+            views: false,
+        }
+    }
+
+    /// How the wanted columns of `group` are read.
+    fn wanted(&self, group: usize, selection: Option<RowSelection>) -> Reading<'_> {
+        Reading {
+            selection,
+            views: self.views,
+            ..self.reading(group, &self.columns)
+        }
+    }
 }
 
 /// Reads a Parquet table on a thread of its own, which ends when the stream is dropped.
@@ -176,13 +199,7 @@ impl Reader<'_> {
             vec![RowSelector::skip(skip), RowSelector::select(rows - skip)].into()
         });
         let mut at = start + skipped;
-        for batch in file.read(
-            self.table,
-            group,
-            &self.scan.columns,
-            selection,
-            self.scan.batch_rows,
-        )? {
+        for batch in file.read(self.table, self.scan.wanted(group, selection))? {
             let batch = batch?;
             let end = at + batch.num_rows() as u64;
             let slice = Slice {
@@ -216,13 +233,7 @@ impl Reader<'_> {
         let is_sparse = sparse.is_some();
         let mut positions = selected.set_indices().map(|at| start + at as u64);
         let mut seen = 0;
-        for batch in file.read(
-            self.table,
-            group,
-            &self.scan.columns,
-            sparse,
-            self.scan.batch_rows,
-        )? {
+        for batch in file.read(self.table, self.scan.wanted(group, sparse))? {
             let mut batch = batch?;
             if !is_sparse {
                 let mask = selected.slice(seen, batch.num_rows());
@@ -246,13 +257,7 @@ impl Reader<'_> {
         filter: &Predicate,
     ) -> Result<BooleanBuffer> {
         let mut selected = BooleanBufferBuilder::new(as_index(file.group_rows(group)));
-        for batch in file.read(
-            self.table,
-            group,
-            filter.columns(),
-            None,
-            self.scan.batch_rows,
-        )? {
+        for batch in file.read(self.table, self.scan.reading(group, filter.columns()))? {
             selected.append_buffer(filter.select(&batch?)?.values());
         }
         for skipped in 0..as_index(self.scan.from.saturating_sub(start)).min(selected.len()) {

@@ -23,6 +23,8 @@ pub struct Scan {
     pub from: u64,
     /// The most rows that come at all.
     pub limit: Option<u64>,
+    /// Whether strings may come as views of the pages that they lie in, for those who only read them.
+    pub views: bool,
 }
 
 impl Scan {
@@ -34,6 +36,7 @@ impl Scan {
             batch_rows: BATCH_ROWS,
             from: 0,
             limit: None,
+            views: false,
         }
     }
 
@@ -55,6 +58,13 @@ impl Scan {
     #[must_use]
     pub fn from(mut self, from: u64) -> Self {
         self.from = from;
+        self
+    }
+
+    /// Strings may come as views.
+    #[must_use]
+    pub fn views(mut self) -> Self {
+        self.views = true;
         self
     }
 

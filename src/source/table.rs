@@ -16,7 +16,7 @@ use parquet::errors::ParquetError;
 use crate::base::{Error, ErrorKind, Location, Result, ResultExt};
 
 use super::bytes::FileBytes;
-use super::columns::{common_columns, with_partitions, without_views};
+use super::columns::{common_columns, with_partitions, with_views, without_views};
 use super::listing::{Listed, Listing};
 use super::pin::Pin;
 
@@ -161,33 +161,32 @@ impl<'t> OpenFile<'t> {
         self.metadata.metadata().num_row_groups()
     }
 
-    /// Reads `columns` (places in the table's schema) of one row group.
+    /// Reads some columns of one row group.
     pub(super) fn read(
         &self,
         table: &ParquetTable,
-        group: usize,
-        columns: &[usize],
-        selection: Option<RowSelection>,
-        batch_rows: usize,
+        reading: Reading<'_>,
     ) -> Result<GroupReader<'t>> {
+        let columns = reading.columns;
+        let broken = |error| broken(error, self.file.location.url.as_str());
+        let metadata = match reading.views {
+            false => self.metadata.clone(),
+            true => as_views(&self.metadata).map_err(broken)?,
+        };
         let stored = table.file_columns();
         let mut roots: Vec<usize> = columns.iter().copied().filter(|at| *at < stored).collect();
         roots.sort_unstable();
         roots.dedup();
         let mask = ProjectionMask::roots(self.metadata.parquet_schema(), roots.iter().copied());
-        let mut builder = ParquetRecordBatchReaderBuilder::new_with_metadata(
-            self.bytes.clone(),
-            self.metadata.clone(),
-        )
-        .with_row_groups(vec![group])
-        .with_projection(mask)
-        .with_batch_size(batch_rows);
-        if let Some(selection) = selection {
+        let mut builder =
+            ParquetRecordBatchReaderBuilder::new_with_metadata(self.bytes.clone(), metadata)
+                .with_row_groups(vec![reading.group])
+                .with_projection(mask)
+                .with_batch_size(reading.batch_rows);
+        if let Some(selection) = reading.selection {
             builder = builder.with_row_selection(selection);
         }
-        let reader = builder
-            .build()
-            .map_err(|error| broken(error, self.file.location.url.as_str()))?;
+        let reader = builder.build().map_err(broken)?;
         let parts = columns
             .iter()
             .map(|&at| match at.checked_sub(stored) {
@@ -197,10 +196,13 @@ impl<'t> OpenFile<'t> {
                 }
             })
             .collect();
-        let schema = table
+        let mut schema = table
             .schema
             .project(columns)
             .or_err(ErrorKind::Internal, "no such column")?;
+        if reading.views {
+            schema = with_views(&schema, |at| columns[at] < stored);
+        }
         Ok(GroupReader {
             file: self.file,
             reader,
@@ -208,6 +210,19 @@ impl<'t> OpenFile<'t> {
             schema: Arc::new(schema),
         })
     }
+}
+
+/// What is read of a file, and how.
+#[derive(Debug)]
+pub(super) struct Reading<'s> {
+    pub(super) group: usize,
+    /// Places in the table's schema.
+    pub(super) columns: &'s [usize],
+    /// Which rows; all, if there is none.
+    pub(super) selection: Option<RowSelection>,
+    pub(super) batch_rows: usize,
+    /// Whether strings come as views.
+    pub(super) views: bool,
 }
 
 /// Where a column of a batch comes from.
@@ -277,6 +292,13 @@ fn load(bytes: &FileBytes) -> Result<ArrowReaderMetadata, ParquetError> {
         return Ok(metadata);
     }
     let options = ArrowReaderOptions::new().with_schema(Arc::new(plain));
+    ArrowReaderMetadata::try_new(Arc::clone(metadata.metadata()), options)
+}
+
+/// The same file, with its strings as views of the pages that they lie in.
+fn as_views(metadata: &ArrowReaderMetadata) -> Result<ArrowReaderMetadata, ParquetError> {
+    let schema = Arc::new(with_views(metadata.schema(), |_| true));
+    let options = ArrowReaderOptions::new().with_schema(schema);
     ArrowReaderMetadata::try_new(Arc::clone(metadata.metadata()), options)
 }
 

@@ -7,8 +7,8 @@ use std::sync::Arc;
 
 use arrow::array::{
     Array, ArrayRef, AsArray, BinaryArray, Date32Array, Decimal128Array, DictionaryArray,
-    FixedSizeListArray, Float64Array, Int32Array, Int64Array, ListArray, RecordBatch, StringArray,
-    StringViewArray, StructArray, TimestampMicrosecondArray,
+    FixedSizeListArray, Float64Array, Int32Array, Int64Array, LargeStringArray, ListArray,
+    RecordBatch, StringArray, StringViewArray, StructArray, TimestampMicrosecondArray,
 };
 use arrow::datatypes::{DataType, Field, Float32Type, Int32Type, Int64Type, Schema};
 use futures::TryStreamExt;
@@ -783,6 +783,50 @@ async fn views_are_read_as_plain_strings() {
     let source = open(&path).await.unwrap();
     assert_eq!(source.schema().field(0).data_type(), &DataType::Utf8);
     assert_eq!(strings(&source, "text").await[1], None);
+}
+
+#[tokio::test]
+async fn strings_come_as_views_where_that_is_asked_for() {
+    let folder = scratch();
+    let long = "a text that is longer than a view's prefix";
+    let texts = || [Some(long), None, Some("short"), Some("")];
+    let large: LargeStringArray = texts().into_iter().collect();
+    let plain: StringArray = texts().into_iter().collect();
+    let table = RecordBatch::try_from_iter_with_nullable([
+        (
+            "id",
+            Arc::new(Int64Array::from(vec![0, 1, 2, 3])) as ArrayRef,
+            true,
+        ),
+        ("large", Arc::new(large), true),
+        ("plain", Arc::new(plain), true),
+    ])
+    .unwrap();
+    write_parquet(&folder.path().join("dt=1/a.parquet"), &table, 3);
+    let source = open(folder.path()).await.unwrap();
+    let filter = predicate("id <> 2 and large is distinct from 'x'", &source);
+    let scan = Scan::of(["dt", "plain", "id", "large"])
+        .filter(filter)
+        .views();
+    let mut seen = Vec::new();
+    for slice in slices(&source, scan).await {
+        let [dt, plain, id, large] = slice.batch.columns() else {
+            panic!("four columns were asked for");
+        };
+        assert!(dt.as_string::<i32>().iter().all(|dt| dt == Some("1")));
+        assert_eq!(plain.as_string_view(), large.as_string_view());
+        let texts = plain.as_string_view().iter();
+        let texts = texts.map(|text| text.map(str::to_owned));
+        seen.extend(
+            id.as_primitive::<Int64Type>()
+                .values()
+                .iter()
+                .copied()
+                .zip(texts),
+        );
+    }
+    let text = |text: &str| Some(text.to_owned());
+    assert_eq!(seen, [(0, text(long)), (1, None), (3, text(""))]);
 }
 
 async fn keyed(

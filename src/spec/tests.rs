@@ -1012,6 +1012,26 @@ fn a_ledger_is_found_without_the_rest_of_the_job() {
     );
 }
 
+/// Settings that take effect at once.
+const AT_ONCE: [&str; 16] = [
+    "name=other",
+    "model.params={ b = { y = 2, x = 1 }, a = 1 }",
+    "model.api_key_env=OTHER",
+    "model.max_requests_per_batch=5",
+    "model.max_enqueued=5",
+    "model.max_batch_age=30h",
+    "model.max_bytes_per_batch=5MB",
+    "model.poll_min=1s",
+    "model.poll_max=1h",
+    "budget.max_failed=7",
+    "output.overwrite=true",
+    "ledger.path=elsewhere",
+    "ledger.lease=5s",
+    "ledger.settle=5s",
+    "ledger.on_ambiguous=fail",
+    "ledger.keep_prompts=false",
+];
+
 /// What each setting changes: the plan, the output, or nothing.
 #[test]
 fn fingerprints_change_exactly_when_they_should() {
@@ -1061,24 +1081,7 @@ fn fingerprints_change_exactly_when_they_should() {
     for set in ["output.path=other.parquet", "output.layout=delta"] {
         assert_eq!(after(&[set]), (false, true), "{set}");
     }
-    for set in [
-        "name=other",
-        "model.params={ b = { y = 2, x = 1 }, a = 1 }",
-        "model.api_key_env=OTHER",
-        "model.max_requests_per_batch=5",
-        "model.max_enqueued=5",
-        "model.max_batch_age=30h",
-        "model.max_bytes_per_batch=5MB",
-        "model.poll_min=1s",
-        "model.poll_max=1h",
-        "budget.max_failed=7",
-        "output.overwrite=true",
-        "ledger.path=elsewhere",
-        "ledger.lease=5s",
-        "ledger.settle=5s",
-        "ledger.on_ambiguous=fail",
-        "ledger.keep_prompts=false",
-    ] {
+    for set in AT_ONCE {
         assert_eq!(after(&[set]), (false, false), "{set}");
     }
     let url = |url| after(&["model.service=proxy", url]);

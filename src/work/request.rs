@@ -2,8 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
+use sha2::{Digest, Sha256};
 
 use super::AnswerType;
+use crate::base::HashKey;
 
 /// Which of a vendor's interfaces a request speaks; not whether it goes by batch or online.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,14 +52,29 @@ impl Shape {
         let canonical = serde_json::to_value(self).map(|value| value.to_string());
         hasher.update(canonical.unwrap_or_default().as_bytes());
         let shape = *hasher.finalize().as_bytes();
-        Keyer { shape }
+        // A whole block of SHA-256, so that it is hashed here and not with each prompt.
+        let start = |mark| Sha256::new_with_prefix(shape).chain_update([mark; 32]);
+        Keyer {
+            shape,
+            of_prompt: start(0),
+            of_row: start(1),
+        }
     }
 }
 
 /// Makes the request keys of one [`Shape`].
+///
+/// A prompt is hashed by SHA-256, which processors of today have instructions for: two and a half
+/// times as fast as BLAKE3 on texts of a kilobyte, of which BLAKE3 could only hash many at once. The
+/// writer of a text may wish it to be taken for another's, so that a faster hash that is no
+/// cryptographic one would not do.
 #[derive(Clone, Debug)]
 pub struct Keyer {
     shape: [u8; 32],
+    /// The hash of the shape, to be gone on with by the prompt alone.
+    of_prompt: Sha256,
+    /// The same, to be gone on with by a row's id and the prompt.
+    of_row: Sha256,
 }
 
 impl Keyer {
@@ -65,14 +82,17 @@ impl Keyer {
     /// is never the same as another row's.
     #[must_use]
     pub fn key(&self, prompt: &str, row_id: Option<&[u8]>) -> RequestKey {
-        let mut hasher = blake3::Hasher::new_keyed(&self.shape);
-        if let Some(row_id) = row_id {
-            hasher.update(&(row_id.len() as u64).to_le_bytes());
-            hasher.update(row_id);
-        }
+        let mut hasher = match row_id {
+            None => self.of_prompt.clone(),
+            Some(row_id) => self
+                .of_row
+                .clone()
+                .chain_update((row_id.len() as u64).to_le_bytes())
+                .chain_update(row_id),
+        };
         hasher.update(prompt.as_bytes());
-        let mut key = [0; 16];
-        key.copy_from_slice(&hasher.finalize().as_bytes()[..16]);
+        let mut key = [0; RequestKey::LEN];
+        key.copy_from_slice(&hasher.finalize()[..RequestKey::LEN]);
         RequestKey(key)
     }
 
@@ -83,21 +103,19 @@ impl Keyer {
     }
 }
 
-/// 128 bits that stand for a request: its interface, service, model, parameters, answer and text.
+/// 192 bits that stand for a request: its interface, service, model, parameters, answer and text. A
+/// request is never compared but by its key; so it has more bits than chance or malice can match.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct RequestKey(pub [u8; 16]);
+pub struct RequestKey(pub HashKey);
 
 impl RequestKey {
-    /// As a number.
-    #[must_use]
-    pub fn as_u128(self) -> u128 {
-        u128::from_be_bytes(self.0)
-    }
+    /// How many bytes it has.
+    pub const LEN: usize = size_of::<HashKey>();
 }
 
 impl std::fmt::Display for RequestKey {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{:032x}", self.as_u128())
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
     }
 }
 
@@ -176,5 +194,7 @@ mod tests {
     fn a_row_id_and_a_prompt_do_not_run_into_each_other() {
         let keyer = shape().keyer();
         assert_ne!(keyer.key("bc", Some(b"a")), keyer.key("c", Some(b"ab")));
+        let disguised = "\u{1}\0\0\0\0\0\0\0ab";
+        assert_ne!(keyer.key(disguised, None), keyer.key("b", Some(b"a")));
     }
 }

@@ -2,14 +2,15 @@
 //!
 //! `cargo bench` makes a table of support tickets of about 1 KB a row, starts `columnist sandbox
 //! --instant` as the provider, and runs `submit` (scan, render, key, chunk, upload) and `collect`
-//! (download, parse, join, publish) as processes of their own, once for each dialect. What is printed
-//! is what each process says of itself: processor seconds and peak memory. `COLUMNIST_BENCH_ROWS`
-//! chooses other sizes than the default, such as `100000,1000000,10000000`.
+//! (download, parse, join, publish) as processes of their own: once for each dialect over the table,
+//! and once over a SQL query of it, which is kept as a snapshot first. Every row is a request of its
+//! own. What is printed is what each process says of itself: processor seconds and peak memory.
+//! `COLUMNIST_BENCH_ROWS` chooses other sizes than the default, such as `100000,1000000,10000000`.
 
 #![expect(clippy::print_stdout, reason = "the figures are what it is for")]
 
 use std::io::{BufRead, BufReader};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 
@@ -29,8 +30,8 @@ fn main() {
     let rows = std::env::var("COLUMNIST_BENCH_ROWS").unwrap_or_else(|_| "100000".to_owned());
     let folder = tempfile::tempdir().expect("a folder");
     println!(
-        "{:>10} {:>10} {:>8} {:>8} {:>8} {:>8}",
-        "rows", "dialect", "phase", "CPU s", "ms/1000", "MB"
+        "{:>10} {:>7} {:>10} {:>8} {:>8} {:>8} {:>8}",
+        "rows", "source", "dialect", "phase", "CPU s", "ms/1000", "MB"
     );
     for rows in rows
         .split(',')
@@ -38,21 +39,30 @@ fn main() {
     {
         let table = folder.path().join(format!("{rows}.parquet"));
         write_tickets(&table, rows);
-        for dialect in ["openai", "anthropic"] {
+        for road in ROADS {
+            let (source, dialect) = road;
             let sandbox = Sandbox::start(folder.path());
             for phase in ["submit", "collect"] {
-                let said = carry_out(phase, dialect, rows, &sandbox, folder.path());
+                let said = carry_out(phase, road, rows, &sandbox, folder.path());
                 let cpu = said["cpu_seconds"].as_f64().unwrap_or(f64::NAN);
                 let memory = said["peak_memory_bytes"].as_f64().unwrap_or(f64::NAN) / 1e6;
                 #[expect(clippy::cast_precision_loss, reason = "a figure for people")]
                 let each = cpu * 1e6 / rows as f64;
                 println!(
-                    "{rows:>10} {dialect:>10} {phase:>8} {cpu:>8.2} {each:>8.2} {memory:>8.0}"
+                    "{rows:>10} {source:>7} {dialect:>10} {phase:>8} {cpu:>8.2} {each:>8.2} {memory:>8.0}"
                 );
             }
         }
     }
 }
+
+/// What is read, and what is spoken.
+const ROADS: [(&str, &str); 3] = [
+    ("table", "openai"),
+    ("table", "anthropic"),
+    ("query", "openai"),
+];
+const QUERY: &str = "SELECT id, subject, body FROM tickets WHERE length(body) > 0";
 
 /// The provider, as a process of its own.
 struct Sandbox {
@@ -93,38 +103,19 @@ impl Drop for Sandbox {
 }
 
 /// Runs one phase; what the process said of itself.
-fn carry_out(phase: &str, dialect: &str, rows: usize, sandbox: &Sandbox, folder: &Path) -> Value {
-    let path = |name: &str| -> PathBuf { folder.join(format!("{name}-{dialect}-{rows}")) };
-    let model = if dialect == "openai" {
-        "openai/gpt-6-luna"
-    } else {
-        "anthropic/claude-haiku-4-5"
-    };
+fn carry_out(
+    phase: &str,
+    (source, dialect): (&str, &str),
+    rows: usize,
+    sandbox: &Sandbox,
+    folder: &Path,
+) -> Value {
+    let job = folder.join(format!("{source}-{dialect}-{rows}.toml"));
+    let text = job_file((source, dialect), rows, sandbox);
+    std::fs::write(&job, text).expect("written");
+    std::fs::write(folder.join("tickets.sql"), QUERY).expect("written");
     let mut command = Command::new(COLUMNIST);
-    command
-        .arg(phase)
-        .arg("--table")
-        .arg(folder.join(format!("{rows}.parquet")));
-    command.args([
-        "--key", "id", "--column", "label", "--prompt", PROMPT, "--model", model,
-    ]);
-    command.args([
-        "--max-output-tokens",
-        "16",
-        "--base-url",
-        sandbox.url(dialect),
-    ]);
-    command
-        .arg("--output")
-        .arg(path("out").with_extension("parquet"));
-    command.arg("--ledger").arg(path("ledger"));
-    command.args([
-        "--set",
-        "model.poll_min=1s",
-        "--set",
-        "model.poll_max=1s",
-        "--quiet",
-    ]);
+    command.arg(phase).arg(&job).arg("--quiet");
     if phase == "collect" {
         command.arg("--wait");
     }
@@ -136,6 +127,29 @@ fn carry_out(phase: &str, dialect: &str, rows: usize, sandbox: &Sandbox, folder:
         .expect("it runs");
     let text = String::from_utf8(output.stdout).expect("text");
     serde_json::from_str(text.lines().last().unwrap_or_default()).expect("a JSON line")
+}
+
+fn job_file((source, dialect): (&str, &str), rows: usize, sandbox: &Sandbox) -> String {
+    let url = sandbox.url(dialect);
+    let model = if dialect == "openai" {
+        "openai/gpt-6-luna"
+    } else {
+        "anthropic/claude-haiku-4-5"
+    };
+    let input = if source == "query" {
+        format!("query = 'tickets.sql'\ntables = {{ tickets = '{rows}.parquet' }}")
+    } else {
+        format!("table = '{rows}.parquet'")
+    };
+    format!(
+        "name = 'bench'\n[source]\n{input}\nkey = ['id']\n\
+         [prompt]\nuser = '''{PROMPT}'''\ndedupe = false\n\
+         [answer]\ncolumn = 'label'\ntype = 'text'\n\
+         [model]\nuse = '{model}'\nbase_url = '{url}'\nmax_output_tokens = 16\n\
+         poll_min = '1s'\npoll_max = '1s'\n\
+         [output]\npath = 'out-{source}-{dialect}-{rows}.parquet'\n\
+         [ledger]\npath = 'ledger-{source}-{dialect}-{rows}/'\n"
+    )
 }
 
 /// Support tickets: an id, a subject of about 60 characters and a body of about 1 KB; one in five

@@ -241,3 +241,31 @@ async fn a_batch_of_another_account_is_not_taken_for_lost() {
         check_paid(&world, 1);
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_that_was_deleted_is_sent_again_only_on_a_persons_word() {
+    let mut world = world("anthropic", &[]);
+    let submitted = engine::submit(world.setup("submit"), world.provider()).await;
+    let batch = submitted.expect("submitted").batches[0].clone();
+    world.components.clock.sleep(Duration::from_hours(1)).await;
+    let path = format!("/anthropic/v1/messages/batches/{batch}");
+    let request = axum::extract::Request::builder()
+        .method("DELETE")
+        .uri(path)
+        .header("x-api-key", "sk-test")
+        .header("anthropic-version", "2023-06-01")
+        .body(axum::body::Body::empty());
+    let answer = world.sandbox.call(request.expect("a request")).await;
+    assert!(answer.status().is_success(), "{answer:?}");
+    let error = world.run().await.expect_err("it is gone");
+    assert_eq!(error.kind(), ErrorKind::Refused, "{error:?}");
+    assert!(
+        error
+            .hint_text()
+            .is_some_and(|hint| hint.contains("on_ambiguous=resubmit"))
+    );
+    world.job["ledger"]["on_ambiguous"] = "resubmit".into();
+    let report = world.run().await.expect("a run");
+    assert!(report.published && report.exit_code() == 0, "{report:?}");
+    assert_eq!(report.counts.of(RowStatus::Succeeded), 20);
+}

@@ -6,6 +6,7 @@ mod cli;
 mod contract;
 mod crash;
 mod doubt;
+mod fence;
 mod kill;
 mod layouts;
 mod queues;

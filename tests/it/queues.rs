@@ -193,3 +193,43 @@ async fn a_batch_that_is_older_than_the_job_lets_it_be_is_canceled_and_harvested
         assert!((15..20).contains(&hours), "three times five hours: {hours}");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_a_provider_finds_too_large_is_split_and_one_row_that_is_too_large_fails_alone() {
+    for vendor in VENDORS {
+        // The body of ten short requests is over it; that of a few is not, and the long one's is.
+        let limit = 1500;
+        let config = SandboxConfig {
+            anthropic: AnthropicLimits {
+                body_bytes_max: limit,
+                ..AnthropicLimits::default()
+            },
+            openai: OpenAiLimits {
+                file_bytes_max: limit,
+                ..OpenAiLimits::default()
+            },
+            ..config()
+        };
+        let world = world(vendor, 20, config);
+        let long = |n: usize| {
+            if n == 7 {
+                "x".repeat(2000)
+            } else {
+                format!("ticket {n}")
+            }
+        };
+        let bodies: Vec<_> = (0..20).map(|n| Some(long(n))).collect();
+        write_table(&world.path("in.parquet"), &bodies, 64);
+        let report = world.run().await.expect("a run");
+        assert!(report.published && report.exit_code() == 3, "{report:?}");
+        let counts = (
+            report.counts.of(RowStatus::Succeeded),
+            report.counts.of(RowStatus::Failed),
+        );
+        assert_eq!(counts, (19, 1), "{vendor}");
+        let table = read_table(&world.path("out.parquet"));
+        let why = table["label_error"][7].as_deref().unwrap_or_default();
+        assert!(why.contains("too large"), "{vendor}: {why}");
+        assert_eq!(world.bill().billed_more_than_once, 0);
+    }
+}

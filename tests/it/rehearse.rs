@@ -1,5 +1,9 @@
 //! `rehearse`, and the deaths that it is made of: the real binary, both vendors' dialects.
 
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
+
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
 use crate::shell::{Ran, Shell};
@@ -183,6 +187,38 @@ fn a_full_queue_is_waited_for() {
     let (_, line) = rehearse(&shell, &["--faults", "none", "--enqueued-tokens", "120"]);
     assert_eq!(line["status"], json!({ "succeeded": 59, "skipped": 1 }));
     assert_eq!(line["requests_billed"], 58);
+    // The trial and four chunks, and at least one batch that failed for the full queue.
+    assert!(line["batches"].as_u64() > Some(5), "{line}");
+}
+
+#[test]
+fn a_rehearsal_can_be_interrupted() {
+    let shell = with_job("openai/gpt-6-luna");
+    let mut rehearsal = shell
+        .command(&[
+            "rehearse",
+            "job.toml",
+            "--faults",
+            "none",
+            "--batch-time",
+            "20h",
+        ])
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program starts");
+    let said = BufReader::new(rehearsal.stderr.take().expect("piped"));
+    let submitted = said
+        .lines()
+        .map_while(Result::ok)
+        .any(|line| line.contains("submitted"));
+    assert!(submitted);
+    kill_process(Pid::from_child(&rehearsal), Signal::INT).expect("it lives");
+    let ended = rehearsal.wait().expect("its end");
+    assert_eq!(ended.code(), Some(130));
+    let left = std::fs::read_dir(shell.path("tmp"))
+        .expect("a folder")
+        .count();
+    assert_eq!(left, 0);
 }
 
 #[test]

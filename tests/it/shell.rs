@@ -86,7 +86,8 @@ impl Shell {
         std::fs::write(path, bytes).expect("written");
     }
 
-    fn command(&self, args: &[&str]) -> Command {
+    /// The program, not yet called.
+    pub(crate) fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(PROGRAM);
         command
             .args(args)

@@ -130,8 +130,9 @@ impl Anthropic {
     }
 
     /// Whether the results of `batch` carry `nonce`, read without downloading them all. `None` while
-    /// there are none, or none that can be read. One line is enough to know it; that no line does is
-    /// believed after a thousand, for a strange line may stand among ours.
+    /// there are none. One line is enough to know it; that no line does is believed after a thousand,
+    /// for a strange line may stand among ours. Results without a readable line are nobody's: whoever
+    /// sent the batch has nothing to harvest from it.
     async fn is_ours(&self, batch: &BatchView, nonce: &str) -> Result<Option<bool>> {
         if !batch.status.is_ended() {
             return Ok(None);
@@ -149,7 +150,7 @@ impl Anthropic {
                 return Ok(Some(is_ours));
             }
         }
-        Ok((read > 0).then_some(false))
+        Ok((!batch.results.is_empty()).then_some(false))
     }
 }
 
