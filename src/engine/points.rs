@@ -41,7 +41,7 @@ macro_rules! commits {
         /// The points around the commit of `actions`.
         pub(super) fn around(actions: &[Action]) -> Points {
             match actions.last() {
-                $($(Some(Action::$fact { .. }))|+ => $name,)+
+                $(Some($(Action::$fact { .. })|+) => $name,)+
                 // Nobody commits nothing.
                 None => Points::default(),
             }

@@ -7,7 +7,7 @@ use columnist::base::Ids;
 use super::network::Ways;
 use super::story::{Act, Place, Story, Table};
 
-const TEN_MINUTES: Duration = Duration::from_secs(600);
+const TEN_MINUTES: Duration = Duration::from_mins(10);
 
 /// What it takes to reach a point.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

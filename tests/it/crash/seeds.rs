@@ -35,14 +35,14 @@ pub(super) fn play_all<S: Sync + Debug, T: Send>(
     let failed = Mutex::new(Vec::new());
     let work = || {
         while let Some(story) = stories.get(next.fetch_add(1, Ordering::Relaxed)) {
-            match catch_unwind(AssertUnwindSafe(|| play(story))) {
-                Ok(came) => done.lock().expect("no panic").push(came),
-                Err(_) => {
-                    let text = format!("{VARIABLE}={} plays it again: {story:?}", seed(story));
-                    println!("{text}");
-                    failed.lock().expect("no panic").push(text);
-                }
+            let came = catch_unwind(AssertUnwindSafe(|| play(story)));
+            if let Ok(came) = came {
+                done.lock().expect("no panic").push(came);
+                continue;
             }
+            let text = format!("{VARIABLE}={} plays it again: {story:?}", seed(story));
+            tell(&text);
+            failed.lock().expect("no panic").push(text);
         }
     };
     let threads = std::thread::available_parallelism().map_or(2, usize::from);
@@ -65,4 +65,12 @@ pub(super) fn play_all<S: Sync + Debug, T: Send>(
         stories.len()
     );
     done.into_inner().expect("no panic")
+}
+
+#[expect(
+    clippy::print_stdout,
+    reason = "a long run shows at once what has failed"
+)]
+fn tell(text: &str) {
+    println!("{text}");
 }

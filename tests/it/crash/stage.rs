@@ -54,7 +54,7 @@ pub(super) struct Stage {
 const GROWTH: usize = 5;
 
 /// No life lasts longer than this, by its own clock.
-const LIFE_MAX: Duration = Duration::from_secs(60 * 24 * 3600);
+const LIFE_MAX: Duration = Duration::from_hours(60 * 24);
 
 /// A folder in memory, where this machine has such a thing: thousands of small files are written.
 fn folder() -> TempDir {
@@ -150,7 +150,7 @@ impl Stage {
         job["prompt"]["dedupe"] = story.dedupe.into();
         job["model"]["max_requests_per_batch"] = story.per_batch.into();
         job["model"]["poll_min"] = seconds(Duration::from_secs(10));
-        job["model"]["poll_max"] = seconds(Duration::from_secs(300));
+        job["model"]["poll_max"] = seconds(Duration::from_mins(5));
         job["budget"]["max_failed"] = json!({ "percent": 100.0 });
     }
 
@@ -322,7 +322,7 @@ fn csv(bodies: &[Option<String>]) -> String {
     let mut text = "id,body\n".to_owned();
     for (id, body) in bodies.iter().enumerate() {
         let body = body.as_deref().expect("a body").replace('"', "\"\"");
-        text.push_str(&format!("{id},\"{body}\"\n"));
+        text.extend([id.to_string(), ",\"".into(), body, "\"\n".into()]);
     }
     text
 }

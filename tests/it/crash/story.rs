@@ -90,8 +90,8 @@ const FAULTS: [&str; 10] = [
 /// Seconds: at once, within a lease, after it, after `settle`, and after a window.
 const DELAYS: [u64; 7] = [0, 5, 40, 61, 660, 3 * 3600, 26 * 3600];
 
-const MINUTE: Duration = Duration::from_secs(60);
-const HOUR: Duration = Duration::from_secs(3600);
+const MINUTE: Duration = Duration::from_mins(1);
+const HOUR: Duration = Duration::from_hours(1);
 
 impl Story {
     /// A story of `vendor` that `seed` decides. It has no crash yet.
