@@ -198,7 +198,9 @@ mod tests {
             0, 1, 4, 5, 12, 13, 16, 17, 18, 19, 269, 270, 271, 524, 525, 70_000,
         ] {
             check(&vec![b'a'; len]);
-            let mut noise: Vec<u8> = (0..len).map(|n| (n * n % 251) as u8).collect();
+            let mut noise: Vec<u8> = (0..len as u64)
+                .map(|n| (n * n % 251).to_le_bytes()[0])
+                .collect();
             check(&noise);
             noise.extend_from_within(..);
             check(&noise);

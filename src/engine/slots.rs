@@ -207,8 +207,9 @@ fn encode(outcome: &Outcome<'_>, models: &mut Models, out: &mut Vec<u8>) {
     ] {
         write_number(count, out);
     }
-    for text in [&outcome.answer, &outcome.raw, &outcome.error] {
-        text.iter().for_each(|text| write_text(text, out));
+    let texts = [&outcome.answer, &outcome.raw, &outcome.error];
+    for text in texts.into_iter().flatten() {
+        write_text(text, out);
     }
     if let Some(model) = &outcome.model {
         let number = models.number(model);

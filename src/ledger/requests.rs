@@ -225,7 +225,11 @@ mod tests {
     }
 
     fn prompt(n: u64) -> String {
-        format!("prompt\n{n} \u{0} é{}", "x".repeat(n as usize % 40))
+        format!(
+            "prompt\n{n} \u{0} é{:>1$}",
+            "x",
+            usize::from(n.to_le_bytes()[0] % 40)
+        )
     }
 
     /// Writes `count` requests, reads `columns` of them, and says which prompts were there.

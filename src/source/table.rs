@@ -169,9 +169,10 @@ impl<'t> OpenFile<'t> {
     ) -> Result<GroupReader<'t>> {
         let columns = reading.columns;
         let broken = |error| broken(error, self.file.location.url.as_str());
-        let metadata = match reading.views {
-            false => self.metadata.clone(),
-            true => as_views(&self.metadata).map_err(broken)?,
+        let metadata = if reading.views {
+            as_views(&self.metadata).map_err(broken)?
+        } else {
+            self.metadata.clone()
         };
         let stored = table.file_columns();
         let mut roots: Vec<usize> = columns.iter().copied().filter(|at| *at < stored).collect();

@@ -115,6 +115,10 @@ pub fn escape(text: &str, out: &mut Vec<u8>) {
 
 /// What must be escaped and hardly ever stands in a text: where there is none, the rest is quickly
 /// found.
+#[expect(
+    clippy::needless_bitwise_bool,
+    reason = "without a branch it is a vector instruction"
+)]
 fn is_rare(byte: u8) -> bool {
     (byte < 0x20) & (byte != b'\n')
 }
@@ -167,6 +171,10 @@ pub fn escaped_len(text: &str) -> u64 {
 
 /// Bytes that a byte becomes more when it is escaped, without a branch. A block's sum of them fits
 /// into a byte.
+#[expect(
+    clippy::needless_bitwise_bool,
+    reason = "without a branch it is a vector instruction"
+)]
 fn added(byte: u8) -> u8 {
     let is_short = (byte == b'"') | (byte == b'\\') | (byte == 0x0c) | (byte == b'\r');
     let is_short = is_short | ((0x08..=0x0a).contains(&byte));
