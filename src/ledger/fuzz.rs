@@ -110,7 +110,9 @@ fn a_bulk_file_with_any_byte_of_its_footer_changed_is_rows_or_an_error() {
             let slices = RowMapReader::open(file(&bytes)).into_iter().flatten();
             for slice in slices.take(100) {
                 let Ok(slice) = slice else { break };
-                let _ = (0..slice.len()).map(|at| slice.row(at).is_ok()).count();
+                for at in 0..slice.len() {
+                    let _ = slice.row(at);
+                }
             }
         }
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use columnist::base::http::{
-    HeaderValue, HttpError, HttpRequest, HttpResponse, HttpService, Method, StatusCode,
+    HeaderMap, HeaderValue, HttpError, HttpRequest, HttpResponse, HttpService, Method, StatusCode,
 };
 use columnist::base::{Components, ErrorKind, Ids, Result, Time, TokioClock};
 use columnist::emulator::SandboxConfig;
@@ -71,7 +71,7 @@ impl HttpService for Between {
             let body = stream::once(async { Ok(body.into()) }).boxed();
             return Ok(HttpResponse {
                 status,
-                headers: Default::default(),
+                headers: HeaderMap::default(),
                 body,
             });
         }
@@ -163,10 +163,7 @@ async fn a_trial_that_failed_is_tried_again_by_the_next_run() {
     // That it is out of range is told only when the batch ends.
     world.job["model"]["temperature"] = 9.0.into();
     for runs in 1..=2 {
-        let error = world
-            .run()
-            .await
-            .expect_err("too hot");
+        let error = world.run().await.expect_err("too hot");
         assert_eq!(error.kind(), ErrorKind::Invalid, "{error:?}");
         assert_eq!(
             world.bill().total.batches_created,

@@ -63,11 +63,11 @@ fn check(world: &World, report: &Report, rows: usize) {
     assert!(report.published && report.exit_code() == 0, "{report:?}");
     assert_eq!(report.counts.of(RowStatus::Succeeded), rows as u64);
     let table = read_table(&world.path("out.parquet"));
-    for n in 0..rows {
+    assert_eq!(table["label"].len(), rows);
+    for (n, label) in table["label"].iter().enumerate() {
         let answer = world.answer(&format!("Label this: ticket {n}"));
-        let label = table["label"][n].as_deref();
         assert!(
-            label.is_some_and(|label| label.ends_with(&answer)),
+            label.as_ref().is_some_and(|label| label.ends_with(&answer)),
             "row {n}: {label:?}"
         );
     }
