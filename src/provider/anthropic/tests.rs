@@ -334,7 +334,7 @@ async fn a_refusal_is_certain_and_silence_is_not() {
         ),
         (
             say(429, &full("waits in the queue; retry in 30 seconds")),
-            "queue full",
+            "full",
         ),
         (say(408, ""), "unknown"),
         (say(409, &error("conflict_error", "")), "unknown"),
