@@ -151,7 +151,7 @@ pub(super) fn view(batch: &wire::Batch<'_>) -> Option<BatchView> {
     let errors = batch.errors.0.iter().flat_map(|errors| &errors.data.0);
     let metadata = batch.metadata.0.as_ref();
     Some(BatchView {
-        id: BatchId(batch.id.0.clone()?.into_owned()),
+        id: BatchId(batch.id.clone().filled()?.into_owned()),
         status: status(batch.status.text()),
         counts: RequestCounts {
             total: counts.total.0,
