@@ -224,9 +224,13 @@ struct Entry {
     holder: Holder,
 }
 
+/// A year: longer than any lease.
+const TTL_MS_MAX: u64 = 366 * 24 * 60 * 60 * 1000;
+
 impl Entry {
     fn ttl(&self) -> Duration {
-        Duration::from_millis(self.ttl_ms)
+        // Whoever writes more than a year has written nonsense, and dates have an end.
+        Duration::from_millis(self.ttl_ms.min(TTL_MS_MAX))
     }
 
     fn bytes(&self) -> Result<Vec<u8>> {

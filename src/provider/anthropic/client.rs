@@ -86,7 +86,7 @@ fn nameless() -> Error {
 
 /// A batch as the rest of the program knows it; `None` if the answer is none.
 pub(super) fn view(batch: &wire::MessageBatch<'_>) -> Option<BatchView> {
-    let id = BatchId(batch.id.0.clone()?.into_owned());
+    let id = BatchId(batch.id.clone().filled()?.into_owned());
     let counts = batch.request_counts.0.unwrap_or_default();
     let failed = counts.errored.0 + counts.canceled.0 + counts.expired.0;
     let archived = batch.archived_at.0.map(|_| BatchError {

@@ -163,7 +163,7 @@ pub(super) fn view(batch: &wire::Batch<'_>) -> Option<BatchView> {
     let metadata = batch.metadata.0.as_ref();
     let status = status(batch.status.text());
     Some(BatchView {
-        id: BatchId(batch.id.0.clone()?.into_owned()),
+        id: BatchId(batch.id.clone().filled()?.into_owned()),
         awaited: is_awaited(batch, &status, &counts),
         status,
         counts: RequestCounts {
