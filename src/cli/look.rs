@@ -259,8 +259,14 @@ pub(super) async fn show(look: &Look, row: &[String]) -> Result<Exit> {
 
 fn story_words(story: &Story) -> String {
     let mut text = format!("row      {}\nplan     {}\n", story.row, story.plan);
+    if story.changed {
+        text.push_str("note     the source has changed since it was planned\n");
+    }
     if let Some(key) = &story.key {
         let _ = writeln!(text, "key      {key}");
+    }
+    if story.prompt_gone {
+        text.push_str("note     the prompt was deleted by gc\n");
     }
     if let Some(prompt) = &story.prompt {
         let _ = writeln!(text, "--- prompt\n{prompt}");

@@ -95,17 +95,7 @@ impl Office {
         if !snapshot {
             return Ok(source);
         }
-        let folder = self.files.snapshot(plan);
-        let address = folder
-            .local
-            .as_ref()
-            .and_then(|local| local.to_str())
-            .map_or_else(
-                || format!("{}/", folder.url.as_str().trim_end_matches('/')),
-                str::to_owned,
-            );
-        let stores = &self.setup.components.stores;
-        Source::open(&Input::Table { address }, stores, self.files.scratch()).await
+        open_snapshot(&self.setup, &self.files, plan).await
     }
 
     /// Brings home whatever is open of earlier plans; `false` if that has to be waited for.
@@ -436,8 +426,24 @@ pub(super) async fn open_source(job: &Job, setup: &super::Setup, files: &Files) 
     Source::open(&input, &setup.components.stores, files.scratch()).await
 }
 
+/// Opens the snapshot that a plan made of its source.
+pub(super) async fn open_snapshot(
+    setup: &super::Setup,
+    files: &Files,
+    plan: u64,
+) -> Result<Source> {
+    let folder = files.snapshot(plan);
+    let local = folder.local.as_ref().and_then(|local| local.to_str());
+    let address = local.map_or_else(
+        || format!("{}/", folder.url.as_str().trim_end_matches('/')),
+        str::to_owned,
+    );
+    let input = Input::Table { address };
+    Source::open(&input, &setup.components.stores, files.scratch()).await
+}
+
 /// What pins the source's files.
-fn pins(source: &Source) -> Vec<Pin> {
+pub(super) fn pins(source: &Source) -> Vec<Pin> {
     let pin = |pin: crate::source::Pin| Pin {
         url: pin.url,
         size: pin.size,

@@ -368,6 +368,6 @@ fn padded(hash: u64) -> HashKey {
 }
 
 /// Sixty-four bits that stand for a row's key in the row map, where new rows are told from changed ones.
-fn short_hash(key: &[u8]) -> u64 {
+pub(super) fn short_hash(key: &[u8]) -> u64 {
     xxhash_rust::xxh3::xxh3_64(key)
 }

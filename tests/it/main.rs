@@ -16,6 +16,7 @@ mod races;
 mod rehearse;
 mod s3;
 mod shell;
+mod show;
 mod signals;
 mod tidy;
 mod world;
