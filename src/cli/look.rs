@@ -303,6 +303,9 @@ fn story_words(story: &Story) -> String {
 /// `cancel`: asks for open batches to be canceled.
 pub(super) async fn cancel(look: &Look) -> Result<Exit> {
     let open = engine::cancel(look.setup("cancel")).await?;
+    if open == 0 {
+        return print("no batch is open; nothing more is sent of this plan\n");
+    }
     print(&format!(
         "asked for {open} open batches to be canceled; `columnist collect` tells the provider, and \
          harvests what they finished\n"

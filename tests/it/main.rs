@@ -2,6 +2,7 @@
 
 mod again;
 mod bad_input;
+mod cancel;
 mod cli;
 mod contract;
 mod crash;
