@@ -175,7 +175,10 @@ impl Office {
             tracing::warn!("the job file differs from what was planned; the stored plan counts");
         }
         self.setup.job = stored;
-        let tasks = self.tasks_for(number).await?;
+        let tasks = match self.tasks_for(number).await {
+            Ok(tasks) => tasks,
+            Err(error) => return Err(self.land_before(error).await),
+        };
         if self.is_published(&tasks, number) && self.is_there(&tasks).await? {
             return Ok(self.report(number, Some(&tasks)).unchanged());
         }
@@ -187,7 +190,7 @@ impl Office {
     }
 
     /// The job of a plan, with the connection and the budget of the present one.
-    fn stored_job(&self, plan: u64) -> Result<Job> {
+    pub(super) fn stored_job(&self, plan: u64) -> Result<Job> {
         let now = &self.setup.job;
         let stored = self
             .book

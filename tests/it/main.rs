@@ -9,6 +9,7 @@ mod crash;
 mod damage;
 mod doubt;
 mod fence;
+mod harvest;
 mod kill;
 mod layouts;
 mod ledgers;
