@@ -104,7 +104,7 @@ impl Office {
     /// The last plan, if neither the job nor the source has changed since.
     fn still_good(&self, desk: &Desk, source: &Source) -> Option<u64> {
         let state = self.book.state();
-        let plan = state.plan().filter(|plan| !plan.gone && !plan.canceled)?;
+        let plan = state.plan().filter(|plan| !plan.canceled)?;
         let same = plan.started.fingerprint == desk.keyer.fingerprint()
             && plan.started.digest == self.setup.job.fingerprints().plan
             && plan.started.pins == pins(source);

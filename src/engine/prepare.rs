@@ -78,7 +78,7 @@ impl Past {
     /// What the plans before `plan` left.
     pub(super) async fn read(state: &State, plan: u64, files: &Files) -> Result<Past> {
         let mut settled = KeyIndex::new(files.scratch(), INDEX_KEYS)?;
-        let before = state.plans.range(..plan).filter(|(_, plan)| !plan.gone);
+        let before = state.plans.range(..plan);
         for (number, earlier) in before.clone() {
             let number = u32::try_from(*number).map_err(|_| Error::data("too many plans"))?;
             for attempt in earlier
