@@ -91,7 +91,11 @@ pub(super) enum Command {
     /// `model.base_url`, at it. Answers are made from the seed, without a model. A job whose model
     /// is `sandbox/NAME` needs none of this: its sandbox runs in process.
     Sandbox(SandboxArgs),
-    /// Delete what is no longer needed from the ledger: old plans, prompts and raw answers
+    /// Delete what is no longer needed from the ledger: prompts and snapshots of older plans
+    ///
+    /// Goes through the plans that are older than --older-than, have nothing open, and are not the
+    /// last one. Answers stay, so that nothing is asked twice; `show` tells all of a row but the
+    /// prompt.
     Gc(Gc),
 }
 
@@ -242,7 +246,7 @@ pub(super) struct Gc {
     /// The job.
     #[command(flatten)]
     pub target: Target,
-    /// Keep everything that is younger, such as 30d
+    /// Keep the plans that are younger, such as 30d
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     pub older_than: Duration,
 }

@@ -260,8 +260,14 @@ pub(super) async fn show(look: &Look, row: &[String]) -> Result<Exit> {
 
 fn story_words(story: &Story) -> String {
     let mut text = format!("row      {}\nplan     {}\n", story.row, story.plan);
+    if story.changed {
+        text.push_str("note     the source has changed since it was planned\n");
+    }
     if let Some(key) = &story.key {
         let _ = writeln!(text, "key      {key}");
+    }
+    if story.prompt_gone {
+        text.push_str("note     the prompt was deleted by gc\n");
     }
     if let Some(prompt) = &story.prompt {
         let _ = writeln!(text, "--- prompt\n{prompt}");
@@ -298,6 +304,9 @@ fn story_words(story: &Story) -> String {
 /// `cancel`: asks for open batches to be canceled.
 pub(super) async fn cancel(look: &Look) -> Result<Exit> {
     let open = engine::cancel(look.setup("cancel")).await?;
+    if open == 0 {
+        return print("no batch is open; nothing more is sent of this plan\n");
+    }
     print(&format!(
         "asked for {open} open batches to be canceled; `columnist collect` tells the provider, and \
          harvests what they finished\n"

@@ -1,9 +1,11 @@
 //! The provider that a job names; for `sandbox/<anything>`, one that runs in this process.
 
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::base::http::RouterService;
-use crate::base::{Components, Result};
+use crate::base::{Components, Error, ErrorKind, Location, Result, ResultExt};
 use crate::emulator::{Sandbox, SandboxConfig};
 use crate::engine;
 use crate::provider::{self, Network, Options, Provider};
@@ -36,11 +38,9 @@ impl Vendor {
             let provider = provider::open(&options, network(components))?;
             return Ok(Vendor { provider });
         }
-        // Its state lies beside a local ledger, so that `collect` finds what `submit` left there.
         let ledger = components.stores.locate(&job.ledger.path)?;
-        let state_dir = ledger.local.map(|folder| folder.join("sandbox"));
         let config = SandboxConfig {
-            state_dir,
+            state_dir: state_folder(&ledger, |name| std::env::var_os(name))?,
             ..SandboxConfig::default()
         };
         let sandbox = Sandbox::new(config, Arc::clone(&components.clock))?;
@@ -94,10 +94,117 @@ impl engine::Vendors for Vendors {
     }
 }
 
+/// Where the sandbox of a job keeps its batches, so that the next process finds what this one left
+/// there: beside a local ledger; for one on object storage in the user's cache folder, which other
+/// machines do not see. A ledger that ends with this process needs none.
+fn state_folder(
+    ledger: &Location,
+    env: impl Fn(&str) -> Option<OsString>,
+) -> Result<Option<PathBuf>> {
+    if let Some(folder) = &ledger.local {
+        return Ok(Some(folder.join("sandbox")));
+    }
+    if ledger.url.scheme() == "memory" {
+        return Ok(None);
+    }
+    let folder = |name| {
+        env(name)
+            .map(PathBuf::from)
+            .filter(|path| path.is_absolute())
+    };
+    let home = || folder("HOME").map(|home| home.join(".cache"));
+    let cache = folder("XDG_CACHE_HOME").or_else(home).ok_or_else(|| {
+        Error::invalid("there is no folder for the sandbox's batches")
+            .with("ledger", &ledger.url)
+            .hint(
+                "set HOME or XDG_CACHE_HOME, or give a job for the sandbox a local `[ledger] path`",
+            )
+    })?;
+    let name = blake3::hash(ledger.url.as_str().as_bytes()).to_hex();
+    let state = cache.join("columnist/sandbox").join(&name[..32]);
+    make_private(&state)
+        .or_err(
+            ErrorKind::Invalid,
+            "cannot make the folder for the sandbox's batches",
+        )
+        .map_err(|error| {
+            error
+                .with("folder", state.display())
+                .hint("set XDG_CACHE_HOME to a folder that can be written to")
+        })?;
+    Ok(Some(state))
+}
+
+/// Makes a folder that its owner alone can read: prompts and answers lie there.
+fn make_private(folder: &Path) -> std::io::Result<()> {
+    let mut builder = std::fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(folder)
+}
+
 fn network(components: &Components) -> Network {
     Network {
         http: Arc::clone(&components.http),
         clock: Arc::clone(&components.clock),
         ids: Arc::clone(&components.ids),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::Stores;
+
+    fn state(ledger: &str, env: &[(&str, &Path)]) -> Result<Option<PathBuf>> {
+        let ledger = Stores::default().locate(ledger).expect("an address");
+        state_folder(&ledger, |wanted| {
+            let found = env.iter().find(|(name, _)| *name == wanted);
+            found.map(|(_, path)| path.as_os_str().to_owned())
+        })
+    }
+
+    #[test]
+    fn each_ledger_has_a_sandbox_that_the_next_process_finds() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let cache = [
+            ("XDG_CACHE_HOME", folder.path()),
+            ("HOME", Path::new("/nowhere")),
+        ];
+        let first = state("s3://lake/a/", &cache).expect("a folder");
+        let path = first.clone().expect("kept");
+        assert!(path.starts_with(folder.path().join("columnist/sandbox")));
+        assert!(path.is_dir());
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt;
+            let mode = std::fs::metadata(&path)
+                .expect("there")
+                .permissions()
+                .mode();
+            assert_eq!(mode & 0o777, 0o700);
+        }
+        assert_eq!(state("s3://lake/a/", &cache).expect("a folder"), first);
+        assert_ne!(state("s3://lake/b/", &cache).expect("a folder"), first);
+
+        let home = [
+            ("XDG_CACHE_HOME", Path::new("cache")),
+            ("HOME", folder.path()),
+        ];
+        let path = state("s3://lake/a/", &home).expect("a folder");
+        let path = path.expect("kept");
+        assert!(path.starts_with(folder.path().join(".cache/columnist/sandbox")));
+
+        let local = folder.path().join("ledger");
+        let beside = state(&local.display().to_string(), &[]).expect("a folder");
+        assert_eq!(beside, Some(local.join("sandbox")));
+        assert_eq!(state("memory:///ledger", &[]).expect("none"), None);
+    }
+
+    #[test]
+    fn a_sandbox_that_could_not_be_found_again_is_refused() {
+        let error = state("s3://lake/a/", &[]).expect_err("no folder");
+        assert_eq!(error.kind(), ErrorKind::Invalid);
     }
 }

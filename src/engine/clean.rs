@@ -21,8 +21,8 @@ pub struct Cleaned {
     pub files: u64,
 }
 
-/// Deletes the prompts, the row map and the snapshot of plans that are older than `age`, settled,
-/// and not the last. Their answers stay, for later plans use them.
+/// Deletes the prompts and the snapshots of plans that are older than `age`, settled, and not the
+/// last. Their row maps and answers stay, for later plans and `show` use them.
 ///
 /// # Errors
 /// `Held` while somebody works on the job; whatever keeps files from being deleted.
@@ -47,11 +47,8 @@ async fn sweep(office: &mut Office, age: Duration) -> Result<Cleaned> {
     for plan in state.plans.values().filter(old) {
         let number = plan.started.plan;
         // Written down first: a plan whose files are half gone must not be taken for a whole one.
-        let gone = Action::Cleaned {
-            plan: number,
-            prompts_only: true,
-        };
-        office.book.record(vec![gone]).await?;
+        let cleaned_up = Action::Cleaned { plan: number };
+        office.book.record(vec![cleaned_up]).await?;
         for chunk in plan.chunks.keys() {
             office.files.requests(number, *chunk).delete().await?;
             cleaned.files += 1;

@@ -48,38 +48,65 @@ impl Office {
     /// everything that is open of earlier ones has been harvested.
     pub(super) async fn draw_up(&mut self, goal: Goal, defer: bool) -> Result<Drawn> {
         let job = self.setup.job.clone();
-        let source = open_source(&job, &self.setup, &self.files).await?;
-        let desk = Desk::check(&job, &source, &*self.provider)?;
+        let (source, desk) = match self.prepare(&job).await {
+            Ok(prepared) => prepared,
+            Err(error) => return Err(self.land_before(error).await),
+        };
         if let Some(plan) = self.still_good(&desk, &source) {
             let source = self.pinned_source(plan, source).await?;
-            let tasks = self.tasks(&job, source, desk, defer)?;
-            self.check_target(&tasks).await?;
+            let tasks = self.tasks(&job, Some(source), desk, defer)?;
             return Ok(Drawn::Current { tasks, plan });
         }
-        let source_of_plan = source;
-        if !self.harvest(goal, &job, &source_of_plan, &desk).await? {
+        if !self.harvest(goal).await? {
             return Ok(Drawn::Waiting);
         }
-        let tasks = self.tasks(&job, source_of_plan.clone(), desk.clone(), defer)?;
-        self.check_target(&tasks).await?;
-        let (plan, source) = self.start_plan(&job, source_of_plan, &desk).await?;
-        let tasks = self.tasks(&job, source, desk, defer)?;
+        // Once more, for the harvest may have taken long.
+        self.check_target(&self.publication(&job, &desk)?).await?;
+        let (plan, source) = self.start_plan(&job, source, &desk).await?;
+        let tasks = self.tasks(&job, Some(source), desk, defer)?;
         Ok(Drawn::Current { tasks, plan })
     }
 
-    /// The tasks of a stored plan.
+    /// Whatever can be wrong with the job, its source and its output before anything is sent.
+    async fn prepare(&self, job: &Job) -> Result<(Source, Desk)> {
+        let source = open_source(job, &self.setup, &self.files).await?;
+        let desk = Desk::check(job, &source, &*self.provider)?;
+        self.check_target(&self.publication(job, &desk)?).await?;
+        Ok((source, desk))
+    }
+
+    /// The tasks of a stored plan. A plan that has a snapshot needs no other source.
     pub(super) async fn tasks_for(&self, plan: u64) -> Result<Arc<Tasks>> {
         let job = self.setup.job.clone();
-        let source = open_source(&job, &self.setup, &self.files).await?;
-        let desk = Desk::check(&job, &source, &*self.provider)?;
-        let source = self.pinned_source(plan, source).await?;
-        self.tasks(&job, source, desk, false)
+        let (source, desk) = if self.has_snapshot(plan) {
+            let source = open_snapshot(&self.setup, &self.files, plan).await?;
+            let desk = Desk {
+                is_table: false,
+                is_single_file: false,
+                ..Desk::check(&job, &source, &*self.provider)?
+            };
+            (source, desk)
+        } else {
+            let source = open_source(&job, &self.setup, &self.files).await?;
+            let desk = Desk::check(&job, &source, &*self.provider)?;
+            (source, desk)
+        };
+        self.tasks(&job, Some(source), desk, false)
+    }
+
+    /// The error that keeps the job from going on, once what has ended at the provider is landed: it
+    /// was paid for, and is not kept there for ever.
+    pub(super) async fn land_before(&mut self, error: Error) -> Error {
+        if let Err(why) = self.bring_home(Goal::OnePass).await {
+            tracing::warn!(error = %why, "what is open at the provider could not be landed");
+        }
+        error
     }
 
     /// The last plan, if neither the job nor the source has changed since.
     fn still_good(&self, desk: &Desk, source: &Source) -> Option<u64> {
         let state = self.book.state();
-        let plan = state.plan().filter(|plan| !plan.gone && !plan.canceled)?;
+        let plan = state.plan().filter(|plan| !plan.canceled)?;
         // What was wrong with the trial may have been mended: it is tried again.
         if trial_failed(state, plan) {
             return None;
@@ -92,47 +119,52 @@ impl Office {
 
     /// The files that a plan reads: the source's own, or those of its snapshot.
     async fn pinned_source(&self, plan: u64, source: Source) -> Result<Source> {
-        let snapshot = self
-            .book
-            .state()
-            .plans
-            .get(&plan)
-            .is_some_and(|p| p.started.snapshot);
-        if !snapshot {
-            return Ok(source);
+        if self.has_snapshot(plan) {
+            open_snapshot(&self.setup, &self.files, plan).await
+        } else {
+            Ok(source)
         }
-        let folder = self.files.snapshot(plan);
-        let address = folder
-            .local
-            .as_ref()
-            .and_then(|local| local.to_str())
-            .map_or_else(
-                || format!("{}/", folder.url.as_str().trim_end_matches('/')),
-                str::to_owned,
-            );
-        let stores = &self.setup.components.stores;
-        Source::open(&Input::Table { address }, stores, self.files.scratch()).await
+    }
+
+    fn has_snapshot(&self, plan: u64) -> bool {
+        let plan = self.book.state().plans.get(&plan);
+        plan.is_some_and(|plan| plan.started.snapshot)
     }
 
     /// Brings home whatever is open of earlier plans; `false` if that has to be waited for.
-    async fn harvest(
-        &mut self,
-        goal: Goal,
-        job: &Job,
-        source: &Source,
-        desk: &Desk,
-    ) -> Result<bool> {
-        if self.book.state().open_attempts().next().is_none() {
-            return Ok(true);
-        }
-        let tasks = self.tasks(job, source.clone(), desk.clone(), false)?;
+    async fn harvest(&mut self, goal: Goal) -> Result<bool> {
         let harvest = if goal == Goal::Submit {
             Goal::OnePass
         } else {
             Goal::Harvest
         };
-        let stop = self.go(harvest, None, tasks).await?;
+        let stop = self.bring_home(harvest).await?;
         Ok(stop == Stop::Idle || self.book.state().open_attempts().next().is_none())
+    }
+
+    /// Looks after whatever is open, by the stored plan alone: the job and its source may be other
+    /// ones by now, or wrong.
+    async fn bring_home(&mut self, goal: Goal) -> Result<Stop> {
+        let state = self.book.state();
+        let last = state.plans.values().next_back();
+        let Some(last) = last.filter(|_| state.open_attempts().next().is_some()) else {
+            return Ok(Stop::Idle);
+        };
+        let job = self.stored_job(last.started.plan);
+        let job = job.unwrap_or_else(|_| self.setup.job.clone());
+        let shape = last.started.shape.clone();
+        let desk = Desk {
+            columns: Vec::new(),
+            filter: None,
+            frame: self.provider.frame(&shape)?,
+            keyer: shape.keyer(),
+            limits: limits(&job, self.provider.capability().limits),
+            shape,
+            is_table: false,
+            is_single_file: false,
+        };
+        let tasks = self.tasks(&job, None, desk, false)?;
+        self.go(goal, None, tasks).await
     }
 
     /// Pins the source and writes down what is going to be asked of it.
@@ -212,11 +244,11 @@ impl Office {
     }
 
     /// The output is ours, or nobody's, or may be replaced; and it can be written.
-    async fn check_target(&self, tasks: &Tasks) -> Result<()> {
-        let target = &tasks.publication.target;
+    async fn check_target(&self, publication: &Publication) -> Result<()> {
+        let target = &publication.target;
         let ours = (LEDGER_KEY.to_owned(), self.ledger.clone());
         let whose = match output::examine(target).await? {
-            _ if tasks.publication.overwrite => None,
+            _ if publication.overwrite => None,
             Existing::Foreign => Some("the output exists, and was not written by columnist"),
             Existing::Ours { identity, .. } if !identity.contains(&ours) => {
                 Some("the output exists, and was written from another ledger")
@@ -232,14 +264,20 @@ impl Office {
         output::check_writable(target, &id).await
     }
 
-    fn tasks(&self, job: &Job, source: Source, desk: Desk, defer: bool) -> Result<Arc<Tasks>> {
+    fn tasks(
+        &self,
+        job: &Job,
+        source: Option<Source>,
+        desk: Desk,
+        defer: bool,
+    ) -> Result<Arc<Tasks>> {
         let publication = self.publication(job, &desk)?;
         Ok(Arc::new(Tasks {
             job: job.clone(),
             components: self.setup.components.clone(),
             files: self.files.clone(),
             provider: Arc::clone(&self.provider),
-            source: Arc::new(source),
+            source: source.map(Arc::new),
             filter: desk.filter,
             columns: desk.columns,
             others: self.others()?,
@@ -465,8 +503,24 @@ pub(super) async fn open_source(job: &Job, setup: &super::Setup, files: &Files) 
     Source::open(&input, &setup.components.stores, files.scratch()).await
 }
 
+/// Opens the snapshot that a plan made of its source.
+pub(super) async fn open_snapshot(
+    setup: &super::Setup,
+    files: &Files,
+    plan: u64,
+) -> Result<Source> {
+    let folder = files.snapshot(plan);
+    let local = folder.local.as_ref().and_then(|local| local.to_str());
+    let address = local.map_or_else(
+        || format!("{}/", folder.url.as_str().trim_end_matches('/')),
+        str::to_owned,
+    );
+    let input = Input::Table { address };
+    Source::open(&input, &setup.components.stores, files.scratch()).await
+}
+
 /// What pins the source's files.
-fn pins(source: &Source) -> Vec<Pin> {
+pub(super) fn pins(source: &Source) -> Vec<Pin> {
     let pin = |pin: crate::source::Pin| Pin {
         url: pin.url,
         size: pin.size,

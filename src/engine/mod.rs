@@ -50,6 +50,7 @@ mod status;
 mod story;
 mod submit;
 mod tasks;
+mod whereabouts;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -175,7 +175,10 @@ impl Office {
             tracing::warn!("the job file differs from what was planned; the stored plan counts");
         }
         self.setup.job = stored;
-        let tasks = self.tasks_for(number).await?;
+        let tasks = match self.tasks_for(number).await {
+            Ok(tasks) => tasks,
+            Err(error) => return Err(self.land_before(error).await),
+        };
         if self.is_published(&tasks, number) && self.is_there(&tasks).await? {
             return Ok(self.report(number, Some(&tasks)).unchanged());
         }

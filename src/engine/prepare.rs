@@ -81,7 +81,7 @@ impl Past {
         let mut settled = KeyIndex::new(files.scratch(), INDEX_KEYS)?;
         // What a trial was refused is worth another try once something has been mended.
         let before = state.plans.range(..plan);
-        let before = before.filter(|(_, plan)| !plan.gone && !trial_failed(state, plan));
+        let before = before.filter(|(_, plan)| !trial_failed(state, plan));
         for (number, earlier) in before.clone() {
             let number = u32::try_from(*number).map_err(|_| Error::data("too many plans"))?;
             for attempt in earlier
@@ -371,6 +371,6 @@ fn padded(hash: u64) -> HashKey {
 }
 
 /// Sixty-four bits that stand for a row's key in the row map, where new rows are told from changed ones.
-fn short_hash(key: &[u8]) -> u64 {
+pub(super) fn short_hash(key: &[u8]) -> u64 {
     xxhash_rust::xxh3::xxh3_64(key)
 }

@@ -127,7 +127,7 @@ impl Publication {
         let mut identity = self.identity.clone();
         identity.push((PUBLISH_KEY.to_owned(), started.publish.clone()));
         output::publish(output::Publication {
-            sources: sources(&tasks.source),
+            sources: sources(tasks.source()?),
             layout: self.layout.clone(),
             columns: self.columns().schema(),
             batches: self.batches(tasks, plan, state, started.partial, Arc::clone(&counts)),

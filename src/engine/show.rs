@@ -1,24 +1,22 @@
 //! `show`: one row's story, from the ledger.
 
-use futures::StreamExt;
-
 use crate::base::{Error, Result};
 use crate::ledger::outcomes::{OutcomeColumns, OutcomesReader};
 use crate::ledger::requests::{RequestColumns, RequestsReader};
 use crate::ledger::row_map::{Place, RowMapReader, RowPlan};
-use crate::ledger::state::{Attempt, State};
-use crate::source::{RowIds, Scan};
+use crate::ledger::state::{Attempt, ChunkState, State};
 use crate::work::{RowStatus, Usage};
 
 use super::Setup;
 use super::book::Book;
-use super::draw_up::open_source;
 use super::files::Files;
+use super::open::check_ours;
+use super::whereabouts::{Found, find};
 
 /// One row's story.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Story {
-    /// Its position in the source.
+    /// Its position in the source as it was planned; in the present one, if it was not planned.
     pub row: u64,
     /// What the plan made of it, in words.
     pub plan: String,
@@ -26,9 +24,11 @@ pub struct Story {
     pub key: Option<String>,
     /// The prompt as it was sent, if it was kept.
     pub prompt: Option<String>,
+    /// Whether the prompt was deleted by `gc`.
+    pub prompt_gone: bool,
     /// The attempts, in order.
     pub attempts: Vec<Told>,
-    /// Whether the source is not what was planned any more.
+    /// Whether the source is not what was planned any more, or gone.
     pub changed: bool,
 }
 
@@ -62,67 +62,34 @@ pub async fn show(setup: Setup, key: &[String]) -> Result<Story> {
     let book = Book::read(components, &root, "show").await?;
     let files = Files::aside(&root)?;
     let state = book.state();
-    let plan = state
-        .plans
-        .values()
-        .rfind(|plan| plan.sealed.is_some() && !plan.gone);
+    check_ours(state, &setup.job)?;
+    let plan = state.plans.values().rfind(|plan| plan.sealed.is_some());
     let plan = plan.ok_or_else(|| {
         Error::invalid("no plan of this job is complete yet").hint("`columnist run` makes one")
     })?;
-    let number = plan.started.plan;
-    let row = find_row(&setup, &files, key).await?;
-    let changed = plan.started.rows <= row;
+    let Found {
+        row,
+        planned,
+        changed,
+    } = find(&setup, plan, &files, key).await?;
     let mut story = Story {
         row,
         changed,
+        plan: UNPLANNED.to_owned(),
         ..Story::default()
     };
-    let place = read_row(number, row, &files, &mut story).await?;
+    let place = if planned {
+        read_row(plan.started.plan, row, &files, &mut story).await?
+    } else {
+        None
+    };
     if let Some(place) = place {
         tell(state, place, &files, &mut story).await?;
     }
     Ok(story)
 }
 
-/// The position of the row with this key.
-async fn find_row(setup: &Setup, files: &Files, key: &[String]) -> Result<u64> {
-    let columns = &setup.job.source.key;
-    let not_there = || Error::invalid("there is no such row").with("row", key.join(", "));
-    if columns.is_empty() {
-        let [position] = key else {
-            return Err(Error::invalid(
-                "the job has no key: give the row's position",
-            ));
-        };
-        return position.parse().map_err(|_| {
-            not_there().hint("the job has no key: a row is named by its position, from 0")
-        });
-    }
-    if columns.len() != key.len() {
-        return Err(Error::invalid("give one value for each key column")
-            .with("columns", columns.join(", ")));
-    }
-    let source = open_source(&setup.job, setup, files).await?;
-    RowIds::new(source.schema(), columns)?;
-    let mut slices = source.scan(Scan::of(columns.iter().cloned())).await?;
-    while let Some(slice) = slices.next().await {
-        let slice = slice?;
-        let texts = slice.batch.columns().iter().map(|column| {
-            arrow::compute::cast(column, &arrow::datatypes::DataType::Utf8)
-                .map_err(|error| Error::invalid("the key cannot be shown as text").because(error))
-        });
-        let texts = texts.collect::<Result<Vec<_>>>()?;
-        for at in 0..slice.batch.num_rows() {
-            let same = texts.iter().zip(key).all(|(column, value)| {
-                arrow::array::AsArray::as_string::<i32>(column).value(at) == value
-            });
-            if same {
-                return slice.rows.get(at).ok_or_else(not_there);
-            }
-        }
-    }
-    Err(not_there())
-}
+const UNPLANNED: &str = "not planned: the source has changed since";
 
 /// What the plan made of the row; the place of its request, if it asks one.
 async fn read_row(plan: u64, row: u64, files: &Files, story: &mut Story) -> Result<Option<Place>> {
@@ -154,8 +121,7 @@ async fn read_row(plan: u64, row: u64, files: &Files, story: &mut Story) -> Resu
         }
         before += len;
     }
-    "not planned: the source has grown since".clone_into(&mut story.plan);
-    Ok(None)
+    Err(Error::data("the row map has fewer rows than the plan").with("row", row))
 }
 
 /// The request at `place`, and every attempt at it.
@@ -164,16 +130,40 @@ async fn tell(state: &State, place: Place, files: &Files, story: &mut Story) -> 
     let Some(planned) = state.plans.get(&plan) else {
         return Ok(());
     };
+    story.prompt_gone = planned.prompts_gone;
     for chunk in planned.chunks.values() {
         let last = chunk.stored.first + chunk.stored.requests;
         let may_hold =
             chunk.stored.first <= place.ordinal && (chunk.stored.listed || place.ordinal < last);
-        if !may_hold || !read_request(plan, chunk.stored.chunk, place, files, story).await? {
-            continue;
+        let holds = may_hold
+            && (story.prompt_gone
+                || read_request(plan, chunk.stored.chunk, place, files, story).await?);
+        if holds {
+            tell_attempts(state, chunk, place, files, story).await?;
         }
-        for attempt in state.attempts_of(chunk) {
-            story.attempts.push(told(attempt, place, files).await?);
-        }
+    }
+    Ok(())
+}
+
+/// What every attempt at the chunk says of the request.
+async fn tell_attempts(
+    state: &State,
+    chunk: &ChunkState,
+    place: Place,
+    files: &Files,
+    story: &mut Story,
+) -> Result<()> {
+    let mut attempts = Vec::new();
+    // Whether a chunk that lists its requests holds this one, only its outcomes tell without the file.
+    let mut found = !(story.prompt_gone && chunk.stored.listed);
+    for attempt in state.attempts_of(chunk) {
+        let (told, key) = told(attempt, place, files).await?;
+        attempts.push(told);
+        found |= key.is_some();
+        story.key = story.key.take().or(key);
+    }
+    if found {
+        story.attempts.extend(attempts);
     }
     Ok(())
 }
@@ -197,7 +187,8 @@ async fn read_request(
     Ok(false)
 }
 
-async fn told(attempt: &Attempt, place: Place, files: &Files) -> Result<Told> {
+/// What an attempt says of the request, and the request's key, if its outcomes have it.
+async fn told(attempt: &Attempt, place: Place, files: &Files) -> Result<(Told, Option<String>)> {
     let batch = attempt
         .accepted
         .as_ref()
@@ -211,8 +202,9 @@ async fn told(attempt: &Attempt, place: Place, files: &Files) -> Result<Told> {
         model: None,
         usage: Usage::default(),
     };
+    let mut key = None;
     if attempt.landed.is_none() {
-        return Ok(told);
+        return Ok((told, key));
     }
     let file = files.open(&files.outcomes(attempt)).await?;
     for some in OutcomesReader::open(file, OutcomeColumns::All)? {
@@ -220,6 +212,7 @@ async fn told(attempt: &Attempt, place: Place, files: &Files) -> Result<Told> {
         let Some(at) = (0..some.len()).find(|at| some.ordinal(*at) == place.ordinal) else {
             continue;
         };
+        key = Some(some.key(at).to_string());
         told.status = Some(some.status(at));
         told.answer = some.answer(at).map(str::to_owned);
         told.raw = some.text("raw", at).map(str::to_owned);
@@ -227,5 +220,5 @@ async fn told(attempt: &Attempt, place: Place, files: &Files) -> Result<Told> {
         told.model = some.text("model", at).map(str::to_owned);
         told.usage = some.usage(at);
     }
-    Ok(told)
+    Ok((told, key))
 }

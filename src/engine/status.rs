@@ -2,11 +2,12 @@
 
 use crate::base::{Error, Result, Time};
 use crate::ledger::action::{Action, Counts};
-use crate::ledger::state::{Attempt, Phase};
+use crate::ledger::state::{Attempt, ChunkState, Phase, PlanState, State};
 use crate::ledger::{Holder, Leases, Scope};
 
 use super::Setup;
 use super::book::Book;
+use super::open::check_ours;
 use super::poll::overdue;
 use super::report::Report;
 
@@ -104,20 +105,21 @@ pub async fn status(setup: Setup) -> Result<StatusReport> {
     })
 }
 
-/// Asks for everything open to be canceled. The holder takes it up; if there is none, the next
-/// `run` or `collect` does. How many batches were open.
+/// Asks for everything open to be canceled, and for nothing more to be sent of the last plan. The
+/// holder takes it up; if there is none, the next `run` or `collect` does. How many batches were open.
 ///
 /// # Errors
-/// `Invalid` if there is nothing to cancel.
+/// `Invalid` if there is nothing to cancel, or the ledger belongs to another job.
 pub async fn cancel(setup: Setup) -> Result<u64> {
     let (mut book, _) = read(&setup).await?;
     let state = book.state();
+    check_ours(state, &setup.job)?;
     let open = state.open_attempts().count() as u64;
     let mut plans: Vec<u64> = state.open_attempts().map(|a| a.promised.plan).collect();
     plans.extend(
         state
             .plan()
-            .filter(|plan| !plan.canceled)
+            .filter(|plan| may_send(state, plan))
             .map(|plan| plan.started.plan),
     );
     plans.sort_unstable();
@@ -134,6 +136,27 @@ pub async fn cancel(setup: Setup) -> Result<u64> {
     )
     .await?;
     Ok(open)
+}
+
+/// Whether requests of `plan` are still to be sent, for the first time or again.
+fn may_send(state: &State, plan: &PlanState) -> bool {
+    let is_home = |chunk: &&ChunkState| {
+        let mut attempts = state.attempts_of(chunk);
+        chunk.split || attempts.any(|a| matches!(a.phase, Phase::Landed | Phase::RejectedForGood))
+    };
+    let is_whole = plan.sealed.is_some() && plan.chunks.values().all(|chunk| is_home(&chunk));
+    // What fails in passing is sent again before the output is published, and not after.
+    let number = plan.started.plan;
+    let is_published = state.published.as_ref().is_some_and(|published| {
+        published.plan == number
+            && published.landed == state.landed_count(number)
+            && !published.partial
+    });
+    let last = plan.wave(plan.last_wave()).into_iter();
+    let mut landed = last
+        .flat_map(|chunk| state.attempts_of(chunk))
+        .filter_map(|attempt| attempt.landed.as_ref());
+    !is_whole || (!is_published && landed.any(|landed| landed.transient > 0))
 }
 
 async fn read(setup: &Setup) -> Result<(Book, crate::base::Location)> {
@@ -192,4 +215,46 @@ fn note(attempt: &Attempt, now: Time) -> Option<String> {
     }
     let hours = overdue(attempt, now)?;
     Some(format!("has been running for {hours} hours"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::story::Story;
+    use super::*;
+
+    fn sends(story: &Story) -> bool {
+        may_send(&story.0, &story.0.plans[&0])
+    }
+
+    #[test]
+    fn a_plan_may_send_until_it_is_whole() {
+        assert!(sends(&Story::with_trial(0)), "its rows are not read yet");
+        let mut story = Story::of(&[3, 3]);
+        story.landed(0, 0);
+        assert!(sends(&story));
+        story.rejected(1, true);
+        assert!(sends(&story));
+        story.landed(1, 0);
+        assert!(!sends(&story));
+        story.published(false);
+        assert!(!sends(&story));
+    }
+
+    #[test]
+    fn what_failed_in_passing_is_sent_until_the_output_is_published() {
+        let mut story = Story::of(&[3]);
+        story.landed(0, 1);
+        assert!(sends(&story));
+        story.published(true);
+        assert!(sends(&story));
+        story.published(false);
+        assert!(!sends(&story));
+    }
+
+    #[test]
+    fn what_was_refused_for_good_is_not_sent() {
+        let mut story = Story::of(&[3]);
+        story.rejected(0, false);
+        assert!(!sends(&story));
+    }
 }

@@ -39,7 +39,8 @@ pub(super) struct Tasks {
     pub components: Components,
     pub files: Files,
     pub provider: Arc<dyn Provider>,
-    pub source: Arc<Source>,
+    /// What is read. Nothing, where what is open is only to be brought home.
+    pub source: Option<Arc<Source>>,
     pub filter: Option<Predicate>,
     /// The columns that the prompt names.
     pub columns: Vec<String>,
@@ -129,8 +130,8 @@ impl Tasks {
             stored,
         };
         let past = Past::read(state, number, &self.files).await?;
-        let planning = self.planning(plan.started.trial);
-        let template = compile(&self.job, &self.source)?;
+        let planning = self.planning(plan.started.trial)?;
+        let template = compile(&self.job, self.source()?)?;
         let (tally, rows) = planning
             .carry_out(number, template, past, sink, |tally| {
                 self.watch.event(&planned(tally));
@@ -158,10 +159,16 @@ impl Tasks {
         scribe.write(vec![Action::PlanSealed(sealed)]).await
     }
 
+    /// What is read.
+    pub(super) fn source(&self) -> Result<&Source> {
+        let none = || Error::internal("rows are wanted where nothing is read");
+        self.source.as_deref().ok_or_else(none)
+    }
+
     /// What is planned, and how.
-    pub(super) fn planning(&self, trial: u64) -> Planning<'_> {
-        Planning {
-            source: &self.source,
+    fn planning(&self, trial: u64) -> Result<Planning<'_>> {
+        Ok(Planning {
+            source: self.source()?,
             key: &self.job.source.key,
             filter: self.filter.as_ref(),
             limit: self.job.source.limit,
@@ -172,7 +179,7 @@ impl Tasks {
             frame: &self.frame,
             limits: self.limits,
             trial,
-        }
+        })
     }
 
     /// Says something that a person should know.
@@ -289,8 +296,8 @@ impl Tasks {
 
     /// The requests of a chunk, with their prompts.
     pub(super) async fn prompts_of(&self, plan: u64, chunk: u64) -> Result<File> {
-        let template = compile(&self.job, &self.source)?;
-        with_prompts(&self.planning(0), template, &self.files, (plan, chunk)).await
+        let template = compile(&self.job, self.source()?)?;
+        with_prompts(&self.planning(0)?, template, &self.files, (plan, chunk)).await
     }
 
     fn recovery<'a>(

@@ -142,12 +142,10 @@ pub enum Action {
     PublishStarted(PublishStarted),
     /// The output is visible.
     Published(Box<Published>),
-    /// Bulk files of a plan were deleted, for nothing needs them any more.
+    /// The prompts and the snapshot of a plan were deleted, for nothing needs them any more.
     Cleaned {
         /// Which plan.
         plan: u64,
-        /// Whether the prompts alone went, or the whole plan.
-        prompts_only: bool,
     },
 }
 

@@ -58,10 +58,8 @@ pub struct PlanState {
     pub abandoned: Option<String>,
     /// Whether a person asked to cancel it.
     pub canceled: bool,
-    /// Whether its prompts were deleted.
+    /// Whether its prompts and its snapshot were deleted.
     pub prompts_gone: bool,
-    /// Whether all its bulk files were deleted.
-    pub gone: bool,
 }
 
 /// One chunk.
@@ -196,11 +194,7 @@ impl State {
                 self.publishing = None;
                 self.published = Some((**published).clone());
             }
-            Action::Cleaned { plan, prompts_only } => {
-                let plan = self.plan_mut(*plan)?;
-                plan.prompts_gone = true;
-                plan.gone |= !prompts_only;
-            }
+            Action::Cleaned { plan } => self.plan_mut(*plan)?.prompts_gone = true,
             Action::Staged { attempt, .. }
             | Action::Rejected { attempt, .. }
             | Action::Absent { attempt, .. }
@@ -279,7 +273,6 @@ impl State {
             abandoned: None,
             canceled: false,
             prompts_gone: false,
-            gone: false,
         };
         self.plans.insert(started.plan, plan);
         Ok(())

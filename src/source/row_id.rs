@@ -8,7 +8,7 @@
 use std::fmt::Write;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, Int64Array, RecordBatch};
+use arrow::array::{Array, ArrayRef, Int64Array, RecordBatch, StringArray};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Schema};
 use arrow::row::{RowConverter, Rows, SortField};
@@ -73,6 +73,31 @@ impl RowIds {
         self.converter
             .convert_columns(&columns)
             .or_err(ErrorKind::Internal, "cannot encode the key")
+    }
+
+    /// The row id of the key that a person writes as `texts`, one for each column; `None` if one of
+    /// them is no value of its column's type.
+    ///
+    /// # Errors
+    /// `Invalid` if values of a key column cannot be written as text.
+    pub fn read(&self, texts: &[String]) -> Result<Option<Vec<u8>>> {
+        let mut values = Vec::with_capacity(texts.len());
+        for ((name, kind), text) in self.columns.iter().zip(&self.types).zip(texts) {
+            let text = StringArray::from(vec![text.as_str()]);
+            let value = cast(&text, kind)
+                .or_err(
+                    ErrorKind::Invalid,
+                    "a key of this type cannot be given as text",
+                )
+                .map_err(|error| error.with("column", name).with("type", kind))?;
+            if value.is_null(0) {
+                return Ok(None);
+            }
+            values.push(value);
+        }
+        let rows = self.converter.convert_columns(&values);
+        let rows = rows.or_err(ErrorKind::Internal, "cannot encode the key")?;
+        Ok(Some(rows.row(0).as_ref().to_vec()))
     }
 
     /// The hashes of the row ids of a batch, appended to `hashes`.

@@ -235,7 +235,7 @@ fn the_help_as_a_newcomer_reads_it() {
       show     One row's story: the prompt, the request, every attempt, the raw answer, tokens
       cancel   Cancel open batches; what they finished is harvested
       sandbox  Serve the provider dialects on loopback, for trying and testing; takes any key
-      gc       Delete what is no longer needed from the ledger: old plans, prompts and raw answers
+      gc       Delete what is no longer needed from the ledger: prompts and snapshots of older plans
       help     Print this message or the help of the given subcommand(s)
 
     Options:

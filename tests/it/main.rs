@@ -2,12 +2,14 @@
 
 mod again;
 mod bad_input;
+mod cancel;
 mod cli;
 mod contract;
 mod crash;
 mod damage;
 mod doubt;
 mod fence;
+mod harvest;
 mod kill;
 mod layouts;
 mod ledgers;
@@ -17,6 +19,7 @@ mod races;
 mod rehearse;
 mod s3;
 mod shell;
+mod show;
 mod signals;
 mod tidy;
 mod world;

@@ -1,0 +1,50 @@
+//! `cancel`: of what is open or still to be sent, by the job that it belongs to, and nothing else.
+
+use columnist::base::ErrorKind;
+use columnist::engine;
+
+use crate::world::{VENDORS, World, write_table};
+
+fn world(vendor: &'static str) -> World {
+    let world = World::new(vendor, "");
+    let bodies: Vec<_> = (0..20).map(|n| Some(format!("ticket {n}"))).collect();
+    write_table(&world.path("in.parquet"), &bodies, 16);
+    world
+}
+
+async fn refused(world: &World) -> String {
+    let error = engine::cancel(world.setup("cancel")).await;
+    let error = error.expect_err("nothing to cancel");
+    assert_eq!(error.kind(), ErrorKind::Invalid, "{error:?}");
+    error.to_string()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_finished_job_has_nothing_to_cancel() {
+    for vendor in VENDORS {
+        let world = world(vendor);
+        world.run().await.expect("a run");
+        let why = refused(&world).await;
+        assert!(why.contains("there is nothing to cancel"), "{why}");
+        let status = engine::status(world.setup("status")).await;
+        assert!(!status.expect("a status").canceled);
+        let report = world.run().await.expect("a second run");
+        assert!(report.unchanged, "{report:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_job_cancels_nothing() {
+    let mut world = world("openai");
+    let submitted = engine::submit(world.setup("submit"), world.provider()).await;
+    submitted.expect("submitted");
+    let own = world.job.clone();
+    world.job["name"] = "other".into();
+    let why = refused(&world).await;
+    assert!(why.contains("belongs to another job"), "{why}");
+    world.job = own;
+    let status = engine::status(world.setup("status")).await;
+    assert!(!status.expect("a status").canceled);
+    let open = engine::cancel(world.setup("cancel")).await;
+    assert_eq!(open.expect("asked for"), 1);
+}
