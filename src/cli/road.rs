@@ -45,7 +45,7 @@ pub(super) async fn go(
     let job = args.target.resolve(&Surroundings::system()?)?;
     let vendor = Vendor::open(&job, &components)?;
     let interrupt = CancellationToken::new();
-    let signal = super::signal::watch(&interrupt);
+    let signal = super::signal::watch(&interrupt, &components.uptime);
     let setup = Setup {
         job,
         command: road.name(),

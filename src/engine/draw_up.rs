@@ -46,12 +46,14 @@ impl Office {
     /// everything that is open of earlier ones has been harvested.
     pub(super) async fn draw_up(&mut self, goal: Goal, defer: bool) -> Result<Drawn> {
         let job = self.setup.job.clone();
-        let source = open_source(&job, &self.setup, &self.files).await?;
+        let open = open_source(&job, &self.setup, &self.files);
+        let source = self.unless_stopped(open).await?;
         let desk = Desk::check(&job, &source, &*self.provider)?;
         if let Some(plan) = self.still_good(&desk, &source) {
-            let source = self.pinned_source(plan, source).await?;
+            let pinned = self.pinned_source(plan, source);
+            let source = self.unless_stopped(pinned).await?;
             let tasks = self.tasks(&job, source, desk, defer)?;
-            self.check_target(&tasks).await?;
+            self.unless_stopped(self.check_target(&tasks)).await?;
             return Ok(Drawn::Current { tasks, plan });
         }
         let source_of_plan = source;
@@ -59,7 +61,7 @@ impl Office {
             return Ok(Drawn::Waiting);
         }
         let tasks = self.tasks(&job, source_of_plan.clone(), desk.clone(), defer)?;
-        self.check_target(&tasks).await?;
+        self.unless_stopped(self.check_target(&tasks)).await?;
         let (plan, source) = self.start_plan(&job, source_of_plan, &desk).await?;
         let tasks = self.tasks(&job, source, desk, defer)?;
         Ok(Drawn::Current { tasks, plan })
@@ -136,6 +138,22 @@ impl Office {
         source: Source,
         desk: &Desk,
     ) -> Result<(u64, Source)> {
+        let prepared = self.prepare_plan(job, source, desk);
+        let (started, source) = self.unless_stopped(prepared).await?;
+        let plan = started.plan;
+        let mut actions = std::mem::take(&mut self.opening);
+        actions.push(Action::PlanStarted(Box::new(started)));
+        self.book.record(actions).await?;
+        Ok((plan, source))
+    }
+
+    /// The plan that is going to be made, and the source that it reads.
+    async fn prepare_plan(
+        &self,
+        job: &Job,
+        source: Source,
+        desk: &Desk,
+    ) -> Result<(PlanStarted, Source)> {
         let number = self
             .book
             .state()
@@ -173,10 +191,7 @@ impl Office {
             has_key: !job.source.key.is_empty(),
             trial: self.trial(job, &source, desk).await?,
         };
-        let mut actions = std::mem::take(&mut self.opening);
-        actions.push(Action::PlanStarted(Box::new(started)));
-        self.book.record(actions).await?;
-        Ok((number, source))
+        Ok((started, source))
     }
 
     /// How many requests have to be tried before the others. None, if the provider has answered a
