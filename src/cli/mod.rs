@@ -12,6 +12,7 @@ mod json;
 mod look;
 mod outlet;
 mod rehearse;
+mod resume;
 mod road;
 mod sandbox;
 mod screen;

@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 use super::args::{OnInterrupt, RunArgs};
 use super::exit::Exit;
 use super::json::Line;
+use super::resume;
 use super::screen::Screen;
 use super::vendor::{Vendor, Vendors};
 use crate::base::{Components, ErrorKind, Result, ResultExt};
@@ -44,7 +45,7 @@ pub(super) async fn go(
     let job = args.target.resolve(&Surroundings::system()?)?;
     let vendor = Vendor::open(&job, &components)?;
     let interrupt = CancellationToken::new();
-    let signal = super::signal::watch(&interrupt);
+    let signal = super::signal::watch(&interrupt, &components.uptime);
     let setup = Setup {
         job,
         command: road.name(),
@@ -65,7 +66,8 @@ pub(super) async fn go(
     };
     let report = report?;
     if signal.caught().is_some() && !report.published {
-        screen.event(&Event::Warning(resume_line(args.on_interrupt)));
+        let line = resume::line(std::env::args(), args.on_interrupt);
+        screen.event(&Event::Warning(line));
     }
     screen.finish();
     let mut exit = exit_of(road, args, &report);
@@ -83,23 +85,6 @@ fn exit_of(road: Road, args: &RunArgs, report: &Report) -> Exit {
         Exit::Done if report.unchanged && args.skip_code => Exit::NothingToDo,
         exit => exit,
     }
-}
-
-/// How to go on after an interrupt: the same command again.
-fn resume_line(on_interrupt: OnInterrupt) -> String {
-    let quoted = |word: String| {
-        let plain = |c: char| c.is_ascii_alphanumeric() || "-_./:=@%+,".contains(c);
-        if !word.is_empty() && word.chars().all(plain) {
-            return word;
-        }
-        format!("'{}'", word.replace('\'', r"'\''"))
-    };
-    let words: Vec<String> = std::env::args().map(quoted).collect();
-    let batches = match on_interrupt {
-        OnInterrupt::Cancel => "open batches were asked to stop",
-        OnInterrupt::Leave => "open batches go on at the provider",
-    };
-    format!("interrupted; {batches}. To resume: {}", words.join(" "))
 }
 
 fn print(report: &Report, exit: Exit) -> Result<()> {

@@ -35,7 +35,7 @@ pub(super) async fn serve(args: &SandboxArgs, components: &Components) -> Result
     out.flush()
         .or_err(ErrorKind::Unavailable, "cannot print the URLs")?;
     let interrupt = CancellationToken::new();
-    let _signal = super::signal::watch(&interrupt);
+    let _signal = super::signal::watch(&interrupt, &components.uptime);
     interrupt.cancelled().await;
     running.shutdown().await;
     Ok(Exit::Done)

@@ -48,12 +48,14 @@ impl Office {
     /// everything that is open of earlier ones has been harvested.
     pub(super) async fn draw_up(&mut self, goal: Goal, defer: bool) -> Result<Drawn> {
         let job = self.setup.job.clone();
-        let (source, desk) = match self.prepare(&job).await {
+        let (source, desk) = match self.unless_stopped(self.prepare(&job)).await {
             Ok(prepared) => prepared,
+            Err(error) if self.setup.interrupt.is_cancelled() => return Err(error),
             Err(error) => return Err(self.land_before(error).await),
         };
         if let Some(plan) = self.still_good(&desk, &source) {
-            let source = self.pinned_source(plan, source).await?;
+            let pinned = self.pinned_source(plan, source);
+            let source = self.unless_stopped(pinned).await?;
             let tasks = self.tasks(&job, Some(source), desk, defer)?;
             return Ok(Drawn::Current { tasks, plan });
         }
@@ -61,7 +63,8 @@ impl Office {
             return Ok(Drawn::Waiting);
         }
         // Once more, for the harvest may have taken long.
-        self.check_target(&self.publication(&job, &desk)?).await?;
+        let publication = self.publication(&job, &desk)?;
+        self.unless_stopped(self.check_target(&publication)).await?;
         let (plan, source) = self.start_plan(&job, source, &desk).await?;
         let tasks = self.tasks(&job, Some(source), desk, defer)?;
         Ok(Drawn::Current { tasks, plan })
@@ -174,6 +177,22 @@ impl Office {
         source: Source,
         desk: &Desk,
     ) -> Result<(u64, Source)> {
+        let prepared = self.prepare_plan(job, source, desk);
+        let (started, source) = self.unless_stopped(prepared).await?;
+        let plan = started.plan;
+        let mut actions = std::mem::take(&mut self.opening);
+        actions.push(Action::PlanStarted(Box::new(started)));
+        self.book.record(actions).await?;
+        Ok((plan, source))
+    }
+
+    /// The plan that is going to be made, and the source that it reads.
+    async fn prepare_plan(
+        &self,
+        job: &Job,
+        source: Source,
+        desk: &Desk,
+    ) -> Result<(PlanStarted, Source)> {
         let number = self
             .book
             .state()
@@ -211,10 +230,7 @@ impl Office {
             has_key: !job.source.key.is_empty(),
             trial: self.trial(job, &source, desk).await?,
         };
-        let mut actions = std::mem::take(&mut self.opening);
-        actions.push(Action::PlanStarted(Box::new(started)));
-        self.book.record(actions).await?;
-        Ok((number, source))
+        Ok((started, source))
     }
 
     /// How many requests have to be tried before the others. None, if the provider has answered a

@@ -46,6 +46,7 @@ mod show;
 mod slots;
 mod split;
 mod status;
+mod stop;
 #[cfg(test)]
 mod story;
 mod submit;
@@ -63,6 +64,8 @@ use crate::spec::Job;
 use crate::work::progress::Watch;
 
 use crate::ledger::Patience;
+
+use open::Office;
 
 pub use clean::{Cleaned, clean};
 pub use plan::{Checked, CheckedRow, PlanReport, check, plan};
@@ -111,10 +114,8 @@ pub struct Setup {
 /// # Errors
 /// By kind, as [`crate::base::ErrorKind`] says. The ledger is whole in any case.
 pub async fn run(setup: Setup, provider: Arc<dyn Provider>) -> Result<Report> {
-    open::Office::open(setup, provider, Patience::Wait)
-        .await?
-        .run()
-        .await
+    let patience = Patience::Wait(setup.interrupt.clone());
+    within(setup, provider, patience, Office::run).await
 }
 
 /// Plans and submits, then returns.
@@ -122,10 +123,7 @@ pub async fn run(setup: Setup, provider: Arc<dyn Provider>) -> Result<Report> {
 /// # Errors
 /// As [`run()`].
 pub async fn submit(setup: Setup, provider: Arc<dyn Provider>) -> Result<Report> {
-    open::Office::open(setup, provider, Patience::NotAtAll)
-        .await?
-        .submit()
-        .await
+    within(setup, provider, Patience::NotAtAll, Office::submit).await
 }
 
 /// One pass over what is open: poll, land, send again, publish if that completes it. With `wait`,
@@ -134,10 +132,23 @@ pub async fn submit(setup: Setup, provider: Arc<dyn Provider>) -> Result<Report>
 /// # Errors
 /// As [`run()`].
 pub async fn collect(setup: Setup, provider: Arc<dyn Provider>, wait: bool) -> Result<Report> {
-    open::Office::open(setup, provider, Patience::NotAtAll)
-        .await?
-        .collect(wait)
-        .await
+    let collect = |office: Office| office.collect(wait);
+    within(setup, provider, Patience::NotAtAll, collect).await
+}
+
+/// Does `work` with the job in hand. Where the run is asked to stop before it has it, that is no error.
+async fn within<Done: Future<Output = Result<Report>>>(
+    setup: Setup,
+    provider: Arc<dyn Provider>,
+    patience: Patience,
+    work: impl FnOnce(Office) -> Done,
+) -> Result<Report> {
+    let (interrupt, before) = (setup.interrupt.clone(), Report::before(&setup));
+    match Office::open(setup, provider, patience).await {
+        Ok(office) => work(office).await,
+        Err(error) if stop::is_stop(&interrupt, &error) => Ok(before),
+        Err(error) => Err(error),
+    }
 }
 
 /// How long the loop may go on after it was asked to stop.

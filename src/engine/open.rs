@@ -18,6 +18,7 @@ use super::files::Files;
 use super::next::Pace;
 use super::report::{Report, is_over};
 use super::run::{Goal, Loop, Stop};
+use super::stop::{is_stop, unless_stopped, unless_stopped_long_since};
 use super::tasks::Tasks;
 
 /// A job, held by this process.
@@ -56,9 +57,10 @@ impl Office {
         let provider = Calls::of(provider, &components.crash);
         let now = components.clock.now();
         let run = components.ids.uuid(now).to_string();
-        let mut book = Book::read(components, &root, &run).await?;
+        let read = Book::read(components, &root, &run);
+        let book = unless_stopped(&setup.interrupt, read).await?;
         if book.state().made.is_none() {
-            probe(&root, &components.ids).await?;
+            unless_stopped(&setup.interrupt, probe(&root, &components.ids)).await?;
         } else {
             check_ours(book.state(), &setup.job)?;
         }
@@ -66,20 +68,38 @@ impl Office {
         let holder = Holder::this_process(&run, setup.command, now);
         let uptime = Arc::clone(&components.uptime);
         let leases = Leases::new(components, uptime, &root, holder, setup.job.ledger.lease);
-        let lease = match leases.take(&scope, book.epoch(&scope), patience).await? {
+        let take = leases.take(&scope, book.epoch(&scope), patience);
+        let clock = &*components.clock;
+        let lease = match unless_stopped_long_since(&setup.interrupt, clock, take).await? {
             Taken::Lease(lease) => lease,
             Taken::Held(held) => return Err(held.into()),
         };
+        let held = lease.clone();
+        let moved_in = Self::move_in(setup, provider, (root, run), book, lease).await;
+        if moved_in.is_err() {
+            give_back(held).await;
+        }
+        moved_in
+    }
+
+    /// Sets itself up in the ledger of a job whose lease it has.
+    async fn move_in(
+        setup: Setup,
+        provider: Arc<dyn Provider>,
+        (root, run): (Location, String),
+        mut book: Book,
+        lease: Lease,
+    ) -> Result<Office> {
         let keeper = lease.keep();
         // Made once the job is ours: what else lies there was left by the dead.
-        let files = Files::new(&root, &components.crash)?;
+        let files = Files::new(&root, &setup.components.crash)?;
         files.sweep();
         book.sign_as(Author {
             run: run.clone(),
             lease: Some(lease.stamp()),
         });
         // Whoever held the job before may have written until a moment ago.
-        book.catch_up().await?;
+        unless_stopped(&setup.interrupt, book.catch_up()).await?;
         check_ours(book.state(), &setup.job)?;
         let (ledger, mut opening) = opening(book.state(), &setup, &run);
         // A new ledger is bound to its job by its first plan: a job that is refused before leaves
@@ -122,15 +142,27 @@ impl Office {
 
     /// The lease is given back, whatever came of the work.
     async fn close(self, done: Result<Report>) -> Result<Report> {
+        let done = match done {
+            Err(error) if is_stop(&self.setup.interrupt, &error) => {
+                Ok(self.report(self.last_plan(), None))
+            }
+            done => done,
+        };
         self.release().await;
         done
     }
 
     /// Gives the job back.
     pub(super) async fn release(self) {
-        if let Err(error) = self.lease.release().await {
-            tracing::warn!(%error, "the lease could not be given back; it runs out by itself");
-        }
+        give_back(self.lease).await;
+    }
+
+    /// What `work` comes to, unless the run is asked to stop before: see [`unless_stopped`].
+    pub(super) async fn unless_stopped<T>(
+        &self,
+        work: impl Future<Output = Result<T>>,
+    ) -> Result<T> {
+        unless_stopped(&self.setup.interrupt, work).await
     }
 
     async fn work(&mut self, goal: Goal) -> Result<Report> {
@@ -175,8 +207,9 @@ impl Office {
             tracing::warn!("the job file differs from what was planned; the stored plan counts");
         }
         self.setup.job = stored;
-        let tasks = match self.tasks_for(number).await {
+        let tasks = match self.unless_stopped(self.tasks_for(number)).await {
             Ok(tasks) => tasks,
+            Err(error) if self.setup.interrupt.is_cancelled() => return Err(error),
             Err(error) => return Err(self.land_before(error).await),
         };
         if self.is_published(&tasks, number) && self.is_there(&tasks).await? {
@@ -255,7 +288,8 @@ impl Office {
     /// not, it is published again: nothing has to be paid for that.
     async fn is_there(&mut self, tasks: &Tasks) -> Result<bool> {
         let id = |(key, value): &(String, String)| key == LEDGER_KEY && *value == self.ledger;
-        let there = match output::examine(&tasks.publication.target).await? {
+        let examine = output::examine(&tasks.publication.target);
+        let there = match self.unless_stopped(examine).await? {
             Existing::Ours { identity, complete } => complete && identity.iter().any(id),
             Existing::Nothing | Existing::Foreign => false,
         };
@@ -289,6 +323,12 @@ impl Office {
             over_budget: published && is_over(self.setup.job.budget.max_failed, &report.counts),
             ..report
         }
+    }
+}
+
+async fn give_back(lease: Lease) {
+    if let Err(error) = lease.release().await {
+        tracing::warn!(%error, "the lease could not be given back; it runs out by itself");
     }
 }
 

@@ -95,6 +95,8 @@ impl Past {
                 let file = files.open(&files.outcomes(attempt)).await?;
                 for some in OutcomesReader::open(file, OutcomeColumns::Verdicts)? {
                     let some = some?;
+                    // Reading from disk never waits, and there may be much of it.
+                    tokio::task::yield_now().await;
                     for at in (0..some.len()).filter(|at| !some.is_transient(*at)) {
                         let place = Place {
                             plan: number,
@@ -121,6 +123,7 @@ async fn read_row_ids(plan: u64, files: &Files) -> Result<KeyIndex> {
     let mut ids = KeyIndex::new(files.scratch(), INDEX_KEYS)?;
     for slice in RowMapReader::open(files.open(&files.rows(plan)).await?)? {
         let slice = slice?;
+        tokio::task::yield_now().await;
         for id in (0..slice.len()).filter_map(|at| slice.row_id(at)) {
             ids.insert(padded(id), 0)?;
         }
@@ -163,6 +166,7 @@ impl Planning<'_> {
             template.render(&slice.batch, &mut prompts)?;
             clerk.take(&slice, &prompts).await?;
             progress(&clerk.tally);
+            tokio::task::yield_now().await;
             if self.limit.is_some_and(|limit| clerk.prompted >= limit) && self.key.is_empty() {
                 break;
             }

@@ -53,6 +53,19 @@ pub struct Report {
 }
 
 impl Report {
+    /// What there is to say of a command that was asked to stop before it had looked into its ledger.
+    pub(super) fn before(setup: &super::Setup) -> Report {
+        let ledger = &setup.job.ledger.path;
+        let place = setup.components.stores.locate(ledger);
+        Report {
+            job: setup.job.name.clone(),
+            output: setup.job.output.path.clone(),
+            ledger: place.map_or_else(|_| ledger.clone(), |place| place.url.to_string()),
+            cost_micros: Some(0),
+            ..Report::default()
+        }
+    }
+
     /// What the ledger says of `plan`.
     pub(super) fn of(state: &State, plan: u64) -> Report {
         let mut report = Report {

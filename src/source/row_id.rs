@@ -192,6 +192,8 @@ pub async fn check_unique(
     let mut hashes = Vec::new();
     let mut offenders = Vec::new();
     while let Some(slice) = slices.try_next().await? {
+        // Whoever has had enough of it is to be heard.
+        tokio::task::yield_now().await;
         hashes.clear();
         ids.hash(&slice.batch, &mut hashes)?;
         let nulls = null_rows(&slice.batch);
@@ -223,6 +225,7 @@ async fn rises(source: &Source, ids: &RowIds) -> Result<bool> {
     let mut slices = source.scan(Scan::of(ids.columns())).await?;
     let mut last: Option<i64> = None;
     while let Some(slice) = slices.try_next().await? {
+        tokio::task::yield_now().await;
         let column = plain_key(&slice.batch, &ids.columns[0], &DataType::Int64)?;
         let Some(column) = column.as_any().downcast_ref::<Int64Array>() else {
             return Ok(false);

@@ -53,6 +53,8 @@ pub(super) async fn write(
         };
         let written = written + slice.batch.num_rows() as u64;
         part.write(&slice.batch).await?;
+        // Writing to disk never waits; whoever has had enough of it is to be heard all the same.
+        tokio::task::yield_now().await;
         if written >= FILE_ROWS {
             files.push(part.finish().await?);
         } else {

@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 
+use serde_json::Value;
+
 use crate::kill::{Night, await_fact};
 use crate::world::VENDORS;
 
@@ -22,6 +24,17 @@ fn signal(process: &Child, signal: Signal) {
     kill_process(Pid::from_child(process), signal).expect("a process to signal");
 }
 
+/// Checks how an interrupted run ended: soon, without its lease, and with a last line, which is
+/// returned.
+#[track_caller]
+fn check_end(night: &Night, said: &str, took: Duration) -> Value {
+    assert!(took < Duration::from_secs(5), "{took:?}: {said}");
+    let holder = night.shell.path("_columnist/triage/lease/job.holder.json");
+    assert!(!holder.exists(), "the lease was given back: {said}");
+    let last = said.lines().last().unwrap_or_default();
+    serde_json::from_str(last).unwrap_or_else(|error| panic!("{error}: {said}"))
+}
+
 /// Interrupts a run in `phase`, checks that it goes as it should, and lets another one finish.
 #[expect(clippy::disallowed_methods, reason = "a promise about real time")]
 fn interrupt(night: &mut Night, phase: &'static str, by: Signal, code: i32) {
@@ -37,9 +50,7 @@ fn interrupt(night: &mut Night, phase: &'static str, by: Signal, code: i32) {
     signal(&run, by);
     let status = run.wait().expect("its end");
     let (took, said) = (asked.elapsed(), night.shell.said());
-    assert!(took < Duration::from_secs(5), "{phase}: {took:?}");
-    let line: serde_json::Value = serde_json::from_str(said.lines().last().unwrap_or_default())
-        .unwrap_or_else(|error| panic!("{phase}: {error}: {said}"));
+    let line = check_end(night, &said, took);
     if line["published"] == true {
         // It was as good as done.
         assert_eq!(status.code(), Some(0), "{phase}: {said}");
@@ -48,8 +59,6 @@ fn interrupt(night: &mut Night, phase: &'static str, by: Signal, code: i32) {
         let resume = format!("To resume: {} run job.toml", crate::shell::PROGRAM);
         assert!(said.contains(&resume), "{phase}: {said}");
     }
-    let holder = night.shell.path("_columnist/triage/lease/job.holder.json");
-    assert!(!holder.exists(), "{phase}: the lease was given back");
     let facts = night.facts();
     assert!(
         !facts.iter().any(|fact| fact == "cancel_sent"),
@@ -69,6 +78,66 @@ fn a_run_that_is_interrupted_goes_on_where_it_was() {
             interrupt(&mut night, phase, Signal::TERM, 143);
         }
     }
+}
+
+#[test]
+#[expect(clippy::disallowed_methods, reason = "a promise about real time")]
+fn two_signals_in_one_moment_are_one() {
+    let mut night = Night::new("anthropic", "5m..6m");
+    night.grow(20);
+    let mut run = night.shell.start(&["run", "job.toml"]);
+    assert!(
+        await_fact(&mut run, &night, 0, "accepted"),
+        "{}",
+        night.shell.said()
+    );
+    let asked = Instant::now();
+    // Signals of one kind may become one on their way.
+    signal(&run, Signal::TERM);
+    signal(&run, Signal::INT);
+    let status = run.wait().expect("its end");
+    let said = night.shell.said();
+    let line = check_end(&night, &said, asked.elapsed());
+    let code = status.code().expect("an exit");
+    assert!(
+        matches!(code, 130 | 143),
+        "whichever was heard first: {said}"
+    );
+    assert_eq!(line["exit_code"], code, "{said}");
+    assert!(said.contains("To resume: "), "{said}");
+}
+
+/// Rows of a table that takes seconds to be copied.
+const MANY: usize = 400_000;
+
+#[test]
+#[expect(clippy::disallowed_methods, reason = "a promise about real time")]
+fn a_run_stops_while_it_copies_its_source() {
+    let night = Night::new("anthropic", "1s..2s");
+    let rows: String = (0..MANY)
+        .map(|n| format!("{n},ticket {n} of many\n"))
+        .collect();
+    night.shell.write("in.csv", format!("id,body\n{rows}"));
+    let mut run = night.shell.start(&["run", "job.toml", "--table", "in.csv"]);
+    let copy = "_columnist/triage/plans/000000/snapshot/_part-00000.parquet";
+    while !night.shell.path(copy).exists() {
+        assert!(
+            run.try_wait().expect("a process").is_none(),
+            "{}",
+            night.shell.said()
+        );
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let asked = Instant::now();
+    signal(&run, Signal::TERM);
+    let status = run.wait().expect("its end");
+    let said = night.shell.said();
+    let line = check_end(&night, &said, asked.elapsed());
+    assert_eq!(status.code(), Some(143), "{said}");
+    assert_eq!(line["exit_code"], 143, "{said}");
+    assert_eq!(line["published"], false, "{said}");
+    assert!(said.contains("To resume: "), "{said}");
+    assert_eq!(night.facts(), [""; 0], "nothing was planned yet");
 }
 
 #[test]

@@ -40,7 +40,7 @@ pub(super) async fn rehearse(
     let job = args.target.resolve(&Surroundings::system()?)?;
     let stage = Stage::set(&job, args).await?;
     let interrupt = CancellationToken::new();
-    let signal = signal::watch(&interrupt);
+    let signal = signal::watch(&interrupt, &components.uptime);
     let troupe = Troupe {
         stage: &stage,
         common,

@@ -61,10 +61,10 @@ impl Claims {
             let standing = self.standing(leases, seen).await?;
             if let Standing::Held(entry, left) = &standing {
                 let renewed = *first.get_or_insert(seen) != seen;
-                if renewed || patience == Patience::NotAtAll {
+                let pause = (*left).min(leases.ttl / 3);
+                if renewed || !patience.pass(&*leases.clock, pause).await {
                     return Ok(Taken::Held(held(leases, entry, *left)));
                 }
-                leases.clock.sleep((*left).min(leases.ttl / 3)).await;
                 continue;
             }
             let epoch = seen.map_or(0, |seen| seen.epoch).max(above) + 1;
@@ -74,7 +74,13 @@ impl Claims {
             if let (Standing::RunOut(entry), Some(seen)) = (&standing, seen)
                 && self.alive_since(seen).await?
             {
-                leases.clock.sleep(entry.ttl() + margin(entry.ttl())).await;
+                let wait = entry.ttl() + margin(entry.ttl());
+                if matches!(patience, Patience::NotAtAll) {
+                    leases.clock.sleep(wait).await;
+                } else if !patience.pass(&*leases.clock, wait).await {
+                    self.release(epoch).await?;
+                    return Ok(Taken::Held(held(leases, entry, wait)));
+                }
             }
             let lease = leases.lease(&self.scope, epoch, Kind::Claim(self.clone()));
             match lease.renew().await {

@@ -19,6 +19,7 @@ use chrono::SecondsFormat;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
 
 use crate::base::{
     Clock, Components, Crash, Error, ErrorKind, Ids, Location, Result, ResultExt, Time, Uptime,
@@ -78,12 +79,27 @@ impl fmt::Display for Holder {
 }
 
 /// What to do about a lease that another holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub enum Patience {
     /// Come back at once.
     NotAtAll,
-    /// Wait until it runs out; come back if it is renewed meanwhile, for then its holder lives.
-    Wait,
+    /// Wait until it runs out; come back if it is renewed meanwhile, for then its holder lives, or
+    /// if this is canceled.
+    Wait(CancellationToken),
+}
+
+impl Patience {
+    /// Lets `time` pass; false if there is no more patience before.
+    async fn pass(&self, clock: &dyn Clock, time: Duration) -> bool {
+        let Patience::Wait(enough) = self else {
+            return false;
+        };
+        tokio::select! {
+            biased;
+            () = enough.cancelled() => false,
+            () = clock.sleep(time) => true,
+        }
+    }
 }
 
 /// How taking a lease ended.

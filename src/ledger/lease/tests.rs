@@ -140,7 +140,11 @@ async fn whoever_waits_gets_a_dead_holders_lease() {
     let (place, _, clock) = store();
     let _dead = taken(&process("a", &place, &clock)).await;
     let waiting = process("b", &place, &clock);
-    let task = tokio::spawn(async move { waiting.take(&Scope::job(), 0, Patience::Wait).await });
+    let task = tokio::spawn(async move {
+        waiting
+            .take(&Scope::job(), 0, Patience::Wait(CancellationToken::new()))
+            .await
+    });
     // It looks again every third of the time.
     for _ in 0..4 {
         settle(&clock, 1).await;
@@ -157,11 +161,44 @@ async fn whoever_waits_for_a_live_holder_is_told_so() {
     let (place, _, clock) = store();
     let live = taken(&process("a", &place, &clock)).await;
     let waiting = process("b", &place, &clock);
-    let task = tokio::spawn(async move { waiting.take(&Scope::job(), 0, Patience::Wait).await });
+    let task = tokio::spawn(async move {
+        waiting
+            .take(&Scope::job(), 0, Patience::Wait(CancellationToken::new()))
+            .await
+    });
     settle(&clock, 1).await;
     clock.advance(TTL / 3);
     live.renew().await.unwrap();
     assert!(matches!(soon(task).await.unwrap().unwrap(), Taken::Held(_)));
+}
+
+#[tokio::test]
+async fn whoever_has_no_more_patience_comes_back_at_once() {
+    let (place, store, clock) = store();
+    let elder = taken(&process("a", &place, &clock)).await;
+    let wait = |name: &str| {
+        let (waiting, enough) = (process(name, &place, &clock), CancellationToken::new());
+        let patience = Patience::Wait(enough.clone());
+        let task = async move { waiting.take(&Scope::job(), 0, patience).await };
+        (tokio::spawn(task), enough)
+    };
+    let (task, enough) = wait("b");
+    settle(&clock, 1).await;
+    enough.cancel();
+    assert!(matches!(soon(task).await.unwrap().unwrap(), Taken::Held(_)));
+
+    // The same while an elder's late renewal is waited out: our claim is given back.
+    clock.advance(TTL + MARGIN);
+    let (claiming, claim) = store.gate(&format!("{:020}.json", 2));
+    let (task, enough) = wait("c");
+    claiming.await.unwrap();
+    elder.renew().await.unwrap();
+    claim.send(()).unwrap();
+    settle(&clock, 1).await;
+    enough.cancel();
+    assert!(matches!(soon(task).await.unwrap().unwrap(), Taken::Held(_)));
+    let next = taken(&process("d", &place, &clock)).await;
+    assert_eq!(next.stamp().epoch, 3, "nobody has to wait for the claim");
 }
 
 #[tokio::test]
@@ -199,7 +236,11 @@ async fn a_renewal_on_its_way_while_another_claims_is_waited_out() {
     // The contender has judged the lease, and its claim is on its way ...
     let (claiming, claim) = store.gate(&format!("{:020}.json", 2));
     let contender = process("b", &place, &clock);
-    let task = tokio::spawn(async move { contender.take(&Scope::job(), 0, Patience::Wait).await });
+    let task = tokio::spawn(async move {
+        contender
+            .take(&Scope::job(), 0, Patience::Wait(CancellationToken::new()))
+            .await
+    });
     claiming.await.unwrap();
     // ... when the elder wakes, renews, and sees nobody.
     elder.renew().await.unwrap();
