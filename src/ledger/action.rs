@@ -418,3 +418,15 @@ pub fn read_counts(counts: &Counts) -> StatusCounts {
     }
     read
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plan_that_an_older_version_cleaned_is_clean() {
+        let stored = r#"{"action":"cleaned","plan":3,"prompts_only":true}"#;
+        let read: Action = serde_json::from_str(stored).expect("known");
+        assert_eq!(read, Action::Cleaned { plan: 3 });
+    }
+}

@@ -38,7 +38,8 @@ async fn refused_until_landed(world: &World, command: &'static str, what: &str) 
             assert_eq!(world.bill().total.batches_created, batches);
             return;
         }
-        tokio::time::sleep(Duration::from_millis(10)).await;
+        let clock = &world.components.clock;
+        clock.sleep(Duration::from_millis(10)).await;
     }
     panic!("{command}, {what}: nothing landed");
 }

@@ -31,10 +31,8 @@ async fn own_story(world: &World, key: usize) -> Story {
 
 /// A source whose keys fall from row to row, in the format that `name` ends with.
 fn write_falling(world: &World, name: &str, keys: std::ops::Range<usize>) {
-    let mut text = "id,body\n".to_owned();
-    for key in keys.rev() {
-        text.push_str(&format!("{key},ticket {key}\n"));
-    }
+    let rows = keys.rev().map(|key| format!("{key},ticket {key}\n"));
+    let text = format!("id,body\n{}", rows.collect::<String>());
     std::fs::write(world.path(name), text).expect("written");
 }
 
