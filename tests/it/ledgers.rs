@@ -28,13 +28,17 @@ fn with_job() -> Shell {
     let shell = Shell::new();
     let bodies = BODIES.map(|body| body.map(str::to_owned));
     write_table(&shell.path("in.parquet"), &bodies, 2);
-    shell.write(
-        "job.toml",
-        "name = \"triage\"\n[source]\ntable = \"in.parquet\"\n[prompt]\nuser = \"Label: {{ body }}\"\n\
+    write_job(&shell, "in.parquet");
+    shell
+}
+
+fn write_job(shell: &Shell, table: &str) {
+    let job = format!(
+        "name = \"triage\"\n[source]\ntable = \"{table}\"\n[prompt]\nuser = \"Label: {{{{ body }}}}\"\n\
          [answer]\ncolumn = \"label\"\n[model]\nuse = \"sandbox/x\"\npoll_min = \"100ms\"\n\
          [output]\npath = \"out.parquet\"\n[ledger]\npath = \"ledger\"\n",
     );
-    shell
+    shell.write("job.toml", &job);
 }
 
 fn copy(from: &Path, to: &Path) {
@@ -73,10 +77,19 @@ fn write_ledgers() {
     keep(&open, "open");
 }
 
-/// The job beside a copy of the ledger `name`.
+/// The job beside a copy of the ledger `name`. Its table is where it was when the ledger was made, and
+/// gone from there by now.
 fn with_ledger(name: &str) -> Shell {
-    let shell = with_job();
+    let shell = Shell::new();
     copy(&kept(name), &shell.path("ledger"));
+    let first = shell.path("ledger/log/00000000000000000000.json");
+    let first = std::fs::read_to_string(first).expect("the first commit");
+    let facts = first
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let made = facts.filter(|fact| fact["action"] == "ledger_made").last();
+    let table = made.expect("whose ledger it is")["source"].clone();
+    write_job(&shell, table.as_str().expect("an address"));
     shell
 }
 
