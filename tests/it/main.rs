@@ -17,5 +17,6 @@ mod rehearse;
 mod s3;
 mod shell;
 mod signals;
+mod submits;
 mod tidy;
 mod world;
