@@ -126,6 +126,17 @@ pub(super) struct Common {
     pub verbose: u8,
 }
 
+impl Command {
+    /// What it was called with, if it is one of those that end with one JSON object.
+    pub(super) fn road(&self) -> Option<&RunArgs> {
+        match self {
+            Command::Run(args) | Command::Submit(args) => Some(args),
+            Command::Collect(args) => Some(&args.run),
+            _ => None,
+        }
+    }
+}
+
 /// How progress and errors are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(super) enum LogFormat {

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::base::Time;
-use crate::engine::Report;
+use crate::base::{Error, ErrorKind, Time};
+use crate::engine::{Awaits, Report};
 use crate::work::Usage;
 use crate::work::progress::Event;
 
@@ -25,9 +25,15 @@ pub(super) struct Line<'a> {
     requests: u64,
     identical_rows: u64,
     answered_before_rows: u64,
+    unsent_chunks: u64,
+    /// What keeps the provider from having all that may be sent.
+    awaits: Option<&'static str>,
     open_batches: u64,
     unsettled_batches: u64,
     wasted_batches: u64,
+    duplicate_lines: u64,
+    stranger_lines: u64,
+    broken_lines: u64,
     batches: &'a [String],
     tokens: Usage,
     /// `null` where the price of the model is not known.
@@ -56,13 +62,59 @@ impl<'a> Line<'a> {
             requests: report.requests,
             identical_rows: report.identical,
             answered_before_rows: report.answered,
+            unsent_chunks: report.unsent,
+            awaits: report.awaits.map(Awaits::as_str),
             open_batches: report.open,
             unsettled_batches: report.unsettled,
             wasted_batches: report.wasted,
+            duplicate_lines: report.oddities.duplicates,
+            stranger_lines: report.oddities.strangers,
+            broken_lines: report.oddities.broken,
             batches: &report.batches,
             tokens: report.usage,
             cost_usd: report.cost_micros.map(usd),
             process: Process::so_far(),
+        }
+    }
+}
+
+/// What a command says that ended with an error.
+#[derive(Debug, Serialize)]
+pub(super) struct Failure {
+    /// `null`, like what follows from it, where the error is the job itself.
+    pub job: Option<String>,
+    pub exit_code: u8,
+    pub published: bool,
+    pub output: Option<String>,
+    pub ledger: Option<String>,
+    pub error: Problem,
+}
+
+/// An error, for a machine.
+#[derive(Debug, Serialize)]
+pub(super) struct Problem {
+    kind: &'static str,
+    message: String,
+    hint: Option<String>,
+}
+
+impl Problem {
+    /// What `error` says.
+    pub(super) fn of(error: &Error) -> Problem {
+        let kind = match error.kind() {
+            ErrorKind::Ambiguous => "ambiguous",
+            ErrorKind::Data => "data",
+            ErrorKind::Held => "held",
+            ErrorKind::Internal => "internal",
+            ErrorKind::Invalid => "invalid",
+            ErrorKind::Pending => "pending",
+            ErrorKind::Refused => "refused",
+            ErrorKind::Unavailable => "unavailable",
+        };
+        Problem {
+            kind,
+            message: error.to_string(),
+            hint: error.hint_text().map(str::to_owned),
         }
     }
 }

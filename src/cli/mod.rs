@@ -46,7 +46,13 @@ pub fn main() -> ExitCode {
     keep_freed_memory();
     let voice = Voice::new(&cli.common);
     let done = carry_out(&cli, &voice);
-    let exit = done.unwrap_or_else(|error| voice.fail(&error));
+    let exit = done.unwrap_or_else(|error| {
+        let exit = voice.fail(&error);
+        if let Some(args) = cli.command.road() {
+            road::print_failure(args, &cli.common, &error, exit);
+        }
+        exit
+    });
     exit.into()
 }
 

@@ -1,17 +1,18 @@
-//! `run`, `submit`, `collect`: the commands that end with one JSON object.
+//! `run`, `submit`, `collect`: the commands that end with one JSON object, come what may.
 
 use std::io::Write;
 use std::sync::Arc;
 
+use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
-use super::args::{OnInterrupt, RunArgs};
+use super::args::{Common, OnInterrupt, RunArgs};
 use super::exit::Exit;
-use super::json::Line;
+use super::json::{Failure, Line, Problem};
 use super::resume;
 use super::screen::Screen;
 use super::vendor::{Vendor, Vendors};
-use crate::base::{Components, ErrorKind, Result, ResultExt};
+use crate::base::{Components, Error, ErrorKind, Result, ResultExt, Stores};
 use crate::engine::{self, Report, Setup};
 use crate::spec::Surroundings;
 use crate::work::progress::{Event, Watch};
@@ -74,21 +75,43 @@ pub(super) async fn go(
     if let Some(code) = signal.caught().filter(|_| !report.published) {
         exit = Exit::of(&[Exit::from_code(code), exit]);
     }
-    print(&report, exit)?;
+    print(&Line::of(&report, exit.code()))?;
     Ok(exit)
 }
 
 fn exit_of(road: Road, args: &RunArgs, report: &Report) -> Exit {
     match Exit::from_code(report.exit_code()) {
         // What was submitted is pending, and that is what was asked for.
-        Exit::Pending if road == Road::Submit && report.is_submitted => Exit::Done,
+        Exit::Pending if road == Road::Submit && report.awaits.is_none() => Exit::Done,
         Exit::Done if report.unchanged && args.skip_code => Exit::NothingToDo,
         exit => exit,
     }
 }
 
-fn print(report: &Report, exit: Exit) -> Result<()> {
-    let line = serde_json::to_string(&Line::of(report, exit.code()))
+/// Prints what a command came to that ended with `error`, with as much as is known of its job.
+pub(super) fn print_failure(args: &RunArgs, common: &Common, error: &Error, exit: Exit) {
+    let around = Surroundings::system();
+    let job = around.and_then(|around| args.target.resolve(&around)).ok();
+    let stores = Stores::new(common.storage_options.clone()).ok();
+    let ledger = job.as_ref().map(|job| {
+        let path = &job.ledger.path;
+        let place = stores.and_then(|stores| stores.locate(path).ok());
+        place.map_or_else(|| path.clone(), |place| place.url.to_string())
+    });
+    let failure = Failure {
+        ledger,
+        output: job.as_ref().map(|job| job.output.path.clone()),
+        job: job.map(|job| job.name),
+        exit_code: exit.code(),
+        published: false,
+        error: Problem::of(error),
+    };
+    // Where nobody can be told any more, the exit code says it.
+    let _ = print(&failure);
+}
+
+fn print(line: &impl Serialize) -> Result<()> {
+    let line = serde_json::to_string(line)
         .or_err(ErrorKind::Internal, "the result cannot be written as JSON")?;
     let mut out = std::io::stdout().lock();
     writeln!(out, "{line}").or_err(ErrorKind::Unavailable, "cannot write to standard output")

@@ -69,6 +69,7 @@ impl Landing<'_> {
                 done => done?,
             }
         }
+        tell_oddities(view, harvest.oddities);
         let Sums {
             counts,
             transient,
@@ -188,6 +189,19 @@ impl Landing<'_> {
         writer.finish()?;
         self.files.keep(&draft, &place, points::OUTCOMES).await?;
         Ok(sums)
+    }
+}
+
+/// Says so where a result file has lines that are no answer to anything: whoever reads the files for
+/// themselves finds them too.
+fn tell_oddities(view: &BatchView, oddities: Oddities) {
+    let Oddities {
+        duplicates,
+        strangers,
+        broken,
+    } = oddities;
+    if oddities != Oddities::default() {
+        warn!(batch = %view.id, duplicates, strangers, broken, "the results of a batch have odd lines");
     }
 }
 

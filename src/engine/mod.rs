@@ -70,7 +70,7 @@ use open::Office;
 pub use clean::{Cleaned, clean};
 pub use plan::{Checked, CheckedRow, PlanReport, check, plan};
 pub use points::crash_points;
-pub use report::Report;
+pub use report::{Awaits, Report};
 pub use show::{Story, Told, show};
 pub use status::{BatchLine, StatusReport, cancel, status};
 

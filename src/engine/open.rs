@@ -9,17 +9,18 @@ use crate::ledger::{Author, Holder, Keeper, Lease, Leases, Patience, Scope, Take
 use crate::output::{self, Existing};
 use crate::provider::Provider;
 use crate::spec::{Job, ModelSpec, SourceInput};
+use crate::work::progress::Event;
 
-use super::Setup;
 use super::book::Book;
 use super::calls::Calls;
 use super::draw_up::{Drawn, LEDGER_KEY};
 use super::files::Files;
 use super::next::Pace;
-use super::report::{Report, is_over};
+use super::report::{Awaits, Report, is_over};
 use super::run::{Goal, Loop, Stop};
 use super::stop::{is_stop, unless_stopped, unless_stopped_long_since};
 use super::tasks::Tasks;
+use super::{GRACE, Setup};
 
 /// A job, held by this process.
 pub(super) struct Office {
@@ -130,7 +131,33 @@ impl Office {
     /// Plan and submit.
     pub(super) async fn submit(mut self) -> Result<Report> {
         let done = self.work(Goal::Submit).await;
+        if let Ok(report) = &done
+            && !self.setup.interrupt.is_cancelled()
+        {
+            self.say_what_waits(report);
+        }
         self.close(done).await
+    }
+
+    /// Says why not all was submitted, if not all was.
+    fn say_what_waits(&self, report: &Report) {
+        let why = match report.awaits {
+            None | Some(Awaits::Planning) => return,
+            Some(Awaits::EarlierPlan) => {
+                "batches of an earlier plan are open; what is new is planned once they are home"
+                    .to_owned()
+            }
+            Some(Awaits::Trial) => "the trial's answers are awaited".to_owned(),
+            Some(Awaits::Provider) if report.unsent == 0 => {
+                "it is not known yet whether the provider took a chunk".to_owned()
+            }
+            Some(Awaits::Provider) => {
+                format!("chunks that the provider has not taken: {}", report.unsent)
+            }
+        };
+        let again = "run `columnist submit` or `collect` again";
+        let text = format!("not all was submitted: {why}; {again}");
+        self.setup.watch.event(&Event::Warning(text));
     }
 
     /// What is open of the stored plan: once, or until it is published.
@@ -171,7 +198,13 @@ impl Office {
             let drawn = self.draw_up(goal, defer).await?;
             let (tasks, plan) = match drawn {
                 Drawn::Current { tasks, plan } => (tasks, plan),
-                Drawn::Waiting => return Ok(self.report(self.last_plan(), None)),
+                Drawn::Waiting => {
+                    let report = self.report(self.last_plan(), None);
+                    return Ok(Report {
+                        awaits: Some(Awaits::EarlierPlan),
+                        ..report
+                    });
+                }
             };
             if self.is_published(&tasks, plan) && self.is_there(&tasks).await? {
                 return Ok(self.report(plan, Some(&tasks)).unchanged());
@@ -270,10 +303,35 @@ impl Office {
         let work = Loop::new(&mut self.book, tasks, goal, plan, pace);
         let stop = tokio::select! {
             biased;
-            () = lost.lost() => Err(lost_lease()),
-            stop = work.run(&interrupt) => stop,
+            () = lost.lost() => None,
+            stop = work.run(&interrupt) => Some(stop),
         };
-        stop
+        match stop {
+            Some(stop) => stop,
+            None => Err(self.lost_lease().await),
+        }
+    }
+
+    /// Another has the job now: whoever it is, if that can be read soon.
+    async fn lost_lease(&self) -> Error {
+        let components = &self.setup.components;
+        let clock = &components.clock;
+        let asking = Holder::this_process(&self.run, self.setup.command, clock.now());
+        let uptime = Arc::clone(&components.uptime);
+        let ttl = self.setup.job.ledger.lease;
+        let leases = Leases::new(components, uptime, &self.root, asking, ttl);
+        let scope = Scope::job();
+        let held = tokio::select! {
+            biased;
+            held = leases.holder(&scope) => held.ok().flatten(),
+            () = clock.sleep(GRACE) => None,
+        };
+        let error = Error::new(ErrorKind::Held, "another process has taken the job over")
+            .hint("nothing was lost; run again when the other one is done");
+        match held.and_then(|held| held.holder) {
+            Some(holder) => error.with("holder", holder),
+            None => error,
+        }
     }
 
     fn is_published(&self, tasks: &Tasks, plan: u64) -> bool {
@@ -330,11 +388,6 @@ async fn give_back(lease: Lease) {
     if let Err(error) = lease.release().await {
         tracing::warn!(%error, "the lease could not be given back; it runs out by itself");
     }
-}
-
-fn lost_lease() -> Error {
-    Error::new(ErrorKind::Held, "another process has taken the job over")
-        .hint("nothing was lost; run again when the other one is done")
 }
 
 /// What says that a run begins, and whose ledger it is; the ledger's own id.

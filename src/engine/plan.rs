@@ -77,7 +77,9 @@ const TINY: u64 = 100;
 /// What a run would do. Reads everything and sends nothing.
 ///
 /// # Errors
-/// Whatever a run would stop at before its first spend.
+/// Whatever is wrong with the job, its source or its key, or keeps the ledger from being read. What a
+/// run looks at besides is left to it: whether the output may be written, who holds the job, and what
+/// the provider says to a trial.
 pub async fn plan(setup: Setup, provider: Arc<dyn Provider>) -> Result<PlanReport> {
     let job = &setup.job;
     let components = &setup.components;

@@ -1,12 +1,37 @@
 //! What a command came to, for the last line of its output.
 
 use crate::base::{ErrorKind, Result};
-use crate::ledger::action::read_counts;
-use crate::ledger::state::State;
+use crate::ledger::action::{Oddities, read_counts};
+use crate::ledger::state::{Attempt, ChunkState, Phase, PlanState, State};
 use crate::spec::MaxFailed;
 use crate::work::{StatusCounts, Usage};
 
-#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
+/// What is waited for before all that may be sent can be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Awaits {
+    /// The batches of an earlier plan: what is new is planned once they are home.
+    EarlierPlan,
+    /// The rest of the rows: the plan has not looked at all of them.
+    Planning,
+    /// The answers of the trial.
+    Trial,
+    /// The provider: it has not taken some chunks, or not said so.
+    Provider,
+}
+
+impl Awaits {
+    /// The word for it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Awaits::EarlierPlan => "earlier_plan",
+            Awaits::Planning => "planning",
+            Awaits::Trial => "trial",
+            Awaits::Provider => "provider",
+        }
+    }
+}
+
 /// What a command came to.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Report {
@@ -36,8 +61,12 @@ pub struct Report {
     pub open: u64,
     /// Attempts of which nobody can tell whether the provider took them.
     pub unsettled: u64,
-    /// Whether every chunk that may be sent has been.
-    pub is_submitted: bool,
+    /// Chunks of the plan that are to be sent, and that the provider has not taken.
+    pub unsent: u64,
+    /// What keeps the provider from having all that may be sent; nothing, if it has it.
+    pub awaits: Option<Awaits>,
+    /// Lines of result files that were no answer to anything.
+    pub oddities: Oddities,
     /// Second batches of one body, which were canceled.
     pub wasted: u64,
     /// Where the output is.
@@ -62,6 +91,7 @@ impl Report {
             output: setup.job.output.path.clone(),
             ledger: place.map_or_else(|_| ledger.clone(), |place| place.url.to_string()),
             cost_micros: Some(0),
+            awaits: Some(Awaits::Planning),
             ..Report::default()
         }
     }
@@ -71,6 +101,7 @@ impl Report {
         let mut report = Report {
             plan,
             cost_micros: Some(0),
+            awaits: Some(Awaits::Planning),
             ..Report::default()
         };
         let Some(planned) = state.plans.get(&plan) else {
@@ -81,8 +112,10 @@ impl Report {
             report.requests = sealed.requests;
             report.identical = sealed.rows.identical;
             report.answered = sealed.rows.answered;
-            report.is_submitted = true;
         }
+        let chunks = planned.chunks.values();
+        let unsent = chunks.filter(|chunk| !planned.canceled && is_unsent(state, chunk));
+        report.unsent = unsent.count() as u64;
         for attempt in state.attempts.values().filter(|a| a.promised.plan == plan) {
             report.open += u64::from(attempt.phase.is_open());
             report.unsettled += u64::from(attempt.unsettled.is_some() && attempt.phase.is_open());
@@ -93,6 +126,7 @@ impl Report {
                 .map(|accepted| accepted.batch.to_string());
             report.batches.extend(batch);
             if let Some(landed) = &attempt.landed {
+                report.oddities += landed.oddities;
                 report.usage += landed.usage;
                 report.cost_micros = report
                     .cost_micros
@@ -100,6 +134,7 @@ impl Report {
                     .map(|(a, b)| a + b);
             }
         }
+        report.awaits = awaits(state, planned, report.unsent);
         if let Some(published) = state.published.as_ref().filter(|p| p.plan == plan) {
             report.counts = read_counts(&published.rows);
         }
@@ -131,6 +166,37 @@ impl Report {
         }
         if self.over_budget { 3 } else { 0 }
     }
+}
+
+/// Whether the provider has nothing of `chunk`, as far as anybody knows.
+fn is_unsent(state: &State, chunk: &ChunkState) -> bool {
+    let home = state.attempts_of(chunk).any(|a| a.phase == Phase::Landed);
+    let last = state.attempts_of(chunk).last();
+    let free = |a: &Attempt| matches!(a.phase, Phase::RejectedForNow | Phase::Absent);
+    !chunk.split && !home && last.is_none_or(free)
+}
+
+/// What is waited for before all of `plan` that may be sent can be.
+fn awaits(state: &State, plan: &PlanState, unsent: u64) -> Option<Awaits> {
+    let number = plan.started.plan;
+    let mut own = state
+        .attempts
+        .values()
+        .filter(|a| a.promised.plan == number);
+    if plan.sealed.is_none() && !plan.canceled {
+        return Some(Awaits::Planning);
+    }
+    let trial = plan.chunks.get(&0).filter(|_| plan.started.trial > 0);
+    if unsent > 0 && trial.is_some_and(|chunk| state.attempts_of(chunk).any(is_taken)) {
+        return Some(Awaits::Trial);
+    }
+    let unknown = own.any(|a| a.phase == Phase::Promised);
+    (unsent > 0 || unknown).then_some(Awaits::Provider)
+}
+
+/// Whether the provider has taken `attempt`, and its answers are to come.
+fn is_taken(attempt: &Attempt) -> bool {
+    attempt.phase == Phase::Accepted
 }
 
 /// Whether `counts` has more failed rows than `max` allows.

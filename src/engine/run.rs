@@ -75,6 +75,8 @@ pub(super) struct Loop<'a> {
     scribe: Scribe,
     entries: mpsc::Receiver<Entry>,
     tries: BTreeMap<Step, u32>,
+    /// Why which chunks wait, as far as it was said.
+    told: BTreeSet<(u64, String)>,
 }
 
 impl<'a> Loop<'a> {
@@ -98,6 +100,7 @@ impl<'a> Loop<'a> {
             scribe,
             entries,
             tries: BTreeMap::new(),
+            told: BTreeSet::new(),
         }
     }
 
@@ -263,6 +266,11 @@ impl<'a> Loop<'a> {
                 self.tries.remove(&step);
                 self.desk.not_before.insert(step, at);
             }
+            Ok(After::Later(at, why)) => {
+                self.tries.remove(&step);
+                self.say_once(&step, why);
+                self.desk.not_before.insert(step, at);
+            }
             Ok(After::SendAgain(plan, chunk, at)) => {
                 self.tries.remove(&step);
                 if self.plan == Some(plan) {
@@ -289,6 +297,17 @@ impl<'a> Loop<'a> {
             Err(error) => return Err(error),
         }
         Ok(())
+    }
+
+    /// Says why a step waits, the first time that it does so for this reason. Not to whoever asked for
+    /// a stop, and keeps it from being sent.
+    fn say_once(&mut self, step: &Step, why: String) {
+        let Step::Submit { chunk } = step else {
+            return;
+        };
+        if !self.tasks.interrupt.is_cancelled() && self.told.insert((*chunk, why.clone())) {
+            self.tasks.warn(&format!("chunk {chunk} waits: {why}"));
+        }
     }
 
     /// The promised attempts of a chunk are nobody's now: if one is still open, it is looked for.

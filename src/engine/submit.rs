@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::time::Duration;
 
-use tracing::warn;
+use tracing::info;
 
 use crate::base::{Components, Error, ErrorKind, Result, ResultExt, Time};
 use crate::ledger::action::{Accepted, Action, ChunkStored, Promised};
@@ -29,6 +29,8 @@ pub(super) enum After {
     Done,
     /// It is not to be tried again before this.
     NotBefore(Time),
+    /// The same, for this reason of the provider's, which may last for hours.
+    Later(Time, String),
     /// This chunk of this plan is to be sent again, and not before this.
     SendAgain(u64, u64, Time),
     /// The chunk of this number has to be made smaller.
@@ -184,9 +186,8 @@ impl Sending<'_> {
         Ok(
             match (self.provider.stage(tag, body).await, self.gate.refused()) {
                 (Ok(staged), _) => Ok(staged),
-                (Err(SubmitError::Unknown(error)), None) | (Err(_), Some(error)) => {
-                    Err(Rejection::Later(error, None))
-                }
+                (Err(_), Some(error)) => Err(Rejection::Later(error, None)),
+                (Err(SubmitError::Unknown(error)), None) => Err(Rejection::Away(error)),
                 (Err(SubmitError::Rejected(rejection)), None) => Err(rejection),
             },
         )
@@ -200,7 +201,8 @@ impl Sending<'_> {
         body(requests, self.frame.clone(), ids, self.stored().body_bytes)
     }
 
-    /// The provider certainly took nothing: later, in smaller pieces, or never.
+    /// The provider certainly took nothing: later, in smaller pieces, or never. Where nothing
+    /// answered, that is an error, and whoever called decides for how long there is hope.
     async fn rejected(&self, tag: &Tag, rejection: Rejection) -> Result<After> {
         let now = self.components.clock.now();
         let refusals = refusals(self.state, self.chunk) + 1;
@@ -213,11 +215,14 @@ impl Sending<'_> {
         let (mut actions, error, after) = match rejection {
             Rejection::Later(error, wait) => {
                 let wait = wait.unwrap_or_default().max(later(refusals));
-                (vec![], error, Some(After::NotBefore(now + wait)))
+                let after = After::Later(now + wait, error.message().to_owned());
+                (vec![], error, Some(after))
             }
+            Rejection::Away(error) => (vec![], error, None),
             Rejection::QueueFull(error, limit) => {
                 let (learned, wait) = self.lesson(refusals, limit);
-                (learned, error, Some(After::NotBefore(now + wait)))
+                let after = After::Later(now + wait, error.message().to_owned());
+                (learned, error, Some(after))
             }
             Rejection::TooLarge(error) => (vec![], error, Some(After::TooLarge(chunk))),
             // The uploaded body may be gone by now; a new one is as good as the first.
@@ -234,9 +239,11 @@ impl Sending<'_> {
             }
             Rejection::Final(error) => (vec![], error, None),
         };
-        warn!(attempt = tag.attempt, %error, "the provider did not take a chunk");
-        // Money and credentials can be mended, and the chunk is as good as before.
-        let may_again = after.is_some() || error.kind() == ErrorKind::Refused;
+        info!(attempt = tag.attempt, %error, "the provider did not take a chunk");
+        // Money and credentials can be mended, who was away comes back, and the chunk is as good as
+        // before.
+        let mends = matches!(error.kind(), ErrorKind::Refused | ErrorKind::Unavailable);
+        let may_again = after.is_some() || mends;
         actions.insert(0, again(&error, may_again));
         self.scribe.write(actions).await?;
         after.ok_or(error)

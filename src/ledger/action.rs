@@ -360,6 +360,14 @@ pub struct Oddities {
     pub broken: u64,
 }
 
+impl std::ops::AddAssign for Oddities {
+    fn add_assign(&mut self, other: Self) {
+        self.duplicates += other.duplicates;
+        self.strangers += other.strangers;
+        self.broken += other.broken;
+    }
+}
+
 /// The output is about to become visible.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct PublishStarted {

@@ -180,6 +180,8 @@ pub enum Rejection {
     /// Not now: an overload or a rate limit. The same again later, at the earliest after the wait
     /// that the provider asked for.
     Later(Error, Option<std::time::Duration>),
+    /// Nothing answered. The same again, as long as there is hope.
+    Away(Error),
     /// The queue is full. The same again when something has left it; `limit` is what the provider
     /// says fits in, in its own unit (tokens for OpenAI).
     QueueFull(Error, Option<u64>),

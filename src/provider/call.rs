@@ -236,7 +236,7 @@ impl Caller {
     pub(super) fn silence(&self, error: HttpError) -> SubmitError {
         match error {
             HttpError::NotSent(error) => {
-                SubmitError::Rejected(Rejection::Later(error.with("provider", self.vendor), None))
+                SubmitError::Rejected(Rejection::Away(error.with("provider", self.vendor)))
             }
             HttpError::Lost(error) => SubmitError::Unknown(error.with("provider", self.vendor)),
         }

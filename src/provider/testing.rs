@@ -243,6 +243,7 @@ pub(super) fn told(error: SubmitError) -> (String, Error) {
         SubmitError::Rejected(Rejection::QueueFull(error, limit)) => {
             (with("full", limit.map(u128::from)), error)
         }
+        SubmitError::Rejected(Rejection::Away(error)) => ("away".to_owned(), error),
         SubmitError::Rejected(Rejection::Later(error, wait)) => {
             (with("later", wait.map(|wait| wait.as_millis())), error)
         }

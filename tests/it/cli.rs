@@ -20,7 +20,7 @@ const COMMANDS: [(&str, &str); 10] = [
 ];
 
 /// What the last line says, whatever the command came to.
-const FIELDS: [&str; 17] = [
+const FIELDS: [&str; 22] = [
     "job",
     "run",
     "exit_code",
@@ -33,8 +33,13 @@ const FIELDS: [&str; 17] = [
     "requests",
     "identical_rows",
     "answered_before_rows",
+    "unsent_chunks",
+    "awaits",
     "open_batches",
     "wasted_batches",
+    "duplicate_lines",
+    "stranger_lines",
+    "broken_lines",
     "batches",
     "tokens",
     "cost_usd",
@@ -527,7 +532,7 @@ fn a_job_from_its_first_look_to_its_second_run() {
     says!(shell, ["run", "job.toml"], @r#"
     exit 0
     --- stdout
-    {"job":"triage","run":"<id>","exit_code":0,"published":true,"unchanged":false,"output":"<folder>/out.parquet","ledger":"file://<folder>/_columnist/triage","rows":4,"status":{"succeeded":4},"requests":3,"identical_rows":1,"answered_before_rows":0,"open_batches":0,"wasted_batches":0,"batches":["<batch>"],"tokens":{"input":6,"cache_read":0,"cache_write_5m":0,"cache_write_1h":0,"output":37,"reasoning":0},"cost_usd":null,"cpu_seconds":<number>,"peak_memory_bytes":<number>}
+    {"job":"triage","run":"<id>","exit_code":0,"published":true,"unchanged":false,"output":"<folder>/out.parquet","ledger":"file://<folder>/_columnist/triage","rows":4,"status":{"succeeded":4},"requests":3,"identical_rows":1,"answered_before_rows":0,"unsent_chunks":0,"awaits":null,"open_batches":0,"unsettled_batches":0,"wasted_batches":0,"duplicate_lines":0,"stranger_lines":0,"broken_lines":0,"batches":["<batch>"],"tokens":{"input":6,"cache_read":0,"cache_write_5m":0,"cache_write_1h":0,"output":37,"reasoning":0},"cost_usd":null,"cpu_seconds":<number>,"peak_memory_bytes":<number>}
     --- stderr
     4 rows planned, 3 requests to send
     chunk 0 submitted, 1 so far
@@ -538,7 +543,7 @@ fn a_job_from_its_first_look_to_its_second_run() {
     says!(shell, ["run", "job.toml"], @r#"
     exit 0
     --- stdout
-    {"job":"triage","run":"<id>","exit_code":0,"published":true,"unchanged":true,"output":"<folder>/out.parquet","ledger":"file://<folder>/_columnist/triage","rows":4,"status":{"succeeded":4},"requests":0,"identical_rows":1,"answered_before_rows":0,"open_batches":0,"wasted_batches":0,"batches":[],"tokens":{"input":0,"cache_read":0,"cache_write_5m":0,"cache_write_1h":0,"output":0,"reasoning":0},"cost_usd":0.0,"cpu_seconds":<number>,"peak_memory_bytes":<number>}
+    {"job":"triage","run":"<id>","exit_code":0,"published":true,"unchanged":true,"output":"<folder>/out.parquet","ledger":"file://<folder>/_columnist/triage","rows":4,"status":{"succeeded":4},"requests":0,"identical_rows":1,"answered_before_rows":0,"unsent_chunks":0,"awaits":null,"open_batches":0,"unsettled_batches":0,"wasted_batches":0,"duplicate_lines":0,"stranger_lines":0,"broken_lines":0,"batches":[],"tokens":{"input":0,"cache_read":0,"cache_write_5m":0,"cache_write_1h":0,"output":0,"reasoning":0},"cost_usd":0.0,"cpu_seconds":<number>,"peak_memory_bytes":<number>}
     --- stderr
     "#);
     says!(shell, ["status", "job.toml"], @r#"

@@ -21,5 +21,6 @@ mod s3;
 mod shell;
 mod show;
 mod signals;
+mod submits;
 mod tidy;
 mod world;

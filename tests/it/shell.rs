@@ -25,6 +25,8 @@ pub(crate) struct Shell {
 /// What a call came to.
 #[derive(Debug)]
 pub(crate) struct Ran {
+    /// The command, without what follows it.
+    command: String,
     /// The exit code; of a process that was killed, the signal as a negative number.
     pub code: i32,
     pub stdout: String,
@@ -46,7 +48,17 @@ impl Ran {
         for word in words {
             assert!(self.stderr.contains(word), "`{word}` is missing: {self:?}");
         }
-        assert!(self.stdout.is_empty(), "{self:?}");
+        if ["run", "submit", "collect"].contains(&self.command.as_str()) {
+            assert_eq!(self.stdout.matches('\n').count(), 1, "{self:?}");
+            let line = self.line();
+            assert_eq!(line["exit_code"], code, "{self:?}");
+            assert_eq!(line["published"], false, "{self:?}");
+            assert!(line["error"]["kind"].is_string(), "{self:?}");
+            let message = line["error"]["message"].as_str().expect("a message");
+            assert!(self.stderr.contains(message), "{self:?}");
+        } else {
+            assert!(self.stdout.is_empty(), "{self:?}");
+        }
         assert!(
             self.stderr.lines().any(|line| line.starts_with("error: ")),
             "{self:?}"
@@ -102,6 +114,7 @@ impl Shell {
     pub(crate) fn call(&self, args: &[&str]) -> Ran {
         let done = self.command(args).output().expect("the program starts");
         Ran {
+            command: args.first().copied().unwrap_or_default().to_owned(),
             code: done
                 .status
                 .code()

@@ -98,7 +98,8 @@ def check(job, disk, sandbox):
 def refused(done):
     assert "the disk is full" in done.err or "No space left" in done.err, done
     assert "hint: " in done.err and "free some space" in done.err, done
-    assert not done.out, done
+    assert done.report["exit_code"] == done.code, done
+    assert done.report["error"]["kind"] == "unavailable", done
 
 
 @pytest.mark.parametrize("vendor", VENDORS)
@@ -163,7 +164,7 @@ def test_a_read_only_ledger_and_output(tmp_path, make_sandbox, make_disk):
     for command in ["run", "submit", "collect"]:
         done = job(command, code=7)
         assert str(disk.path) in done.err and "hint: " in done.err and "writable" in done.err
-        assert not done.out
+        assert done.report["error"]["kind"] == "refused", done
     assert '"published":true' in job("status", "--json").out
     assert tail(f"Label this: {'ticket 3 ' * 40}") in job("show", "--key", "3").out
     # A ledger elsewhere, and an output there.

@@ -346,7 +346,7 @@ async fn a_refusal_is_certain_and_silence_is_not() {
         (say(200, "<html>a proxy</html>"), "unknown"),
         (say(200, "{}"), "unknown"),
         (say(302, ""), "final invalid"),
-        (Say::NoConnection, "later"),
+        (Say::NoConnection, "away"),
         (Say::Silence, "unknown"),
     ];
     for (answer, expect) in cases {

@@ -351,7 +351,7 @@ async fn a_refusal_is_certain_and_silence_is_not() {
         (say(500, &error("server_error", "")), "unknown"),
         (say(503, "upstream connect error"), "unknown"),
         (say(200, "{\"id\":null}"), "unknown"),
-        (Say::NoConnection, "later"),
+        (Say::NoConnection, "away"),
         (Say::Silence, "unknown"),
     ];
     for (answer, expect) in cases {
