@@ -598,7 +598,7 @@ fn a_cancel_says_what_comes_next() {
     says!(shell, ["submit", "job.toml"], @r#"
     exit 0
     --- stdout
-    {"job":"triage","run":"<id>","exit_code":0,"published":false,"unchanged":false,"output":"<folder>/out.parquet","ledger":"file://<folder>/_columnist/triage","rows":4,"status":{},"requests":3,"identical_rows":1,"answered_before_rows":0,"open_batches":1,"wasted_batches":0,"batches":["<batch>"],"tokens":{"input":0,"cache_read":0,"cache_write_5m":0,"cache_write_1h":0,"output":0,"reasoning":0},"cost_usd":0.0,"cpu_seconds":<number>,"peak_memory_bytes":<number>}
+    {"job":"triage","run":"<id>","exit_code":0,"published":false,"unchanged":false,"output":"<folder>/out.parquet","ledger":"file://<folder>/_columnist/triage","rows":4,"status":{},"requests":3,"identical_rows":1,"answered_before_rows":0,"unsent_chunks":0,"awaits":null,"open_batches":1,"unsettled_batches":0,"wasted_batches":0,"duplicate_lines":0,"stranger_lines":0,"broken_lines":0,"batches":["<batch>"],"tokens":{"input":0,"cache_read":0,"cache_write_5m":0,"cache_write_1h":0,"output":0,"reasoning":0},"cost_usd":0.0,"cpu_seconds":<number>,"peak_memory_bytes":<number>}
     --- stderr
     4 rows planned, 3 requests to send
     chunk 0 submitted, 1 so far
@@ -636,6 +636,7 @@ fn a_job_file_with_several_mistakes_as_its_writer_reads_it() {
     says!(shell, ["run", "job.toml"], @r#"
     exit 2
     --- stdout
+    {"job":null,"exit_code":2,"published":false,"output":null,"ledger":null,"error":{"kind":"invalid","message":"the job file has 6 mistakes, file=`<folder>/job.toml`","hint":null}}
     --- stderr
     error: the job file has 6 mistakes, file=`<folder>/job.toml`
 
@@ -665,6 +666,7 @@ fn a_job_file_with_several_mistakes_as_its_writer_reads_it() {
     says!(shell, ["run", "missing.toml"], @r#"
     exit 2
     --- stdout
+    {"job":null,"exit_code":2,"published":false,"output":null,"ledger":null,"error":{"kind":"invalid","message":"cannot read the job file, file=`<folder>/missing.toml`","hint":"name a job file, or describe the job by flags: `columnist run --help`"}}
     --- stderr
     error: cannot read the job file, file=`<folder>/missing.toml`
       caused by: No such file or directory (os error 2)
