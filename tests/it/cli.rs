@@ -231,17 +231,18 @@ fn the_help_as_a_newcomer_reads_it() {
     Usage: columnist [OPTIONS] <COMMAND>
 
     Commands:
-      run      Plan, submit, wait, collect, publish; safe to repeat, to kill, to run twice at once
-      submit   Plan and submit, then return
-      collect  One pass: poll, land, retry, publish if complete; exit 75 while work is pending
-      plan     What a run would do, and why; sends nothing
-      check    Validate the job and render its first rows; no network but storage
-      status   Where everything stands: rows by status, chunks, batches
-      show     One row's story: the prompt, the request, every attempt, the raw answer, tokens
-      cancel   Cancel open batches; what they finished is harvested
-      sandbox  Serve the provider dialects on loopback, for trying and testing; takes any key
-      gc       Delete what is no longer needed from the ledger: prompts and snapshots of older plans
-      help     Print this message or the help of the given subcommand(s)
+      run       Plan, submit, wait, collect, publish; safe to repeat, to kill, to run twice at once
+      submit    Plan and submit, then return
+      collect   One pass: poll, land, retry, publish if complete; exit 75 while work is pending
+      plan      What a run would do, and why; sends nothing
+      check     Validate the job and render its first rows; no network but storage
+      status    Where everything stands: rows by status, chunks, batches
+      show      One row's story: the prompt, the request, every attempt, the raw answer, tokens
+      cancel    Cancel open batches; what they finished is harvested
+      rehearse  The job on its real rows against the built-in sandbox, with faults; spends nothing
+      sandbox   Serve the provider dialects on loopback, for trying and testing; takes any key
+      gc        Delete what is no longer needed from the ledger: prompts and snapshots of older plans
+      help      Print this message or the help of the given subcommand(s)
 
     Options:
       -h, --help

@@ -266,7 +266,7 @@ fn without_ids(line: &str) -> String {
         let lengths: Vec<_> = bare.split('-').map(str::len).collect();
         let name = if lengths == [8, 4, 4, 4, 12] && bare.split('-').all(hex) {
             "<id>"
-        } else if lengths == [32] && hex(bare) {
+        } else if lengths == [48] && hex(bare) {
             "<key>"
         } else if ["batch_", "msgbatch_"]
             .iter()
