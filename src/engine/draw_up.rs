@@ -47,11 +47,11 @@ impl Office {
     pub(super) async fn draw_up(&mut self, goal: Goal, defer: bool) -> Result<Drawn> {
         let job = self.setup.job.clone();
         let open = open_source(&job, &self.setup, &self.files);
-        let source = self.unless_stopped(open).await?;
+        let source = Box::pin(self.unless_stopped(open)).await?;
         let desk = Desk::check(&job, &source, &*self.provider)?;
         if let Some(plan) = self.still_good(&desk, &source) {
             let pinned = self.pinned_source(plan, source);
-            let source = self.unless_stopped(pinned).await?;
+            let source = Box::pin(self.unless_stopped(pinned)).await?;
             let tasks = self.tasks(&job, source, desk, defer)?;
             self.unless_stopped(self.check_target(&tasks)).await?;
             return Ok(Drawn::Current { tasks, plan });
@@ -139,7 +139,7 @@ impl Office {
         desk: &Desk,
     ) -> Result<(u64, Source)> {
         let prepared = self.prepare_plan(job, source, desk);
-        let (started, source) = self.unless_stopped(prepared).await?;
+        let (started, source) = Box::pin(self.unless_stopped(prepared)).await?;
         let plan = started.plan;
         let mut actions = std::mem::take(&mut self.opening);
         actions.push(Action::PlanStarted(Box::new(started)));

@@ -240,7 +240,7 @@ impl Office {
             tracing::warn!("the job file differs from what was planned; the stored plan counts");
         }
         self.setup.job = stored;
-        let tasks = self.unless_stopped(self.tasks_for(number)).await?;
+        let tasks = Box::pin(self.unless_stopped(self.tasks_for(number))).await?;
         if self.is_published(&tasks, number) && self.is_there(&tasks).await? {
             return Ok(self.report(number, Some(&tasks)).unchanged());
         }
