@@ -61,9 +61,9 @@ pub(super) async fn go(
     };
     let provider = Arc::clone(&vendor.provider);
     let report = match road {
-        Road::Run => engine::run(setup, provider).await,
-        Road::Submit => engine::submit(setup, provider).await,
-        Road::Collect { wait } => engine::collect(setup, provider, wait).await,
+        Road::Run => Box::pin(engine::run(setup, provider)).await,
+        Road::Submit => Box::pin(engine::submit(setup, provider)).await,
+        Road::Collect { wait } => Box::pin(engine::collect(setup, provider, wait)).await,
     };
     let report = report?;
     if signal.caught().is_some() && !report.published {

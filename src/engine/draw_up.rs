@@ -48,14 +48,14 @@ impl Office {
     /// everything that is open of earlier ones has been harvested.
     pub(super) async fn draw_up(&mut self, goal: Goal, defer: bool) -> Result<Drawn> {
         let job = self.setup.job.clone();
-        let (source, desk) = match self.unless_stopped(self.prepare(&job)).await {
+        let (source, desk) = match Box::pin(self.unless_stopped(self.prepare(&job))).await {
             Ok(prepared) => prepared,
             Err(error) if self.setup.interrupt.is_cancelled() => return Err(error),
             Err(error) => return Err(self.land_before(error).await),
         };
         if let Some(plan) = self.still_good(&desk, &source) {
             let pinned = self.pinned_source(plan, source);
-            let source = self.unless_stopped(pinned).await?;
+            let source = Box::pin(self.unless_stopped(pinned)).await?;
             let tasks = self.tasks(&job, Some(source), desk, defer)?;
             return Ok(Drawn::Current { tasks, plan });
         }
@@ -178,7 +178,7 @@ impl Office {
         desk: &Desk,
     ) -> Result<(u64, Source)> {
         let prepared = self.prepare_plan(job, source, desk);
-        let (started, source) = self.unless_stopped(prepared).await?;
+        let (started, source) = Box::pin(self.unless_stopped(prepared)).await?;
         let plan = started.plan;
         let mut actions = std::mem::take(&mut self.opening);
         actions.push(Action::PlanStarted(Box::new(started)));

@@ -144,8 +144,8 @@ async fn within<Done: Future<Output = Result<Report>>>(
     work: impl FnOnce(Office) -> Done,
 ) -> Result<Report> {
     let (interrupt, before) = (setup.interrupt.clone(), Report::before(&setup));
-    match Office::open(setup, provider, patience).await {
-        Ok(office) => work(office).await,
+    match Box::pin(Office::open(setup, provider, patience)).await {
+        Ok(office) => Box::pin(work(office)).await,
         Err(error) if stop::is_stop(&interrupt, &error) => Ok(before),
         Err(error) => Err(error),
     }

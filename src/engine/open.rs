@@ -240,7 +240,7 @@ impl Office {
             tracing::warn!("the job file differs from what was planned; the stored plan counts");
         }
         self.setup.job = stored;
-        let tasks = match self.unless_stopped(self.tasks_for(number)).await {
+        let tasks = match Box::pin(self.unless_stopped(self.tasks_for(number))).await {
             Ok(tasks) => tasks,
             Err(error) if self.setup.interrupt.is_cancelled() => return Err(error),
             Err(error) => return Err(self.land_before(error).await),

@@ -268,7 +268,7 @@ impl<'a> Loop<'a> {
             }
             Ok(After::Later(at, why)) => {
                 self.tries.remove(&step);
-                self.say_once(&step, why);
+                self.say_once(&step, &why);
                 self.desk.not_before.insert(step, at);
             }
             Ok(After::SendAgain(plan, chunk, at)) => {
@@ -301,11 +301,11 @@ impl<'a> Loop<'a> {
 
     /// Says why a step waits, the first time that it does so for this reason. Not to whoever asked for
     /// a stop, and keeps it from being sent.
-    fn say_once(&mut self, step: &Step, why: String) {
+    fn say_once(&mut self, step: &Step, why: &str) {
         let Step::Submit { chunk } = step else {
             return;
         };
-        if !self.tasks.interrupt.is_cancelled() && self.told.insert((*chunk, why.clone())) {
+        if !self.tasks.interrupt.is_cancelled() && self.told.insert((*chunk, why.to_owned())) {
             self.tasks.warn(&format!("chunk {chunk} waits: {why}"));
         }
     }

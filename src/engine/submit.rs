@@ -218,7 +218,6 @@ impl Sending<'_> {
                 let after = After::Later(now + wait, error.message().to_owned());
                 (vec![], error, Some(after))
             }
-            Rejection::Away(error) => (vec![], error, None),
             Rejection::QueueFull(error, limit) => {
                 let (learned, wait) = self.lesson(refusals, limit);
                 let after = After::Later(now + wait, error.message().to_owned());
@@ -237,7 +236,7 @@ impl Sending<'_> {
                     Some(After::NotBefore(now)),
                 )
             }
-            Rejection::Final(error) => (vec![], error, None),
+            Rejection::Away(error) | Rejection::Final(error) => (vec![], error, None),
         };
         info!(attempt = tag.attempt, %error, "the provider did not take a chunk");
         // Money and credentials can be mended, who was away comes back, and the chunk is as good as

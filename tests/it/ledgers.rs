@@ -84,10 +84,10 @@ fn with_ledger(name: &str) -> Shell {
     copy(&kept(name), &shell.path("ledger"));
     let first = shell.path("ledger/log/00000000000000000000.json");
     let first = std::fs::read_to_string(first).expect("the first commit");
-    let facts = first
+    let mut facts = first
         .lines()
         .filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    let made = facts.filter(|fact| fact["action"] == "ledger_made").last();
+    let made = facts.find(|fact| fact["action"] == "ledger_made");
     let table = made.expect("whose ledger it is")["source"].clone();
     write_job(&shell, table.as_str().expect("an address"));
     shell

@@ -1,5 +1,6 @@
 //! Interrupts are polite, and runs do not collide: the real binary, by signal, in each phase of a run.
 
+use std::fmt::Write as _;
 use std::process::Child;
 use std::time::{Duration, Instant};
 
@@ -114,10 +115,11 @@ const MANY: usize = 400_000;
 #[expect(clippy::disallowed_methods, reason = "a promise about real time")]
 fn a_run_stops_while_it_copies_its_source() {
     let night = Night::new("anthropic", "1s..2s");
-    let rows: String = (0..MANY)
-        .map(|n| format!("{n},ticket {n} of many\n"))
-        .collect();
-    night.shell.write("in.csv", format!("id,body\n{rows}"));
+    let mut table = "id,body\n".to_owned();
+    for n in 0..MANY {
+        let _ = writeln!(table, "{n},ticket {n} of many");
+    }
+    night.shell.write("in.csv", table);
     let mut run = night.shell.start(&["run", "job.toml", "--table", "in.csv"]);
     let copy = "_columnist/triage/plans/000000/snapshot/_part-00000.parquet";
     while !night.shell.path(copy).exists() {
