@@ -437,6 +437,23 @@ fn the_help_as_a_newcomer_reads_it() {
 
               [env: COLUMNIST_NO_FOLLOW=]
 
+          --publish-partial
+              Where nobody can tell whether the provider took a chunk (exit code 5), publish all other
+              rows now; its rows are `pending`
+
+              [env: COLUMNIST_PUBLISH_PARTIAL=]
+
+          --on-interrupt <WHAT>
+              What becomes of open batches on SIGINT or SIGTERM: they go on, and the next run collects
+              them; or they are canceled, and what they finished is collected
+
+              Possible values:
+              - cancel: They are canceled
+              - leave:  They go on at the provider
+
+              [env: COLUMNIST_ON_INTERRUPT=]
+              [default: leave]
+
     Common options:
           --log-format <FORMAT>
               How progress and errors are written to standard error
