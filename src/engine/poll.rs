@@ -98,11 +98,7 @@ impl Tasks {
         error: &BatchError,
         scribe: &Scribe,
     ) -> Result<After> {
-        let rejected = Action::Rejected {
-            attempt: attempt.promised.attempt.clone(),
-            why: format!("{}: {}", error.code, error.message),
-            again: true,
-        };
+        let rejected = rejected_for_now(attempt, error);
         scribe.write(vec![rejected]).await?;
         Err(Error::new(ErrorKind::Refused, "the provider refused a batch for the account's sake")
             .with("provider", &attempt.promised.provider)
@@ -243,11 +239,7 @@ impl Tasks {
         error: &BatchError,
         scribe: &Scribe,
     ) -> Result<After> {
-        let rejected = Action::Rejected {
-            attempt: attempt.promised.attempt.clone(),
-            why: format!("{}: {}", error.code, error.message),
-            again: true,
-        };
+        let rejected = rejected_for_now(attempt, error);
         let (plan, chunk) = (attempt.promised.plan, attempt.promised.chunk);
         let stored = state
             .plans
@@ -303,6 +295,15 @@ impl Tasks {
         let attempt = attempt.promised.attempt.clone();
         scribe.write(vec![Action::CancelSent { attempt }]).await?;
         Ok(After::Done)
+    }
+}
+
+/// The provider refused a batch as a whole, and would take it later.
+fn rejected_for_now(attempt: &Attempt, error: &BatchError) -> Action {
+    Action::Rejected {
+        attempt: attempt.promised.attempt.clone(),
+        why: format!("{}: {}", error.code, error.message),
+        again: true,
     }
 }
 

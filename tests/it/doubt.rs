@@ -7,13 +7,12 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use columnist::base::http::{HttpError, HttpRequest, HttpResponse, HttpService, Method};
-use columnist::base::{Components, Error, ErrorKind, Ids, Time, TokioClock};
-use columnist::emulator::SandboxConfig;
+use columnist::base::{Error, ErrorKind};
 use columnist::engine::{self, StatusReport};
 use columnist::provider::{self, Network, Options};
 use columnist::work::RowStatus;
 
-use crate::world::{VENDORS, World, read_table, write_table};
+use crate::world::{VENDORS, World, read_table, taking};
 
 /// What becomes of a call that makes a batch.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -58,28 +57,11 @@ impl HttpService for Lossy {
 /// A world on paused time, of twenty rows in two chunks, whose calls that make a batch have these
 /// fates.
 fn world(vendor: &'static str, fates: &[Fate]) -> World {
-    let clock = TokioClock::starting_at(Time::from_timestamp(1_800_000_000, 0).expect("in range"));
-    let components = Components {
-        clock: Arc::new(clock),
-        uptime: Arc::new(clock),
-        ids: Arc::new(Ids::seeded(7)),
-        ..Components::system()
-    };
-    let config = SandboxConfig {
-        batch_time: (Duration::from_mins(20), Duration::from_mins(40)),
-        ..SandboxConfig::default()
-    };
-    let mut world = World::of(vendor, config, components);
+    let mut world = World::paused(vendor, (20, 10), taking(20, 40));
     world.components.http = Arc::new(Lossy {
         inner: Arc::clone(&world.components.http),
         fates: Mutex::new(fates.iter().copied().collect()),
     });
-    let bodies: Vec<_> = (0..20).map(|n| Some(format!("ticket {n}"))).collect();
-    write_table(&world.path("in.parquet"), &bodies, 64);
-    let model = &mut world.job["model"];
-    model["max_requests_per_batch"] = 10.into();
-    model["poll_min"] = serde_json::json!({ "secs": 10, "nanos": 0 });
-    model["poll_max"] = serde_json::json!({ "secs": 60, "nanos": 0 });
     world
 }
 

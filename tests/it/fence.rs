@@ -10,10 +10,7 @@ use async_trait::async_trait;
 use columnist::base::http::{
     HttpError, HttpRequest, HttpResponse, HttpService, Method, RequestBody,
 };
-use columnist::base::{
-    Components, Crash, CrashPoint, Error, Ids, Stores, Time, TokioClock, Uptime,
-};
-use columnist::emulator::SandboxConfig;
+use columnist::base::{Crash, CrashPoint, Error, Stores, Uptime};
 use columnist::engine::{self, Setup};
 use columnist::work::RowStatus;
 use columnist::work::progress::{Event, Watch};
@@ -21,46 +18,32 @@ use futures::TryStreamExt as _;
 use futures::future::BoxFuture;
 use tokio_util::sync::CancellationToken;
 
-use crate::world::{VENDORS, World, write_table};
+use crate::world::{VENDORS, World, taking};
 
 /// A world on paused time, of twenty rows in two chunks, whose machine has slept for so many seconds.
 fn world(vendor: &'static str) -> (World, Arc<Slept>) {
-    let clock = TokioClock::starting_at(Time::from_timestamp(1_800_000_000, 0).expect("in range"));
+    let mut world = World::paused(vendor, (20, 10), taking(20, 40));
+    let components = &mut world.components;
     let slept = Arc::new(Slept {
-        clock,
+        uptime: Arc::clone(&components.uptime),
         seconds: AtomicU64::new(0),
     });
-    let components = Components {
-        clock: Arc::new(clock),
-        uptime: Arc::<Slept>::clone(&slept),
-        ids: Arc::new(Ids::seeded(7)),
-        stores: Arc::new(Stores::default().with_clock(Arc::new(clock))),
-        ..Components::system()
-    };
-    let config = SandboxConfig {
-        batch_time: (Duration::from_mins(20), Duration::from_mins(40)),
-        ..SandboxConfig::default()
-    };
-    let mut world = World::of(vendor, config, components);
-    let bodies: Vec<_> = (0..20).map(|n| Some(format!("ticket {n}"))).collect();
-    write_table(&world.path("in.parquet"), &bodies, 64);
-    let model = &mut world.job["model"];
-    model["max_requests_per_batch"] = 10.into();
-    model["poll_min"] = serde_json::json!({ "secs": 10, "nanos": 0 });
-    model["poll_max"] = serde_json::json!({ "secs": 60, "nanos": 0 });
+    components.uptime = Arc::<Slept>::clone(&slept);
+    let stores = Stores::default().with_clock(Arc::clone(&components.clock));
+    components.stores = Arc::new(stores);
     (world, slept)
 }
 
 /// A clock that counts sleep.
 #[derive(Debug)]
 struct Slept {
-    clock: TokioClock,
+    uptime: Arc<dyn Uptime>,
     seconds: AtomicU64,
 }
 
 impl Uptime for Slept {
     fn uptime(&self) -> Duration {
-        self.clock.uptime() + Duration::from_secs(self.seconds.load(Ordering::Acquire))
+        self.uptime.uptime() + Duration::from_secs(self.seconds.load(Ordering::Acquire))
     }
 }
 

@@ -2,14 +2,12 @@
 //! was refused meanwhile counts against a row. On paused time.
 
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
 use async_trait::async_trait;
 use columnist::base::http::{
     HeaderMap, HeaderValue, HttpError, HttpRequest, HttpResponse, HttpService, Method, StatusCode,
 };
-use columnist::base::{Components, ErrorKind, Ids, Result, Time, TokioClock};
-use columnist::emulator::SandboxConfig;
+use columnist::base::{ErrorKind, Result};
 use columnist::engine::{self, Vendors};
 use columnist::provider::{self, Network, Options, Provider};
 use columnist::spec::Job;
@@ -17,29 +15,11 @@ use columnist::work::RowStatus;
 use futures::{StreamExt as _, stream};
 use serde_json::json;
 
-use crate::world::{VENDORS, World, write_table};
+use crate::world::{VENDORS, World, taking};
 
-/// A world on paused time, of twenty rows in two chunks.
+/// A world of twenty rows in two chunks.
 fn world(vendor: &'static str) -> World {
-    let clock = TokioClock::starting_at(Time::from_timestamp(1_800_000_000, 0).expect("in range"));
-    let components = Components {
-        clock: Arc::new(clock),
-        uptime: Arc::new(clock),
-        ids: Arc::new(Ids::seeded(7)),
-        ..Components::system()
-    };
-    let config = SandboxConfig {
-        batch_time: (Duration::from_mins(20), Duration::from_mins(40)),
-        ..SandboxConfig::default()
-    };
-    let mut world = World::of(vendor, config, components);
-    let bodies: Vec<_> = (0..20).map(|n| Some(format!("ticket {n}"))).collect();
-    write_table(&world.path("in.parquet"), &bodies, 64);
-    let model = &mut world.job["model"];
-    model["max_requests_per_batch"] = 10.into();
-    model["poll_min"] = json!({ "secs": 10, "nanos": 0 });
-    model["poll_max"] = json!({ "secs": 60, "nanos": 0 });
-    world
+    World::paused(vendor, (20, 10), taking(20, 40))
 }
 
 /// What stands in place of the provider's answer, once.

@@ -1,41 +1,22 @@
 //! The provider's limits: chunks wait their turn, smaller ones are made of what is too large, and
 //! nothing fails or is paid twice for it. On paused time.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use columnist::base::{Components, Ids, Time, TokioClock};
 use columnist::emulator::{AnthropicLimits, OpenAiLimits, SandboxConfig, TokensRefusal};
 use columnist::engine::{self, Report, StatusReport};
 use columnist::work::RowStatus;
 
-use crate::world::{VENDORS, World, read_table, write_table};
+use crate::world::{VENDORS, World, read_table, taking, write_table};
 
-/// A world on paused time, of `rows` rows in chunks of ten.
+/// A world of `rows` rows in chunks of ten.
 fn world(vendor: &'static str, rows: usize, config: SandboxConfig) -> World {
-    let clock = TokioClock::starting_at(Time::from_timestamp(1_800_000_000, 0).expect("in range"));
-    let components = Components {
-        clock: Arc::new(clock),
-        uptime: Arc::new(clock),
-        ids: Arc::new(Ids::seeded(7)),
-        ..Components::system()
-    };
-    let mut world = World::of(vendor, config, components);
-    let bodies: Vec<_> = (0..rows).map(|n| Some(format!("ticket {n}"))).collect();
-    write_table(&world.path("in.parquet"), &bodies, 64);
-    let job = &mut world.job;
-    job["model"]["max_requests_per_batch"] = 10.into();
-    job["model"]["poll_min"] = serde_json::json!({ "secs": 10, "nanos": 0 });
-    job["model"]["poll_max"] = serde_json::json!({ "secs": 60, "nanos": 0 });
-    world
+    World::paused(vendor, (rows, 10), config)
 }
 
 /// Batches of a few minutes.
 fn config() -> SandboxConfig {
-    SandboxConfig {
-        batch_time: (Duration::from_mins(5), Duration::from_mins(20)),
-        ..SandboxConfig::default()
-    }
+    taking(5, 20)
 }
 
 /// What a request of these tests weighs in OpenAI's queue, as the sandbox counts it: a quarter of the

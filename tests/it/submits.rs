@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use axum::http::StatusCode;
+use columnist::base::ErrorKind;
 use columnist::base::http::RouterService;
-use columnist::base::{Components, ErrorKind, Ids, Time, TokioClock};
 use columnist::emulator::SandboxConfig;
 use columnist::engine::{self, Awaits, Setup};
 use columnist::work::progress::{Event, Watch};
@@ -14,7 +14,7 @@ use serde_json::json;
 
 use crate::kill::Night;
 use crate::shell::Ran;
-use crate::world::{World, write_table};
+use crate::world::World;
 
 #[track_caller]
 fn check_rest(ran: &Ran, unsent: u64, awaits: &str, why: &str) {
@@ -88,21 +88,7 @@ impl Watch for Warnings {
 
 /// A job for OpenAI in two chunks, on paused time.
 fn world(config: SandboxConfig) -> World {
-    let clock = TokioClock::starting_at(Time::from_timestamp(1_800_000_000, 0).expect("in range"));
-    let components = Components {
-        clock: Arc::new(clock),
-        uptime: Arc::new(clock),
-        ids: Arc::new(Ids::seeded(7)),
-        ..Components::system()
-    };
-    let mut world = World::of("openai", config, components);
-    let bodies: Vec<_> = (0..8).map(|n| Some(format!("ticket {n}"))).collect();
-    write_table(&world.path("in.parquet"), &bodies, 64);
-    let model = &mut world.job["model"];
-    model["max_requests_per_batch"] = 4.into();
-    model["poll_min"] = json!({ "secs": 10, "nanos": 0 });
-    model["poll_max"] = json!({ "secs": 60, "nanos": 0 });
-    world
+    World::paused("openai", (8, 4), config)
 }
 
 async fn run(world: &World) -> (columnist::base::Result<engine::Report>, Vec<String>) {

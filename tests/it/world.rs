@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch, StringArray};
 use columnist::base::http::RouterService;
-use columnist::base::{Components, Ids};
+use columnist::base::{Components, Ids, Time, TokioClock};
 use columnist::emulator::{Bill, Faults, Sandbox, SandboxConfig};
 use columnist::engine::{self, Report, Setup};
 use columnist::provider::{self, Network, Options, Provider};
@@ -22,6 +22,14 @@ use sha2::{Digest, Sha256};
 
 /// The vendors whose batches a job can use.
 pub(crate) const VENDORS: [&str; 2] = ["anthropic", "openai"];
+
+/// A sandbox whose batches take so many minutes, at least and at most.
+pub(crate) fn taking(least: u64, most: u64) -> SandboxConfig {
+    SandboxConfig {
+        batch_time: (Duration::from_mins(least), Duration::from_mins(most)),
+        ..SandboxConfig::default()
+    }
+}
 
 /// A folder, a sandbox and the seams between.
 pub(crate) struct World {
@@ -54,6 +62,30 @@ impl World {
     pub(crate) fn of(vendor: &'static str, config: SandboxConfig, components: Components) -> World {
         let folder = tempfile::tempdir().expect("a folder");
         World::within(folder, vendor, config, components)
+    }
+
+    /// A world on paused time, with a table of `rows` tickets in chunks of `chunk`.
+    pub(crate) fn paused(
+        vendor: &'static str,
+        (rows, chunk): (usize, usize),
+        config: SandboxConfig,
+    ) -> World {
+        let noon = Time::from_timestamp(1_800_000_000, 0).expect("in range");
+        let clock = Arc::new(TokioClock::starting_at(noon));
+        let components = Components {
+            clock: Arc::<TokioClock>::clone(&clock),
+            uptime: clock,
+            ids: Arc::new(Ids::seeded(7)),
+            ..Components::system()
+        };
+        let mut world = World::of(vendor, config, components);
+        let bodies: Vec<_> = (0..rows).map(|n| Some(format!("ticket {n}"))).collect();
+        write_table(&world.path("in.parquet"), &bodies, 64);
+        let model = &mut world.job["model"];
+        model["max_requests_per_batch"] = chunk.into();
+        model["poll_min"] = json!({ "secs": 10, "nanos": 0 });
+        model["poll_max"] = json!({ "secs": 60, "nanos": 0 });
+        world
     }
 
     /// The same, in `folder`.
