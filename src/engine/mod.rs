@@ -25,6 +25,7 @@ mod chunks;
 mod clean;
 mod draw_up;
 mod files;
+mod harvest;
 mod join;
 mod land;
 mod next;
