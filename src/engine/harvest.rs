@@ -1,5 +1,10 @@
 //! Harvesting: the result files of a batch that has ended, read to their ends line by line, however
 //! often a connection is cut.
+//!
+//! The end of a download is not believed at once. Where the provider says no length, a connection
+//! that was cut can look like the end of the file; so an end within a line counts when it has come
+//! again at the same place, one before what was read already never does, and files that hold fewer
+//! answers than the batch counts are read once more. Answers that are not seen would be paid twice.
 
 use std::time::Duration;
 
@@ -9,12 +14,18 @@ use tracing::warn;
 use crate::base::{Components, Error, ErrorKind, Result};
 use crate::ledger::action::Oddities;
 use crate::provider::Provider;
-use crate::work::{AnswerType, CustomId, ResultFile};
+use crate::work::{AnswerType, BatchView, CustomId, ReplyBody, ResultFile};
 
+use super::poll::is_unseen;
 use super::slots::{Put, Slots};
 
 /// Times that a download is taken up again without having got any further.
 const CUTS_MAX: u32 = 5;
+/// Times in a row that a download must end at the same place within a line, for the file to be what
+/// is cut.
+const SAME_END: u32 = 3;
+/// Before files are read again that hold less than they should.
+const PAUSE: Duration = Duration::from_secs(5);
 
 /// What the result files of one batch hold.
 pub(super) struct Harvest<'a> {
@@ -22,13 +33,53 @@ pub(super) struct Harvest<'a> {
     pub answer: &'a AnswerType,
     pub provider: &'a dyn Provider,
     pub components: &'a Components,
+    /// Whether a result file that the provider shows no more is passed by.
+    pub take_what_is_there: bool,
     pub slots: Slots,
     pub oddities: Oddities,
+    /// Requests of which an answer was seen.
+    pub answered: u64,
 }
 
 impl Harvest<'_> {
+    /// Reads all result files of `view`, and reads them again while they hold fewer answers than the
+    /// batch counts and the last reading has found more.
+    ///
+    /// # Errors
+    /// `Unavailable` if a file cannot be read to its end.
+    pub(super) async fn gather(&mut self, view: &BatchView) -> Result<()> {
+        self.read_all(view).await?;
+        let odd = self.oddities;
+        while self.answered < view.counts.succeeded && !view.results.is_empty() {
+            let (answered, counted) = (self.answered, view.counts.succeeded);
+            warn!(batch = %view.id, answered, counted, "the results of a batch lack answers; reading them again");
+            let wait = self.components.ids.jitter(PAUSE);
+            self.components.clock.sleep(wait).await;
+            self.read_all(view).await?;
+            // What was seen in the first reading is odd once.
+            self.oddities = odd;
+            if self.answered == answered {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    async fn read_all(&mut self, view: &BatchView) -> Result<()> {
+        for file in &view.results {
+            match self.download(file).await {
+                // A person said that what is gone is to be sent again; the rest is kept.
+                Err(error) if self.take_what_is_there && is_unseen(&error) => {
+                    warn!(%error, "a result file is gone");
+                }
+                done => done?,
+            }
+        }
+        Ok(())
+    }
+
     /// Reads a result file to its end, however often the connection is cut.
-    pub(super) async fn download(&mut self, file: &ResultFile) -> Result<()> {
+    async fn download(&mut self, file: &ResultFile) -> Result<()> {
         let mut lines = Lines::default();
         let mut cuts = 0;
         loop {
@@ -53,7 +104,9 @@ impl Harvest<'_> {
         (lines.dropped, lines.partial) = (0, Vec::new());
         let mut download = self.provider.fetch(file, lines.consumed).await?;
         // A provider that cannot skip starts over: what was read already is passed by.
-        let mut skip = lines.consumed.saturating_sub(download.offset);
+        let Some(mut skip) = lines.consumed.checked_sub(download.offset) else {
+            return Err(Error::unavailable("a download left bytes of its file out"));
+        };
         let mut seen = download.offset;
         while let Some(piece) = download.stream.next().await {
             let piece = piece?;
@@ -63,7 +116,7 @@ impl Harvest<'_> {
             let pass = usize::try_from(pass).unwrap_or(usize::MAX);
             lines.feed(&piece[pass..], |line| self.line(line))?;
         }
-        if download.total.is_some_and(|total| seen < total) {
+        if skip > 0 || download.total.is_some_and(|total| seen < total) {
             return Err(Error::unavailable("a result file ended early").with("bytes", seen));
         }
         // A last line without an end is whole if it can be read, and cut if it cannot.
@@ -71,7 +124,8 @@ impl Harvest<'_> {
         if rest.iter().all(u8::is_ascii_whitespace) {
             return Ok(());
         }
-        if download.total.is_none() && self.provider.parse(&rest).is_err() {
+        let is_cut = download.total.is_none() && self.provider.parse(&rest).is_err();
+        if is_cut && !lines.ends_at(seen) {
             return Err(Error::unavailable(
                 "a result file ended in the middle of a line",
             ));
@@ -93,8 +147,10 @@ impl Harvest<'_> {
             return Ok(());
         };
         let n = usize::try_from(n).unwrap_or(usize::MAX);
-        if self.slots.put(n, &self.answer.judge(reply.body))? == Put::Again {
-            self.oddities.duplicates += 1;
+        let is_answer = matches!(reply.body, ReplyBody::Answered { .. });
+        match self.slots.put(n, &self.answer.judge(reply.body))? {
+            Put::First => self.answered += u64::from(is_answer),
+            Put::Again => self.oddities.duplicates += 1,
         }
         Ok(())
     }
@@ -109,6 +165,8 @@ struct Lines {
     dropped: usize,
     /// The beginning of a line whose end has not come yet.
     partial: Vec<u8>,
+    /// Where downloads ended within a line last, and how many in a row.
+    ends: (u64, u32),
 }
 
 /// The longest line that is held. An answer of 300,000 tokens is two megabytes; what is longer is
@@ -116,6 +174,13 @@ struct Lines {
 const LINE_MAX: usize = 64 << 20;
 
 impl Lines {
+    /// A download ended at byte `end`, within a line. Whether the file itself ends there.
+    fn ends_at(&mut self, end: u64) -> bool {
+        let times = if self.ends.0 == end { self.ends.1 } else { 0 };
+        self.ends = (end, times + 1);
+        self.ends.1 >= SAME_END
+    }
+
     /// Takes in `piece`, and hands on each line that it ends.
     fn feed(&mut self, piece: &[u8], mut line: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
         let mut start = 0;
@@ -141,108 +206,5 @@ impl Lines {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::Arc;
-
-    use bytes::Bytes;
-    use proptest::prelude::*;
-
-    use super::*;
-    use crate::base::http::RouterService;
-    use crate::base::mutate::spoilt;
-    use crate::provider::{self, Network, Options};
-
-    const WIRE: [(&str, &str); 3] = [
-        (
-            "anthropic",
-            include_str!("../../fixtures/wire/anthropic/results.jsonl"),
-        ),
-        (
-            "openai",
-            include_str!("../../fixtures/wire/openai/output.jsonl"),
-        ),
-        (
-            "openai",
-            include_str!("../../fixtures/wire/openai/error.jsonl"),
-        ),
-    ];
-
-    /// A vendor that is never called.
-    fn silent(vendor: &str) -> Arc<dyn Provider> {
-        let components = Components::system();
-        let options = Options {
-            provider: vendor,
-            base_url: None,
-            api_key_env: None,
-            service: None,
-            env: &|name| name.ends_with("_API_KEY").then(|| "key".to_owned()),
-        };
-        let network = Network {
-            http: Arc::new(RouterService::new(axum::Router::new())),
-            clock: components.clock,
-            ids: components.ids,
-        };
-        provider::open(&options, network).expect("a provider")
-    }
-
-    proptest! {
-        #[test]
-        fn no_line_is_lost_without_being_counted(
-            (vendor, file) in prop::sample::select(&WIRE[..]).prop_flat_map(|(vendor, text)| {
-                (Just(vendor), spoilt(text.as_bytes().to_vec()))
-            }),
-        ) {
-            let (provider, folder) = (silent(vendor), tempfile::tempdir().expect("a folder"));
-            let mut harvest = Harvest {
-                ids: CustomId::new("abcdefghjkmn", 3),
-                answer: &AnswerType::Text,
-                provider: &*provider,
-                components: &Components::system(),
-                slots: Slots::new(200, folder.path(), 1 << 20),
-                oddities: Oddities::default(),
-            };
-            let mut lines = 0;
-            for line in file.split(|byte| *byte == b'\n') {
-                harvest.line(line).expect("no I/O error");
-                lines += u64::from(!line.iter().all(u8::is_ascii_whitespace));
-            }
-            let mut buffer = Vec::new();
-            let kept = (0..200).filter(|n| {
-                harvest.slots.take(*n, &mut buffer).expect("no I/O error").is_some()
-            });
-            let kept = kept.count() as u64;
-            let odd = harvest.oddities;
-            prop_assert_eq!(kept + odd.broken + odd.duplicates + odd.strangers, lines);
-        }
-
-        #[test]
-        fn lines_are_whole_however_the_bytes_arrive(
-            text in prop::collection::vec("[a-z\u{e9}]{0,12}", 0..20),
-            tail in "[a-z]{0,5}",
-            cuts in prop::collection::vec(1usize..9, 1..40),
-        ) {
-            let mut bytes = text.join("\n");
-            if !text.is_empty() {
-                bytes.push('\n');
-            }
-            let whole = bytes.len() as u64;
-            bytes.push_str(&tail);
-            let mut rest = Bytes::from(bytes);
-            let (mut lines, mut seen) = (Lines::default(), Vec::new());
-            let mut cuts = cuts.into_iter().cycle();
-            while !rest.is_empty() {
-                let cut = cuts.next().unwrap_or(1).min(rest.len());
-                let piece = rest.split_to(cut);
-                lines
-                    .feed(&piece, |line| {
-                        seen.push(String::from_utf8_lossy(line).into_owned());
-                        Ok(())
-                    })
-                    .expect("no line is too long");
-            }
-            prop_assert_eq!(seen, text);
-            prop_assert_eq!(lines.consumed, whole);
-            prop_assert_eq!(lines.partial, tail.as_bytes());
-        }
-    }
-}
+#[path = "harvest_tests.rs"]
+mod tests;

@@ -20,7 +20,6 @@ use crate::work::{
 use super::files::Files;
 use super::harvest::Harvest;
 use super::points;
-use super::poll::is_unseen;
 use super::slots::Slots;
 
 /// Bytes of outcomes that a landing holds in memory; more of them lie in a file.
@@ -53,18 +52,12 @@ impl Landing<'_> {
             answer: self.answer,
             provider: self.provider,
             components: self.components,
+            take_what_is_there: self.take_what_is_there,
             slots: Slots::new(count, self.files.scratch(), SPOOL_MEMORY),
             oddities: Oddities::default(),
+            answered: 0,
         };
-        for file in &view.results {
-            match harvest.download(file).await {
-                // A person said that what is gone is to be sent again; the rest is kept.
-                Err(error) if self.take_what_is_there && is_unseen(&error) => {
-                    warn!(%error, "a result file is gone");
-                }
-                done => done?,
-            }
-        }
+        harvest.gather(view).await?;
         tell_oddities(view, harvest.oddities);
         let Sums {
             counts,
