@@ -56,7 +56,7 @@ impl Office {
         if let Some(plan) = self.still_good(&desk, &source) {
             let pinned = self.pinned_source(plan, source);
             let source = Box::pin(self.unless_stopped(pinned)).await?;
-            let tasks = self.tasks(&job, Some(source), desk, defer)?;
+            let tasks = self.tasks(&job, Some(source), desk)?;
             return Ok(Drawn::Current { tasks, plan });
         }
         if !self.harvest(goal).await? {
@@ -65,8 +65,8 @@ impl Office {
         // Once more, for the harvest may have taken long.
         let publication = self.publication(&job, &desk)?;
         self.unless_stopped(self.check_target(&publication)).await?;
-        let (plan, source) = self.start_plan(&job, source, &desk).await?;
-        let tasks = self.tasks(&job, Some(source), desk, defer)?;
+        let (plan, source) = self.start_plan(&job, source, &desk, defer).await?;
+        let tasks = self.tasks(&job, Some(source), desk)?;
         Ok(Drawn::Current { tasks, plan })
     }
 
@@ -94,7 +94,7 @@ impl Office {
             let desk = Desk::check(&job, &source, &*self.provider)?;
             (source, desk)
         };
-        self.tasks(&job, Some(source), desk, false)
+        self.tasks(&job, Some(source), desk)
     }
 
     /// The error that keeps the job from going on, once what has ended at the provider is landed: it
@@ -112,6 +112,12 @@ impl Office {
         let plan = state.plan().filter(|plan| !plan.canceled)?;
         // What was wrong with the trial may have been mended: it is tried again.
         if trial_failed(state, plan) {
+            return None;
+        }
+        // Rows that were put off are for a run that does not put them off.
+        let sealed = plan.sealed.as_ref();
+        let puts_off = plan.started.deferred && sealed.is_none_or(|s| s.rows.deferred > 0);
+        if puts_off && !self.setup.no_follow {
             return None;
         }
         let same = plan.started.fingerprint == desk.keyer.fingerprint()
@@ -159,14 +165,15 @@ impl Office {
         let desk = Desk {
             columns: Vec::new(),
             filter: None,
-            frame: self.provider.frame(&shape)?,
+            // Nothing is sent, so that it is no matter whether this provider could.
+            frame: Frame::default(),
             keyer: shape.keyer(),
             limits: limits(&job, self.provider.capability().limits),
             shape,
             is_table: false,
             is_single_file: false,
         };
-        let tasks = self.tasks(&job, None, desk, false)?;
+        let tasks = self.tasks(&job, None, desk)?;
         self.go(goal, None, tasks).await
     }
 
@@ -176,10 +183,12 @@ impl Office {
         job: &Job,
         source: Source,
         desk: &Desk,
+        deferred: bool,
     ) -> Result<(u64, Source)> {
         let prepared = self.prepare_plan(job, source, desk);
-        let (started, source) = Box::pin(self.unless_stopped(prepared)).await?;
+        let (mut started, source) = Box::pin(self.unless_stopped(prepared)).await?;
         let plan = started.plan;
+        started.deferred = deferred;
         let mut actions = std::mem::take(&mut self.opening);
         actions.push(Action::PlanStarted(Box::new(started)));
         self.book.record(actions).await?;
@@ -229,6 +238,7 @@ impl Office {
             rows,
             has_key: !job.source.key.is_empty(),
             trial: self.trial(job, &source, desk).await?,
+            deferred: false,
         };
         Ok((started, source))
     }
@@ -280,13 +290,7 @@ impl Office {
         output::check_writable(target, &id).await
     }
 
-    fn tasks(
-        &self,
-        job: &Job,
-        source: Option<Source>,
-        desk: Desk,
-        defer: bool,
-    ) -> Result<Arc<Tasks>> {
+    fn tasks(&self, job: &Job, source: Option<Source>, desk: Desk) -> Result<Arc<Tasks>> {
         let publication = self.publication(job, &desk)?;
         Ok(Arc::new(Tasks {
             job: job.clone(),
@@ -301,7 +305,6 @@ impl Office {
             frame: desk.frame,
             keyer: desk.keyer,
             limits: desk.limits,
-            defer,
             publication,
             watch: Arc::clone(&self.setup.watch),
             memory: self.setup.memory,

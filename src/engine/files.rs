@@ -144,14 +144,16 @@ impl Files {
     /// The file at `place`, to be read here.
     pub(super) async fn open(&self, place: &Location) -> Result<File> {
         if let Some(local) = &place.local {
-            return File::open(local)
-                .or_err(ErrorKind::Data, MISSING)
-                .map_err(|e| at(e, place));
+            return File::open(local).map_err(|error| {
+                let is_gone = error.kind() == std::io::ErrorKind::NotFound;
+                unread(error, is_gone, place)
+            });
         }
         let got = place.store.get(&place.path).await;
-        let got = got
-            .or_err(ErrorKind::Data, MISSING)
-            .map_err(|error| at(error, place))?;
+        let got = got.map_err(|error| {
+            let is_gone = matches!(error, object_store::Error::NotFound { .. });
+            unread(error, is_gone, place)
+        })?;
         let failed = "cannot write to the scratch folder";
         let mut file =
             tempfile::tempfile_in(self.scratch()).or_err(ErrorKind::Unavailable, failed)?;
@@ -159,8 +161,7 @@ impl Files {
         while let Some(piece) = stream
             .try_next()
             .await
-            .or_err(ErrorKind::Unavailable, "cannot read a file of the ledger")
-            .map_err(|error| at(error, place))?
+            .map_err(|error| unread(error, false, place))?
         {
             file.write_all(&piece)
                 .or_err(ErrorKind::Unavailable, failed)?;
@@ -178,10 +179,18 @@ fn short(number: u64) -> u32 {
     u32::try_from(number).unwrap_or(u32::MAX)
 }
 
-const MISSING: &str = "a file that the ledger speaks of cannot be read";
-
-fn at(error: Error, place: &Location) -> Error {
-    error
-        .with("file", &place.url)
-        .hint("restore the file from a backup: what it held is nowhere else")
+/// A file that is gone has to be restored; the way to one that is there may be mended, or mend itself.
+fn unread(
+    error: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    is_gone: bool,
+    place: &Location,
+) -> Error {
+    let unread = if is_gone {
+        Error::data("a file that the ledger speaks of is gone")
+            .hint("restore the file from a backup: what it held is nowhere else")
+    } else {
+        Error::unavailable("cannot read a file of the ledger")
+            .hint("is its store there, and may this account read it? then run again")
+    };
+    unread.with("file", &place.url).because(error)
 }

@@ -220,6 +220,7 @@ fn view() -> BatchView {
         counts: RequestCounts::default(),
         created_at: None,
         expires_at: None,
+        ended_at: None,
         results: Vec::new(),
         awaited: false,
         errors: Vec::new(),

@@ -20,6 +20,7 @@ use crate::work::{
 use super::files::Files;
 use super::harvest::Harvest;
 use super::points;
+use super::poll::failed_in_passing;
 use super::slots::Slots;
 
 /// Bytes of outcomes that a landing holds in memory; more of them lie in a file.
@@ -165,7 +166,10 @@ fn silence(view: &BatchView) -> Outcome<'static> {
                 || "the batch failed".to_owned(),
                 |error| format!("{}: {}", error.code, error.message),
             );
-            Outcome::without_answer(RowStatus::Failed, why.into())
+            Outcome {
+                transient: failed_in_passing(view),
+                ..Outcome::without_answer(RowStatus::Failed, why.into())
+            }
         }
         _ => Outcome::without_answer(
             RowStatus::Missing,

@@ -202,14 +202,19 @@ impl Asked<'_> {
         }
     }
 
-    /// Whether the chunk of this number is being sent, split or given up.
-    fn is_at_work_on(&self, chunk: u64) -> bool {
+    /// Whether the chunk is being sent, split, given up, or looked for.
+    fn is_at_work_on(&self, chunk: &ChunkState) -> bool {
+        let number = chunk.stored.chunk;
         let work = [
-            Step::Fail { chunk },
-            Step::Split { chunk },
-            Step::Submit { chunk },
+            Step::Fail { chunk: number },
+            Step::Split { chunk: number },
+            Step::Submit { chunk: number },
         ];
-        work.iter().any(|step| self.desk.busy.contains(step))
+        let looks = chunk.attempts.iter().map(|attempt| Step::Recover {
+            attempt: attempt.clone(),
+        });
+        let mut work = work.into_iter().chain(looks);
+        work.any(|step| self.desk.busy.contains(&step))
     }
 
     /// How many steps of a kind are under way or about to be.
@@ -346,7 +351,7 @@ fn send(
 ) {
     let number = chunk.stored.chunk;
     // Whoever is at it is left alone: a chunk is sent whole or in parts, never both.
-    if asked.is_at_work_on(number) {
+    if asked.is_at_work_on(chunk) {
         return;
     }
     if asked.desk.too_large.contains(&number) && chunk.stored.requests == 1 {

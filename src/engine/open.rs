@@ -6,7 +6,7 @@ use crate::base::{Error, ErrorKind, Location, Result};
 use crate::ledger::action::{Action, LedgerMade, RunStarted};
 use crate::ledger::state::State;
 use crate::ledger::{Author, Holder, Keeper, Lease, Leases, Patience, Scope, Taken, probe};
-use crate::output::{self, Existing};
+use crate::output::{self, Existing, PUBLISH_KEY};
 use crate::provider::Provider;
 use crate::spec::{Job, ModelSpec, SourceInput};
 use crate::work::progress::Event;
@@ -289,11 +289,19 @@ impl Office {
         plan: Option<u64>,
         tasks: Arc<Tasks>,
     ) -> Result<Stop> {
+        let serves = self.serves(plan, &tasks);
+        if !serves {
+            self.setup.watch.event(&Event::Warning(
+                "the job names another service or model than its plan was made for: nothing of the plan is \
+                 sent there; `columnist run` plans anew"
+                    .into(),
+            ));
+        }
         let pace = Pace {
             submits_max: SUBMITS_MAX,
             polls_max: POLLS_MAX,
             sends_max: SENDS_MAX,
-            may_submit: goal != Goal::Harvest,
+            may_submit: goal != Goal::Harvest && serves,
             publish_partial: self.setup.publish_partial,
             cancel_on_interrupt: self.setup.cancel_on_interrupt,
             queue: tasks.queue.clone(),
@@ -310,6 +318,13 @@ impl Office {
             Some(stop) => stop,
             None => Err(self.lost_lease().await),
         }
+    }
+
+    /// Whether requests of `plan` may go where the tasks send them: its answers would be taken for those
+    /// of the service that they were planned for.
+    fn serves(&self, plan: Option<u64>, tasks: &Tasks) -> bool {
+        let plan = plan.and_then(|plan| self.book.state().plans.get(&plan));
+        plan.is_none_or(|plan| plan.started.fingerprint == tasks.keyer.fingerprint())
     }
 
     /// Another has the job now: whoever it is, if that can be read soon.
@@ -342,13 +357,19 @@ impl Office {
             .is_some_and(|plan| tasks.is_published(state, plan))
     }
 
-    /// Whether the output that the ledger speaks of is there, whole, and from this ledger. If it is
-    /// not, it is published again: nothing has to be paid for that.
+    /// Whether the output that the ledger speaks of is there, whole, and from this ledger: that very
+    /// one, for a process that had lost its lease may have come late. If it is not, it is published
+    /// again: nothing has to be paid for that.
     async fn is_there(&mut self, tasks: &Tasks) -> Result<bool> {
-        let id = |(key, value): &(String, String)| key == LEDGER_KEY && *value == self.ledger;
+        let ledger = (LEDGER_KEY.to_owned(), self.ledger.clone());
+        let published = self.book.state().published.as_ref();
+        let publish = published.map(|p| (PUBLISH_KEY.to_owned(), p.publish.clone()));
         let examine = output::examine(&tasks.publication.target);
         let there = match self.unless_stopped(examine).await? {
-            Existing::Ours { identity, complete } => complete && identity.iter().any(id),
+            Existing::Ours { identity, complete } => {
+                let is_last = publish.is_none_or(|mark| identity.contains(&mark));
+                complete && is_last && identity.contains(&ledger)
+            }
             Existing::Nothing | Existing::Foreign => false,
         };
         if !there {

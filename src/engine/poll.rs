@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use chrono::TimeDelta;
+
 use crate::base::{Error, ErrorKind, Result, Time};
 use crate::ledger::action::Action;
 use crate::ledger::state::{Attempt, ChunkState, Phase, State};
@@ -37,6 +39,8 @@ struct Poll {
 
 /// How long results may be late after a batch has ended.
 const LATE_MAX: Duration = Duration::from_mins(10);
+/// A batch that ended so long ago, by whatever clock, is late for nobody any more.
+const LONG_AGO: TimeDelta = TimeDelta::hours(1);
 /// The age at which a batch is spoken of: vendors end theirs after 24 hours.
 const ALARM: Duration = Duration::from_hours(25);
 /// Errors of a batch that say "the queue is full", not "the requests are wrong".
@@ -80,6 +84,9 @@ impl Tasks {
             return Ok(After::NotBefore(
                 self.components.clock.now() + self.pause(attempt),
             ));
+        }
+        if let Some(error) = archived(&view) {
+            return self.gone(attempt, state, error, scribe).await;
         }
         if let Some(error) = refused_as_a_whole(&view, &QUEUE_CODES) {
             return self.put_back(attempt, state, error, scribe).await;
@@ -126,7 +133,7 @@ impl Tasks {
                 .with("batch", batch.unwrap_or(BatchId(String::new())))
                 .hint(
                     "what one account made no other can see: set the key and the base URL that it was \
-                     submitted with. If it was deleted there, run once with --set \
+                     submitted with. If it or its results were deleted there, run once with --set \
                      ledger.on_ambiguous=resubmit: its requests are sent, and paid, again",
                 )
                 .because(error));
@@ -193,6 +200,10 @@ impl Tasks {
             return false;
         }
         let now = self.components.clock.now();
+        let over = view.ended_at.or(view.expires_at);
+        if over.is_some_and(|at| now > at + LONG_AGO) {
+            return false;
+        }
         self.with_poll(attempt, |poll| {
             now < *poll.empty_since.get_or_insert(now) + LATE_MAX
         })
@@ -315,6 +326,7 @@ fn nothing_of(id: Option<BatchId>, status: BatchStatus, errors: Vec<BatchError>)
         counts: RequestCounts::default(),
         created_at: None,
         expires_at: None,
+        ended_at: None,
         results: Vec::new(),
         awaited: false,
         errors,
@@ -323,15 +335,40 @@ fn nothing_of(id: Option<BatchId>, status: BatchStatus, errors: Vec<BatchError>)
     }
 }
 
+/// Answers were paid for, and the provider keeps them no more.
+fn archived(view: &BatchView) -> Option<Error> {
+    use BatchStatus::{Canceled, Completed, Expired};
+    let is_over = matches!(view.status, Completed | Expired | Canceled);
+    let is_archived = is_over && view.results.is_empty() && !view.awaited;
+    let why = view.errors.first().map_or("", |error| &error.message);
+    (is_archived && view.counts.succeeded > 0).then(|| {
+        Error::new(
+            ErrorKind::Refused,
+            "there are answers without a result file",
+        )
+        .with("answers", view.counts.succeeded)
+        .with("said", why)
+    })
+}
+
 /// The provider's word that a batch failed as a whole for one of these reasons, and not for what is
-/// in it.
+/// in it. One that answered some of its requests first did not.
 fn refused_as_a_whole<'v>(view: &'v BatchView, codes: &[&str]) -> Option<&'v BatchError> {
-    if view.status != BatchStatus::Failed {
+    let ran = view.counts.succeeded > 0 || !view.results.is_empty();
+    if view.status != BatchStatus::Failed || ran {
         return None;
     }
     view.errors
         .iter()
         .find(|error| codes.contains(&error.code.as_str()))
+}
+
+/// Whether a batch failed for a reason that passes or can be mended: its requests are as good as
+/// before.
+pub(super) fn failed_in_passing(view: &BatchView) -> bool {
+    let codes = [&QUEUE_CODES[..], &ACCOUNT_CODES].concat();
+    let passes = |error: &BatchError| codes.contains(&error.code.as_str());
+    view.errors.iter().any(passes)
 }
 
 /// Whether the provider says that it has nothing of that name, for this account.

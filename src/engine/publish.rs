@@ -135,6 +135,7 @@ impl Publication {
             target: self.target.clone(),
             overwrite: self.overwrite,
             staging_id: started.publish.clone(),
+            fence: tasks.fence(),
             crash: tasks.components.crash.clone(),
         })
         .await?;

@@ -12,17 +12,19 @@ use tracing::{info, warn};
 
 use crate::base::{Components, Error, ErrorKind, Result, Time};
 use crate::ledger::action::{Action, Promised};
-use crate::ledger::state::{Attempt, State};
+use crate::ledger::state::{Attempt, Phase, State};
 use crate::provider::{Found, Provider, Sought, Tag};
 use crate::spec::AmbiguousPolicy;
 use crate::work::{BatchId, BatchView};
 
-use super::poll::is_own;
+use super::poll::{is_own, is_unseen};
 use super::scribe::Scribe;
 use super::submit::{After, accepted};
 
 /// How long results may be late after a batch has ended.
 const LATE_MAX: TimeDelta = TimeDelta::minutes(10);
+/// Times that a chunk's answer is lost, and nothing comes of it, before it is made smaller.
+const LOST_MAX: usize = 3;
 
 /// One attempt whose answer was lost, and what it takes to find it.
 #[derive(Debug)]
@@ -49,10 +51,20 @@ impl Recovery<'_> {
     /// `Refused` if this is another account than the attempt's; whatever keeps the listing from
     /// being read, for then nothing is known.
     pub(super) async fn look(&self) -> Result<After> {
-        match self.find().await? {
+        let may_overrule = self.policy == AmbiguousPolicy::Resubmit && !self.was_overruled();
+        let found = match self.find().await {
+            // Where there is no list to look at, a person's word is all there is.
+            Err(error) if is_unseen(&error) && may_overrule => {
+                return self.give_up(true).await;
+            }
+            found => found?,
+        };
+        match found {
             Found::Ours(views) => self.adopt(&views).await,
             // What one account made no other can see: nothing follows from its absence.
-            _ if !is_own(self.provider, self.attempt) => Err(other_account(&self.attempt.promised)),
+            _ if !is_own(self.provider, self.attempt) && !may_overrule => {
+                Err(other_account(&self.attempt.promised))
+            }
             Found::Maybe { candidates, as_of } => self.unsure(&candidates, None, as_of).await,
             Found::Absent { staged, as_of } => self.unsure(&[], staged, as_of).await,
         }
@@ -204,9 +216,37 @@ impl Recovery<'_> {
     }
 
     async fn give_up(&self, assumed: bool) -> Result<After> {
-        let attempt = self.attempt.promised.attempt.clone();
+        let promised = &self.attempt.promised;
+        let attempt = promised.attempt.clone();
         self.write(Action::Absent { attempt, assumed }).await?;
-        Ok(After::Done)
+        let lost = self.times_lost();
+        if lost > 0 && !assumed {
+            let (chunk, why) = (promised.chunk, self.attempt.lost.as_deref());
+            warn!(
+                chunk,
+                times = lost,
+                why,
+                "the answer was lost, and nothing came of it; the chunk is sent again"
+            );
+        }
+        // Whoever cuts every connection at a large body will go on doing so.
+        let is_hopeless = lost >= LOST_MAX && !assumed && promised.requests > 1;
+        Ok(if is_hopeless {
+            After::TooLarge(promised.chunk)
+        } else {
+            After::Done
+        })
+    }
+
+    /// How often in all the answer for this chunk was lost, this time included, and nothing came of it.
+    fn times_lost(&self) -> usize {
+        let promised = &self.attempt.promised;
+        let others = self.state.attempts.values().filter(|other| {
+            let same =
+                (other.promised.plan, other.promised.chunk) == (promised.plan, promised.chunk);
+            same && other.phase == Phase::Absent && !other.assumed && other.lost.is_some()
+        });
+        others.count() + usize::from(self.attempt.lost.is_some())
     }
 
     async fn ask(&self, why: &str, candidates: &[BatchView]) -> Result<After> {

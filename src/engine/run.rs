@@ -12,6 +12,7 @@ use futures::future;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
+use tracing::warn;
 
 use crate::base::{Error, ErrorKind, Result, Time};
 use crate::ledger::action::Action;
@@ -118,7 +119,11 @@ impl<'a> Loop<'a> {
             if let Some(stop) = self.stop() {
                 return Ok(stop);
             }
-            let next = self.next();
+            let mut next = self.next();
+            if next.steps.iter().any(|s| matches!(s, Step::Poll { .. })) {
+                self.take_in().await?;
+                next = self.next();
+            }
             for step in &next.steps {
                 self.begin(step.clone());
             }
@@ -141,6 +146,18 @@ impl<'a> Loop<'a> {
             self.cancel_all(until).await?;
         }
         Ok(Stop::Interrupted)
+    }
+
+    /// Takes in what others have written: whoever asks for a cancel needs no lease. It is looked for
+    /// with each look at a batch; where the ledger is away, with the next.
+    async fn take_in(&mut self) -> Result<()> {
+        match self.book.catch_up().await {
+            Err(error) if error.kind() == ErrorKind::Unavailable => {
+                warn!(%error, "the ledger was not read for what others ask");
+                Ok(())
+            }
+            done => done,
+        }
     }
 
     /// Waits for the steps of a kind, until a moment.
@@ -258,7 +275,7 @@ impl<'a> Loop<'a> {
             self.release(*chunk);
         }
         match ended.result {
-            Ok(After::Done) => {
+            Ok(After::Done | After::Lost) => {
                 self.tries.remove(&step);
                 self.desk.not_before.remove(&step);
             }

@@ -72,6 +72,7 @@ impl Story {
             rows: 0,
             has_key: false,
             trial,
+            deferred: false,
         })));
         story
     }

@@ -12,6 +12,7 @@ use crate::provider::{Body, Gate, Provider, Rejection, Staged, Submission, Submi
 use crate::work::{BatchView, CustomId, Frame, Shape};
 
 use super::body::body;
+use super::poll::is_unseen;
 use super::queue::{Queue, refusals};
 use super::scribe::Scribe;
 
@@ -27,6 +28,8 @@ pub(super) const QUEUE_WAIT: Duration = Duration::from_secs(5);
 pub(super) enum After {
     /// Nothing.
     Done,
+    /// A batch may have been made or not.
+    Lost,
     /// It is not to be tried again before this.
     NotBefore(Time),
     /// The same, for this reason of the provider's, which may last for hours.
@@ -74,15 +77,16 @@ pub(super) struct Uploaded {
 }
 
 impl Uploaded {
-    /// The body of `chunk` that lies at the provider, if one does.
-    pub(super) fn of(state: &State, chunk: &ChunkState) -> Option<Uploaded> {
+    /// The body of `chunk` that lies at the provider, in this account, if one does.
+    pub(super) fn of(state: &State, chunk: &ChunkState, account: &str) -> Option<Uploaded> {
         let attempts: Vec<&Attempt> = state.attempts_of(chunk).collect();
         let last = attempts.last()?;
         let file = last.staged.as_ref()?;
         let of_file = |attempt: &&&Attempt| attempt.staged.as_ref() == Some(file);
         let gone = attempts.iter().filter(of_file).any(|a| a.discarded);
         let free = matches!(last.phase, Phase::RejectedForNow | Phase::Absent);
-        (free && !gone).then(|| Uploaded {
+        let is_here = last.promised.account == account;
+        (free && is_here && !gone).then(|| Uploaded {
             file: file.clone(),
             nonce: last.promised.nonce.clone(),
         })
@@ -123,7 +127,7 @@ impl Sending<'_> {
                 Ok(After::Done)
             }
             // The body stayed without its end.
-            (Err(_), Some(error)) => self.rejected(&tag, Rejection::Later(error, None)).await,
+            (Err(_), Some(error)) => self.rejected(&tag, held_back(error)).await,
             (Err(SubmitError::Rejected(rejection)), None) => self.rejected(&tag, rejection).await,
             (Err(SubmitError::Unknown(error)), None) => {
                 let at = self.components.clock.now();
@@ -133,7 +137,7 @@ impl Sending<'_> {
                     why: error.to_string(),
                 };
                 self.scribe.write(vec![lost]).await?;
-                Ok(After::Done)
+                Ok(After::Lost)
             }
         }
     }
@@ -186,7 +190,7 @@ impl Sending<'_> {
         Ok(
             match (self.provider.stage(tag, body).await, self.gate.refused()) {
                 (Ok(staged), _) => Ok(staged),
-                (Err(_), Some(error)) => Err(Rejection::Later(error, None)),
+                (Err(_), Some(error)) => Err(held_back(error)),
                 (Err(SubmitError::Unknown(error)), None) => Err(Rejection::Away(error)),
                 (Err(SubmitError::Rejected(rejection)), None) => Err(rejection),
             },
@@ -227,7 +231,7 @@ impl Sending<'_> {
             // The uploaded body may be gone by now; a new one is as good as the first.
             Rejection::Final(error)
                 if matches!(self.source, BodySource::There(_))
-                    && error.kind() != ErrorKind::Refused =>
+                    && (error.kind() != ErrorKind::Refused || is_unseen(&error)) =>
             {
                 let attempt = tag.attempt.clone();
                 (
@@ -239,9 +243,12 @@ impl Sending<'_> {
             Rejection::Away(error) | Rejection::Final(error) => (vec![], error, None),
         };
         info!(attempt = tag.attempt, %error, "the provider did not take a chunk");
-        // Money and credentials can be mended, who was away comes back, and the chunk is as good as
-        // before.
-        let mends = matches!(error.kind(), ErrorKind::Refused | ErrorKind::Unavailable);
+        // Money, credentials and damaged files can be mended, who was away comes back, and the chunk is
+        // as good as before.
+        let mends = matches!(
+            error.kind(),
+            ErrorKind::Refused | ErrorKind::Unavailable | ErrorKind::Data
+        );
         let may_again = after.is_some() || mends;
         actions.insert(0, again(&error, may_again));
         self.scribe.write(actions).await?;
@@ -264,6 +271,14 @@ impl Sending<'_> {
             later(refusals)
         };
         (learned.into_iter().collect(), wait)
+    }
+}
+
+/// A body that was held back may leave later; one that cannot be made is an error.
+fn held_back(error: Error) -> Rejection {
+    match error.kind() {
+        ErrorKind::Data | ErrorKind::Internal => Rejection::Away(error),
+        _ => Rejection::Later(error, None),
     }
 }
 

@@ -13,13 +13,14 @@ use crate::ledger::Lease;
 use crate::ledger::action::{self as ledger, Action, PlanSealed};
 use crate::ledger::row_map::RowMapWriter;
 use crate::ledger::state::{Attempt, ChunkState, PlanState, State};
+use crate::output::Fence;
 use crate::provider::{Gate, Provider};
 use crate::source::{Pin, Predicate, Source};
 use crate::spec::Job;
 use crate::work::progress::{Event, Watch};
 use crate::work::{Frame, Keyer, Limits, Shape};
 
-use super::draw_up::compile;
+use super::draw_up::{compile, pins};
 use super::files::Files;
 use super::next::Step;
 use super::points;
@@ -50,8 +51,6 @@ pub(super) struct Tasks {
     pub limits: Limits,
     /// The providers of open batches of earlier plans, where they are not this plan's, by name.
     pub others: BTreeMap<String, Arc<dyn Provider>>,
-    /// New requests are deferred, not sent.
-    pub defer: bool,
     pub publication: Publication,
     pub watch: Arc<dyn Watch>,
     pub memory: usize,
@@ -130,7 +129,7 @@ impl Tasks {
             stored,
         };
         let past = Past::read(state, number, &self.files).await?;
-        let planning = self.planning(plan.started.trial)?;
+        let planning = self.planning(plan.started.trial, plan.started.deferred)?;
         let template = compile(&self.job, self.source()?)?;
         let (tally, rows) = planning
             .carry_out(number, template, past, sink, |tally| {
@@ -166,7 +165,7 @@ impl Tasks {
     }
 
     /// What is planned, and how.
-    fn planning(&self, trial: u64) -> Result<Planning<'_>> {
+    fn planning(&self, trial: u64, defer: bool) -> Result<Planning<'_>> {
         Ok(Planning {
             source: self.source()?,
             key: &self.job.source.key,
@@ -174,7 +173,7 @@ impl Tasks {
             limit: self.job.source.limit,
             columns: &self.columns,
             dedupe: self.job.prompt.dedupe,
-            defer: self.defer,
+            defer,
             keyer: self.keyer.clone(),
             frame: &self.frame,
             limits: self.limits,
@@ -239,7 +238,7 @@ impl Tasks {
     ) -> Result<After> {
         let chunk = chunk_of(plan, chunk)?;
         let stored = &chunk.stored;
-        let source = match Uploaded::of(state, chunk) {
+        let source = match Uploaded::of(state, chunk, &self.provider.capability().account) {
             Some(uploaded) => BodySource::There(uploaded),
             None => BodySource::Made(self.prompts_of(stored.plan, stored.chunk).await?),
         };
@@ -256,11 +255,13 @@ impl Tasks {
             components: &self.components,
             scribe,
         };
-        let after = sending.send().await?;
-        if after == After::Done {
-            self.watch.event(&Event::Submitted {
-                chunk: stored.chunk,
-            });
+        let (after, chunk) = (sending.send().await?, stored.chunk);
+        match after {
+            After::Done => self.watch.event(&Event::Submitted { chunk }),
+            After::Lost => self.warn(&format!(
+                "the answer for chunk {chunk} was lost; the provider is asked what it has"
+            )),
+            _ => {}
         }
         Ok(after)
     }
@@ -294,10 +295,22 @@ impl Tasks {
         })
     }
 
+    /// What an output has to pass before it is seen: another holder may have published by now.
+    pub(super) fn fence(&self) -> Fence {
+        let lease = self.lease.clone();
+        Fence::new(move || lease.check(lease.margin()))
+    }
+
     /// The requests of a chunk, with their prompts.
     pub(super) async fn prompts_of(&self, plan: u64, chunk: u64) -> Result<File> {
         let template = compile(&self.job, self.source()?)?;
-        with_prompts(&self.planning(0)?, template, &self.files, (plan, chunk)).await
+        with_prompts(
+            &self.planning(0, false)?,
+            template,
+            &self.files,
+            (plan, chunk),
+        )
+        .await
     }
 
     fn recovery<'a>(
@@ -371,9 +384,12 @@ impl Tasks {
 }
 
 impl Tasks {
-    /// Whether a pinned file is another one by now, or gone.
-    async fn has_changed(&self, pins: &[ledger::Pin]) -> Result<bool> {
-        for pin in pins.iter().cloned() {
+    /// Whether a pinned file is another one by now, or gone, or files have come to it.
+    async fn has_changed(&self, pinned: &[ledger::Pin]) -> Result<bool> {
+        if pins(self.source()?) != pinned {
+            return Ok(true);
+        }
+        for pin in pinned.iter().cloned() {
             let ledger::Pin {
                 url,
                 size,

@@ -215,6 +215,9 @@ pub struct PlanStarted {
     pub has_key: bool,
     /// How many of the first requests form a chunk of their own, that is tried before the others.
     pub trial: u64,
+    /// Whether new requests of it are deferred to a later plan, and nothing is sent.
+    #[serde(default)]
+    pub deferred: bool,
 }
 
 /// A chunk's requests are durable.

@@ -49,6 +49,7 @@ mod tests;
 mod write;
 
 use std::fmt;
+use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
@@ -108,6 +109,28 @@ pub struct Target {
     pub form: Form,
 }
 
+/// Asked before anything of an output becomes visible or is taken away: whether this process may yet.
+#[derive(Clone)]
+pub struct Fence(Arc<dyn Fn() -> Result<()> + Send + Sync>);
+
+impl Fence {
+    /// A fence that lets through while `check` passes.
+    #[must_use]
+    pub fn new(check: impl Fn() -> Result<()> + Send + Sync + 'static) -> Fence {
+        Fence(Arc::new(check))
+    }
+
+    fn pass(&self) -> Result<()> {
+        (self.0)()
+    }
+}
+
+impl fmt::Debug for Fence {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Fence")
+    }
+}
+
 /// Everything there is to say about one publishing.
 pub struct Publication {
     /// The source's files, in the order of the table's rows.
@@ -127,6 +150,8 @@ pub struct Publication {
     pub overwrite: bool,
     /// A name for what is under way, of `[A-Za-z0-9-]`; another one for each attempt.
     pub staging_id: String,
+    /// Whether it may still be done. What it refuses is not done, and the error is returned.
+    pub fence: Fence,
     /// Where a test may stop the world: [`CRASH_POINTS`].
     pub crash: Crash,
 }

@@ -18,7 +18,9 @@ use super::local::Staging;
 use super::marker::success;
 use super::sink::Sink;
 use super::write::Common;
-use super::{Existing, Form, Publication, Published, PublishedFile, RUN_KEY, Target, remote};
+use super::{
+    Existing, Fence, Form, Publication, Published, PublishedFile, RUN_KEY, Target, remote,
+};
 use crate::base::{Crash, Error, Location, Result};
 
 /// Batches that may wait between whoever makes them and the writer.
@@ -41,14 +43,16 @@ pub async fn publish(publication: Publication) -> Result<Published> {
         target,
         overwrite,
         staging_id,
+        fence,
         crash,
     } = publication;
+    let steps = Steps { crash, fence };
     check_identity(&identity)?;
     refuse_foreign(&target, overwrite).await?;
     let files = plan(&layout, &target, &sources)?;
-    crash.point("output.before_staging").await;
+    steps.visible("output.before_staging").await?;
     let stage = Stage::open(&target, &identity, &files, &staging_id).await?;
-    crash.point("output.after_staging").await;
+    steps.point("output.after_staging").await;
     let abandoned = CancellationToken::new();
     let _until_dropped = abandoned.clone().drop_guard();
     let common = Arc::new(Common {
@@ -61,11 +65,11 @@ pub async fn publish(publication: Publication) -> Result<Published> {
     let writer = Writer {
         common: Arc::clone(&common),
         stage: &stage,
-        crash: &crash,
+        steps: &steps,
     };
     match writer.write_all(&files, batches).await {
         Ok(published) => {
-            stage.reveal(&common.identity, &published, &crash).await?;
+            stage.reveal(&common.identity, &published, &steps).await?;
             Ok(published)
         }
         Err(error) => {
@@ -155,20 +159,21 @@ impl Stage {
         self,
         identity: &[(String, String)],
         published: &Published,
-        crash: &Crash,
+        steps: &Steps,
     ) -> Result<()> {
         let success = success(identity, published);
         match self {
-            Stage::Disk(staging, form) => reveal_on_disk(staging, form, success, crash).await,
+            Stage::Disk(staging, form) => reveal_on_disk(staging, form, success, steps).await,
             Stage::Object(_) => Ok(()),
             Stage::Objects(folder) => {
                 let files = published.files.iter();
                 let files: HashSet<_> = files.map(|file| file.relative.clone()).collect();
+                steps.fence.pass()?;
                 remote::delete_stale(&folder, &files).await?;
-                crash.point("output.before_success").await;
+                steps.visible("output.before_success").await?;
                 remote::succeed(&folder, success).await?;
-                crash.point("output.after_success").await;
-                crash.point("output.before_cleaning").await;
+                steps.point("output.after_success").await;
+                steps.point("output.before_cleaning").await;
                 remote::clean(&folder).await
             }
         }
@@ -192,21 +197,23 @@ async fn reveal_on_disk(
     staging: Staging,
     form: Form,
     success: Vec<u8>,
-    crash: &Crash,
+    steps: &Steps,
 ) -> Result<()> {
     if form == Form::Folder {
-        crash.point("output.before_success").await;
+        steps.point("output.before_success").await;
         let staging = staging.clone();
         blocking(move || staging.succeed(&success)).await?;
-        crash.point("output.after_success").await;
+        steps.point("output.after_success").await;
     }
-    crash.point("output.before_rename").await;
     let revealing = staging.clone();
-    let revealed = blocking(move || revealing.reveal()).await;
+    let revealed = match steps.visible("output.before_rename").await {
+        Ok(()) => blocking(move || revealing.reveal()).await,
+        Err(error) => Err(error),
+    };
     if revealed.is_ok() {
-        crash.point("output.after_rename").await;
+        steps.point("output.after_rename").await;
     }
-    crash.point("output.before_cleaning").await;
+    steps.point("output.before_cleaning").await;
     blocking(move || {
         staging.clean();
         Ok(())
@@ -216,10 +223,28 @@ async fn reveal_on_disk(
 }
 
 /// Writes the output's files one after the other.
+/// What stands before the steps.
+struct Steps {
+    crash: Crash,
+    fence: Fence,
+}
+
+impl Steps {
+    async fn point(&self, name: &'static str) {
+        self.crash.point(name).await;
+    }
+
+    /// Before a step after which something looks otherwise.
+    async fn visible(&self, name: &'static str) -> Result<()> {
+        self.point(name).await;
+        self.fence.pass()
+    }
+}
+
 struct Writer<'p> {
     common: Arc<Common>,
     stage: &'p Stage,
-    crash: &'p Crash,
+    steps: &'p Steps,
 }
 
 impl Writer<'_> {
@@ -235,12 +260,12 @@ impl Writer<'_> {
         let mut feed = RowFeed::new(Arc::clone(&self.common.columns), receiver);
         let mut published = Published::default();
         for (at, file) in files.iter().enumerate() {
-            self.crash.point("output.before_file").await;
+            self.steps.point("output.before_file").await;
             let is_last = at + 1 == files.len();
             let (written, rest) = self.write_file(file, feed, is_last).await?;
             published.files.push(written);
             feed = rest;
-            self.crash.point("output.after_file").await;
+            self.steps.point("output.after_file").await;
         }
         Ok(published)
     }
@@ -272,7 +297,7 @@ impl Writer<'_> {
             }
         })
         .await?;
-        self.crash.point("output.before_finish").await;
+        self.steps.visible("output.before_finish").await?;
         let bytes = blocking(move || sink.finish()).await?;
         let relative = file.relative.clone();
         let written = PublishedFile {

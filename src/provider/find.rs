@@ -25,17 +25,32 @@ pub(super) fn is_past(made: impl Iterator<Item = Option<Time>>, horizon: Time) -
     }
 }
 
-/// Moves the cursor to `next`.
+/// Moves the cursor on to the page after the one that ended with `last`, if it has to be read.
 ///
 /// # Errors
-/// `Unavailable` if it is there already: a list that does not advance has no end, and shows nothing.
-pub(super) fn advance(cursor: &mut Option<String>, next: &str) -> Result<()> {
-    if cursor.as_deref() == Some(next) {
-        let error = Error::unavailable("the provider's list does not advance");
-        return Err(error.with("after", next));
+/// `Unavailable` if the list says that there is more and not where, or does not advance: a list that
+/// was not seen to its end shows nothing.
+pub(super) fn turn(
+    cursor: &mut Option<String>,
+    last: Option<&str>,
+    has_more: Option<bool>,
+    is_past: bool,
+) -> Result<bool> {
+    if is_past || has_more == Some(false) {
+        return Ok(false);
     }
-    *cursor = Some(next.to_owned());
-    Ok(())
+    let Some(last) = last else {
+        return match has_more {
+            Some(true) => Err(Error::unavailable("the provider's list breaks off")),
+            _ => Ok(false),
+        };
+    };
+    if cursor.as_deref() == Some(last) {
+        let error = Error::unavailable("the provider's list does not advance");
+        return Err(error.with("after", last));
+    }
+    *cursor = Some(last.to_owned());
+    Ok(true)
 }
 
 /// Sorts by age.
@@ -67,6 +82,24 @@ mod tests {
             [Some(at(9)), None, Some(at(8))].into_iter(),
             at(100)
         ));
+    }
+
+    #[test]
+    fn a_list_ends_where_it_says_so() {
+        let check = |last: Option<&str>, has_more: Option<bool>, expect: Option<bool>| {
+            let mut cursor = Some("a".to_owned());
+            let turned = turn(&mut cursor, last, has_more, false).ok();
+            assert_eq!(turned, expect, "{last:?} {has_more:?}");
+            let moved = turned == Some(true);
+            assert_eq!(cursor.as_deref(), if moved { last } else { Some("a") });
+        };
+        check(Some("b"), Some(true), Some(true));
+        check(Some("b"), None, Some(true));
+        check(Some("b"), Some(false), Some(false));
+        check(None, Some(false), Some(false));
+        check(None, None, Some(false));
+        check(None, Some(true), None);
+        check(Some("a"), Some(true), None);
     }
 
     #[test]

@@ -7,10 +7,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use futures::StreamExt;
 
 use super::Body;
-use crate::base::{Error, Result};
+use crate::base::{Error, ErrorKind, Result};
 
-/// Asked for every piece of a body right before it leaves, the last one included. Where it says no,
-/// the body stays without its end, and so the provider certainly took nothing.
+/// Asked for every piece of a body right before it leaves, the last one included. Where it says no, or
+/// a piece cannot be made, the body stays without its end, and so the provider certainly took nothing.
 #[derive(Clone)]
 pub struct Gate(Arc<Inner>);
 
@@ -35,7 +35,10 @@ impl Gate {
         let gate = self.clone();
         let stream = body
             .stream
-            .map(move |piece| gate.pass().map_err(io::Error::other).and(piece))
+            .map(move |piece| {
+                gate.pass().map_err(io::Error::other)?;
+                piece.inspect_err(|error| gate.keep(kind_of(error), error.to_string()))
+            })
             .boxed();
         Body {
             len: body.len,
@@ -43,7 +46,7 @@ impl Gate {
         }
     }
 
-    /// Why a body was held back, if one was.
+    /// Why a body was held back, or could not be made to its end, if so.
     #[must_use]
     pub fn refused(&self) -> Option<Error> {
         self.0
@@ -54,15 +57,25 @@ impl Gate {
     }
 
     fn pass(&self) -> Result<()> {
-        (self.0.check)().inspect_err(|error| {
-            let copy = Error::new(error.kind(), error.to_string());
-            *self
-                .0
-                .refused
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner) = Some(copy);
-        })
+        (self.0.check)().inspect_err(|error| self.keep(error.kind(), error.to_string()))
     }
+
+    fn keep(&self, kind: ErrorKind, why: String) {
+        let mut refused = self
+            .0
+            .refused
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        *refused = Some(Error::new(kind, why));
+    }
+}
+
+/// What kind of error of ours a body's is.
+fn kind_of(error: &io::Error) -> ErrorKind {
+    let ours = error
+        .get_ref()
+        .and_then(|inner| inner.downcast_ref::<Error>());
+    ours.map_or(ErrorKind::Unavailable, Error::kind)
 }
 
 impl fmt::Debug for Gate {
@@ -102,6 +115,22 @@ mod tests {
         assert_eq!(left, [Some(&b"a"[..]), Some(b"b"), None]);
         let refused = gate.refused().map(|error| error.to_string());
         assert_eq!(refused.as_deref(), Some("shut"));
+    }
+
+    #[tokio::test]
+    async fn a_body_that_cannot_be_made_is_held_back_as_well() {
+        let damaged = io::Error::other(Error::data("damaged"));
+        let pieces = [Ok(Bytes::from("a")), Err(damaged)];
+        let body = Body {
+            len: 3,
+            stream: stream::iter(pieces).boxed(),
+        };
+        let gate = Gate::new(|| Ok(()));
+        let left: Vec<_> = gate.around(body).stream.collect().await;
+        assert!(left[1].is_err());
+        let refused = gate.refused().expect("held back");
+        assert_eq!(refused.kind(), ErrorKind::Data);
+        assert!(refused.to_string().contains("damaged"));
     }
 
     #[tokio::test]

@@ -94,20 +94,21 @@ fn unit(bytes: &[u8]) -> Option<u16> {
     u16::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
 }
 
-/// The first result of `read` on a line of `body` that is not `None`; stops downloading there.
+/// The first result of `read` on a line of `body` that is not `None`; stops downloading there. `read`
+/// is told whether the line has its end: the last one may have been cut.
 ///
 /// # Errors
 /// When the body is cut before that.
 pub(super) async fn first_line<T>(
     mut body: BoxStream<'static, Result<Bytes>>,
-    mut read: impl FnMut(&[u8]) -> Option<T>,
+    mut read: impl FnMut(&[u8], bool) -> Option<T>,
 ) -> Result<Option<T>> {
     let mut buffer = Vec::new();
     while let Some(bytes) = body.try_next().await? {
         let mut from = buffer.len();
         buffer.extend_from_slice(&bytes);
         while let Some(end) = memchr::memchr(b'\n', &buffer[from..]) {
-            if let Some(found) = read(&buffer[..from + end]) {
+            if let Some(found) = read(&buffer[..from + end], true) {
                 return Ok(Some(found));
             }
             buffer.drain(..=from + end);
@@ -117,7 +118,7 @@ pub(super) async fn first_line<T>(
             return Err(Error::unavailable("a line of results does not end"));
         }
     }
-    Ok(read(&buffer))
+    Ok(read(&buffer, false))
 }
 
 #[cfg(test)]

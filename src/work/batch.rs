@@ -103,6 +103,8 @@ pub struct BatchView {
     pub created_at: Option<Time>,
     /// When the provider will give up on it.
     pub expires_at: Option<Time>,
+    /// When it ended, by the provider's clock.
+    pub ended_at: Option<Time>,
     /// What can be downloaded now. May be empty for a while after the end.
     pub results: Vec<ResultFile>,
     /// Whether the batch has ended and there must be more to download than there is yet.

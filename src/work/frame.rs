@@ -8,7 +8,7 @@ use super::CustomId;
 
 /// The constant bytes of a body. The text stands between `after_id` and `after_text`, which bring
 /// the quotes around it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Frame {
     /// Before the first request.
     pub open: Vec<u8>,

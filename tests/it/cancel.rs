@@ -1,9 +1,12 @@
 //! `cancel`: of what is open or still to be sent, by the job that it belongs to, and nothing else.
 
+use std::time::Duration;
+
 use columnist::base::ErrorKind;
 use columnist::engine;
+use columnist::work::RowStatus;
 
-use crate::world::{VENDORS, World, write_table};
+use crate::world::{VENDORS, World, taking, write_table};
 
 fn world(vendor: &'static str) -> World {
     let world = World::new(vendor, "");
@@ -47,4 +50,26 @@ async fn another_job_cancels_nothing() {
     assert!(!status.expect("a status").canceled);
     let open = engine::cancel(world.setup("cancel")).await;
     assert_eq!(open.expect("asked for"), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_takes_a_cancel_up_with_its_next_look() {
+    for vendor in VENDORS {
+        let mut world = World::paused(vendor, (20, 10), taking(300, 400));
+        world.job["budget"]["max_failed"] = serde_json::json!({ "rows": 20 });
+        let clock = &world.components.clock;
+        let began = clock.now();
+        let asking = async {
+            clock.sleep(Duration::from_mins(30)).await;
+            engine::cancel(world.setup("cancel")).await
+        };
+        let (report, asked) = tokio::join!(world.run(), asking);
+        assert_eq!(asked.expect("asked for"), 2);
+        let report = report.expect("a run");
+        let took = (clock.now() - began).num_minutes();
+        assert!((30..60).contains(&took), "{vendor}: {took} minutes");
+        assert!(report.published, "{report:?}");
+        assert_eq!(report.counts.of(RowStatus::Canceled), 20, "{vendor}");
+        assert_eq!(world.bill().total.requests_billed, 0, "{vendor}");
+    }
 }

@@ -165,7 +165,7 @@ fn a_bulk_file_that_is_gone_or_damaged_is_named() {
         ran.refused_with_hint(8, &["a bulk file of the ledger is damaged", "backup"]);
         std::fs::remove_file(&path).expect("removed");
         let ran = shell.call(&["run", "job.toml"]);
-        ran.refused_with_hint(8, &["cannot be read", word, "backup"]);
+        ran.refused_with_hint(8, &["is gone", word, "backup"]);
         assert_eq!(shell.bill("triage"), bill);
         assert!(!shell.path("out.parquet").exists());
         std::fs::write(&path, &bytes).expect("written");

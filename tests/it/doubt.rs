@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use columnist::base::http::{HttpError, HttpRequest, HttpResponse, HttpService, Method};
 use columnist::base::{Error, ErrorKind};
 use columnist::engine::{self, StatusReport};
-use columnist::provider::{self, Network, Options};
+use columnist::provider::{self, Network, Options, Provider};
 use columnist::work::RowStatus;
 
 use crate::world::{VENDORS, World, read_table, taking};
@@ -63,6 +63,28 @@ fn world(vendor: &'static str, fates: &[Fate]) -> World {
         fates: Mutex::new(fates.iter().copied().collect()),
     });
     world
+}
+
+/// The vendor, through the sandbox, with a key of one's own.
+fn provider_with(world: &World, key: &'static str) -> Arc<dyn Provider> {
+    let base = if world.vendor == "openai" {
+        "http://sandbox/openai/v1"
+    } else {
+        "http://sandbox/anthropic"
+    };
+    let options = Options {
+        provider: world.vendor,
+        base_url: Some(base),
+        api_key_env: Some("KEY"),
+        service: None,
+        env: &|_| Some(key.to_owned()),
+    };
+    let network = Network {
+        http: Arc::clone(&world.components.http),
+        clock: Arc::clone(&world.components.clock),
+        ids: Arc::clone(&world.components.ids),
+    };
+    provider::open(&options, network).expect("a provider")
 }
 
 async fn status(world: &World) -> StatusReport {
@@ -195,24 +217,7 @@ async fn a_batch_of_another_account_is_not_taken_for_lost() {
         let world = world(vendor, &[]);
         let submitted = engine::submit(world.setup("submit"), world.provider()).await;
         submitted.expect("submitted");
-        let base = if vendor == "openai" {
-            "http://sandbox/openai/v1"
-        } else {
-            "http://sandbox/anthropic"
-        };
-        let options = Options {
-            provider: vendor,
-            base_url: Some(base),
-            api_key_env: Some("KEY"),
-            service: None,
-            env: &|_| Some("another-key".to_owned()),
-        };
-        let network = Network {
-            http: Arc::clone(&world.components.http),
-            clock: Arc::clone(&world.components.clock),
-            ids: Arc::clone(&world.components.ids),
-        };
-        let other = provider::open(&options, network).expect("a provider");
+        let other = provider_with(&world, "another-key");
         let error = engine::run(world.setup("run"), other)
             .await
             .expect_err("another key");
@@ -250,4 +255,60 @@ async fn a_batch_that_was_deleted_is_sent_again_only_on_a_persons_word() {
     let report = world.run().await.expect("a run");
     assert!(report.published && report.exit_code() == 0, "{report:?}");
     assert_eq!(report.counts.of(RowStatus::Succeeded), 20);
+}
+
+#[tokio::test(start_paused = true)]
+async fn results_that_were_deleted_are_paid_again_only_on_a_persons_word() {
+    let mut world = world("anthropic", &[]);
+    let submitted = engine::submit(world.setup("submit"), world.provider()).await;
+    submitted.expect("submitted");
+    // Anthropic keeps results for 29 days.
+    world
+        .components
+        .clock
+        .sleep(Duration::from_hours(24 * 30))
+        .await;
+    let error = world.run().await.expect_err("they are gone");
+    assert_eq!(error.kind(), ErrorKind::Refused, "{error:?}");
+    let hint = error.hint_text().unwrap_or_default();
+    assert!(hint.contains("on_ambiguous=resubmit"), "{hint}");
+    check_paid(&world, 1);
+    world.job["ledger"]["on_ambiguous"] = "resubmit".into();
+    let report = world.run().await.expect("a run");
+    assert!(report.published && report.exit_code() == 0, "{report:?}");
+    check_paid(&world, 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_nobody_took_is_sent_under_a_new_key_on_a_persons_word() {
+    for vendor in VENDORS {
+        let mut world = world(vendor, &[Fate::Never, Fate::Never]);
+        world.job["ledger"]["on_ambiguous"] = "fail".into();
+        let error = world.run().await.expect_err("nobody can tell");
+        assert_eq!(error.kind(), ErrorKind::Ambiguous, "{error:?}");
+        let run = async |world: &World| {
+            let other = provider_with(world, "another-key");
+            engine::run(world.setup("run"), other).await
+        };
+        let error = run(&world).await.expect_err("the first key is gone");
+        assert!(error.to_string().contains("another account"), "{error}");
+        world.job["ledger"]["on_ambiguous"] = "resubmit".into();
+        let report = run(&world).await.expect("a run");
+        assert!(report.published && report.exit_code() == 0, "{report:?}");
+        check_paid(&world, 1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_chunk_whose_answers_are_lost_again_and_again_is_made_smaller() {
+    for vendor in VENDORS {
+        let world = world(vendor, &[Fate::Never; 6]);
+        let report = world.run().await.expect("a run");
+        assert!(report.published && report.exit_code() == 0, "{report:?}");
+        check_paid(&world, 1);
+        let lines = status(&world).await.batches;
+        let landed = lines.iter().filter(|line| line.phase == "landed");
+        let sizes: Vec<_> = landed.map(|line| line.requests).collect();
+        assert!(sizes.iter().all(|size| *size <= 5), "{vendor}: {sizes:?}");
+    }
 }

@@ -1,12 +1,22 @@
 //! What is open comes home, whatever has become of the job and its source since.
 
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use async_trait::async_trait;
+use axum::http::StatusCode;
+use columnist::base::http::{
+    HttpError, HttpRequest, HttpResponse, HttpService, Method, RouterService,
+};
 use columnist::base::{ErrorKind, Result};
-use columnist::engine::{self, Report};
+use columnist::engine::{self, Report, Setup};
+use columnist::provider::{self, Network, Options};
 use columnist::work::RowStatus;
+use columnist::work::progress::{Event, Watch};
+use futures::{StreamExt, TryStreamExt};
+use serde_json::Value;
 
-use crate::world::{VENDORS, World, read_table, write_table};
+use crate::world::{VENDORS, World, read_table, taking, write_rows, write_table};
 
 fn bodies() -> Vec<Option<String>> {
     (0..20).map(|n| Some(format!("ticket {n}"))).collect()
@@ -123,5 +133,177 @@ async fn collect_publishes_a_snapshot_whose_source_is_gone() {
         std::fs::rename(world.path("moved.csv"), &path).expect("moved back");
         let report = world.run().await.expect("a run");
         assert!(report.unchanged, "{report:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn collect_leaves_the_output_alone_where_files_have_come_to_the_source() {
+    let mut world = World::new("openai", "");
+    std::fs::create_dir(world.path("in")).expect("made");
+    world.job["source"]["input"]["table"] = world.path("in/").display().to_string().into();
+    world.job["output"]["path"] = world.path("out/").display().to_string().into();
+    write_rows(&world.path("in/a.parquet"), 0, &bodies(), 16);
+    write_rows(&world.path("in/b.parquet"), 100, &bodies(), 16);
+    world.run().await.expect("a run");
+    let old = read_table(&world.path("out/b.parquet"));
+    world.job["prompt"]["user"] = "Tag this: {{ body }}".into();
+    call(&world, "submit").await.expect("submitted");
+    write_rows(&world.path("in/aa.parquet"), 200, &bodies(), 16);
+    let (setup, provider) = (world.setup("collect"), world.provider());
+    let error = engine::collect(setup, provider, true).await;
+    let error = error.expect_err("another table");
+    assert_eq!(error.kind(), ErrorKind::Invalid, "{error:?}");
+    assert!(error.to_string().contains("the source changed"), "{error}");
+    assert!(!world.path("out/aa.parquet").exists());
+    assert_eq!(read_table(&world.path("out/b.parquet")), old);
+    let report = world.run().await.expect("a run");
+    assert_eq!(report.counts.of(RowStatus::Succeeded), 60, "{report:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_planned_for_one_service_is_not_sent_to_another() {
+    let mut world = World::paused("openai", (20, 10), taking(5, 6));
+    let sandbox = Arc::clone(&world.components.http);
+    let broken = axum::Router::new().fallback(|| async { StatusCode::BAD_GATEWAY });
+    world.components.http = Arc::new(RouterService::new(broken));
+    call(&world, "submit").await.expect("pending");
+    world.components.http = sandbox;
+    let options = Options {
+        provider: "openai",
+        base_url: Some("http://sandbox/openai/v1"),
+        api_key_env: Some("KEY"),
+        service: Some("lab"),
+        env: &|_| Some("sk-test".to_owned()),
+    };
+    let network = Network {
+        http: Arc::clone(&world.components.http),
+        clock: Arc::clone(&world.components.clock),
+        ids: Arc::clone(&world.components.ids),
+    };
+    let other = provider::open(&options, network).expect("a provider");
+    let report = engine::collect(world.setup("collect"), other, true).await;
+    let report = report.expect("pending");
+    assert_eq!(
+        (report.exit_code(), report.published),
+        (75, false),
+        "{report:?}"
+    );
+    assert_eq!(world.bill().total.requests_accepted, 0);
+    let report = world.run().await.expect("a run");
+    assert!(report.published && report.exit_code() == 0, "{report:?}");
+    check_labels(&world);
+}
+
+/// OpenAI as it is while a batch's files have not come.
+#[derive(Debug)]
+struct WithoutFiles(Arc<dyn HttpService>);
+
+#[async_trait]
+impl HttpService for WithoutFiles {
+    async fn send(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
+        let is_batch = request.method == Method::GET && request.url.path().contains("/batches/");
+        let mut response = self.0.send(request).await?;
+        if is_batch {
+            let body: Vec<_> = response.body.try_collect().await.expect("a body");
+            let mut batch: Value = serde_json::from_slice(&body.concat()).expect("a batch");
+            batch["output_file_id"] = Value::Null;
+            batch["error_file_id"] = Value::Null;
+            let body = Ok(batch.to_string().into());
+            response.headers.remove("content-length");
+            response.body = futures::stream::iter([body]).boxed();
+        }
+        Ok(response)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn files_that_do_not_come_are_not_awaited_by_each_process_anew() {
+    let mut world = World::paused("openai", (20, 10), taking(5, 6));
+    call(&world, "submit").await.expect("submitted");
+    let clock = Arc::clone(&world.components.clock);
+    let sandbox = Arc::clone(&world.components.http);
+    world.components.http = Arc::new(WithoutFiles(Arc::clone(&sandbox)));
+    let landed = async |world: &World| {
+        call(world, "collect").await.expect("pending");
+        let status = engine::status(world.setup("status")).await;
+        status.expect("a status").landed
+    };
+    clock.sleep(Duration::from_mins(30)).await;
+    assert_eq!(landed(&world).await, 0, "they may still come");
+    clock.sleep(Duration::from_mins(60)).await;
+    assert_eq!(
+        landed(&world).await,
+        20,
+        "an hour after the end they are missing"
+    );
+    world.components.http = sandbox;
+    let report = world.run().await.expect("a run");
+    assert_eq!(report.counts.of(RowStatus::Succeeded), 20, "{report:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_output_that_came_late_is_made_again() {
+    let mut world = World::new("anthropic", "");
+    write_table(&world.path("in.parquet"), &bodies(), 16);
+    world.run().await.expect("a run");
+    std::fs::copy(world.path("out.parquet"), world.path("old.parquet")).expect("copied");
+    let first = world.job.clone();
+    world.job["prompt"]["user"] = "Tag this: {{ body }}".into();
+    world.run().await.expect("a run");
+    let new = read_table(&world.path("out.parquet"));
+    // Somebody who had lost the job to us was slow.
+    std::fs::rename(world.path("old.parquet"), world.path("out.parquet")).expect("moved");
+    let report = world.run().await.expect("a run");
+    assert!(report.published && !report.unchanged, "{report:?}");
+    assert_eq!(read_table(&world.path("out.parquet")), new);
+    assert_eq!(world.bill().total.requests_accepted, 40);
+    assert!(world.run().await.expect("a run").unchanged);
+    world.job = first;
+    world.run().await.expect("a run");
+    check_labels(&world);
+}
+
+/// Adds rows to a table as soon as a batch has landed.
+#[derive(Debug)]
+struct Growing(Mutex<Option<std::path::PathBuf>>);
+
+impl Watch for Growing {
+    fn event(&self, event: &Event) {
+        if matches!(event, Event::Landed { .. })
+            && let Some(path) = self.0.lock().expect("no panic").take()
+        {
+            let more = (20..25).map(|n| Some(format!("ticket {n}")));
+            let all: Vec<_> = bodies().into_iter().chain(more).collect();
+            write_table(&path, &all, 16);
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_that_were_put_off_are_sent_by_a_run_that_does_not_put_them_off() {
+    for vendor in VENDORS {
+        let world = World::new(vendor, "");
+        write_table(&world.path("in.parquet"), &bodies(), 16);
+        let run = async |no_follow: bool| {
+            let grows = (!no_follow).then_some(None);
+            let path = grows.unwrap_or_else(|| Some(world.path("in.parquet")));
+            let watch = Arc::new(Growing(Mutex::new(path)));
+            let setup = Setup {
+                no_follow,
+                watch,
+                ..world.setup("run")
+            };
+            engine::run(setup, world.provider()).await.expect("a run")
+        };
+        let report = run(true).await;
+        let counts = (RowStatus::Succeeded, RowStatus::Deferred);
+        let of = |report: &Report| (report.counts.of(counts.0), report.counts.of(counts.1));
+        assert_eq!(of(&report), (20, 5), "{report:?}");
+        assert!(run(true).await.unchanged, "{vendor}");
+        assert_eq!(world.bill().total.requests_accepted, 20);
+        let report = run(false).await;
+        assert_eq!(of(&report), (25, 0), "{report:?}");
+        assert_eq!(world.bill().total.requests_accepted, 25);
+        assert!(run(false).await.unchanged, "{vendor}");
     }
 }

@@ -18,7 +18,9 @@ use futures::stream;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::file::metadata::{PageIndexPolicy, ParquetMetaData, ParquetMetaDataReader};
 
-use super::{AnswerColumns, Form, Layout, MetaColumns, Publication, RUN_KEY, SourceFile, Target};
+use super::{
+    AnswerColumns, Fence, Form, Layout, MetaColumns, Publication, RUN_KEY, SourceFile, Target,
+};
 use crate::base::{Crash, Error, Location, Result, Stores};
 use crate::work::RowStatus;
 
@@ -88,6 +90,7 @@ fn publication_of(sources: Vec<SourceFile>, target: Target, rows: u64) -> Public
         target,
         overwrite: false,
         staging_id: "s1".to_owned(),
+        fence: Fence::new(|| Ok(())),
         crash: Crash::never(),
     }
 }

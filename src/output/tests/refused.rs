@@ -300,3 +300,48 @@ async fn a_read_only_place_is_found_before_any_spend() {
         "{error:?}"
     );
 }
+
+#[tokio::test]
+async fn a_fence_that_shuts_at_whatever_step_leaves_the_old_output() {
+    for form in [Form::File, Form::Folder] {
+        let mut passes = 0;
+        loop {
+            let root = tempfile::tempdir().unwrap();
+            let new = || {
+                let file = source(root.path(), "in.parquet", &simple(0, 6));
+                let location = locate(&root.path().join("out"));
+                publication(vec![file], Target { location, form })
+            };
+            publish(new()).await.unwrap();
+            let look = || match form {
+                Form::File => std::fs::read(root.path().join("out")).unwrap(),
+                Form::Folder => std::fs::read(root.path().join("out/_SUCCESS")).unwrap(),
+            };
+            let old = look();
+            let left = std::sync::atomic::AtomicI32::new(passes);
+            let check = move || match left.fetch_sub(1, std::sync::atomic::Ordering::Relaxed) {
+                ..=0 => Err(Error::new(ErrorKind::Held, "another has the job")),
+                _ => Ok(()),
+            };
+            let mut late = new();
+            late.identity[0].1 = "run-2".to_owned();
+            late.fence = Fence::new(check);
+            let published = publish(late).await;
+            if published.is_ok() {
+                assert_ne!(look(), old);
+                break;
+            }
+            assert_eq!(error_of(published).kind(), ErrorKind::Held);
+            assert_eq!(look(), old, "{form:?} {passes}");
+            assert_eq!(
+                listing(root.path()).len(),
+                if form == Form::File { 2 } else { 3 }
+            );
+            passes += 1;
+        }
+        assert!(
+            passes >= 3,
+            "before staging, before a file, before the rename"
+        );
+    }
+}

@@ -107,6 +107,7 @@ pub(super) fn view(batch: &wire::MessageBatch<'_>) -> Option<BatchView> {
         },
         created_at: batch.created_at.0,
         expires_at: batch.expires_at.0,
+        ended_at: batch.ended_at.0,
         results: has_results
             .then(|| ResultFile(id.0.clone()))
             .into_iter()

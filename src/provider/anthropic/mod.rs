@@ -105,11 +105,8 @@ impl Anthropic {
                 let fits = [0, sought.count].contains(&batch.counts.total);
                 is_recent && fits && !sought.not.contains(&batch.id)
             }));
-            match last {
-                Some(last) if page.has_more.0 != Some(false) && !is_past => {
-                    find::advance(&mut after, &last)?;
-                }
-                _ => return Ok((candidates, as_of)),
+            if !find::turn(&mut after, last.as_deref(), page.has_more.0, is_past)? {
+                return Ok((candidates, as_of));
             }
         }
     }
@@ -130,32 +127,47 @@ impl Anthropic {
     }
 
     /// Whether the results of `batch` carry `nonce`, read without downloading them all. `None` while
-    /// there are none. One line is enough to know it; that no line does is believed after a thousand,
-    /// for a strange line may stand among ours. Results without a readable line are nobody's: whoever
-    /// sent the batch has nothing to harvest from it.
+    /// there are none, and where they cannot be seen whole: a connection that was cut may look like
+    /// their end, and what is ours must not be taken for another's.
     async fn is_ours(&self, batch: &BatchView, nonce: &str) -> Result<Option<bool>> {
         if !batch.status.is_ended() {
             return Ok(None);
         }
-        let mut read = 0;
         for file in &batch.results {
-            let download = self.fetch(file, 0).await?;
-            let carries = |line: &[u8]| {
-                let reply = self.parse(line).ok()?;
-                read += 1;
-                let is_ours = CustomId::carries(nonce, &reply.custom_id);
-                (is_ours || read == STRANGERS_MAX).then_some(is_ours)
-            };
-            if let Some(is_ours) = first_line(download.stream, carries).await? {
-                return Ok(Some(is_ours));
+            for _ in 0..LOOKS_MAX {
+                let is_ours = self.carries(file, nonce, batch.counts.succeeded).await?;
+                if is_ours.is_some() {
+                    return Ok(is_ours);
+                }
             }
         }
-        Ok((!batch.results.is_empty()).then_some(false))
+        Ok(None)
+    }
+
+    /// Whether `file`, which has a line for each of `answers` answers at least, carries `nonce`. One
+    /// line is enough to know it; that no line does is believed at the end, or after a thousand, for a
+    /// strange line may stand among ours. Lines that cannot be read are nobody's: whoever sent the
+    /// batch has nothing to harvest from them. `None` if the end came too early.
+    async fn carries(&self, file: &ResultFile, nonce: &str, answers: u64) -> Result<Option<bool>> {
+        let (mut seen, mut strangers) = (0, 0);
+        let download = self.fetch(file, 0).await?;
+        let carries = |line: &[u8], is_whole: bool| {
+            let reply = self.parse(line);
+            let is_blank = line.iter().all(u8::is_ascii_whitespace);
+            seen += u64::from((is_whole && !is_blank) || reply.is_ok());
+            strangers += u64::from(reply.is_ok());
+            let is_ours = CustomId::carries(nonce, &reply.ok()?.custom_id);
+            (is_ours || strangers == STRANGERS_MAX).then_some(is_ours)
+        };
+        let found = first_line(download.stream, carries).await?;
+        Ok(found.or((seen >= answers).then_some(false)))
     }
 }
 
+/// Times that results are looked at which end too early.
+const LOOKS_MAX: u32 = 3;
 /// Lines of others after which a batch is another's.
-const STRANGERS_MAX: u32 = 1000;
+const STRANGERS_MAX: u64 = 1000;
 
 /// Candidates, the oldest first.
 #[derive(Default)]

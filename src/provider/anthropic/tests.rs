@@ -513,7 +513,7 @@ async fn an_ended_batch_shows_by_its_first_line_whose_it_is() {
     let script = vec![
         page(&batches, false),
         line("abcdefghjkmn"),
-        line("zzzzzzzzzzzz"),
+        lines(&["zzzzzzzzzzzz"; 5]),
         line("abcdefghjkmn"),
     ];
     let (said, paths) = found(sought(), script).await;
@@ -536,7 +536,7 @@ async fn a_running_batch_of_our_size_may_be_ours() {
         not: vec![BatchId("known".into())],
         ..sought()
     };
-    let script = vec![page(&batches, false), line("zzzzzzzzzzzz")];
+    let script = vec![page(&batches, false), lines(&["zzzzzzzzzzzz"; 5])];
     assert_eq!(found(sought, script).await.0, "maybe b");
 }
 
@@ -550,12 +550,31 @@ async fn a_strange_line_among_ours_does_not_make_a_batch_anothers() {
     check(lines(&["zzzzzzzzzzzz", "abcdefghjkmn"]), "ours a").await;
     let absent = "absent Some(\"2026-11-20T12:30:00+00:00\")";
     check(lines(&["zzzzzzzzzzzz"; 5]), absent).await;
-    check(say(200, "{broken\n\n"), absent).await;
+    // Whoever sent it has nothing to harvest.
+    check(say(200, "{broken\n\n{\n{}\n[]\n{broken\n"), absent).await;
     // Nobody reads a stranger's results to their end.
     let mut many = vec!["zzzzzzzzzzzz"; 1000];
     check(lines(&many), absent).await;
     many.push("abcdefghjkmn");
     check(lines(&many), absent).await;
+}
+
+#[tokio::test]
+async fn results_that_end_too_early_say_nothing_of_whose_they_are() {
+    let batches = [batch("a", "2026-11-20T12:10:00Z", 5, true)];
+    let check = async |looks: Vec<Say>, expect: &str| {
+        let script = [vec![page(&batches, false)], looks].concat();
+        assert_eq!(found(sought(), script).await.0, expect);
+    };
+    let short = lines(&["zzzzzzzzzzzz"; 4]);
+    let cut = say(
+        200,
+        &format!("{}{}", "{broken\n".repeat(4), "{\"custom_id\":\"abcd"),
+    );
+    check(vec![say(200, ""), line("abcdefghjkmn")], "ours a").await;
+    check(vec![say(200, ""), short.clone(), cut.clone()], "maybe a").await;
+    let absent = "absent Some(\"2026-11-20T12:30:00+00:00\")";
+    check(vec![short, cut, lines(&["zzzzzzzzzzzz"; 5])], absent).await;
 }
 
 #[tokio::test]
@@ -589,6 +608,7 @@ async fn a_list_that_cannot_be_read_shows_nothing() {
         vec![say(200, r#"{"has_more":false}"#)],
         vec![say(200, "<html>a proxy</html>")],
         vec![page(&one, true), page(&one, true)],
+        vec![page(&[], true)],
     ] {
         assert_eq!(found(sought(), script).await.0, "Unavailable");
     }

@@ -29,6 +29,7 @@ pub(super) struct MessageBatch<'a> {
     pub(super) request_counts: Object<RequestCounts>,
     pub(super) created_at: Moment,
     pub(super) expires_at: Moment,
+    pub(super) ended_at: Moment,
     pub(super) cancel_initiated_at: Moment,
     pub(super) archived_at: Moment,
     #[serde(borrow)]

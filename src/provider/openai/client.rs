@@ -173,6 +173,14 @@ pub(super) fn view(batch: &wire::Batch<'_>) -> Option<BatchView> {
         },
         created_at: batch.created_at.0,
         expires_at: batch.expires_at.0,
+        ended_at: [
+            &batch.completed_at,
+            &batch.failed_at,
+            &batch.expired_at,
+            &batch.cancelled_at,
+        ]
+        .into_iter()
+        .find_map(|at| at.0),
         results: files
             .into_iter()
             .filter_map(|file| Some(ResultFile(file.clone().filled()?.into_owned())))

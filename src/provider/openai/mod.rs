@@ -93,11 +93,8 @@ impl OpenAi {
                 .filter(|file| file.filename.text() == name && file.bytes.0 == sought.bytes);
             ours.extend(matching.map(|file| file.id.text().to_owned()));
             let last = page.data.last().and_then(|file| file.id.clone().filled());
-            match last {
-                Some(last) if page.has_more.0 != Some(false) && !is_past => {
-                    find::advance(&mut after, &last)?;
-                }
-                _ => return Ok((ours, as_of)),
+            if !find::turn(&mut after, last.as_deref(), page.has_more.0, is_past)? {
+                return Ok((ours, as_of));
             }
         }
     }
@@ -126,11 +123,8 @@ impl OpenAi {
                 .filter(|batch| is_ours(batch, sought, files));
             ours.extend(matching.filter_map(client::view));
             let last = page.data.last().and_then(|batch| batch.id.clone().filled());
-            match last {
-                Some(last) if page.has_more.0 != Some(false) && !is_past => {
-                    find::advance(&mut after, &last)?;
-                }
-                _ => break,
+            if !find::turn(&mut after, last.as_deref(), page.has_more.0, is_past)? {
+                break;
             }
         }
         find::oldest_first(&mut ours);

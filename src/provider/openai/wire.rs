@@ -44,6 +44,10 @@ pub(super) struct Batch<'a> {
     pub(super) error_file_id: Word<'a>,
     pub(super) created_at: Moment,
     pub(super) expires_at: Moment,
+    pub(super) completed_at: Moment,
+    pub(super) failed_at: Moment,
+    pub(super) expired_at: Moment,
+    pub(super) cancelled_at: Moment,
     pub(super) request_counts: Object<RequestCounts>,
     #[serde(borrow)]
     pub(super) metadata: Object<Metadata<'a>>,
