@@ -107,6 +107,18 @@ fn hint(error: &Error) -> Option<&str> {
 /// `error` as one JSON line, for `--log-format json`. Without a line break.
 #[must_use]
 pub(super) fn render_json(error: &Error) -> String {
+    json!({
+        "level": "error",
+        "message": error.to_string(),
+        "causes": causes(error),
+        "hint": hint(error),
+        "exit_code": error.kind().exit_code(),
+    })
+    .to_string()
+}
+
+/// What `error` comes from: sentences, and mistakes with their places.
+pub(super) fn causes(error: &Error) -> Vec<Value> {
     let mut causes: Vec<Value> = Vec::new();
     let mut cause = error.source();
     while let Some(source) = cause {
@@ -116,14 +128,7 @@ pub(super) fn render_json(error: &Error) -> String {
         }
         cause = source.source();
     }
-    json!({
-        "level": "error",
-        "message": error.to_string(),
-        "causes": causes,
-        "hint": hint(error),
-        "exit_code": error.kind().exit_code(),
-    })
-    .to_string()
+    causes
 }
 
 fn mistake_value(mistake: &Mistake) -> Value {

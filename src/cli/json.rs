@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::diagnose::causes;
 use crate::base::{Error, ErrorKind, Time};
 use crate::engine::{Awaits, Report};
 use crate::work::Usage;
@@ -96,6 +97,8 @@ pub(super) struct Problem {
     kind: &'static str,
     message: String,
     hint: Option<String>,
+    /// What it comes from: sentences, and the job's mistakes with their places.
+    causes: Vec<Value>,
 }
 
 impl Problem {
@@ -115,6 +118,7 @@ impl Problem {
             kind,
             message: error.to_string(),
             hint: error.hint_text().map(str::to_owned),
+            causes: causes(error),
         }
     }
 }

@@ -169,10 +169,10 @@ fn status_words(status: &StatusReport) -> String {
         },
         report.plan,
         if status.planned { "" } else { ", not complete" },
-        if status.canceled {
-            ", cancel asked for"
-        } else {
-            ""
+        match (status.canceled, report.open) {
+            (false, _) => "",
+            (true, 0) => ", canceled",
+            (true, _) => ", cancel asked for",
         },
         report.rows,
         status.landed,

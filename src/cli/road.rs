@@ -14,7 +14,7 @@ use super::screen::Screen;
 use super::vendor::{Vendor, Vendors};
 use crate::base::{Components, Error, ErrorKind, Result, ResultExt, Stores};
 use crate::engine::{self, Report, Setup};
-use crate::spec::Surroundings;
+use crate::spec::{Meta, Surroundings};
 use crate::work::progress::{Event, Watch};
 
 /// Which of them.
@@ -44,6 +44,7 @@ pub(super) async fn go(
     screen: Arc<Screen>,
 ) -> Result<Exit> {
     let job = args.target.resolve(&Surroundings::system()?)?;
+    let (column, meta) = (job.answer.column.clone(), job.answer.meta);
     let vendor = Vendor::open(&job, &components)?;
     let interrupt = CancellationToken::new();
     let signal = super::signal::watch(&interrupt, &components.uptime);
@@ -70,6 +71,9 @@ pub(super) async fn go(
         let line = resume::line(std::env::args(), args.on_interrupt);
         screen.event(&Event::Warning(line));
     }
+    if report.over_budget {
+        screen.event(&Event::Warning(failures(&report, &column, meta)));
+    }
     screen.finish();
     let mut exit = exit_of(road, args, &report);
     if let Some(code) = signal.caught().filter(|_| !report.published) {
@@ -77,6 +81,25 @@ pub(super) async fn go(
     }
     print(&Line::of(&report, exit.code()))?;
     Ok(exit)
+}
+
+/// What a person is told of rows that failed, where they are more than may.
+fn failures(report: &Report, column: &str, meta: Meta) -> String {
+    let failed = report
+        .counts
+        .iter()
+        .filter(|(s, n)| s.is_failure() && *n > 0);
+    let failed: Vec<_> = failed.map(|(s, n)| format!("{n} {s}")).collect();
+    let why = match meta {
+        Meta::Minimal => format!("; `{column}_error` in the output says why"),
+        Meta::Off => String::new(),
+    };
+    format!(
+        "{} of {} rows failed ({}), more than `max_failed` allows{why}",
+        report.counts.failed(),
+        report.rows,
+        failed.join(", ")
+    )
 }
 
 fn exit_of(road: Road, args: &RunArgs, report: &Report) -> Exit {

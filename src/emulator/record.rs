@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::problem::Problem;
+use super::store::create_file;
 use crate::base::{Error, ErrorKind, Result, ResultExt};
 
 /// Records per segment: results are shuffled within it, and it is what a download holds in memory.
@@ -204,7 +205,7 @@ impl RecordWriter {
             base.with_extension("schemas"),
         ];
         let create = |path: &Path| {
-            let file = File::create(path).or_err(ErrorKind::Unavailable, "cannot keep requests")?;
+            let file = create_file(path).or_err(ErrorKind::Unavailable, "cannot keep requests")?;
             Ok::<_, Error>(BufWriter::with_capacity(128 * 1024, file))
         };
         Ok(RecordWriter {

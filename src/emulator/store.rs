@@ -10,8 +10,9 @@
 //! Objects are read when they are asked for. Nothing is held in memory, so two processes may look at
 //! one folder; what one creates the other sees.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{ErrorKind as Io, Write};
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, ErrorKind as Io, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -42,6 +43,17 @@ pub(super) struct Store {
 
 const FOLDERS: [&str; 3] = ["batches", "files", "requests"];
 
+/// A new file, which its owner alone can read: it holds what was sent.
+pub(super) fn create_file(path: &Path) -> io::Result<File> {
+    private().write(true).create(true).truncate(true).open(path)
+}
+
+fn private() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.mode(0o600);
+    options
+}
+
 impl Store {
     /// Opens the folder, or a temporary one that goes away with the store.
     pub(super) fn open(root: Option<&Path>) -> Result<Self> {
@@ -54,10 +66,17 @@ impl Store {
             .unwrap_or(Path::new("."));
         for folder in FOLDERS {
             let path = root.join(folder);
-            fs::create_dir_all(&path)
-                .or_err(ErrorKind::Unavailable, "cannot make a folder for the sandbox")
+            DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(&path)
                 .map_err(|error| {
-                    let error = error.with("folder", path.display());
+                    let kind = match error.kind() {
+                        Io::PermissionDenied | Io::ReadOnlyFilesystem => ErrorKind::Refused,
+                        _ => ErrorKind::Unavailable,
+                    };
+                    let ours = Error::new(kind, "cannot make a folder for the sandbox");
+                    let error = ours.with("folder", path.display()).because(error);
                     error.hint("its state lies in the job's ledger, or in --state: choose a folder that can be written")
                 })?;
         }
@@ -115,7 +134,8 @@ impl Store {
             .ok_or_else(|| Error::internal("an id is no file name").with("id", object.id()))?;
         let aside = path.with_extension(format!("{}.tmp", self.next_seq()));
         let json = serde_json::to_vec(object).or_err(ErrorKind::Internal, "cannot write JSON")?;
-        fs::write(&aside, json)
+        create_file(&aside)
+            .and_then(|mut file| file.write_all(&json))
             .and_then(|()| fs::rename(&aside, &path))
             .or_err(ErrorKind::Unavailable, "cannot keep an object")
     }
@@ -130,7 +150,7 @@ impl Store {
         let mut online = self.online.lock().unwrap_or_else(PoisonError::into_inner);
         if online.is_none() {
             let path = self.online_log();
-            let file = OpenOptions::new().create(true).append(true).open(path);
+            let file = private().create(true).append(true).open(path);
             *online = Some(file.or_err(ErrorKind::Unavailable, "cannot keep the bill")?);
         }
         match online.as_mut() {

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use tracing::{info, trace};
+
 use crate::base::{Components, Error, Location, Result};
 use crate::ledger::action::Action;
 use crate::ledger::state::State;
@@ -80,6 +82,12 @@ impl Book {
                     }
                 }
             }
+        }
+        let fact = points::around(&actions).after;
+        let fact = fact.trim_start_matches("commit.after_");
+        info!(fact, facts = actions.len(), "written down");
+        for action in &actions {
+            trace!(?action);
         }
         self.fold(&actions)?;
         if self.log.checkpoint_due() {

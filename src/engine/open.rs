@@ -1,10 +1,11 @@
 //! A job, held: its ledger, its lease, and what a run of it does from beginning to end.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::base::{Error, ErrorKind, Location, Result};
 use crate::ledger::action::{Action, LedgerMade, RunStarted};
-use crate::ledger::state::State;
+use crate::ledger::state::{Attempt, State};
 use crate::ledger::{Author, Holder, Keeper, Lease, Leases, Patience, Scope, Taken, probe};
 use crate::output::{self, Existing, PUBLISH_KEY};
 use crate::provider::Provider;
@@ -34,6 +35,8 @@ pub(super) struct Office {
     /// What is still to be written before the first plan of a new ledger.
     pub opening: Vec<Action>,
     pub lease: Lease,
+    /// The attempts that had landed when the job was taken.
+    landed_before: BTreeSet<String>,
     _keeper: Keeper,
 }
 
@@ -108,6 +111,9 @@ impl Office {
         if book.state().made.is_some() {
             book.record(std::mem::take(&mut opening)).await?;
         }
+        let attempts = book.state().attempts.values();
+        let landed = attempts.filter(|attempt| attempt.landed.is_some());
+        let landed_before = landed.map(|a| a.promised.attempt.clone()).collect();
         Ok(Office {
             setup,
             provider,
@@ -118,6 +124,7 @@ impl Office {
             ledger,
             opening,
             lease,
+            landed_before,
             _keeper: keeper,
         })
     }
@@ -390,7 +397,10 @@ impl Office {
 
     fn report(&self, plan: u64, tasks: Option<&Tasks>) -> Report {
         let state = self.book.state();
-        let report = Report::of(state, plan);
+        let landed_now = |attempt: &Attempt| {
+            attempt.landed.is_some() && !self.landed_before.contains(&attempt.promised.attempt)
+        };
+        let report = Report::of(state, plan, landed_now);
         let published = state.plans.get(&plan).zip(tasks);
         let published = published.is_some_and(|(plan, tasks)| tasks.is_shown(state, plan));
         Report {
@@ -449,11 +459,22 @@ pub(super) fn check_ours(state: &State, job: &Job) -> Result<()> {
     let Some(made) = &state.made else {
         return Ok(());
     };
-    let checks = [
-        ("job", made.job.clone(), job.name.clone()),
+    check_name(state, job)?;
+    same([
         ("source", made.source.clone(), source_name(job)),
         ("key", made.key.join(", "), job.source.key.join(", ")),
-    ];
+    ])
+}
+
+/// The ledger is of a job of that name.
+pub(super) fn check_name(state: &State, job: &Job) -> Result<()> {
+    let made = state.made.as_ref();
+    made.map_or(Ok(()), |made| {
+        same([("job", made.job.clone(), job.name.clone())])
+    })
+}
+
+fn same(checks: impl IntoIterator<Item = (&'static str, String, String)>) -> Result<()> {
     match checks.into_iter().find(|(_, theirs, ours)| theirs != ours) {
         None => Ok(()),
         Some((what, theirs, ours)) => Err(Error::invalid("the ledger belongs to another job")

@@ -104,7 +104,8 @@ pub async fn plan(setup: Setup, provider: Arc<dyn Provider>) -> Result<PlanRepor
         .keys()
         .next_back()
         .map_or(0, |last| last + 1);
-    let past = Past::read(book.state(), number, &files).await?;
+    let mut past = Past::read(book.state(), number, &files).await?;
+    past.expect(book.state(), &files).await?;
     let planning = Planning {
         source: &source,
         key: &job.source.key,
@@ -184,8 +185,13 @@ fn notes(
                 last.started.plan
             ));
         }
-        if state.open_attempts().next().is_some() {
-            notes.push("batches of an earlier plan are open; a run harvests them first".to_owned());
+        let open = state.open_attempts().map(|open| open.promised.requests);
+        let open: u64 = open.sum();
+        if open > 0 {
+            notes.push(format!(
+                "batches with {open} requests are open; a run harvests them first, and the rows that \
+                 ask the same are among the answered"
+            ));
         }
     }
     if tally.requests > 0 && tally.requests / chunks.max(1) < TINY {

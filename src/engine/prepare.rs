@@ -10,6 +10,7 @@ use futures::StreamExt;
 use crate::base::{Error, HashKey, KeyIndex, Result};
 use crate::ledger::action::{Action, PlanCounts};
 use crate::ledger::outcomes::{OutcomeColumns, OutcomesReader};
+use crate::ledger::requests::{RequestColumns, RequestsReader};
 use crate::ledger::row_map::{Place, RowMapReader, RowMapWriter, RowPlan};
 use crate::ledger::state::State;
 use crate::prompt::{Prompt, Prompts, Template};
@@ -115,6 +116,25 @@ impl Past {
             _ => None,
         };
         Ok(Past { settled, rows })
+    }
+
+    /// Takes what is asked in open batches for settled: it most likely will be.
+    pub(super) async fn expect(&mut self, state: &State, files: &Files) -> Result<()> {
+        for attempt in state.open_attempts() {
+            let promised = &attempt.promised;
+            let plan = u32::try_from(promised.plan).map_err(|_| Error::data("too many plans"))?;
+            let file = files.requests(promised.plan, promised.chunk);
+            let file = files.open(&file).await?;
+            for some in RequestsReader::open(file, RequestColumns::Keys)? {
+                let some = some?;
+                for at in 0..some.len() {
+                    let ordinal = some.ordinals.value(at);
+                    let place = Place { plan, ordinal };
+                    self.settled.insert(some.key(at).0, place.pack())?;
+                }
+            }
+        }
+        Ok(())
     }
 }
 

@@ -51,11 +51,11 @@ pub struct Report {
     pub identical: u64,
     /// Rows whose request was answered in an earlier plan.
     pub answered: u64,
-    /// Tokens of the plan's batches.
+    /// Tokens of the batches below.
     pub usage: Usage,
-    /// What the plan's batches cost, in millionths of a US dollar; `None` where a price is unknown.
+    /// What the batches below cost, in millionths of a US dollar; `None` where a price is unknown.
     pub cost_micros: Option<u64>,
-    /// The plan's batches at the provider.
+    /// The plan's batches at the provider, and those of earlier plans that this run has landed.
     pub batches: Vec<String>,
     /// Batches that have not landed.
     pub open: u64,
@@ -96,8 +96,8 @@ impl Report {
         }
     }
 
-    /// What the ledger says of `plan`.
-    pub(super) fn of(state: &State, plan: u64) -> Report {
+    /// What the ledger says of `plan`, and of the attempts of earlier ones that `landed_now` names.
+    pub(super) fn of(state: &State, plan: u64, landed_now: impl Fn(&Attempt) -> bool) -> Report {
         let mut report = Report {
             plan,
             cost_micros: Some(0),
@@ -116,7 +116,8 @@ impl Report {
         let chunks = planned.chunks.values();
         let unsent = chunks.filter(|chunk| !planned.canceled && is_unsent(state, chunk));
         report.unsent = unsent.count() as u64;
-        for attempt in state.attempts.values().filter(|a| a.promised.plan == plan) {
+        let mine = |a: &&Attempt| a.promised.plan == plan || landed_now(a);
+        for attempt in state.attempts.values().filter(mine) {
             report.open += u64::from(attempt.phase.is_open());
             report.unsettled += u64::from(attempt.unsettled.is_some() && attempt.phase.is_open());
             report.wasted += attempt.wasted.len() as u64;

@@ -12,7 +12,7 @@ use futures::future;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
-use tracing::warn;
+use tracing::{debug, warn};
 
 use crate::base::{Error, ErrorKind, Result, Time};
 use crate::ledger::action::Action;
@@ -219,6 +219,7 @@ impl<'a> Loop<'a> {
     }
 
     fn begin(&mut self, step: Step) {
+        debug!(?step, "begun");
         self.desk.busy.insert(step.clone());
         let (tasks, scribe) = (Arc::clone(&self.tasks), self.scribe.clone());
         let (state, plan) = (self.book.shared(), self.plan);
@@ -270,6 +271,7 @@ impl<'a> Loop<'a> {
             self.planning = false;
             return ended.result.map(|_| ());
         };
+        debug!(?step, result = ?ended.result, "ended");
         self.desk.busy.remove(&step);
         if let Step::Submit { chunk } = &step {
             self.release(*chunk);

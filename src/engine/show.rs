@@ -5,12 +5,13 @@ use crate::ledger::outcomes::{OutcomeColumns, OutcomesReader};
 use crate::ledger::requests::{RequestColumns, RequestsReader};
 use crate::ledger::row_map::{Place, RowMapReader, RowPlan};
 use crate::ledger::state::{Attempt, ChunkState, State};
+use crate::spec::Job;
 use crate::work::{RowStatus, Usage};
 
 use super::Setup;
 use super::book::Book;
 use super::files::Files;
-use super::open::check_ours;
+use super::open::check_name;
 use super::whereabouts::{Found, find};
 
 /// One row's story.
@@ -56,17 +57,23 @@ pub struct Told {
 ///
 /// # Errors
 /// `Invalid` if there is no such row, or no plan yet.
-pub async fn show(setup: Setup, key: &[String]) -> Result<Story> {
+pub async fn show(mut setup: Setup, key: &[String]) -> Result<Story> {
     let components = &setup.components;
     let root = components.stores.locate(&setup.job.ledger.path)?.private();
     let book = Book::read(components, &root, "show").await?;
     let files = Files::aside(&root)?;
     let state = book.state();
-    check_ours(state, &setup.job)?;
+    check_name(state, &setup.job)?;
     let plan = state.plans.values().rfind(|plan| plan.sealed.is_some());
     let plan = plan.ok_or_else(|| {
         Error::invalid("no plan of this job is complete yet").hint("`columnist run` makes one")
     })?;
+    // A row is what it was when it was planned, whatever the job file says now.
+    setup.job = Job {
+        ledger: setup.job.ledger,
+        ..serde_json::from_value(plan.started.job.clone())
+            .map_err(|error| Error::data("the stored job cannot be read").because(error))?
+    };
     let Found {
         row,
         planned,

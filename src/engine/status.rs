@@ -100,7 +100,7 @@ pub async fn status(setup: Setup) -> Result<StatusReport> {
             output: setup.job.output.path.clone(),
             ledger: root.url.to_string(),
             published: published.is_some(),
-            ..Report::of(state, number)
+            ..Report::of(state, number, |_| false)
         },
     })
 }

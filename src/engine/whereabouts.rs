@@ -109,7 +109,11 @@ fn check_count(columns: &[String], key: &[String]) -> Result<()> {
         )),
         [_, ..] if columns.len() != key.len() => {
             let error = Error::invalid("give one value for each key column");
-            Err(error.with("columns", columns.join(", ")))
+            let flags = columns
+                .iter()
+                .map(|name| format!("--key {}", name.to_uppercase()));
+            let hint = format!("as in {}", flags.collect::<Vec<_>>().join(" "));
+            Err(error.with("columns", columns.join(", ")).hint(hint))
         }
         _ => Ok(()),
     }

@@ -239,6 +239,9 @@ fn needed(
     let mut wanted = BTreeSet::new();
     let mut all = false;
     for variable in variables(engine) {
+        if RESERVED.contains(&variable.as_str()) {
+            check_reserved(&variable, pieces, name, columns)?;
+        }
         match variable.as_str() {
             "row" => {
                 let uses = pieces.uses_of("row");
@@ -259,6 +262,22 @@ fn needed(
         .iter()
         .filter(|column| all || wanted.contains(**column));
     Ok(needed.map(|column| (*column).to_owned()).collect())
+}
+
+/// Words that a template knows beside the columns.
+const RESERVED: [&str; 2] = ["row", "vars"];
+
+/// A word of the template's own that a column has for its name: whoever writes it alone may mean either.
+fn check_reserved(word: &str, pieces: &Pieces<'_>, name: &str, columns: &[&str]) -> Result<()> {
+    if !columns.contains(&word) || !pieces.uses_of(word).is_dynamic {
+        return Ok(());
+    }
+    let error = at(name, pieces.line_of(word));
+    Err(
+        error("a column has the name of something that templates know")
+            .with("column", word)
+            .hint(format!("for the column write `row['{word}']`")),
+    )
 }
 
 fn known(column: String, columns: &[&str], error: &impl Fn(&str) -> Error) -> Result<String> {

@@ -12,6 +12,7 @@ use futures::stream::{self, BoxStream};
 use futures::{StreamExt, TryStreamExt};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
+use tracing::debug;
 use url::Url;
 
 use super::account::{Account, Network};
@@ -129,8 +130,9 @@ impl Caller {
 
     /// Sends `request` a single time, and reads the whole answer, whatever its status.
     pub(super) async fn once(&self, request: HttpRequest) -> Result<Answer, HttpError> {
-        let url = shown(&request.url);
+        let (method, url) = (request.method.clone(), shown(&request.url));
         let response = self.network.http.send(request).await?;
+        debug!(%method, url, status = response.status.as_u16(), "answered");
         whole(response, url).await.map_err(HttpError::Lost)
     }
 
@@ -163,12 +165,16 @@ impl Caller {
     }
 
     async fn reach(&self, request: HttpRequest) -> Result<HttpResponse> {
+        let (method, url) = (request.method.clone(), shown(&request.url));
         let got = match request.body {
             RequestBody::Empty if request.method == Method::GET => {
                 follow(&self.retrying, request).await
             }
             _ => self.retrying.send(request).await,
         };
+        if let Ok(response) = &got {
+            debug!(%method, url, status = response.status.as_u16(), "answered");
+        }
         got.map_err(|error| error.into_error().with("provider", self.vendor))
     }
 

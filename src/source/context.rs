@@ -105,6 +105,11 @@ pub(super) fn from_datafusion(error: DataFusionError, message: &str) -> Error {
     let ours = ours(root);
     let hint = ours.and_then(Error::hint_text).map(str::to_owned);
     let kind = ours.map_or_else(|| kind_of(root), Error::kind);
+    if let Some(why) = damaged(root) {
+        return Error::invalid("a file of the source cannot be read as what it is called")
+            .hint("make it anew, or give it the ending of its real format")
+            .with("said", why);
+    }
     let is_exhausted = matches!(root, DataFusionError::ResourcesExhausted(_));
     let error = Error::new(kind, message).because(error.strip_backtrace());
     if is_exhausted {
@@ -121,6 +126,25 @@ fn kind_of(root: &DataFusionError) -> ErrorKind {
         DataFusionError::ObjectStore(_) | DataFusionError::IoError(_) => ErrorKind::Unavailable,
         DataFusionError::Internal(_) => ErrorKind::Internal,
         _ => ErrorKind::Invalid,
+    }
+}
+
+/// What is wrong with a file that is damaged or of another format, if that is it.
+fn damaged(root: &DataFusionError) -> Option<String> {
+    use arrow::error::ArrowError as Arrow;
+    match root {
+        DataFusionError::ArrowError(error, _) => match &**error {
+            Arrow::ParseError(why)
+            | Arrow::JsonError(why)
+            | Arrow::CsvError(why, ..)
+            | Arrow::IpcError(why) => Some(why.clone()),
+            _ => None,
+        },
+        // DataFusion takes it for a defect of its own that a file is neither of Arrow's two formats.
+        DataFusionError::Internal(why) if why.contains("Failed to parse Arrow file") => {
+            Some("it is neither an Arrow file nor an Arrow stream, or not a whole one".to_owned())
+        }
+        _ => None,
     }
 }
 

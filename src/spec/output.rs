@@ -51,6 +51,9 @@ impl Reader<'_> {
             ("single", Word::Means(LayoutSpec::Single)),
             ("delta", Word::Means(LayoutSpec::Delta)),
         ];
+        if let Some(path) = path {
+            self.refuse_other_formats(path);
+        }
         let layout = self.word("output.layout", &layouts);
         let overwrite = self.bool("output.overwrite").unwrap_or(false);
         Some(OutputSpec {
@@ -58,6 +61,18 @@ impl Reader<'_> {
             layout,
             overwrite,
         })
+    }
+
+    /// An output is Parquet, and a name that says otherwise would lie.
+    fn refuse_other_formats(&mut self, output: &Address) {
+        let name = address::last_part(&output.text).to_ascii_lowercase();
+        let is_other = |ending: &&&str| name.ends_with(**ending);
+        if let Some(ending) = OTHER_FORMATS.iter().find(is_other) {
+            let problem = format!("an output is Parquet, and the name `{name}` says otherwise");
+            let advice =
+                format!("end it with `.parquet` in place of `{ending}`, or with `/` for a folder");
+            self.refuse("output.path", problem, &advice);
+        }
     }
 
     pub(super) fn ledger(
@@ -201,6 +216,12 @@ impl Reader<'_> {
         address::contains(outer, inner) || address::contains(&real(outer), &real(inner))
     }
 }
+
+/// Endings of files that are not Parquet.
+const OTHER_FORMATS: [&str; 11] = [
+    ".csv", ".csv.gz", ".tsv", ".json", ".jsonl", ".ndjson", ".arrow", ".feather", ".ipc", ".avro",
+    ".orc",
+];
 
 fn default_ledger(folder: &str, name: &str) -> String {
     address::join(folder, &format!("_columnist/{name}/"))

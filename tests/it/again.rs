@@ -1,5 +1,6 @@
 //! Again: what was answered is not asked again, and what failed in passing is.
 
+use columnist::engine;
 use columnist::work::RowStatus;
 
 use crate::world::{VENDORS, World, read_table, write_table};
@@ -222,5 +223,33 @@ async fn a_bad_day_ends_with_every_row_accounted_for() {
         assert_eq!(report.counts.total(), 120);
         assert!(check_rows(&world, plain) > 100);
         assert_eq!(world.bill().billed_more_than_once, 0);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plan_expects_what_open_batches_will_answer() {
+    for vendor in VENDORS {
+        let mut world = World::new(vendor, "");
+        write_table(&world.path("in.parquet"), &bodies(0..40), 16);
+        let submitted = engine::submit(world.setup("submit"), world.provider()).await;
+        submitted.expect("submitted");
+        write_table(&world.path("in.parquet"), &bodies(0..45), 16);
+        let plan = engine::plan(world.setup("plan"), world.provider()).await;
+        let plan = plan.expect("a plan");
+        assert_eq!((plan.requests, plan.counts.answered), (5, 40), "{plan:?}");
+        assert!(
+            plan.notes
+                .iter()
+                .any(|note| note.contains("40 requests are open"))
+        );
+
+        // The run tells of both: what it brought home, and what it sent.
+        world.job["answer"]["meta"] = "minimal".into();
+        let report = world.run().await.expect("a run");
+        let bill = world.bill().total;
+        assert_eq!(report.requests, 5, "{report:?}");
+        assert_eq!(report.batches.len(), 2, "{report:?}");
+        let tokens = (report.usage.input, report.usage.output);
+        assert_eq!(tokens, (bill.input_tokens, bill.output_tokens), "{vendor}");
     }
 }

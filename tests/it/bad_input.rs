@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, BinaryArray, Int64Array, RecordBatch, StringArray};
+use arrow::ipc::writer::FileWriter;
 use columnist::work::RowStatus;
 use parquet::arrow::ArrowWriter;
 
@@ -481,4 +482,116 @@ async fn bytes_that_are_no_text_fail_alone() {
     assert_eq!(report.counts.of(RowStatus::Succeeded), 2, "{report:?}");
     assert_eq!(report.counts.of(RowStatus::Failed), 1, "{report:?}");
     assert_eq!(world.bill().total.requests_accepted, 2);
+}
+
+#[test]
+fn an_output_that_is_called_by_another_format_is_refused() {
+    let shell = with_table();
+    for name in ["out.csv", "out.NDJSON", "out.csv.gz", "a/out.arrow"] {
+        let ran = run(&shell, "in.parquet", &["--output", name]);
+        mistaken(&shell, &ran, &["an output is Parquet", ".parquet"]);
+        assert_eq!(shell.files(), ["in.parquet"]);
+    }
+}
+
+#[test]
+fn a_column_called_as_what_templates_know_is_not_guessed_at() {
+    let shell = Shell::new();
+    let words: ArrayRef = Arc::new(StringArray::from(vec!["a", "b"]));
+    let columns = vec![("row", Arc::clone(&words)), ("vars", words)];
+    write_columns(&shell.path("in.parquet"), columns);
+    for (prompt, word) in [("{{ row }}", "row"), ("{{ vars }}", "vars")] {
+        let more = ["--prompt", prompt, "--key", "row"];
+        let ran = run(&shell, "in.parquet", &more);
+        let advice = format!("row['{word}']");
+        refused(&shell, &ran, 2, &["templates know", &advice]);
+    }
+    let more = [
+        "--prompt",
+        "{{ row['row'] }} {{ row.vars }}",
+        "--key",
+        "row",
+    ];
+    let ran = run(&shell, "in.parquet", &more);
+    assert_eq!(ran.code, 0, "{ran:?}");
+}
+
+#[test]
+fn a_damaged_file_of_another_format_is_the_users_and_not_ours() {
+    let shell = Shell::new();
+    let arrow = shell.path("in.arrow");
+    let ids: ArrayRef = Arc::new(Int64Array::from_iter_values(0..5000));
+    let bodies: ArrayRef = Arc::new(StringArray::from(vec!["a long enough body"; 5000]));
+    let batch = RecordBatch::try_from_iter([("id", ids), ("body", bodies)]).expect("a batch");
+    let file = std::fs::File::create(&arrow).expect("a file");
+    let mut writer = FileWriter::try_new(file, &batch.schema()).expect("a writer");
+    writer.write(&batch).expect("written");
+    writer.finish().expect("finished");
+    let whole = std::fs::read(&arrow).expect("readable");
+    shell.write("in.arrow", &whole[..whole.len() / 2]);
+    shell.write("in.ndjson", "{\"id\":1,\"body\":\"a\"}\n{\"id\":2,\"body\n");
+    for name in ["in.arrow", "in.ndjson"] {
+        let ran = run(&shell, name, &[]);
+        refused(&shell, &ran, 2, &[name]);
+        assert!(!ran.stderr.contains("DataFusion's code"), "{ran:?}");
+    }
+}
+
+#[test]
+fn rows_that_fail_are_told_of_where_they_are_too_many() {
+    let shell = with_table();
+    let ran = run(
+        &shell,
+        "in.parquet",
+        &["--prompt", "{{ 'x' if id == 1 else body.x }}"],
+    );
+    assert_eq!(ran.code, 3, "{ran:?}");
+    let words = "2 of 3 rows failed (2 failed), more than `max_failed` allows";
+    assert!(ran.stderr.contains(words), "{ran:?}");
+    assert!(ran.stderr.contains("`label_error`"), "{ran:?}");
+}
+
+#[test]
+fn a_one_liner_shows_its_rows_and_keeps_its_files_to_itself() {
+    let shell = with_table();
+    let ran = run(&shell, "in.parquet", &[]);
+    assert_eq!(ran.code, 0, "{ran:?}");
+    let show = [
+        "show",
+        "--table",
+        "in.parquet",
+        "--prompt",
+        "Label this: {{ body }}",
+    ];
+    let more = [
+        "--column",
+        "label",
+        "--model",
+        "sandbox/x",
+        "--output",
+        "out.parquet",
+    ];
+    let ran = shell.call(&[&show[..], &more, &["--key", "1"]].concat());
+    assert_eq!(ran.code, 0, "{ran:?}");
+    assert!(ran.stdout.contains("Label this: b"), "{ran:?}");
+    let mine = |path: &Path| {
+        use std::os::unix::fs::PermissionsExt;
+        let mode = std::fs::metadata(path).expect("there").permissions().mode();
+        mode & 0o077 == 0
+    };
+    let mut folders = vec![shell.path("_columnist/out")];
+    let mut files = Vec::new();
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            let is_folder = path.is_dir();
+            (if is_folder { &mut folders } else { &mut files }).push(path);
+        }
+    }
+    let is_sandboxs =
+        |path: &std::path::PathBuf| path.components().any(|c| c.as_os_str() == "sandbox");
+    assert!(files.iter().any(is_sandboxs));
+    for file in files {
+        assert!(mine(&file), "{}", file.display());
+    }
 }

@@ -654,7 +654,7 @@ fn a_job_file_with_several_mistakes_as_its_writer_reads_it() {
     says!(shell, ["run", "job.toml"], @r#"
     exit 2
     --- stdout
-    {"job":null,"exit_code":2,"published":false,"output":null,"ledger":null,"error":{"kind":"invalid","message":"the job file has 6 mistakes, file=`<folder>/job.toml`","hint":null}}
+    {"job":null,"exit_code":2,"published":false,"output":null,"ledger":null,"error":{"kind":"invalid","message":"the job file has 6 mistakes, file=`<folder>/job.toml`","hint":null,"causes":[{"advice":"write `name = \"triage\"`","column":8,"flag":null,"line":1,"problem":"`name` must be made of [a-z0-9-]"},{"advice":"did you mean `source.table`?","column":1,"flag":null,"line":3,"problem":"unknown key `source.tabel`"},{"advice":"write `limit = 1000` under `[source]`","column":9,"flag":null,"line":4,"problem":"`source.limit` must be a whole number, found a text"},{"advice":"write one of: text, choice","column":8,"flag":null,"line":9,"problem":"`answer.type` cannot be \"number\""},{"advice":"write `temperature = 0.0` under `[model]`","column":15,"flag":null,"line":12,"problem":"`model.temperature` must be between 0 and 2"},{"advice":"take it out","column":1,"flag":null,"line":14,"problem":"`budget.max_usd` is not in this version"}]}}
     --- stderr
     error: the job file has 6 mistakes, file=`<folder>/job.toml`
 
@@ -684,7 +684,7 @@ fn a_job_file_with_several_mistakes_as_its_writer_reads_it() {
     says!(shell, ["run", "missing.toml"], @r#"
     exit 2
     --- stdout
-    {"job":null,"exit_code":2,"published":false,"output":null,"ledger":null,"error":{"kind":"invalid","message":"cannot read the job file, file=`<folder>/missing.toml`","hint":"name a job file, or describe the job by flags: `columnist run --help`"}}
+    {"job":null,"exit_code":2,"published":false,"output":null,"ledger":null,"error":{"kind":"invalid","message":"cannot read the job file, file=`<folder>/missing.toml`","hint":"name a job file, or describe the job by flags: `columnist run --help`","causes":["No such file or directory (os error 2)"]}}
     --- stderr
     error: cannot read the job file, file=`<folder>/missing.toml`
       caused by: No such file or directory (os error 2)

@@ -112,7 +112,11 @@ fn of_io_kind(kind: io::ErrorKind, doing: &str) -> Option<Error> {
             ErrorKind::Refused,
             format!("cannot {doing}: permission denied"),
         )
-        .hint("make the folder writable for this user, or choose another"),
+        .hint(if doing.starts_with("read") {
+            "let this user read it: its own mode and that of every folder above it count"
+        } else {
+            "make the folder writable for this user, or choose another"
+        }),
         Io::NotADirectory | Io::IsADirectory | Io::InvalidFilename | Io::FileTooLarge => {
             Error::invalid(format!("cannot {doing}"))
         }

@@ -27,7 +27,7 @@ use crate::emulator::problem::Problem;
 use crate::emulator::record::RecordWriter;
 use crate::emulator::schema::Verdicts;
 use crate::emulator::split::Lines;
-use crate::emulator::store::remove;
+use crate::emulator::store::{create_file, remove};
 use crate::emulator::text::Borrowed;
 use crate::emulator::world::{Caller, World, feed};
 
@@ -315,9 +315,9 @@ pub(super) async fn create(
 }
 
 fn form(world: &World, name: &str, guard: &RawGuard) -> Result<Form, Problem> {
-    let create =
-        |path: &PathBuf| File::create(path).map(|file| BufWriter::with_capacity(1 << 17, file));
-    let raw = guard.0.as_ref().map(create).transpose();
+    let open =
+        |path: &PathBuf| create_file(path).map(|file| BufWriter::with_capacity(1 << 17, file));
+    let raw = guard.0.as_ref().map(open).transpose();
     Ok(Form {
         part: String::new(),
         filename: None,
