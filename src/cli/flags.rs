@@ -114,7 +114,7 @@ pub(super) struct KeyFlags {
     /// Who answers: provider/model
     #[arg(long, value_name = "PROVIDER/MODEL")]
     pub model: Option<String>,
-    /// The most tokens that an answer may have
+    /// The most tokens that an answer may have, longer ones are `truncated`; default 1024, for choices 256
     #[arg(long, value_name = "TOKENS")]
     pub max_output_tokens: Option<u64>,
     /// The sampling temperature

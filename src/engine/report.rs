@@ -4,7 +4,7 @@ use crate::base::{ErrorKind, Result};
 use crate::ledger::action::{Oddities, read_counts};
 use crate::ledger::state::{Attempt, ChunkState, Phase, PlanState, State};
 use crate::spec::MaxFailed;
-use crate::work::{StatusCounts, Usage};
+use crate::work::{RowStatus, StatusCounts, Usage};
 
 /// What is waited for before all that may be sent can be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -136,9 +136,11 @@ impl Report {
             }
         }
         report.awaits = awaits(state, planned, report.unsent);
-        if let Some(published) = state.published.as_ref().filter(|p| p.plan == plan) {
-            report.counts = read_counts(&published.rows);
-        }
+        let published = state.published.as_ref().filter(|p| p.plan == plan);
+        report.counts = match published {
+            Some(published) => read_counts(&published.rows),
+            None => unpublished(planned),
+        };
         report
     }
 
@@ -167,6 +169,19 @@ impl Report {
         }
         if self.over_budget { 3 } else { 0 }
     }
+}
+
+/// The rows of a plan that was never published: what is known of them before any answer, the rest is
+/// pending.
+fn unpublished(plan: &PlanState) -> StatusCounts {
+    let known = plan.sealed.as_ref().map(|sealed| sealed.rows);
+    let known = known.unwrap_or_default();
+    let mut counts = StatusCounts::default();
+    counts.add(RowStatus::Skipped, known.skipped);
+    counts.add(RowStatus::Failed, known.failed);
+    counts.add(RowStatus::Deferred, known.deferred);
+    counts.add(RowStatus::Pending, plan.started.rows - counts.total());
+    counts
 }
 
 /// Whether the provider has nothing of `chunk`, as far as anybody knows.

@@ -380,7 +380,8 @@ fn the_help_as_a_newcomer_reads_it() {
               Who answers: provider/model
 
           --max-output-tokens <TOKENS>
-              The most tokens that an answer may have
+              The most tokens that an answer may have, longer ones are `truncated`; default 1024, for
+              choices 256
 
           --temperature <NUMBER>
               The sampling temperature
@@ -616,7 +617,7 @@ fn a_cancel_says_what_comes_next() {
     says!(shell, ["submit", "job.toml"], @r#"
     exit 0
     --- stdout
-    {"job":"triage","run":"<id>","exit_code":0,"published":false,"unchanged":false,"output":"<folder>/out.parquet","ledger":"file://<folder>/_columnist/triage","rows":4,"status":{},"requests":3,"identical_rows":1,"answered_before_rows":0,"unsent_chunks":0,"awaits":null,"open_batches":1,"unsettled_batches":0,"wasted_batches":0,"duplicate_lines":0,"stranger_lines":0,"broken_lines":0,"batches":["<batch>"],"tokens":{"input":0,"cache_read":0,"cache_write_5m":0,"cache_write_1h":0,"output":0,"reasoning":0},"cost_usd":0.0,"cpu_seconds":<number>,"peak_memory_bytes":<number>}
+    {"job":"triage","run":"<id>","exit_code":0,"published":false,"unchanged":false,"output":"<folder>/out.parquet","ledger":"file://<folder>/_columnist/triage","rows":4,"status":{"pending":4},"requests":3,"identical_rows":1,"answered_before_rows":0,"unsent_chunks":0,"awaits":null,"open_batches":1,"unsettled_batches":0,"wasted_batches":0,"duplicate_lines":0,"stranger_lines":0,"broken_lines":0,"batches":["<batch>"],"tokens":{"input":0,"cache_read":0,"cache_write_5m":0,"cache_write_1h":0,"output":0,"reasoning":0},"cost_usd":0.0,"cpu_seconds":<number>,"peak_memory_bytes":<number>}
     --- stderr
     4 rows planned, 3 requests to send
     chunk 0 submitted, 1 so far
