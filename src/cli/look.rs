@@ -180,7 +180,7 @@ fn status_words(status: &StatusReport) -> String {
     );
     let counts = report.counts.iter().filter(|(_, count)| *count > 0);
     for (word, count) in counts {
-        let _ = writeln!(text, "  {word:<10} {count}");
+        let _ = writeln!(text, "  {:<10} {count}", word.as_str());
     }
     let _ = writeln!(
         text,
@@ -308,8 +308,8 @@ pub(super) async fn cancel(look: &Look) -> Result<Exit> {
         return print("no batch is open; nothing more is sent of this plan\n");
     }
     print(&format!(
-        "asked for {open} open batches to be canceled; `columnist collect` tells the provider, and \
-         harvests what they finished\n"
+        "asked for {open} open batches to be canceled; a run that is at work, else the next `columnist \
+         collect`, tells the provider, and harvests what they finished\n"
     ))
 }
 

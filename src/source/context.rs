@@ -17,9 +17,9 @@ use crate::base::{Error, ErrorKind, Result, ResultExt, Stores};
 /// What a query may hold in sorts and aggregates before it spills to the scratch folder.
 const QUERY_MEMORY: usize = 512 << 20;
 
-/// The rows that are handed on at once. A quarter of DataFusion's own number: our rows carry prompts,
+/// The rows that are handed on at once. A sixteenth of DataFusion's own number: our rows carry prompts,
 /// and a few batches are alive at a time.
-pub(super) const BATCH_ROWS: usize = 2048;
+pub(super) const BATCH_ROWS: usize = 512;
 
 /// A context whose results come in the order of the source: one partition, nothing repartitioned.
 pub(super) fn context(stores: &Arc<Stores>, scratch: &Path) -> Result<SessionContext> {

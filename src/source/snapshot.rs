@@ -26,7 +26,10 @@ const FILE_ROWS: u64 = 1 << 20;
 /// The rows of a row group.
 const GROUP_ROWS: usize = 1 << 16;
 /// The bytes of a row group, encoded. What is being written is in memory.
-const GROUP_BYTES: usize = 16 << 20;
+const GROUP_BYTES: usize = 4 << 20;
+/// The bytes of a page, and of a dictionary, before they are encoded. Buffers of each column grow with
+/// them, and what the allocator keeps of those grows with their size.
+const PAGE_BYTES: usize = 256 << 10;
 /// What is handed to a store at once.
 const UPLOAD_BYTES: usize = 8 << 20;
 
@@ -171,7 +174,9 @@ fn properties() -> WriterProperties {
         .set_compression(CODEC)
         .set_max_row_group_row_count(Some(GROUP_ROWS))
         .set_max_row_group_bytes(Some(GROUP_BYTES))
-        .set_write_batch_size(1024)
+        .set_data_page_size_limit(PAGE_BYTES)
+        .set_dictionary_page_size_limit(PAGE_BYTES)
+        .set_write_batch_size(128)
         .build()
 }
 

@@ -574,7 +574,7 @@ fn a_job_from_its_first_look_to_its_second_run() {
     plan      0
     rows      4
     landed    3 of 3 requests
-      succeeded 4
+      succeeded  4
     holder    nobody
     batch     plan 0 chunk 0: <batch>, landed, 3 requests, since <time>
     --- stderr
@@ -625,7 +625,7 @@ fn a_cancel_says_what_comes_next() {
     says!(shell, ["cancel", "job.toml"], @r#"
     exit 0
     --- stdout
-    asked for 1 open batches to be canceled; `columnist collect` tells the provider, and harvests what they finished
+    asked for 1 open batches to be canceled; a run that is at work, else the next `columnist collect`, tells the provider, and harvests what they finished
     --- stderr
     "#);
     says!(shell, ["status", "job.toml"], @r#"
@@ -637,6 +637,7 @@ fn a_cancel_says_what_comes_next() {
     plan      0, cancel asked for
     rows      4
     landed    0 of 3 requests
+      pending    4
     holder    nobody
     batch     plan 0 chunk 0: <batch>, open, 3 requests, since <time>
     --- stderr
