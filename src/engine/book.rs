@@ -7,7 +7,7 @@ use tracing::{info, trace};
 use crate::base::{Components, Error, Location, Result};
 use crate::ledger::action::Action;
 use crate::ledger::state::State;
-use crate::ledger::{Append, Author, Log, Meta, Scope};
+use crate::ledger::{Append, Author, Commit, Log, Meta, Scope};
 
 use super::points;
 
@@ -60,10 +60,10 @@ impl Book {
 
     /// Takes in what others have written meanwhile.
     pub(super) async fn catch_up(&mut self) -> Result<()> {
-        for commit in self.log.catch_up::<Action>().await? {
-            self.fold(&commit.actions)?;
-        }
-        Ok(())
+        let state = &mut self.state;
+        self.log
+            .follow(|commit: Commit<Action>| fold(state, &commit.actions))
+            .await
     }
 
     /// Writes facts down. They are durable, and part of the state, on return. Where somebody else
@@ -97,9 +97,13 @@ impl Book {
     }
 
     fn fold(&mut self, actions: &[Action]) -> Result<()> {
-        let state = Arc::make_mut(&mut self.state);
-        actions.iter().try_for_each(|action| state.apply(action))
+        fold(&mut self.state, actions)
     }
+}
+
+fn fold(state: &mut Arc<State>, actions: &[Action]) -> Result<()> {
+    let state = Arc::make_mut(state);
+    actions.iter().try_for_each(|action| state.apply(action))
 }
 
 fn apply(state: &mut State, _: &Meta, action: &Action) -> Result<(), Error> {

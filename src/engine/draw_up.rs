@@ -116,7 +116,7 @@ impl Office {
         }
         // Rows that were put off are for a run that does not put them off.
         let sealed = plan.sealed.as_ref();
-        let puts_off = plan.started.deferred && sealed.is_none_or(|s| s.rows.deferred > 0);
+        let puts_off = sealed.map_or(plan.started.deferred, |s| s.rows.deferred > 0);
         if puts_off && !self.setup.no_follow {
             return None;
         }

@@ -221,6 +221,7 @@ fn view() -> BatchView {
         created_at: None,
         expires_at: None,
         ended_at: None,
+        as_of: None,
         results: Vec::new(),
         awaited: false,
         errors: Vec::new(),

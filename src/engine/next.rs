@@ -70,7 +70,8 @@ pub(super) struct Desk {
     pub busy: BTreeSet<Step>,
     /// What must not be done before a moment.
     pub not_before: BTreeMap<Step, Time>,
-    /// Discards and last looks that failed; they are not worth another try in this process.
+    /// Discards, last looks, and looks at batches that the provider does not show: they failed, and are
+    /// not worth another try in this process.
     pub given_up: BTreeSet<Step>,
     /// Chunks of the current plan that the provider found too large for one batch.
     pub too_large: BTreeSet<u64>,
@@ -245,7 +246,7 @@ fn harvest(state: &State, asked: &mut Asked<'_>, pace: &Pace) {
             Phase::Accepted
                 if asked.count(|step| matches!(step, Step::Poll { .. })) < pace.polls_max =>
             {
-                asked.ask(Step::Poll {
+                asked.ask_unless_given_up(Step::Poll {
                     attempt: id.clone(),
                 });
             }

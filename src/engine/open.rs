@@ -14,7 +14,7 @@ use crate::work::progress::Event;
 
 use super::book::Book;
 use super::calls::Calls;
-use super::draw_up::{Drawn, LEDGER_KEY};
+use super::draw_up::{Drawn, LEDGER_KEY, pins};
 use super::files::Files;
 use super::next::Pace;
 use super::report::{Awaits, Report, is_over};
@@ -252,14 +252,28 @@ impl Office {
             Err(error) if self.setup.interrupt.is_cancelled() => return Err(error),
             Err(error) => return Err(self.land_before(error).await),
         };
+        // Rows that were not looked at yet must be those of the table and of the service that the others
+        // were.
+        if !self.may_go_on_planning(number, &tasks)? {
+            return Err(self.land_before(changed()).await);
+        }
         if self.is_published(&tasks, number) && self.is_there(&tasks).await? {
             return Ok(self.report(number, Some(&tasks)).unchanged());
         }
         match self.go(goal, Some(number), Arc::clone(&tasks)).await? {
-            Stop::SourceChanged => Err(Error::invalid("the source changed after it was planned")
-                .hint("`columnist run` plans it anew; what was answered is not paid again")),
+            Stop::SourceChanged => Err(changed()),
             _ => Ok(self.report(number, Some(&tasks))),
         }
+    }
+
+    /// Whether what is left of a plan that is not complete can be made of what is there now.
+    fn may_go_on_planning(&self, plan: u64, tasks: &Tasks) -> Result<bool> {
+        let Some(planned) = self.book.state().plans.get(&plan) else {
+            return Ok(true);
+        };
+        let started = &planned.started;
+        let is_same = started.snapshot || pins(tasks.source()?) == started.pins;
+        Ok(planned.sealed.is_some() || (is_same && self.serves(Some(plan), tasks)))
     }
 
     /// The job of a plan, with the connection and the budget of the present one.
@@ -413,6 +427,11 @@ impl Office {
             ..report
         }
     }
+}
+
+fn changed() -> Error {
+    Error::invalid("the source changed after it was planned, or the job names another service")
+        .hint("`columnist run` plans anew; what was answered is not paid again")
 }
 
 async fn give_back(lease: Lease) {

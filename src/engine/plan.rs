@@ -185,8 +185,8 @@ fn notes(
                 last.started.plan
             ));
         }
-        let open = state.open_attempts().map(|open| open.promised.requests);
-        let open: u64 = open.sum();
+        let open = state.open_attempts().filter(|open| !open.cancel_sent);
+        let open: u64 = open.map(|open| open.promised.requests).sum();
         if open > 0 {
             notes.push(format!(
                 "batches with {open} requests are open; a run harvests them first, and the rows that \

@@ -39,7 +39,8 @@ struct Poll {
 
 /// How long results may be late after a batch has ended.
 const LATE_MAX: Duration = Duration::from_mins(10);
-/// A batch that ended so long ago, by whatever clock, is late for nobody any more.
+/// The files of a batch that ended so long ago, by the provider's own clock, are not awaited by another
+/// process once more.
 const LONG_AGO: TimeDelta = TimeDelta::hours(1);
 /// The age at which a batch is spoken of: vendors end theirs after 24 hours.
 const ALARM: Duration = Duration::from_hours(25);
@@ -200,8 +201,8 @@ impl Tasks {
             return false;
         }
         let now = self.components.clock.now();
-        let over = view.ended_at.or(view.expires_at);
-        if over.is_some_and(|at| now > at + LONG_AGO) {
+        let over = view.ended_at.or(view.expires_at).zip(view.as_of);
+        if over.is_some_and(|(end, as_of)| as_of - end > LONG_AGO) {
             return false;
         }
         self.with_poll(attempt, |poll| {
@@ -327,6 +328,7 @@ fn nothing_of(id: Option<BatchId>, status: BatchStatus, errors: Vec<BatchError>)
         created_at: None,
         expires_at: None,
         ended_at: None,
+        as_of: None,
         results: Vec::new(),
         awaited: false,
         errors,

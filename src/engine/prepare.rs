@@ -122,6 +122,10 @@ impl Past {
     pub(super) async fn expect(&mut self, state: &State, files: &Files) -> Result<()> {
         for attempt in state.open_attempts() {
             let promised = &attempt.promised;
+            let planned = state.plans.get(&promised.plan);
+            if attempt.cancel_sent || planned.is_none_or(|plan| plan.canceled) {
+                continue;
+            }
             let plan = u32::try_from(promised.plan).map_err(|_| Error::data("too many plans"))?;
             let file = files.requests(promised.plan, promised.chunk);
             let file = files.open(&file).await?;

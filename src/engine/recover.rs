@@ -265,11 +265,13 @@ impl Recovery<'_> {
     }
 }
 
-/// Whether waiting will not tell: every candidate has ended, and shows nothing, or nothing yet for
-/// longer than results are ever late.
+/// Whether waiting will not tell: every candidate has ended, and shows nothing, or nothing that can be
+/// read for longer than results are ever late.
 fn is_hopeless(candidates: &[BatchView], sought_for: TimeDelta) -> bool {
-    let silent =
-        |view: &BatchView| view.status.is_ended() && (!view.awaited || sought_for > LATE_MAX);
+    let silent = |view: &BatchView| {
+        let may_show = view.awaited || !view.results.is_empty();
+        view.status.is_ended() && (!may_show || sought_for > LATE_MAX)
+    };
     !candidates.is_empty() && candidates.iter().all(silent)
 }
 

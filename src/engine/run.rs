@@ -16,7 +16,7 @@ use tracing::{debug, warn};
 
 use crate::base::{Error, ErrorKind, Result, Time};
 use crate::ledger::action::Action;
-use crate::ledger::state::PlanState;
+use crate::ledger::state::{Phase, PlanState};
 
 use super::GRACE;
 use super::book::Book;
@@ -78,6 +78,8 @@ pub(super) struct Loop<'a> {
     tries: BTreeMap<Step, u32>,
     /// Why which chunks wait, as far as it was said.
     told: BTreeSet<(u64, String)>,
+    /// Why a batch is not shown, of the first that is not.
+    unseen: Option<Error>,
 }
 
 impl<'a> Loop<'a> {
@@ -102,6 +104,7 @@ impl<'a> Loop<'a> {
             entries,
             tries: BTreeMap::new(),
             told: BTreeSet::new(),
+            unseen: None,
         }
     }
 
@@ -120,8 +123,16 @@ impl<'a> Loop<'a> {
                 return Ok(stop);
             }
             let mut next = self.next();
-            if next.steps.iter().any(|s| matches!(s, Step::Poll { .. })) {
-                self.take_in().await?;
+            let looks = |step: &Step| {
+                use Step::{Poll, Resend, Submit};
+                matches!(step, Poll { .. } | Submit { .. } | Resend { .. })
+            };
+            if next.steps.iter().any(looks) {
+                tokio::select! {
+                    biased;
+                    () = interrupt.cancelled() => continue,
+                    taken = self.take_in() => taken?,
+                }
                 next = self.next();
             }
             for step in &next.steps {
@@ -149,7 +160,7 @@ impl<'a> Loop<'a> {
     }
 
     /// Takes in what others have written: whoever asks for a cancel needs no lease. It is looked for
-    /// with each look at a batch; where the ledger is away, with the next.
+    /// before anything is sent, and with each look at a batch; where the ledger is away, with the next.
     async fn take_in(&mut self) -> Result<()> {
         match self.book.catch_up().await {
             Err(error) if error.kind() == ErrorKind::Unavailable => {
@@ -312,10 +323,23 @@ impl<'a> Loop<'a> {
                 self.tasks.warn(&format!("{what}: {error}"));
                 self.desk.given_up.insert(step);
             }
+            Err(error) if error.kind() == ErrorKind::Refused && self.is_unseen(&step) => {
+                self.unseen.get_or_insert(error);
+                self.desk.given_up.insert(step);
+            }
             Err(error) if error.kind() == ErrorKind::Unavailable => self.again(step, error)?,
             Err(error) => return Err(error),
         }
         Ok(())
+    }
+
+    /// Whether `step` is a look at a batch of which nothing more is known than before.
+    fn is_unseen(&self, step: &Step) -> bool {
+        let Step::Poll { attempt } = step else {
+            return false;
+        };
+        let attempt = self.book.state().attempts.get(attempt);
+        attempt.is_some_and(|attempt| attempt.phase == Phase::Accepted)
     }
 
     /// Says why a step waits, the first time that it does so for this reason. Not to whoever asked for
@@ -374,7 +398,12 @@ impl<'a> Loop<'a> {
     }
 
     /// Nothing is being done: waiting is all that is left, or the run is over.
-    fn at_rest(&self, next: &Next) -> Result<Option<Stop>> {
+    fn at_rest(&mut self, next: &Next) -> Result<Option<Stop>> {
+        // What the provider does not show keeps nothing else from being brought home.
+        let is_last = next.wake.is_none() || matches!(self.goal, Goal::Submit | Goal::OnePass);
+        if let Some(error) = self.unseen.take_if(|_| is_last) {
+            return Err(error);
+        }
         let open = self.book.state().open_attempts().next().is_some();
         match &next.standing {
             Standing::TrialFailed { attempt } => {

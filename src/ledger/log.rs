@@ -157,13 +157,25 @@ impl Log {
     /// As [`Log::replay`].
     pub async fn catch_up<A: DeserializeOwned>(&mut self) -> Result<Vec<Commit<A>>> {
         let mut commits = Vec::new();
-        let listing = self.listing(self.next).await?;
-        self.read_to(listing.newest, |commit| {
+        self.follow(|commit| {
             commits.push(commit);
             Ok(())
         })
         .await?;
         Ok(commits)
+    }
+
+    /// Hands each commit that is new since the last reading to `take`, in order. What was handed over
+    /// stays read, also where the reading fails or is dropped before its end.
+    ///
+    /// # Errors
+    /// As [`Log::replay`]; and whatever `take` says.
+    pub async fn follow<A: DeserializeOwned>(
+        &mut self,
+        take: impl FnMut(Commit<A>) -> Result<()>,
+    ) -> Result<()> {
+        let listing = self.listing(self.next).await?;
+        self.read_to(listing.newest, take).await
     }
 
     /// Appends `actions` as one commit, after all that this log has read.

@@ -134,10 +134,9 @@ fn damaged(root: &DataFusionError) -> Option<String> {
     use arrow::error::ArrowError as Arrow;
     match root {
         DataFusionError::ArrowError(error, _) => match &**error {
-            Arrow::ParseError(why)
-            | Arrow::JsonError(why)
-            | Arrow::CsvError(why, ..)
-            | Arrow::IpcError(why) => Some(why.clone()),
+            Arrow::JsonError(why) | Arrow::CsvError(why, ..) | Arrow::IpcError(why) => {
+                Some(why.clone())
+            }
             _ => None,
         },
         // DataFusion takes it for a defect of its own that a file is neither of Arrow's two formats.

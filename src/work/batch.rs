@@ -105,6 +105,8 @@ pub struct BatchView {
     pub expires_at: Option<Time>,
     /// When it ended, by the provider's clock.
     pub ended_at: Option<Time>,
+    /// When the provider described it so, by its own clock.
+    pub as_of: Option<Time>,
     /// What can be downloaded now. May be empty for a while after the end.
     pub results: Vec<ResultFile>,
     /// Whether the batch has ended and there must be more to download than there is yet.

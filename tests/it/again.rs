@@ -229,7 +229,7 @@ async fn a_bad_day_ends_with_every_row_accounted_for() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_plan_expects_what_open_batches_will_answer() {
     for vendor in VENDORS {
-        let mut world = World::new(vendor, "");
+        let world = World::new(vendor, "");
         write_table(&world.path("in.parquet"), &bodies(0..40), 16);
         let submitted = engine::submit(world.setup("submit"), world.provider()).await;
         submitted.expect("submitted");
@@ -244,7 +244,6 @@ async fn a_plan_expects_what_open_batches_will_answer() {
         );
 
         // The run tells of both: what it brought home, and what it sent.
-        world.job["answer"]["meta"] = "minimal".into();
         let report = world.run().await.expect("a run");
         let bill = world.bill().total;
         assert_eq!(report.requests, 5, "{report:?}");
@@ -252,4 +251,16 @@ async fn a_plan_expects_what_open_batches_will_answer() {
         let tokens = (report.usage.input, report.usage.output);
         assert_eq!(tokens, (bill.input_tokens, bill.output_tokens), "{vendor}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plan_expects_nothing_of_what_is_to_be_canceled() {
+    let world = World::new("openai", "");
+    write_table(&world.path("in.parquet"), &bodies(0..40), 16);
+    let submitted = engine::submit(world.setup("submit"), world.provider()).await;
+    submitted.expect("submitted");
+    let asked = engine::cancel(world.setup("cancel")).await;
+    assert_eq!(asked.expect("asked for"), 1);
+    let plan = engine::plan(world.setup("plan"), world.provider()).await;
+    assert_eq!(plan.expect("a plan").requests, 40);
 }

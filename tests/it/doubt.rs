@@ -92,6 +92,19 @@ async fn status(world: &World) -> StatusReport {
     status.await.expect("a status")
 }
 
+/// Somebody deletes a batch of Anthropic's.
+async fn delete(world: &World, batch: &str) {
+    let path = format!("/anthropic/v1/messages/batches/{batch}");
+    let request = axum::extract::Request::builder()
+        .method("DELETE")
+        .uri(path)
+        .header("x-api-key", "sk-test")
+        .header("anthropic-version", "2023-06-01")
+        .body(axum::body::Body::empty());
+    let answer = world.sandbox.call(request.expect("a request")).await;
+    assert!(answer.status().is_success(), "{answer:?}");
+}
+
 /// Every request was paid so many times.
 fn check_paid(world: &World, times: u64) {
     let bill = world.bill();
@@ -235,15 +248,7 @@ async fn a_batch_that_was_deleted_is_sent_again_only_on_a_persons_word() {
     let submitted = engine::submit(world.setup("submit"), world.provider()).await;
     let batch = submitted.expect("submitted").batches[0].clone();
     world.components.clock.sleep(Duration::from_hours(1)).await;
-    let path = format!("/anthropic/v1/messages/batches/{batch}");
-    let request = axum::extract::Request::builder()
-        .method("DELETE")
-        .uri(path)
-        .header("x-api-key", "sk-test")
-        .header("anthropic-version", "2023-06-01")
-        .body(axum::body::Body::empty());
-    let answer = world.sandbox.call(request.expect("a request")).await;
-    assert!(answer.status().is_success(), "{answer:?}");
+    delete(&world, &batch).await;
     let error = world.run().await.expect_err("it is gone");
     assert_eq!(error.kind(), ErrorKind::Refused, "{error:?}");
     assert!(
@@ -255,6 +260,25 @@ async fn a_batch_that_was_deleted_is_sent_again_only_on_a_persons_word() {
     let report = world.run().await.expect("a run");
     assert!(report.published && report.exit_code() == 0, "{report:?}");
     assert_eq!(report.counts.of(RowStatus::Succeeded), 20);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_batch_that_was_deleted_keeps_no_other_from_landing() {
+    let world = world("anthropic", &[]);
+    let submitted = engine::submit(world.setup("submit"), world.provider()).await;
+    let batches = submitted.expect("submitted").batches;
+    world.components.clock.sleep(Duration::from_hours(1)).await;
+    delete(&world, &batches[0]).await;
+    for collects in [true, false] {
+        let error = if collects {
+            engine::collect(world.setup("collect"), world.provider(), false).await
+        } else {
+            world.run().await
+        };
+        let error = error.expect_err("one is gone");
+        assert_eq!(error.kind(), ErrorKind::Refused, "{error:?}");
+        assert_eq!(status(&world).await.landed, 10);
+    }
 }
 
 #[tokio::test(start_paused = true)]

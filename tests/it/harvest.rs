@@ -15,6 +15,7 @@ use columnist::work::RowStatus;
 use columnist::work::progress::{Event, Watch};
 use futures::{StreamExt, TryStreamExt};
 use serde_json::Value;
+use tokio_util::sync::CancellationToken;
 
 use crate::world::{VENDORS, World, read_table, taking, write_rows, write_table};
 
@@ -305,5 +306,48 @@ async fn rows_that_were_put_off_are_sent_by_a_run_that_does_not_put_them_off() {
         assert_eq!(of(&report), (25, 0), "{report:?}");
         assert_eq!(world.bill().total.requests_accepted, 25);
         assert!(run(false).await.unchanged, "{vendor}");
+    }
+}
+
+/// Stops a run as soon as some rows are planned.
+#[derive(Debug)]
+struct Stopping(CancellationToken);
+
+impl Watch for Stopping {
+    fn event(&self, event: &Event) {
+        if matches!(event, Event::Planned { .. }) {
+            self.0.cancel();
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn collect_does_not_go_on_planning_another_table() {
+    for vendor in VENDORS {
+        let mut world = World::new(vendor, "");
+        world.job["model"]["max_requests_per_batch"] = 100.into();
+        let bodies: Vec<_> = (0..4000).map(|n| Some(format!("ticket {n}"))).collect();
+        write_table(&world.path("in.parquet"), &bodies, 4000);
+        let setup = world.setup("submit");
+        let watch = Arc::new(Stopping(setup.interrupt.clone()));
+        let setup = Setup { watch, ..setup };
+        let stopped = engine::submit(setup, world.provider()).await;
+        stopped.expect("stopped");
+        let status = engine::status(world.setup("status")).await;
+        assert!(!status.expect("a status").planned, "{vendor}");
+        let accepted = world.bill().total.requests_accepted;
+
+        let mut more = bodies.clone();
+        more.insert(0, Some("another".to_owned()));
+        write_table(&world.path("in.parquet"), &more, 4000);
+        for _ in 0..2 {
+            let error = call(&world, "collect").await.expect_err("another table");
+            assert_eq!(error.kind(), ErrorKind::Invalid, "{error:?}");
+        }
+        assert_eq!(world.bill().total.requests_accepted, accepted, "{vendor}");
+        let report = world.run().await.expect("a run");
+        assert_eq!(report.counts.of(RowStatus::Succeeded), 4001, "{report:?}");
+        let bill = world.bill();
+        assert_eq!(bill.billed_more_than_once, 0, "{vendor}");
     }
 }

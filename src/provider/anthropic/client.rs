@@ -41,7 +41,9 @@ pub(super) async fn create(
 pub(super) async fn retrieve(caller: &Caller, id: &BatchId) -> Result<BatchView> {
     let path = [&BATCHES[..], &[&id.0]].concat();
     let answer = caller.safe(caller.request(Method::GET, &path)).await?;
-    view(&answer.read()?).ok_or_else(nameless)
+    let view = view(&answer.read()?).ok_or_else(nameless)?;
+    let as_of = answer.date();
+    Ok(BatchView { as_of, ..view })
 }
 
 /// `GET /v1/messages/batches?limit=&after_id=`: a page of the list, the newest first.
@@ -107,6 +109,7 @@ pub(super) fn view(batch: &wire::MessageBatch<'_>) -> Option<BatchView> {
         },
         created_at: batch.created_at.0,
         expires_at: batch.expires_at.0,
+        as_of: None,
         ended_at: batch.ended_at.0,
         results: has_results
             .then(|| ResultFile(id.0.clone()))

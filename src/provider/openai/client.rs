@@ -102,7 +102,9 @@ pub(super) async fn create(
 pub(super) async fn retrieve(caller: &Caller, id: &BatchId) -> Result<BatchView> {
     let request = caller.request(Method::GET, &["batches", &id.0]);
     let answer = caller.safe(request).await?;
-    view(&answer.read()?).ok_or_else(nameless)
+    let view = view(&answer.read()?).ok_or_else(nameless)?;
+    let as_of = answer.date();
+    Ok(BatchView { as_of, ..view })
 }
 
 /// `GET /batches?limit=&after=`: a page of the list, the newest first.
@@ -173,6 +175,7 @@ pub(super) fn view(batch: &wire::Batch<'_>) -> Option<BatchView> {
         },
         created_at: batch.created_at.0,
         expires_at: batch.expires_at.0,
+        as_of: None,
         ended_at: [
             &batch.completed_at,
             &batch.failed_at,
