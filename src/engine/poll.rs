@@ -70,7 +70,10 @@ impl Tasks {
                 return Err(other_account(&attempt.promised));
             }
             Err(error) if is_unseen(&error) => {
-                return self.gone(attempt, state, error, scribe).await;
+                let batch = Some(accepted.batch.clone());
+                let gone = BatchStatus::Unknown("gone".to_owned());
+                let nothing = nothing_of(batch, gone, Vec::new());
+                return self.gone(attempt, state, (&nothing, error), scribe).await;
             }
             Err(error) => return Err(error),
         };
@@ -86,8 +89,8 @@ impl Tasks {
                 self.components.clock.now() + self.pause(attempt),
             ));
         }
-        if let Some(error) = archived(&view) {
-            return self.gone(attempt, state, error, scribe).await;
+        if let Some(error) = lacks_answers(&view) {
+            return self.gone(attempt, state, (&view, error), scribe).await;
         }
         if let Some(error) = refused_as_a_whole(&view, &QUEUE_CODES) {
             return self.put_back(attempt, state, error, scribe).await;
@@ -115,23 +118,19 @@ impl Tasks {
             .hint("check the account's credit and spend limits, and that it may use the model; then run again"))
     }
 
-    /// The provider took the batch, and shows it no more: what it held is lost, or was never looked
-    /// for in the right place. Only a person's word has it sent again.
+    /// The provider took the batch, and does not show what it held: that is lost, or late, or was not
+    /// looked for in the right place. Only a person's word has it sent again; what is in `view` is kept.
     async fn gone(
         &self,
         attempt: &Attempt,
         state: &State,
-        error: Error,
+        (view, error): (&BatchView, Error),
         scribe: &Scribe,
     ) -> Result<After> {
-        let batch = attempt
-            .accepted
-            .as_ref()
-            .map(|accepted| accepted.batch.clone());
         if self.job.ledger.on_ambiguous != AmbiguousPolicy::Resubmit {
-            let lost = "the provider took a batch, and shows this account nothing of it any more";
+            let lost = "the provider took a batch, and does not show this account what it answered";
             return Err(Error::new(ErrorKind::Refused, lost)
-                .with("batch", batch.unwrap_or(BatchId(String::new())))
+                .with("batch", &view.id)
                 .hint(
                     "what one account made no other can see: set the key and the base URL that it was \
                      submitted with. If it or its results were deleted there, run once with --set \
@@ -139,8 +138,7 @@ impl Tasks {
                 )
                 .because(error));
         }
-        let view = nothing_of(batch, BatchStatus::Unknown("gone".to_owned()), Vec::new());
-        self.land(attempt, state, &view, scribe).await
+        self.land(attempt, state, view, scribe).await
     }
 
     /// Lands a chunk of one request that the provider finds too large: the row fails, and the others
@@ -194,8 +192,8 @@ impl Tasks {
         Ok(After::Done)
     }
 
-    /// Whether a batch has ended while files of it are still to come. They are not waited for
-    /// without end: what the provider never shows is missing.
+    /// Whether a batch has ended while files of it are still to come. They are not waited for without
+    /// end: what was not answered is missing then, and of what was a person has to say.
     fn is_late(&self, attempt: &Attempt, view: &BatchView) -> bool {
         if !view.awaited {
             return false;
@@ -337,13 +335,13 @@ fn nothing_of(id: Option<BatchId>, status: BatchStatus, errors: Vec<BatchError>)
     }
 }
 
-/// Answers were paid for, and the provider keeps them no more.
-fn archived(view: &BatchView) -> Option<Error> {
+/// Answers were paid for, and the file that would hold them has not come, or is kept no more.
+fn lacks_answers(view: &BatchView) -> Option<Error> {
     use BatchStatus::{Canceled, Completed, Expired};
     let is_over = matches!(view.status, Completed | Expired | Canceled);
-    let is_archived = is_over && view.results.is_empty() && !view.awaited;
+    let is_there = !view.awaited && !view.results.is_empty();
     let why = view.errors.first().map_or("", |error| &error.message);
-    (is_archived && view.counts.succeeded > 0).then(|| {
+    (is_over && !is_there && view.counts.succeeded > 0).then(|| {
         Error::new(
             ErrorKind::Refused,
             "there are answers without a result file",

@@ -195,9 +195,9 @@ async fn what_was_planned_for_one_service_is_not_sent_to_another() {
     check_labels(&world);
 }
 
-/// OpenAI as it is while a batch's files have not come.
+/// OpenAI as it is while a batch's files have not come, and as if nothing was answered, if it is to be.
 #[derive(Debug)]
-struct WithoutFiles(Arc<dyn HttpService>);
+struct WithoutFiles(Arc<dyn HttpService>, bool);
 
 #[async_trait]
 impl HttpService for WithoutFiles {
@@ -209,6 +209,9 @@ impl HttpService for WithoutFiles {
             let mut batch: Value = serde_json::from_slice(&body.concat()).expect("a batch");
             batch["output_file_id"] = Value::Null;
             batch["error_file_id"] = Value::Null;
+            if self.1 {
+                batch["request_counts"]["completed"] = 0.into();
+            }
             let body = Ok(batch.to_string().into());
             response.headers.remove("content-length");
             response.body = futures::stream::iter([body]).boxed();
@@ -219,27 +222,37 @@ impl HttpService for WithoutFiles {
 
 #[tokio::test(start_paused = true)]
 async fn files_that_do_not_come_are_not_awaited_by_each_process_anew() {
-    let mut world = World::paused("openai", (20, 10), taking(5, 6));
-    call(&world, "submit").await.expect("submitted");
-    let clock = Arc::clone(&world.components.clock);
-    let sandbox = Arc::clone(&world.components.http);
-    world.components.http = Arc::new(WithoutFiles(Arc::clone(&sandbox)));
-    let landed = async |world: &World| {
-        call(world, "collect").await.expect("pending");
-        let status = engine::status(world.setup("status")).await;
-        status.expect("a status").landed
-    };
-    clock.sleep(Duration::from_mins(30)).await;
-    assert_eq!(landed(&world).await, 0, "they may still come");
-    clock.sleep(Duration::from_mins(60)).await;
-    assert_eq!(
-        landed(&world).await,
-        20,
-        "an hour after the end they are missing"
-    );
-    world.components.http = sandbox;
-    let report = world.run().await.expect("a run");
-    assert_eq!(report.counts.of(RowStatus::Succeeded), 20, "{report:?}");
+    for is_unanswered in [true, false] {
+        let mut world = World::paused("openai", (20, 10), taking(5, 6));
+        call(&world, "submit").await.expect("submitted");
+        let clock = Arc::clone(&world.components.clock);
+        let sandbox = Arc::clone(&world.components.http);
+        let without = WithoutFiles(Arc::clone(&sandbox), is_unanswered);
+        world.components.http = Arc::new(without);
+        let landed = async |world: &World| {
+            let status = engine::status(world.setup("status")).await;
+            status.expect("a status").landed
+        };
+        clock.sleep(Duration::from_mins(30)).await;
+        call(&world, "collect").await.expect("pending");
+        assert_eq!(landed(&world).await, 0, "they may still come");
+        clock.sleep(Duration::from_mins(60)).await;
+        let collected = call(&world, "collect").await;
+        if is_unanswered {
+            collected.expect("pending");
+            assert_eq!(landed(&world).await, 20, "nothing was answered");
+            continue;
+        }
+        // What was paid is paid again on a person's word alone; and it may still come.
+        let error = collected.expect_err("paid, and not there");
+        assert_eq!(error.kind(), ErrorKind::Refused, "{error:?}");
+        let hint = error.hint_text().unwrap_or_default();
+        assert!(hint.contains("on_ambiguous=resubmit"), "{hint}");
+        world.components.http = sandbox;
+        let report = world.run().await.expect("a run");
+        assert_eq!(report.counts.of(RowStatus::Succeeded), 20, "{report:?}");
+        assert_eq!(world.bill().total.requests_billed, 20);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
