@@ -577,7 +577,7 @@ fn a_one_liner_shows_its_rows_and_keeps_its_files_to_itself() {
     let mine = |path: &Path| {
         use std::os::unix::fs::PermissionsExt;
         let mode = std::fs::metadata(path).expect("there").permissions().mode();
-        mode & 0o077 == 0
+        mode & 0o777 == mode & 0o700
     };
     let mut folders = vec![shell.path("_columnist/out")];
     let mut files = Vec::new();

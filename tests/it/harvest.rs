@@ -236,7 +236,7 @@ async fn files_that_do_not_come_are_not_awaited_by_each_process_anew() {
         clock.sleep(Duration::from_mins(30)).await;
         call(&world, "collect").await.expect("pending");
         assert_eq!(landed(&world).await, 0, "they may still come");
-        clock.sleep(Duration::from_mins(60)).await;
+        clock.sleep(Duration::from_hours(1)).await;
         let collected = call(&world, "collect").await;
         if is_unanswered {
             collected.expect("pending");
