@@ -155,7 +155,7 @@ pub(super) struct RunArgs {
     /// Exit with 99 where there is nothing to do; Airflow shows the task as skipped
     #[arg(long, env = "COLUMNIST_SKIP_CODE", value_parser = BoolishValueParser::new())]
     pub skip_code: bool,
-    /// Where the source changed meanwhile, publish its new rows as `deferred` instead of sending them
+    /// Where the source changed meanwhile, `run` publishes its new rows as `deferred`, and leaves them to a run without this flag
     #[arg(long, env = "COLUMNIST_NO_FOLLOW", value_parser = BoolishValueParser::new())]
     pub no_follow: bool,
     /// Where nobody can tell whether the provider took a chunk (exit code 5), publish all other rows now; its rows are `pending`

@@ -133,8 +133,8 @@ impl Tasks {
                 .with("batch", &view.id)
                 .hint(
                     "what one account made no other can see: set the key and the base URL that it was \
-                     submitted with. If it or its results were deleted there, run once with --set \
-                     ledger.on_ambiguous=resubmit: its requests are sent, and paid, again",
+                     submitted with. If it or its results were deleted there, or never come, run once with \
+                     --set ledger.on_ambiguous=resubmit: its requests are sent, and paid, again",
                 )
                 .because(error));
         }

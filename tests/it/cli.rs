@@ -433,8 +433,8 @@ fn the_help_as_a_newcomer_reads_it() {
               [env: COLUMNIST_SKIP_CODE=]
 
           --no-follow
-              Where the source changed meanwhile, publish its new rows as `deferred` instead of sending
-              them
+              Where the source changed meanwhile, `run` publishes its new rows as `deferred`, and leaves
+              them to a run without this flag
 
               [env: COLUMNIST_NO_FOLLOW=]
 
