@@ -170,7 +170,7 @@ fn reap(name: &str, shelf: Shelf, (requests, succeeded): (usize, u64)) -> Reaped
                 failed: 0,
             },
             results: vec![ResultFile("file".into())],
-            ..view()
+            ..BatchView::bare(BatchId("batch".into()), BatchStatus::Completed)
         };
         let done = harvest.gather(&view).await;
         (done, kept(&harvest, requests), harvest.oddities)
@@ -210,24 +210,6 @@ fn kept(harvest: &Harvest<'_>, requests: usize) -> usize {
             outcome.expect("no I/O error").is_some()
         })
         .count()
-}
-
-/// A batch that is done, in which nothing is.
-fn view() -> BatchView {
-    BatchView {
-        id: BatchId("batch".into()),
-        status: BatchStatus::Completed,
-        counts: RequestCounts::default(),
-        created_at: None,
-        expires_at: None,
-        ended_at: None,
-        as_of: None,
-        results: Vec::new(),
-        awaited: false,
-        errors: Vec::new(),
-        input_file: None,
-        nonce: None,
-    }
 }
 
 const NONCE: &str = "abcdefghjkmn";

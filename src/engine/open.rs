@@ -254,8 +254,8 @@ impl Office {
         };
         // Rows that were not looked at yet must be those of the table and of the service that the others
         // were.
-        if !self.may_go_on_planning(number, &tasks)? {
-            return Err(self.land_before(changed()).await);
+        if let Some(error) = self.kept_from_planning(number, &tasks)? {
+            return Err(self.land_before(error).await);
         }
         if self.is_published(&tasks, number) && self.is_there(&tasks).await? {
             return Ok(self.report(number, Some(&tasks)).unchanged());
@@ -266,14 +266,18 @@ impl Office {
         }
     }
 
-    /// Whether what is left of a plan that is not complete can be made of what is there now.
-    fn may_go_on_planning(&self, plan: u64, tasks: &Tasks) -> Result<bool> {
-        let Some(planned) = self.book.state().plans.get(&plan) else {
-            return Ok(true);
+    /// What keeps the rest of a plan that is not complete from being made of what is there now.
+    fn kept_from_planning(&self, plan: u64, tasks: &Tasks) -> Result<Option<Error>> {
+        let planned = self.book.state().plans.get(&plan);
+        let Some(planned) = planned.filter(|planned| planned.sealed.is_none()) else {
+            return Ok(None);
         };
         let started = &planned.started;
-        let is_same = started.snapshot || pins(tasks.source()?) == started.pins;
-        Ok(planned.sealed.is_some() || (is_same && self.serves(Some(plan), tasks)))
+        if !started.snapshot && pins(tasks.source()?) != started.pins {
+            return Ok(Some(changed()));
+        }
+        let another = "the job names another service or model than its plan was made for";
+        Ok((!self.serves(Some(plan), tasks)).then(|| plans_anew(another)))
     }
 
     /// The job of a plan, with the connection and the budget of the present one.
@@ -430,8 +434,11 @@ impl Office {
 }
 
 fn changed() -> Error {
-    Error::invalid("the source changed after it was planned, or the job names another service")
-        .hint("`columnist run` plans anew; what was answered is not paid again")
+    plans_anew("the source changed after it was planned")
+}
+
+fn plans_anew(why: &str) -> Error {
+    Error::invalid(why).hint("`columnist run` plans it anew; what was answered is not paid again")
 }
 
 async fn give_back(lease: Lease) {

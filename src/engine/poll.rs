@@ -14,7 +14,7 @@ use crate::spec::AmbiguousPolicy;
 use crate::work::batch::BatchError;
 use crate::work::price::Price;
 use crate::work::progress::Event;
-use crate::work::{BatchId, BatchStatus, BatchView, RequestCounts};
+use crate::work::{BatchId, BatchStatus, BatchView};
 
 use super::land::Landing;
 use super::queue::refusals;
@@ -70,9 +70,8 @@ impl Tasks {
                 return Err(other_account(&attempt.promised));
             }
             Err(error) if is_unseen(&error) => {
-                let batch = Some(accepted.batch.clone());
                 let gone = BatchStatus::Unknown("gone".to_owned());
-                let nothing = nothing_of(batch, gone, Vec::new());
+                let nothing = BatchView::bare(accepted.batch.clone(), gone);
                 return self.gone(attempt, state, (&nothing, error), scribe).await;
             }
             Err(error) => return Err(error),
@@ -156,7 +155,10 @@ impl Tasks {
             message: last.refusal.clone().unwrap_or_default(),
             line: None,
         };
-        let view = nothing_of(None, BatchStatus::Failed, vec![error]);
+        let view = BatchView {
+            errors: vec![error],
+            ..BatchView::bare(BatchId(String::new()), BatchStatus::Failed)
+        };
         self.land(last, state, &view, scribe).await
     }
 
@@ -314,24 +316,6 @@ fn rejected_for_now(attempt: &Attempt, error: &BatchError) -> Action {
         attempt: attempt.promised.attempt.clone(),
         why: format!("{}: {}", error.code, error.message),
         again: true,
-    }
-}
-
-/// A batch of which there is nothing to download.
-fn nothing_of(id: Option<BatchId>, status: BatchStatus, errors: Vec<BatchError>) -> BatchView {
-    BatchView {
-        id: id.unwrap_or(BatchId(String::new())),
-        status,
-        counts: RequestCounts::default(),
-        created_at: None,
-        expires_at: None,
-        ended_at: None,
-        as_of: None,
-        results: Vec::new(),
-        awaited: false,
-        errors,
-        input_file: None,
-        nonce: None,
     }
 }
 

@@ -323,7 +323,7 @@ impl<'a> Loop<'a> {
                 self.tasks.warn(&format!("{what}: {error}"));
                 self.desk.given_up.insert(step);
             }
-            Err(error) if error.kind() == ErrorKind::Refused && self.is_unseen(&step) => {
+            Err(error) if error.kind() == ErrorKind::Refused && self.looked_in_vain(&step) => {
                 self.unseen.get_or_insert(error);
                 self.desk.given_up.insert(step);
             }
@@ -334,7 +334,7 @@ impl<'a> Loop<'a> {
     }
 
     /// Whether `step` is a look at a batch of which nothing more is known than before.
-    fn is_unseen(&self, step: &Step) -> bool {
+    fn looked_in_vain(&self, step: &Step) -> bool {
         let Step::Poll { attempt } = step else {
             return false;
         };

@@ -90,6 +90,27 @@ pub struct BatchError {
     pub line: Option<u64>,
 }
 
+impl BatchView {
+    /// A batch of which nothing is known but its id and where it stands.
+    #[must_use]
+    pub fn bare(id: BatchId, status: BatchStatus) -> Self {
+        BatchView {
+            id,
+            status,
+            counts: RequestCounts::default(),
+            created_at: None,
+            expires_at: None,
+            ended_at: None,
+            as_of: None,
+            results: Vec::new(),
+            awaited: false,
+            errors: Vec::new(),
+            input_file: None,
+            nonce: None,
+        }
+    }
+}
+
 /// A batch as the provider described it in one answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BatchView {

@@ -9,7 +9,6 @@ use async_trait::async_trait;
 use columnist::base::http::{HttpError, HttpRequest, HttpResponse, HttpService, Method};
 use columnist::base::{Error, ErrorKind};
 use columnist::engine::{self, StatusReport};
-use columnist::provider::{self, Network, Options, Provider};
 use columnist::work::RowStatus;
 
 use crate::world::{VENDORS, World, read_table, taking};
@@ -63,28 +62,6 @@ fn world(vendor: &'static str, fates: &[Fate]) -> World {
         fates: Mutex::new(fates.iter().copied().collect()),
     });
     world
-}
-
-/// The vendor, through the sandbox, with a key of one's own.
-fn provider_with(world: &World, key: &'static str) -> Arc<dyn Provider> {
-    let base = if world.vendor == "openai" {
-        "http://sandbox/openai/v1"
-    } else {
-        "http://sandbox/anthropic"
-    };
-    let options = Options {
-        provider: world.vendor,
-        base_url: Some(base),
-        api_key_env: Some("KEY"),
-        service: None,
-        env: &|_| Some(key.to_owned()),
-    };
-    let network = Network {
-        http: Arc::clone(&world.components.http),
-        clock: Arc::clone(&world.components.clock),
-        ids: Arc::clone(&world.components.ids),
-    };
-    provider::open(&options, network).expect("a provider")
 }
 
 async fn status(world: &World) -> StatusReport {
@@ -230,7 +207,7 @@ async fn a_batch_of_another_account_is_not_taken_for_lost() {
         let world = world(vendor, &[]);
         let submitted = engine::submit(world.setup("submit"), world.provider()).await;
         submitted.expect("submitted");
-        let other = provider_with(&world, "another-key");
+        let other = world.provider_as(world.vendor, "another-key", None);
         let error = engine::run(world.setup("run"), other)
             .await
             .expect_err("another key");
@@ -311,7 +288,7 @@ async fn what_nobody_took_is_sent_under_a_new_key_on_a_persons_word() {
         let error = world.run().await.expect_err("nobody can tell");
         assert_eq!(error.kind(), ErrorKind::Ambiguous, "{error:?}");
         let run = async |world: &World| {
-            let other = provider_with(world, "another-key");
+            let other = world.provider_as(world.vendor, "another-key", None);
             engine::run(world.setup("run"), other).await
         };
         let error = run(&world).await.expect_err("the first key is gone");

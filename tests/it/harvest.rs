@@ -10,7 +10,6 @@ use columnist::base::http::{
 };
 use columnist::base::{ErrorKind, Result};
 use columnist::engine::{self, Report, Setup};
-use columnist::provider::{self, Network, Options};
 use columnist::work::RowStatus;
 use columnist::work::progress::{Event, Watch};
 use futures::{StreamExt, TryStreamExt};
@@ -169,19 +168,7 @@ async fn what_was_planned_for_one_service_is_not_sent_to_another() {
     world.components.http = Arc::new(RouterService::new(broken));
     call(&world, "submit").await.expect("pending");
     world.components.http = sandbox;
-    let options = Options {
-        provider: "openai",
-        base_url: Some("http://sandbox/openai/v1"),
-        api_key_env: Some("KEY"),
-        service: Some("lab"),
-        env: &|_| Some("sk-test".to_owned()),
-    };
-    let network = Network {
-        http: Arc::clone(&world.components.http),
-        clock: Arc::clone(&world.components.clock),
-        ids: Arc::clone(&world.components.ids),
-    };
-    let other = provider::open(&options, network).expect("a provider");
+    let other = world.provider_as(world.vendor, "sk-test", Some("lab"));
     let report = engine::collect(world.setup("collect"), other, true).await;
     let report = report.expect("pending");
     assert_eq!(

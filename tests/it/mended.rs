@@ -9,7 +9,7 @@ use columnist::base::http::{
 };
 use columnist::base::{ErrorKind, Result};
 use columnist::engine::{self, Vendors};
-use columnist::provider::{self, Network, Options, Provider};
+use columnist::provider::Provider;
 use columnist::spec::Job;
 use columnist::work::RowStatus;
 use futures::{StreamExt as _, stream};
@@ -62,26 +62,6 @@ impl HttpService for Between {
         }
         self.inner.send(request).await
     }
-}
-
-fn open(world: &World, vendor: &str, key: &'static str) -> Arc<dyn Provider> {
-    let base = match vendor {
-        "openai" => "http://sandbox/openai/v1",
-        _ => "http://sandbox/anthropic",
-    };
-    let options = Options {
-        provider: vendor,
-        base_url: Some(base),
-        api_key_env: Some("KEY"),
-        service: None,
-        env: &|_| Some(key.to_owned()),
-    };
-    let network = Network {
-        http: Arc::clone(&world.components.http),
-        clock: Arc::clone(&world.components.clock),
-        ids: Arc::clone(&world.components.ids),
-    };
-    provider::open(&options, network).expect("a provider")
 }
 
 #[tokio::test(start_paused = true)]
@@ -158,9 +138,16 @@ async fn a_key_that_was_changed_brings_home_what_the_old_one_sent() {
     for vendor in VENDORS {
         let mut world = world(vendor);
         Between::put_between(&mut world, None);
-        let submitted = engine::submit(world.setup("submit"), open(&world, vendor, "old-key"));
+        let submitted = engine::submit(
+            world.setup("submit"),
+            world.provider_as(vendor, "old-key", None),
+        );
         submitted.await.expect("submitted");
-        let report = engine::run(world.setup("run"), open(&world, vendor, "new-key")).await;
+        let report = engine::run(
+            world.setup("run"),
+            world.provider_as(vendor, "new-key", None),
+        )
+        .await;
         let report = report.expect("a run");
         assert!(
             report.published && report.exit_code() == 0,
@@ -196,8 +183,8 @@ async fn what_another_provider_was_sent_is_brought_home_before_the_new_plan() {
     let submitted = engine::submit(world.setup("submit"), world.provider()).await;
     submitted.expect("submitted");
     let both = Both {
-        openai: open(&world, "openai", "sk-test"),
-        anthropic: open(&world, "anthropic", "sk-test"),
+        openai: world.provider_as("openai", "sk-test", None),
+        anthropic: world.provider_as("anthropic", "sk-test", None),
     };
     let anthropic = Arc::clone(&both.anthropic);
     world.job["model"]["provider"] = "anthropic".into();

@@ -159,16 +159,26 @@ impl World {
 
     /// The provider, through the sandbox.
     pub(crate) fn provider(&self) -> Arc<dyn Provider> {
-        let base = match self.vendor {
+        self.provider_as(self.vendor, "sk-test", None)
+    }
+
+    /// A vendor's, with a key of one's own, and a name for the service.
+    pub(crate) fn provider_as(
+        &self,
+        vendor: &str,
+        key: &'static str,
+        service: Option<&str>,
+    ) -> Arc<dyn Provider> {
+        let base = match vendor {
             "openai" => "http://sandbox/openai/v1",
             _ => "http://sandbox/anthropic",
         };
         let options = Options {
-            provider: self.vendor,
+            provider: vendor,
             base_url: Some(base),
             api_key_env: Some("KEY"),
-            service: None,
-            env: &|_| Some("sk-test".to_owned()),
+            service,
+            env: &|_| Some(key.to_owned()),
         };
         let network = Network {
             http: Arc::clone(&self.components.http),
