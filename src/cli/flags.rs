@@ -147,7 +147,7 @@ pub(super) struct KeyFlags {
     /// Where the table goes: a file or a folder; may hold {{ vars.name }}
     #[arg(long, value_name = "PATH")]
     pub output: Option<String>,
-    /// mirror: the source's files; single: one file; delta: row id and new columns alone
+    /// mirror: the source's files; single: one file; keyed: row id and new columns alone
     #[arg(long, value_name = "LAYOUT")]
     pub layout: Option<String>,
     /// Replace an output that is not ours

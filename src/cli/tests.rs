@@ -117,7 +117,7 @@ fn every_flag_reaches_its_key() {
                    --meta off --model anthropic/m --max-output-tokens 9 --temperature 0.5 \
                    --base-url http://h/v1 --api-key-env KEY --service svc \
                    --max-requests-per-batch 7 --max-bytes-per-batch 5MB --poll-min 1s \
-                   --poll-max 3s --max-failed 2% --output o/ --layout delta --overwrite \
+                   --poll-max 3s --max-failed 2% --output o/ --layout keyed --overwrite \
                    --ledger l --var ds=1 --set prompt.cache=off",
     )
     .expect("is right");

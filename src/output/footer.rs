@@ -32,7 +32,7 @@ pub(super) fn check(reader: &impl ChunkReader, name: &str) -> Result<()> {
     let encrypted = || {
         Error::invalid("an encrypted Parquet file cannot be carried over")
             .with("path", name)
-            .hint("use a query, or `layout = \"delta\"` over a decrypted copy")
+            .hint("use a query, or `layout = \"keyed\"` over a decrypted copy")
     };
     let end = end_of(reader, name)?;
     match &end[4..] {

@@ -81,7 +81,7 @@ pub struct SourceFile {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Layout {
     /// The row id and the new columns alone, in one file.
-    Delta {
+    Keyed {
         /// The key's columns. Empty: a column [`ROW_COLUMN`] holds the row's position.
         key: Vec<String>,
     },
@@ -194,7 +194,7 @@ pub const RUN_KEY: &str = "columnist.run";
 /// The key-value that tells one publishing from another.
 pub const PUBLISH_KEY: &str = "columnist.publish";
 
-/// The column of `delta` that holds the row's position, counted from zero, where the job has no key.
+/// The column of `keyed` that holds the row's position, counted from zero, where the job has no key.
 pub const ROW_COLUMN: &str = "row";
 
 /// The points at which [`publish()`] may be stopped, in the order in which they are passed. A kind of

@@ -81,10 +81,10 @@ pub(super) fn generated_fields(layout: &Layout, sources: &[SourceFile]) -> Vec<F
     match layout {
         Layout::Mirror => Vec::new(),
         Layout::Single => partitions.iter().map(|(name, _)| text(name)).collect(),
-        Layout::Delta { key } if key.is_empty() => {
+        Layout::Keyed { key } if key.is_empty() => {
             vec![Field::new(ROW_COLUMN, DataType::Int64, false)]
         }
-        Layout::Delta { key } => key
+        Layout::Keyed { key } => key
             .iter()
             .filter(|column| partitions.iter().any(|(name, _)| name == *column))
             .map(text)

@@ -100,7 +100,7 @@ impl Selection {
         let fields = schema.root_schema().get_fields();
         let roots = match layout {
             Layout::Mirror | Layout::Single => (0..fields.len()).collect(),
-            Layout::Delta { key } => key
+            Layout::Keyed { key } => key
                 .iter()
                 .filter(|column| !generated.contains(&column.as_str()))
                 .map(|column| key_root(fields, column, source.name()))
@@ -112,7 +112,7 @@ impl Selection {
         };
         let leaves = match layout {
             Layout::Mirror | Layout::Single => (0..schema.num_columns()).collect(),
-            Layout::Delta { .. } => roots.iter().flat_map(leaves_of).collect(),
+            Layout::Keyed { .. } => roots.iter().flat_map(leaves_of).collect(),
         };
         Ok(Selection { roots, leaves })
     }

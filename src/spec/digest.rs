@@ -77,7 +77,8 @@ impl Job {
         let layout = self.output.layout.map(|layout| match layout {
             LayoutSpec::Mirror => "mirror",
             LayoutSpec::Single => "single",
-            LayoutSpec::Delta => "delta",
+            // Its older name: a fingerprint does not change with a word.
+            LayoutSpec::Keyed => "delta",
         });
         json!({ "path": self.output.path, "layout": layout })
     }

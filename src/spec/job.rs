@@ -177,8 +177,10 @@ pub enum LayoutSpec {
     Mirror,
     /// One file.
     Single,
-    /// The row id and the new columns alone.
-    Delta,
+    /// The row id and the new columns alone. Stored under its older name, so that ledgers and
+    /// fingerprints stay what they are.
+    #[serde(rename = "delta", alias = "keyed")]
+    Keyed,
 }
 
 /// Where the work is remembered.

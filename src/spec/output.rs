@@ -49,7 +49,8 @@ impl Reader<'_> {
         let layouts = [
             ("mirror", Word::Means(LayoutSpec::Mirror)),
             ("single", Word::Means(LayoutSpec::Single)),
-            ("delta", Word::Means(LayoutSpec::Delta)),
+            ("keyed", Word::Means(LayoutSpec::Keyed)),
+            ("delta", Word::Older(LayoutSpec::Keyed)),
         ];
         if let Some(path) = path {
             self.refuse_other_formats(path);

@@ -32,6 +32,8 @@ pub(super) struct Reader<'a> {
 pub(super) enum Word<T> {
     /// It means this.
     Means(T),
+    /// An older word for this, which is still understood, and not offered any more.
+    Older(T),
     /// A later version will know what it means.
     Later,
 }
@@ -297,7 +299,7 @@ impl<'a> Reader<'a> {
             .collect();
         let list = format!("write one of: {}", known.join(", "));
         match words.iter().find(|(known, _)| *known == text) {
-            Some((_, Word::Means(meaning))) => Some(*meaning),
+            Some((_, Word::Means(meaning) | Word::Older(meaning))) => Some(*meaning),
             Some((_, Word::Later)) => {
                 self.refuse(
                     path,

@@ -143,7 +143,7 @@ poll_max = "1s"
 max_failed = "0.5%"
 [output]
 path = "s3://out/dt={{ vars.ds }}/"
-layout = "delta"
+layout = "keyed"
 overwrite = true
 [ledger]
 path = "s3://out/ledgers/x"
@@ -216,7 +216,7 @@ fn every_key_of_the_other_sections_is_taken() {
     assert_eq!(job.output.path, "s3://out/dt=2026-08-01/");
     assert_eq!(
         (job.output.layout, job.output.overwrite),
-        (Some(LayoutSpec::Delta), true)
+        (Some(LayoutSpec::Keyed), true)
     );
     assert_eq!(job.ledger.path, "s3://out/ledgers/x");
     assert_eq!(job.ledger.lease, Duration::from_secs(30));
@@ -1034,6 +1034,22 @@ const AT_ONCE: [&str; 16] = [
     "ledger.keep_prompts=false",
 ];
 
+/// Ledgers and fingerprints keep the word that they were written with.
+#[test]
+fn the_older_word_for_a_layout_means_the_same() {
+    let of = |word: &str| job(&small(&format!("output.layout = \"{word}\"\n")));
+    let (older, newer) = (of("delta"), of("keyed"));
+    assert_eq!(older, newer);
+    assert_eq!(older.output.layout, Some(LayoutSpec::Keyed));
+    assert_eq!(json!(older.output)["layout"], "delta");
+    check_more(
+        "output.layout = \"columns\"\n",
+        &[
+            "line 7: `output.layout` cannot be \"columns\"\n        write one of: mirror, single, keyed",
+        ],
+    );
+}
+
 /// What each setting changes: the plan, the output, or nothing.
 #[test]
 fn fingerprints_change_exactly_when_they_should() {
@@ -1080,7 +1096,7 @@ fn fingerprints_change_exactly_when_they_should() {
     ] {
         assert_eq!(after(&[set]), (true, false), "{set}");
     }
-    for set in ["output.path=other.parquet", "output.layout=delta"] {
+    for set in ["output.path=other.parquet", "output.layout=keyed"] {
         assert_eq!(after(&[set]), (false, true), "{set}");
     }
     for set in AT_ONCE {

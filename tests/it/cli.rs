@@ -414,7 +414,7 @@ fn the_help_as_a_newcomer_reads_it() {
               Where the table goes: a file or a folder; may hold {{ vars.name }}
 
           --layout <LAYOUT>
-              mirror: the source's files; single: one file; delta: row id and new columns alone
+              mirror: the source's files; single: one file; keyed: row id and new columns alone
 
           --overwrite[=<BOOL>]
               Replace an output that is not ours

@@ -154,10 +154,10 @@ async fn a_glob_takes_the_files_that_it_names() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_delta_is_the_key_and_the_answers_alone() {
+async fn a_keyed_output_is_the_key_and_the_answers_alone() {
     let mut world = World::new("anthropic", "");
     write_table(&world.path("in.parquet"), &bodies(0..7), 3);
-    world.job["output"]["layout"] = "delta".into();
+    world.job["output"]["layout"] = "keyed".into();
     published(&world).await;
     let table = read_table(&world.path("out.parquet"));
     let columns: Vec<_> = table.keys().map(String::as_str).collect();

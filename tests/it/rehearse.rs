@@ -147,7 +147,7 @@ fn a_query_and_a_layout_without_the_old_columns_are_judged_as_well() {
             "--faults",
             "none",
             "--layout",
-            "delta",
+            "keyed",
             "--where",
             "id % 2 = 0",
         ],

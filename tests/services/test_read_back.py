@@ -256,7 +256,7 @@ def test_delta_has_the_key_and_the_new_columns(tmp_path, sandbox, key):
     table = rich().append_column("part", pa.array([f"p{n % 7}" for n in range(ROWS)]))
     table = table.append_column("n", pa.array([n // 7 for n in range(ROWS)], pa.int32()))
     write_rich(tmp_path / "in.parquet", table)
-    job = Job(tmp_path, sandbox, "openai", source={"key": key or None}, output={"layout": "delta"})
+    job = Job(tmp_path, sandbox, "openai", source={"key": key or None}, output={"layout": "keyed"})
     job.run()
     source = pq.read_table(tmp_path / "in.parquet")
     out = pq.read_table(tmp_path / "out.parquet")

@@ -52,9 +52,9 @@ pub(super) async fn judge(
     let source = Source::open(&input(job), &components.stores, scratch).await?;
     let address = job.output.path.clone();
     let output = Source::open(&Input::Table { address }, &components.stores, scratch).await?;
-    let is_delta = job.output.layout == Some(LayoutSpec::Delta);
-    let key = if is_delta { &job.source.key[..] } else { &[] };
-    let table = if is_delta { &source } else { &output };
+    let is_keyed = job.output.layout == Some(LayoutSpec::Keyed);
+    let key = if is_keyed { &job.source.key[..] } else { &[] };
+    let table = if is_keyed { &source } else { &output };
     let mut asked = Asked::open(job, &source, table, key, seed).await?;
     let mut verdict = Verdict::default();
     let mut sums = Sorter::new(scratch, memory);

@@ -91,7 +91,7 @@ impl Scene {
 
     /// What the judge says where this is the output.
     async fn verdict(&self, rows: &[Row]) -> Verdict {
-        let columns: &[_] = if self.job["output"]["layout"] == "delta" {
+        let columns: &[_] = if self.job["output"]["layout"] == "keyed" {
             &["id", "said", "said_status", "said_error"]
         } else {
             &["id", "body", "said", "said_status", "said_error"]
@@ -250,7 +250,7 @@ async fn a_limit_leaves_the_others_out() {
 #[tokio::test]
 async fn a_layout_without_the_old_columns_is_held_against_the_source() {
     let mut scene = Scene::new();
-    scene.job["output"]["layout"] = json!("delta");
+    scene.job["output"]["layout"] = json!("keyed");
     let mut rows = rows();
     assert_eq!(found(&scene.verdict(&rows).await), (0, 0));
     // Whole rows, keys included.

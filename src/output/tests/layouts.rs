@@ -1,4 +1,4 @@
-//! Mirror, single and delta.
+//! Mirror, single and keyed.
 
 use arrow::array::AsArray;
 use arrow::compute::concat_batches;
@@ -116,13 +116,13 @@ async fn a_single_file_drops_page_indexes_that_only_some_files_have() {
     check_answers(&table, 0);
 }
 
-async fn delta(key: &[&str]) -> RecordBatch {
+async fn keyed(key: &[&str]) -> RecordBatch {
     let root = tempfile::tempdir().unwrap();
     let target = root.path().join("out.parquet");
-    let mut delta = publication(hive(root.path()), file_target(&target));
+    let mut keyed = publication(hive(root.path()), file_target(&target));
     let key = key.iter().map(|column| (*column).to_owned()).collect();
-    delta.layout = Layout::Delta { key };
-    publish(delta).await.unwrap();
+    keyed.layout = Layout::Keyed { key };
+    publish(keyed).await.unwrap();
     read_table(&std::fs::read(&target).unwrap())
 }
 
@@ -136,8 +136,8 @@ fn names(table: &RecordBatch) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn a_delta_has_the_key_in_its_order_and_the_answers() {
-    let table = delta(&["id", "name"]).await;
+async fn a_keyed_output_has_the_key_in_its_order_and_the_answers() {
+    let table = keyed(&["id", "name"]).await;
     assert_eq!(
         names(&table),
         ["id", "name", "label", "label_status", "label_error"]
@@ -153,8 +153,8 @@ async fn a_delta_has_the_key_in_its_order_and_the_answers() {
 }
 
 #[tokio::test]
-async fn a_delta_takes_a_key_from_the_partitions_too() {
-    let table = delta(&["dt", "id"]).await;
+async fn a_keyed_output_takes_a_key_from_the_partitions_too() {
+    let table = keyed(&["dt", "id"]).await;
     assert_eq!(
         names(&table),
         ["id", "dt", "label", "label_status", "label_error"]
@@ -164,8 +164,8 @@ async fn a_delta_takes_a_key_from_the_partitions_too() {
 }
 
 #[tokio::test]
-async fn a_delta_without_a_key_has_the_position() {
-    let table = delta(&[]).await;
+async fn a_keyed_output_without_a_key_has_the_position() {
+    let table = keyed(&[]).await;
     assert_eq!(
         names(&table),
         [ROW_COLUMN, "label", "label_status", "label_error"]
@@ -186,10 +186,10 @@ async fn sorting_is_kept_as_far_as_its_columns_are() {
     for (key, expected) in [(["Subject", "id"], Some(1)), (["Subject", "large"], None)] {
         let target = root.path().join("out.parquet");
         let file = source(root.path(), "in.parquet", &rich(8));
-        let mut delta = publication(vec![file], file_target(&target));
+        let mut keyed = publication(vec![file], file_target(&target));
         let key = key.map(str::to_owned).to_vec();
-        delta.layout = Layout::Delta { key };
-        publish(delta).await.unwrap();
+        keyed.layout = Layout::Keyed { key };
+        publish(keyed).await.unwrap();
         let metadata = metadata(&std::fs::read(&target).unwrap());
         let sorting = metadata.row_group(0).sorting_columns();
         assert_eq!(sorting.map(|columns| columns[0].column_idx), expected);

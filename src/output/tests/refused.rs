@@ -172,11 +172,11 @@ async fn files_that_differ_cannot_be_one() {
 async fn a_key_that_a_file_lacks_is_named() {
     let root = tempfile::tempdir().unwrap();
     let file = source(root.path(), "in.parquet", &simple(0, 2));
-    let mut delta = publication(vec![file], file_target(&root.path().join("out.parquet")));
-    delta.layout = Layout::Delta {
+    let mut keyed = publication(vec![file], file_target(&root.path().join("out.parquet")));
+    keyed.layout = Layout::Keyed {
         key: vec!["ID".to_owned()],
     };
-    let error = error_of(publish(delta).await);
+    let error = error_of(publish(keyed).await);
     assert!(error.to_string().contains("column=`ID`"), "{error}");
 }
 
