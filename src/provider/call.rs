@@ -221,9 +221,26 @@ impl Caller {
         }
     }
 
-    /// Why a submission came to nothing, or may have: the answer said so.
-    pub(super) fn refusal(&self, answer: &Answer) -> SubmitError {
-        let complaint = self.complaint(answer);
+    /// Why a call that makes something came to nothing, or may have: the answer said so. Where nothing
+    /// was found at its address, and that is none of `names`, the address itself leads nowhere; `mend`
+    /// says what a base URL should rather be.
+    pub(super) fn refusal(
+        &self,
+        answer: &Answer,
+        names: &[&str],
+        mend: fn(&Url) -> String,
+    ) -> SubmitError {
+        let mut complaint = self.complaint(answer);
+        let is_named = |name: &&str| !name.is_empty() && complaint.message.contains(*name);
+        if matches!(answer.status.as_u16(), 404 | 405)
+            && !complaint.code.ends_with("model_not_found")
+            && !names.iter().any(is_named)
+        {
+            complaint.verdict = Verdict::NoEndpoint;
+            let error = self.error_of(answer, &complaint);
+            let hint = mend(&self.account.base);
+            return SubmitError::Rejected(Rejection::Final(error.hint(hint)));
+        }
         let error = self.error_of(answer, &complaint);
         SubmitError::Rejected(match complaint.verdict {
             Verdict::Unclear => return SubmitError::Unknown(error),
@@ -233,6 +250,7 @@ impl Caller {
             Verdict::Access
             | Verdict::Credentials
             | Verdict::Money
+            | Verdict::NoEndpoint
             | Verdict::Unseen
             | Verdict::Wrong => Rejection::Final(error),
         })

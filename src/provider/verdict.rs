@@ -12,6 +12,8 @@ pub(super) enum Verdict {
     Credentials,
     /// Not now.
     Later,
+    /// The address leads to no such interface.
+    NoEndpoint,
     /// There is no money left, or no quota of a kind that money buys.
     Money,
     /// The queue is full; so much fits in.
@@ -47,7 +49,7 @@ impl Verdict {
         match self {
             V::Access | V::Credentials | V::Money | V::Unseen => ErrorKind::Refused,
             V::Later | V::QueueFull(_) | V::Unclear => ErrorKind::Unavailable,
-            V::TooLarge | V::Wrong => ErrorKind::Invalid,
+            V::NoEndpoint | V::TooLarge | V::Wrong => ErrorKind::Invalid,
         }
     }
 
@@ -57,6 +59,7 @@ impl Verdict {
             Verdict::Access => "the provider denies access",
             Verdict::Credentials => "the provider refuses the key",
             Verdict::Later => "the provider asks to come back later",
+            Verdict::NoEndpoint => "there is no such endpoint",
             Verdict::Money => "the provider refuses for want of credit or quota",
             Verdict::QueueFull(_) => "the provider's queue is full",
             Verdict::TooLarge => "the provider finds the body too large",

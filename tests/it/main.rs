@@ -8,6 +8,7 @@ mod contract;
 mod crash;
 mod damage;
 mod doubt;
+mod endpoint;
 mod fence;
 mod harvest;
 mod kill;

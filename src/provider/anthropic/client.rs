@@ -1,5 +1,7 @@
 //! Anthropic's calls, one function each, and what its answers mean.
 
+use url::Url;
+
 use crate::base::http::{
     HeaderValue, HttpError, HttpResponse, Method, RequestBody, StatusCode, header,
 };
@@ -251,6 +253,18 @@ pub(super) fn judge(status: StatusCode, body: &[u8]) -> Complaint {
         verdict,
         code: code.unwrap_or_default().into_owned(),
         message,
+    }
+}
+
+/// What to do about a base URL under which there is no such endpoint. It goes without `/v1`, as the
+/// vendor's own SDK takes it.
+pub(super) fn mend(base: &Url) -> String {
+    let text = format!("{}/", base.as_str().trim_end_matches('/'));
+    match text.split_once("/v1/") {
+        Some((before, _)) => format!("a base_url of this dialect goes without `/v1`: try {before}"),
+        None => {
+            format!("does the server at {base} have the batch interface (`/v1/messages/batches`)?")
+        }
     }
 }
 

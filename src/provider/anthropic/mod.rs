@@ -248,7 +248,8 @@ impl Provider for Anthropic {
             .await
             .map_err(|error| self.caller.silence(error))?;
         if !answer.status.is_success() {
-            return Err(self.caller.refusal(&answer));
+            let names = [&*shape.model];
+            return Err(self.caller.refusal(&answer, &names, client::mend));
         }
         let batch = answer.read().map_err(SubmitError::Unknown)?;
         client::view(&batch).ok_or_else(|| {

@@ -317,7 +317,8 @@ async fn a_refusal_is_certain_and_silence_is_not() {
         ),
         (say(402, &error("billing_error", "")), "final refused"),
         (say(403, &error("permission_error", "")), "final refused"),
-        (say(404, &error("not_found_error", "")), "final refused"),
+        (say(404, &error("not_found_error", "")), "final invalid"),
+        (say(405, "<html>"), "final invalid"),
         (say(413, "<html>too large</html>"), "too large"),
         (
             say_with(429, &[("retry-after", "7")], &error("rate_limit_error", "")),

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use futures::{StreamExt, stream};
+use url::Url;
 
 use crate::base::http::{
     HeaderValue, HttpError, HttpResponse, Method, RequestBody, StatusCode, header,
@@ -394,6 +395,21 @@ pub(super) fn judge(status: StatusCode, body: &[u8]) -> Complaint {
         verdict,
         code: code.into_owned(),
         message,
+    }
+}
+
+/// What to do about a base URL under which there is no such endpoint. It ends with `/v1`, as the
+/// vendor's own SDK takes it.
+pub(super) fn mend(base: &Url) -> String {
+    let text = format!("{}/", base.as_str().trim_end_matches('/'));
+    match text.split_once("/v1/") {
+        None => format!("a base_url of this dialect ends with `/v1`: try {text}v1"),
+        Some((before, "")) => {
+            format!(
+                "does the server at {before} have the batch interface (`/v1/files`, `/v1/batches`)?"
+            )
+        }
+        Some((before, _)) => format!("base_url goes no further than `/v1`: try {before}/v1"),
     }
 }
 

@@ -196,7 +196,7 @@ impl Provider for OpenAi {
             .await
             .map_err(|error| self.caller.silence(error))?;
         if !answer.status.is_success() {
-            return Err(self.caller.refusal(&answer));
+            return Err(self.caller.refusal(&answer, &[], client::mend));
         }
         let file: wire::File<'_> = answer.read().map_err(SubmitError::Unknown)?;
         let id = file.id.filled().ok_or_else(|| {
@@ -207,7 +207,7 @@ impl Provider for OpenAi {
 
     async fn submit(
         &self,
-        _shape: &Shape,
+        shape: &Shape,
         submission: Submission,
     ) -> Result<BatchView, SubmitError> {
         let Staged::File(file) = submission.staged else {
@@ -218,7 +218,8 @@ impl Provider for OpenAi {
             .await
             .map_err(|error| self.caller.silence(error))?;
         if !answer.status.is_success() {
-            return Err(self.caller.refusal(&answer));
+            let names = [&*file, &*shape.model];
+            return Err(self.caller.refusal(&answer, &names, client::mend));
         }
         let batch = answer.read().map_err(SubmitError::Unknown)?;
         client::view(&batch).ok_or_else(|| {

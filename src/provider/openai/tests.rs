@@ -332,6 +332,12 @@ async fn a_refusal_is_certain_and_silence_is_not() {
             "final refused",
         ),
         (say(404, &error("model_not_found", "no")), "final refused"),
+        (
+            say(404, &error("", "No such File object: file-1")),
+            "final refused",
+        ),
+        (say(404, "404 page not found"), "final invalid"),
+        (say(405, ""), "final invalid"),
         (say(413, ""), "too large"),
         (say(422, &error("x", "your key is key-1")), "final invalid"),
         (
@@ -364,6 +370,24 @@ async fn a_refusal_is_certain_and_silence_is_not() {
         assert_eq!(said, expect, "{answer:?}");
         assert!(!format!("{error:?}").contains("key-1"), "{error:?}");
         assert!(vendor.is_done(), "sent once");
+    }
+}
+
+#[test]
+fn a_base_url_that_leads_nowhere_is_mended() {
+    let mend = |text: &str| client::mend(&text.parse().expect("a URL"));
+    for (base, expect) in [
+        ("http://h:1", "ends with `/v1`: try http://h:1/v1"),
+        ("http://h/openai/", "try http://h/openai/v1"),
+        ("http://h/v1/v1", "no further than `/v1`: try http://h/v1"),
+        ("http://h/a/v1/chat/completions", "try http://h/a/v1"),
+        (
+            "http://h/v1",
+            "does the server at http://h have the batch interface",
+        ),
+        ("http://h/v1beta/openai", "try http://h/v1beta/openai/v1"),
+    ] {
+        assert!(mend(base).contains(expect), "{base}: {}", mend(base));
     }
 }
 
