@@ -14,7 +14,7 @@ use crate::prompt::{Prompt, Prompts, Template, render_system};
 use crate::provider::{Provider, Trial};
 use crate::source::{Input, Predicate, RowIds, Scan, Source, check_unique};
 use crate::spec::{Job, LayoutSpec, Meta, SourceInput};
-use crate::work::{CustomId, Frame, Keyer, Limits, Shape};
+use crate::work::{CustomId, Frame, KeyRule, Limits, Shape};
 
 use super::calls::Calls;
 use super::files::Files;
@@ -22,7 +22,7 @@ use super::next::trial_failed;
 use super::open::Office;
 use super::points;
 use super::poll::Pauses;
-use super::prepare::INDEX_KEYS;
+use super::prior::INDEX_KEYS;
 use super::publish::Publication;
 use super::queue::Queue;
 use super::run::{Goal, Stop};
@@ -56,7 +56,7 @@ impl Office {
         if let Some(plan) = self.still_good(&desk, &source) {
             let pinned = self.pinned_source(plan, source);
             let source = Box::pin(self.unless_stopped(pinned)).await?;
-            let tasks = self.tasks(&job, Some(source), desk)?;
+            let tasks = self.tasks(&job, Some(source), desk, plan)?;
             return Ok(Drawn::Current { tasks, plan });
         }
         if !self.harvest(goal).await? {
@@ -66,7 +66,7 @@ impl Office {
         let publication = self.publication(&job, &desk)?;
         self.unless_stopped(self.check_target(&publication)).await?;
         let (plan, source) = self.start_plan(&job, source, &desk, defer).await?;
-        let tasks = self.tasks(&job, Some(source), desk)?;
+        let tasks = self.tasks(&job, Some(source), desk, plan)?;
         Ok(Drawn::Current { tasks, plan })
     }
 
@@ -94,7 +94,7 @@ impl Office {
             let desk = Desk::check(&job, &source, &*self.provider)?;
             (source, desk)
         };
-        self.tasks(&job, Some(source), desk)
+        self.tasks(&job, Some(source), desk, plan)
     }
 
     /// The error that keeps the job from going on, once what has ended at the provider is landed: it
@@ -120,7 +120,7 @@ impl Office {
         if puts_off && !self.setup.no_follow {
             return None;
         }
-        let same = plan.started.fingerprint == desk.keyer.fingerprint()
+        let same = plan.started.fingerprint == desk.shape.fingerprint()
             && plan.started.digest == self.setup.job.fingerprints().plan
             && plan.started.pins == pins(source);
         same.then_some(plan.started.plan)
@@ -167,13 +167,13 @@ impl Office {
             filter: None,
             // Nothing is sent, so that it is no matter whether this provider could.
             frame: Frame::default(),
-            keyer: shape.keyer(),
             limits: limits(&job, self.provider.capability().limits),
             shape,
             is_table: false,
             is_single_file: false,
         };
-        let tasks = self.tasks(&job, None, desk)?;
+        let plan = last.started.plan;
+        let tasks = self.tasks(&job, None, desk, plan)?;
         self.go(goal, None, tasks).await
     }
 
@@ -190,6 +190,10 @@ impl Office {
         let plan = started.plan;
         started.deferred = deferred;
         let mut actions = std::mem::take(&mut self.opening);
+        let rule = KeyRule::NEWEST;
+        if self.book.state().key_rule != rule {
+            actions.push(Action::RequestKeys { rule });
+        }
         actions.push(Action::PlanStarted(Box::new(started)));
         self.book.record(actions).await?;
         Ok((plan, source))
@@ -232,7 +236,7 @@ impl Office {
             job: serde_json::to_value(job)
                 .map_err(|error| Error::internal("the job cannot be stored").because(error))?,
             shape: desk.shape.clone(),
-            fingerprint: desk.keyer.fingerprint(),
+            fingerprint: desk.shape.fingerprint(),
             pins,
             snapshot,
             rows,
@@ -247,7 +251,7 @@ impl Office {
     /// request of this shape before, or can tell for free that it would.
     async fn trial(&self, job: &Job, source: &Source, desk: &Desk) -> Result<u64> {
         let state = self.book.state();
-        let fingerprint = desk.keyer.fingerprint();
+        let fingerprint = desk.shape.fingerprint();
         let answered = state.attempts.values().any(|attempt| {
             let plan = state.plans.get(&attempt.promised.plan);
             let same = plan.is_some_and(|plan| plan.started.fingerprint == fingerprint);
@@ -290,7 +294,16 @@ impl Office {
         output::check_writable(target, &id).await
     }
 
-    fn tasks(&self, job: &Job, source: Option<Source>, desk: Desk) -> Result<Arc<Tasks>> {
+    /// The tasks of `plan`, whose request keys are made by its own rule.
+    fn tasks(
+        &self,
+        job: &Job,
+        source: Option<Source>,
+        desk: Desk,
+        plan: u64,
+    ) -> Result<Arc<Tasks>> {
+        let planned = self.book.state().plans.get(&plan);
+        let rule = planned.map_or(KeyRule::NEWEST, |plan| plan.key_rule);
         let publication = self.publication(job, &desk)?;
         Ok(Arc::new(Tasks {
             job: job.clone(),
@@ -301,9 +314,9 @@ impl Office {
             filter: desk.filter,
             columns: desk.columns,
             others: self.others()?,
+            keyer: desk.shape.keyer(rule),
             shape: desk.shape,
             frame: desk.frame,
-            keyer: desk.keyer,
             limits: desk.limits,
             publication,
             watch: Arc::clone(&self.setup.watch),
@@ -360,7 +373,7 @@ impl Office {
         let layout = match spec {
             LayoutSpec::Mirror => Layout::Mirror,
             LayoutSpec::Single => Layout::Single,
-            LayoutSpec::Delta => Layout::Delta {
+            LayoutSpec::Keyed => Layout::Keyed {
                 key: job.source.key.clone(),
             },
         };
@@ -377,7 +390,7 @@ impl Office {
                 format!("{}/{}", job.model.provider, job.model.model),
             ),
             (JOB_KEY, job.name.clone()),
-            ("columnist.prompt", desk.keyer.fingerprint()),
+            ("columnist.prompt", desk.shape.fingerprint()),
         ];
         let identity = [
             (RUN_KEY, self.run.clone()),
@@ -407,7 +420,6 @@ pub(super) struct Desk {
     pub filter: Option<Predicate>,
     pub shape: Shape,
     pub frame: Frame,
-    pub keyer: Keyer,
     pub limits: Limits,
     /// Whether the source is Parquet as it stands; what is read may be a snapshot of it.
     pub is_table: bool,
@@ -451,7 +463,6 @@ impl Desk {
             columns,
             filter,
             frame: provider.frame(&shape)?,
-            keyer: shape.keyer(),
             limits: limits(job, capability.limits),
             shape,
         })

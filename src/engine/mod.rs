@@ -35,6 +35,7 @@ mod plan;
 mod points;
 mod poll;
 mod prepare;
+mod prior;
 mod prompts;
 mod publish;
 mod queue;

@@ -349,7 +349,7 @@ impl Office {
     /// of the service that they were planned for.
     fn serves(&self, plan: Option<u64>, tasks: &Tasks) -> bool {
         let plan = plan.and_then(|plan| self.book.state().plans.get(&plan));
-        plan.is_none_or(|plan| plan.started.fingerprint == tasks.keyer.fingerprint())
+        plan.is_none_or(|plan| plan.started.fingerprint == tasks.shape.fingerprint())
     }
 
     /// Another has the job now: whoever it is, if that can be read soon.

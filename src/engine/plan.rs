@@ -11,16 +11,16 @@ use crate::prompt::{Prompt, Prompts};
 use crate::provider::Provider;
 use crate::source::{Scan, Source};
 use crate::spec::Job;
-use crate::work::Frame;
-use crate::work::Usage;
 use crate::work::price::{Price, Tariff, micro_usd};
+use crate::work::{Frame, KeyRule, Usage};
 
 use super::Setup;
 use super::book::Book;
 use super::draw_up::{Desk, check_key, compile, open_source};
 use super::files::Files;
 use super::open::check_ours;
-use super::prepare::{Past, Planning, Sink, Tally};
+use super::prepare::{Planning, Sink, Tally};
+use super::prior::{Asks, Prior};
 
 /// What a run would do.
 #[derive(Clone, Debug, PartialEq)]
@@ -104,8 +104,13 @@ pub async fn plan(setup: Setup, provider: Arc<dyn Provider>) -> Result<PlanRepor
         .keys()
         .next_back()
         .map_or(0, |last| last + 1);
-    let mut past = Past::read(book.state(), number, &files).await?;
-    past.expect(book.state(), &files).await?;
+    let asks = Asks {
+        plan: number,
+        shape: &desk.shape,
+        rule: KeyRule::NEWEST,
+    };
+    let mut prior = Prior::read(book.state(), &asks, &files).await?;
+    prior.expect(book.state(), &asks, &files).await?;
     let planning = Planning {
         source: &source,
         key: &job.source.key,
@@ -114,13 +119,13 @@ pub async fn plan(setup: Setup, provider: Arc<dyn Provider>) -> Result<PlanRepor
         columns: &desk.columns,
         dedupe: job.prompt.dedupe,
         defer: false,
-        keyer: desk.keyer.clone(),
+        keyer: desk.shape.keyer(KeyRule::NEWEST),
         frame: &desk.frame,
         limits: desk.limits,
         trial: 0,
     };
     let (tally, _) = planning
-        .carry_out(number, compile(job, &source)?, past, Sink::Count, |_| ())
+        .carry_out(number, compile(job, &source)?, prior, Sink::Count, |_| ())
         .await?;
     Ok(report(job, &source, &desk, &tally, book.state()))
 }
@@ -178,7 +183,7 @@ fn notes(
 ) -> Vec<String> {
     let mut notes = Vec::new();
     if let Some(last) = state.plan() {
-        if last.started.fingerprint != desk.keyer.fingerprint() {
+        if last.started.fingerprint != desk.shape.fingerprint() {
             notes.push(format!(
                 "the model, the system prompt, the parameters or the answer's type changed since \
                  plan {}: every answer is stale",

@@ -62,7 +62,8 @@ commits! {
     Lost = LOST, "lost";
     PlanAbandoned = PLAN_ABANDONED, "plan_abandoned";
     PlanSealed = PLAN_SEALED, "plan_sealed";
-    PlanStarted = PLAN_STARTED, "plan_started";
+    // The rule of its keys stands before a plan, where it is a new one.
+    PlanStarted | RequestKeys = PLAN_STARTED, "plan_started";
     Promised = PROMISED, "promised";
     PublishStarted = PUBLISH_STARTED, "publish_started";
     Published = PUBLISHED, "published";

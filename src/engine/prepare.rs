@@ -7,23 +7,16 @@
 
 use futures::StreamExt;
 
-use crate::base::{Error, HashKey, KeyIndex, Result};
+use crate::base::{Error, Result};
 use crate::ledger::action::{Action, PlanCounts};
-use crate::ledger::outcomes::{OutcomeColumns, OutcomesReader};
-use crate::ledger::requests::{RequestColumns, RequestsReader};
-use crate::ledger::row_map::{Place, RowMapReader, RowMapWriter, RowPlan};
-use crate::ledger::state::State;
+use crate::ledger::row_map::{Place, RowMapWriter, RowPlan};
 use crate::prompt::{Prompt, Prompts, Template};
 use crate::source::{Predicate, RowIds, Scan, Slice, Source};
 use crate::work::{Frame, Keyer, Limits};
 
 use super::chunks::ChunkWriter;
-use super::files::Files;
-use super::next::trial_failed;
+use super::prior::Prior;
 use super::scribe::Scribe;
-
-/// Keys that an index holds in memory before it writes them to the scratch folder.
-pub(super) const INDEX_KEYS: usize = 900_000;
 
 /// Rows that are rendered at once: so few that their texts are still in the processor's cache when they
 /// are hashed and written.
@@ -69,92 +62,6 @@ pub(super) enum Sink<'a> {
     },
 }
 
-/// What earlier plans left: requests that are settled, and rows that were there.
-#[derive(Debug)]
-pub(super) struct Past {
-    pub settled: KeyIndex,
-    pub rows: Option<KeyIndex>,
-}
-
-impl Past {
-    /// What the plans before `plan` left.
-    pub(super) async fn read(state: &State, plan: u64, files: &Files) -> Result<Past> {
-        let mut settled = KeyIndex::new(files.scratch(), INDEX_KEYS)?;
-        // What a trial was refused is worth another try once something has been mended.
-        let before = state.plans.range(..plan);
-        let before = before.filter(|(_, plan)| !trial_failed(state, plan));
-        for (number, earlier) in before.clone() {
-            let number = u32::try_from(*number).map_err(|_| Error::data("too many plans"))?;
-            for attempt in earlier
-                .chunks
-                .values()
-                .flat_map(|chunk| state.attempts_of(chunk))
-            {
-                if attempt.landed.is_none() {
-                    continue;
-                }
-                let file = files.open(&files.outcomes(attempt)).await?;
-                for some in OutcomesReader::open(file, OutcomeColumns::Verdicts)? {
-                    let some = some?;
-                    // Reading from disk never waits, and there may be much of it.
-                    tokio::task::yield_now().await;
-                    for at in (0..some.len()).filter(|at| !some.is_transient(*at)) {
-                        let place = Place {
-                            plan: number,
-                            ordinal: some.ordinal(at),
-                        };
-                        settled.insert(some.key(at).0, place.pack())?;
-                    }
-                }
-            }
-        }
-        let last = before.clone().rfind(|(_, plan)| plan.sealed.is_some());
-        let rows = match last {
-            Some((number, plan)) if plan.started.has_key => {
-                Some(read_row_ids(*number, files).await?)
-            }
-            _ => None,
-        };
-        Ok(Past { settled, rows })
-    }
-
-    /// Takes what is asked in open batches for settled: it most likely will be.
-    pub(super) async fn expect(&mut self, state: &State, files: &Files) -> Result<()> {
-        for attempt in state.open_attempts() {
-            let promised = &attempt.promised;
-            let planned = state.plans.get(&promised.plan);
-            if attempt.cancel_sent || planned.is_none_or(|plan| plan.canceled) {
-                continue;
-            }
-            let plan = u32::try_from(promised.plan).map_err(|_| Error::data("too many plans"))?;
-            let file = files.requests(promised.plan, promised.chunk);
-            let file = files.open(&file).await?;
-            for some in RequestsReader::open(file, RequestColumns::Keys)? {
-                let some = some?;
-                for at in 0..some.len() {
-                    let ordinal = some.ordinals.value(at);
-                    let place = Place { plan, ordinal };
-                    self.settled.insert(some.key(at).0, place.pack())?;
-                }
-            }
-        }
-        Ok(())
-    }
-}
-
-/// The rows of a plan, by the hash of their key.
-async fn read_row_ids(plan: u64, files: &Files) -> Result<KeyIndex> {
-    let mut ids = KeyIndex::new(files.scratch(), INDEX_KEYS)?;
-    for slice in RowMapReader::open(files.open(&files.rows(plan)).await?)? {
-        let slice = slice?;
-        tokio::task::yield_now().await;
-        for id in (0..slice.len()).filter_map(|at| slice.row_id(at)) {
-            ids.insert(padded(id), 0)?;
-        }
-    }
-    Ok(ids)
-}
-
 impl Planning<'_> {
     /// Looks at every row.
     ///
@@ -164,7 +71,7 @@ impl Planning<'_> {
         &self,
         plan: u64,
         mut template: Template,
-        past: Past,
+        prior: Prior,
         sink: Sink<'_>,
         mut progress: impl FnMut(&Tally),
     ) -> Result<(Tally, Option<Box<RowMapWriter>>)> {
@@ -176,7 +83,7 @@ impl Planning<'_> {
         let mut clerk = Clerk {
             planning: self,
             plan,
-            past,
+            prior,
             sink,
             tally: Tally::default(),
             next_row: 0,
@@ -220,7 +127,7 @@ impl Planning<'_> {
 struct Clerk<'a> {
     planning: &'a Planning<'a>,
     plan: u32,
-    past: Past,
+    prior: Prior,
     sink: Sink<'a>,
     tally: Tally,
     next_row: u64,
@@ -274,15 +181,13 @@ impl Clerk<'_> {
         if bytes > planning.limits.request_bytes_max {
             return self.note(&RowPlan::Failed(TOO_LARGE), id);
         }
-        let request = planning
-            .keyer
-            .key(prompt, (!planning.dedupe).then_some(key));
+        let row_id = (!planning.dedupe).then_some(key);
+        let request = planning.keyer.key(prompt, row_id);
         let place = Place {
             plan: self.plan,
             ordinal: self.tally.requests,
         };
-        let there = self.past.settled.get(request.0)?.map(Place::unpack);
-        if let Some(there) = there {
+        if let Some(there) = self.prior.find(request, prompt, row_id)? {
             let counts = &mut self.tally.rows;
             let identical = there.plan == self.plan;
             *(if identical {
@@ -296,11 +201,11 @@ impl Clerk<'_> {
             return self.note(&RowPlan::Deferred, id);
         }
         if planning.dedupe {
-            self.past.settled.insert(request.0, place.pack())?;
+            self.prior.ask(request, place)?;
         }
-        let known = match (&mut self.past.rows, id) {
-            (Some(rows), Some(id)) => rows.get(padded(id))?.is_some(),
-            _ => false,
+        let known = match id {
+            Some(id) => self.prior.had_row(id)?,
+            None => false,
         };
         *(if known {
             &mut self.tally.rows.changed
@@ -390,13 +295,6 @@ impl Clerk<'_> {
 }
 
 const TOO_LARGE: &str = "the prompt is over the provider's limit for one request";
-
-/// A short hash as a key of an index.
-fn padded(hash: u64) -> HashKey {
-    let mut key = HashKey::default();
-    key[16..].copy_from_slice(&hash.to_be_bytes());
-    key
-}
 
 /// Sixty-four bits that stand for a row's key in the row map, where new rows are told from changed ones.
 pub(super) fn short_hash(key: &[u8]) -> u64 {

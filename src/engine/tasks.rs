@@ -25,7 +25,8 @@ use super::files::Files;
 use super::next::Step;
 use super::points;
 use super::poll::{Pauses, is_own};
-use super::prepare::{Past, Planning, Sink, Tally};
+use super::prepare::{Planning, Sink, Tally};
+use super::prior::{Asks, Prior};
 use super::prompts::with_prompts;
 use super::publish::Publication;
 use super::queue::Queue;
@@ -128,11 +129,16 @@ impl Tasks {
             scribe,
             stored,
         };
-        let past = Past::read(state, number, &self.files).await?;
+        let asks = Asks {
+            plan: number,
+            shape: &self.shape,
+            rule: plan.key_rule,
+        };
+        let prior = Prior::read(state, &asks, &self.files).await?;
         let planning = self.planning(plan.started.trial, plan.started.deferred)?;
         let template = compile(&self.job, self.source()?)?;
         let (tally, rows) = planning
-            .carry_out(number, template, past, sink, |tally| {
+            .carry_out(number, template, prior, sink, |tally| {
                 self.watch.event(&planned(tally));
             })
             .await?;

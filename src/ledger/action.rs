@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::base::Time;
-use crate::work::{BatchId, BatchStatus, Shape, StatusCounts, Usage};
+use crate::work::{BatchId, BatchStatus, KeyRule, Shape, StatusCounts, Usage};
 
 /// One fact.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -17,6 +17,12 @@ pub enum Action {
     LedgerMade(LedgerMade),
     /// A process began to work on the job.
     RunStarted(RunStarted),
+    /// From here on plans make their request keys by this rule. A program that does not know the rule
+    /// would take answered requests for new ones: it stops here.
+    RequestKeys {
+        /// The rule.
+        rule: KeyRule,
+    },
     /// A plan was begun: what will be read, and what will be asked.
     PlanStarted(Box<PlanStarted>),
     /// A chunk's requests are durable.

@@ -9,7 +9,7 @@ use super::action::{
     PublishStarted, Published, RunStarted,
 };
 use crate::base::{Error, Result, Time};
-use crate::work::BatchId;
+use crate::work::{BatchId, KeyRule};
 
 /// What the ledger says, all together.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -18,6 +18,9 @@ pub struct State {
     pub made: Option<LedgerMade>,
     /// The run that wrote last.
     pub run: Option<RunStarted>,
+    /// The rule by which the next plan makes its request keys.
+    #[serde(default)]
+    pub key_rule: KeyRule,
     /// All plans, by number.
     pub plans: BTreeMap<u64, PlanState>,
     /// All attempts, in the order in which they were promised: an attempt's id sorts by time.
@@ -50,6 +53,9 @@ pub struct QueueLimit {
 pub struct PlanState {
     /// What it set out to do.
     pub started: PlanStarted,
+    /// The rule by which it makes its request keys, from its first row to its last.
+    #[serde(default)]
+    pub key_rule: KeyRule,
     /// Its chunks, by number.
     pub chunks: BTreeMap<u64, ChunkState>,
     /// What it came to.
@@ -167,6 +173,7 @@ impl State {
         match action {
             Action::LedgerMade(made) => self.made = Some(made.clone()),
             Action::RunStarted(run) => self.start_run(run),
+            Action::RequestKeys { rule } => self.key_rule = *rule,
             Action::PlanStarted(started) => self.start_plan(started)?,
             Action::ChunkStored(stored) => self.store_chunk(stored)?,
             Action::ChunkSplit { plan, chunk } => self.chunk_mut(*plan, *chunk)?.split = true,
@@ -268,6 +275,7 @@ impl State {
         }
         let plan = PlanState {
             started: started.clone(),
+            key_rule: self.key_rule,
             chunks: BTreeMap::new(),
             sealed: None,
             abandoned: None,

@@ -16,5 +16,5 @@ pub use batch::{BatchId, BatchStatus, BatchView, RequestCounts, ResultFile};
 pub use chunk::{CustomId, Limits, Packer};
 pub use frame::Frame;
 pub use outcome::{FailureClass, Finish, Outcome, Reply, ReplyBody, Usage};
-pub use request::{Api, Keyer, RequestKey, Shape};
+pub use request::{Api, KeyRule, Keyer, RequestKey, Shape};
 pub use row::{RowStatus, StatusCounts};

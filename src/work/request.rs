@@ -39,26 +39,70 @@ pub struct Shape {
     pub answer: AnswerType,
 }
 
-/// The version of the rule by which keys are made. Part of every key.
-const KEY_VERSION: &str = "columnist request key 1";
+/// The rule by which a plan makes its request keys. A plan keeps to one from its first row to its last,
+/// whatever program goes on with it: which rows ask something new, and so the number of each request,
+/// follows from the keys.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum KeyRule {
+    /// The limit of output is part of the key. Ledgers that name no rule are of this one.
+    #[default]
+    #[serde(rename = "1")]
+    WithLimit,
+    /// The limit of output is not part of the key; it stands beside it, in the plan. So an answer that
+    /// came to its own end is the answer under any limit.
+    #[serde(rename = "2")]
+    WithoutLimit,
+}
+
+impl KeyRule {
+    /// The rule of new plans.
+    pub const NEWEST: KeyRule = KeyRule::WithoutLimit;
+
+    /// What tells the keys of one rule from those of another: part of every key.
+    fn context(self) -> &'static str {
+        match self {
+            KeyRule::WithLimit => "columnist request key 1",
+            KeyRule::WithoutLimit => "columnist request key 2",
+        }
+    }
+}
+
+/// The key of [`Shape::max_output_tokens`] in its canonical form.
+const LIMIT: &str = "max_output_tokens";
 
 impl Shape {
     /// What the keys of this shape's requests start from.
     #[must_use]
-    pub fn keyer(&self) -> Keyer {
-        let mut hasher = blake3::Hasher::new_derive_key(KEY_VERSION);
-        // `Value` keeps its objects sorted, so that the order in which a job file names its
-        // parameters does not matter.
-        let canonical = serde_json::to_value(self).map(|value| value.to_string());
-        hasher.update(canonical.unwrap_or_default().as_bytes());
-        let shape = *hasher.finalize().as_bytes();
+    pub fn keyer(&self, rule: KeyRule) -> Keyer {
+        let shape = self.hash(rule);
         // A whole block of SHA-256, so that it is hashed here and not with each prompt.
         let start = |mark| Sha256::new_with_prefix(shape).chain_update([mark; 32]);
         Keyer {
-            shape,
             of_prompt: start(0),
             of_row: start(1),
         }
+    }
+
+    /// A fingerprint of all that is here, the limit of output included: the same shape, the same text,
+    /// in hexadecimal. It is no key, and the same whatever rule keys are made by.
+    #[must_use]
+    pub fn fingerprint(&self) -> String {
+        let hash = blake3::Hash::from_bytes(self.hash(KeyRule::WithLimit));
+        hash.to_hex()[..16].to_owned()
+    }
+
+    fn hash(&self, rule: KeyRule) -> [u8; 32] {
+        // `Value` keeps its objects sorted, so that the order in which a job file names its
+        // parameters does not matter.
+        let mut canonical = serde_json::to_value(self).unwrap_or_default();
+        if rule == KeyRule::WithoutLimit
+            && let Some(object) = canonical.as_object_mut()
+        {
+            object.remove(LIMIT);
+        }
+        let mut hasher = blake3::Hasher::new_derive_key(rule.context());
+        hasher.update(canonical.to_string().as_bytes());
+        *hasher.finalize().as_bytes()
     }
 }
 
@@ -70,7 +114,6 @@ impl Shape {
 /// cryptographic one would not do.
 #[derive(Clone, Debug)]
 pub struct Keyer {
-    shape: [u8; 32],
     /// The hash of the shape, to be gone on with by the prompt alone.
     of_prompt: Sha256,
     /// The same, to be gone on with by a row's id and the prompt.
@@ -95,12 +138,6 @@ impl Keyer {
         key.copy_from_slice(&hasher.finalize()[..RequestKey::LEN]);
         RequestKey(key)
     }
-
-    /// A fingerprint of the shape: the same shape, the same text, in hexadecimal.
-    #[must_use]
-    pub fn fingerprint(&self) -> String {
-        blake3::Hash::from_bytes(self.shape).to_hex()[..16].to_owned()
-    }
 }
 
 /// 192 bits that stand for a request: its interface, service, model, parameters, answer and text. A
@@ -121,7 +158,11 @@ impl std::fmt::Display for RequestKey {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    const RULES: [KeyRule; 2] = [KeyRule::WithLimit, KeyRule::WithoutLimit];
 
     fn shape() -> Shape {
         Shape {
@@ -136,6 +177,10 @@ mod tests {
         }
     }
 
+    fn key(shape: &Shape, rule: KeyRule) -> RequestKey {
+        shape.keyer(rule).key("hi", None)
+    }
+
     #[test]
     fn the_same_request_has_the_same_key_whatever_the_order_of_its_parameters() {
         let params = |text| serde_json::from_str::<Map<String, Value>>(text).expect("JSON");
@@ -147,12 +192,17 @@ mod tests {
             params: params(r#"{"b":{"y":2,"x":1},"a":1}"#),
             ..shape()
         };
-        assert_eq!(a.keyer().key("hi", None), b.keyer().key("hi", None));
+        for rule in RULES {
+            assert_eq!(key(&a, rule), key(&b, rule));
+        }
+        assert_eq!(a.fingerprint(), b.fingerprint());
     }
 
     #[test]
     fn whatever_changes_the_request_changes_the_key() {
-        let base = shape().keyer().key("hi", None);
+        // A parameter of the limit's name is a parameter, and no limit.
+        let mut named = Map::new();
+        named.insert(LIMIT.to_owned(), 16.into());
         let changed = [
             Shape {
                 service: "http://localhost".into(),
@@ -167,7 +217,7 @@ mod tests {
                 ..shape()
             },
             Shape {
-                max_output_tokens: 17,
+                params: named,
                 ..shape()
             },
             Shape {
@@ -183,18 +233,92 @@ mod tests {
                 ..shape()
             },
         ];
-        for shape in changed {
-            assert_ne!(shape.keyer().key("hi", None), base, "{shape:?}");
+        for rule in RULES {
+            let base = key(&shape(), rule);
+            for shape in &changed {
+                assert_ne!(key(shape, rule), base, "{rule:?} {shape:?}");
+            }
+            assert_ne!(shape().keyer(rule).key("hi ", None), base);
+            assert_ne!(shape().keyer(rule).key("hi", Some(b"")), base);
         }
-        assert_ne!(shape().keyer().key("hi ", None), base);
-        assert_ne!(shape().keyer().key("hi", Some(b"")), base);
+        for shape in &changed {
+            assert_ne!(shape.fingerprint(), super::tests::shape().fingerprint());
+        }
+    }
+
+    #[test]
+    fn the_limit_of_output_is_part_of_the_older_keys_and_of_no_other() {
+        let longer = Shape {
+            max_output_tokens: 17,
+            ..shape()
+        };
+        let [with, without] = RULES.map(|rule| (key(&shape(), rule), key(&longer, rule)));
+        assert_ne!(with.0, with.1);
+        assert_eq!(without.0, without.1);
+        // A trial of one limit says nothing of another.
+        assert_ne!(shape().fingerprint(), longer.fingerprint());
     }
 
     #[test]
     fn a_row_id_and_a_prompt_do_not_run_into_each_other() {
-        let keyer = shape().keyer();
+        let keyer = shape().keyer(KeyRule::NEWEST);
         assert_ne!(keyer.key("bc", Some(b"a")), keyer.key("c", Some(b"ab")));
         let disguised = "\u{1}\0\0\0\0\0\0\0ab";
         assert_ne!(keyer.key(disguised, None), keyer.key("b", Some(b"a")));
+    }
+
+    /// What of a request may differ. Few values, so that two that are drawn are often the same.
+    #[derive(Clone, Debug, PartialEq)]
+    struct Drawn {
+        shape: Shape,
+        prompt: String,
+        row_id: Option<Vec<u8>>,
+    }
+
+    prop_compose! {
+        fn drawn()(
+            service in "[ab]?", model in "[ab]?", system in prop::option::of("[ab]?"),
+            max_output_tokens in 1u32..4, temperature in prop::option::of(prop::sample::select(vec![0.0, 0.1, 1.0])),
+            param in prop::option::of(0i64..2), choices in prop::option::of(prop::collection::vec("[ab]", 1..3)),
+            prompt in "[ab]{0,2}", row_id in prop::option::of(prop::collection::vec(0u8..2, 0..2)),
+        ) -> Drawn {
+            let params = param.map(|n| (LIMIT.to_owned(), n.into())).into_iter().collect();
+            let answer = choices.map_or(AnswerType::Text, AnswerType::Choice);
+            let shape = Shape { service, model, system, max_output_tokens, temperature, params, answer, ..shape() };
+            Drawn { shape, prompt, row_id }
+        }
+    }
+
+    proptest! {
+        /// Two requests share a key exactly where they ask the same: a hit pays for nothing twice, and
+        /// gives no row another row's answer.
+        #[test]
+        fn keys_are_equal_exactly_where_the_requests_are(
+            one in drawn(), other in drawn(), keep in prop::collection::vec(prop::bool::weighted(0.85), 9),
+        ) {
+            // Drawn apart they would hardly ever be the same.
+            let mut other = other;
+            let (from, to) = (one.clone(), &mut other);
+            if keep[0] { to.shape.service = from.shape.service; }
+            if keep[1] { to.shape.model = from.shape.model; }
+            if keep[2] { to.shape.system = from.shape.system; }
+            if keep[3] { to.shape.max_output_tokens = from.shape.max_output_tokens; }
+            if keep[4] { to.shape.temperature = from.shape.temperature; }
+            if keep[5] { to.shape.params = from.shape.params; }
+            if keep[6] { to.shape.answer = from.shape.answer; }
+            if keep[7] { to.prompt = from.prompt; }
+            if keep[8] { to.row_id = from.row_id; }
+            let key = |drawn: &Drawn, rule| drawn.shape.keyer(rule).key(&drawn.prompt, drawn.row_id.as_deref());
+            let same = |rule| key(&one, rule) == key(&other, rule);
+            prop_assert_eq!(same(KeyRule::WithLimit), one == other);
+            let unlimited = |drawn: &Drawn| {
+                let mut drawn = drawn.clone();
+                drawn.shape.max_output_tokens = 0;
+                drawn
+            };
+            prop_assert_eq!(same(KeyRule::WithoutLimit), unlimited(&one) == unlimited(&other));
+            prop_assert_ne!(key(&one, KeyRule::WithLimit), key(&one, KeyRule::WithoutLimit));
+            prop_assert_eq!(one.shape.fingerprint() == other.shape.fingerprint(), one.shape == other.shape);
+        }
     }
 }

@@ -112,6 +112,38 @@ async fn another_prompt_makes_every_row_stale() {
     }
 }
 
+/// An answer that came to its own end is the answer under any limit; what was cut is asked again under a
+/// higher one, and would be cut under a lower one too.
+#[tokio::test(flavor = "multi_thread")]
+async fn under_another_limit_only_what_was_cut_is_asked_again() {
+    for vendor in VENDORS {
+        let mut world = World::new(vendor, "");
+        world.job["budget"]["max_failed"] = serde_json::json!({ "percent": 100.0 });
+        write_table(&world.path("in.parquet"), &bodies(0..40), 16);
+        world.job["model"]["max_output_tokens"] = 12.into();
+        let first = world.run().await.expect("a run");
+        let cut = first.counts.of(RowStatus::Truncated);
+        assert!(0 < cut && cut < 40, "{first:?}");
+        world.job["model"]["max_output_tokens"] = 8.into();
+        let lower = world.run().await.expect("a second run");
+        assert_eq!(lower.requests, 0, "{lower:?}");
+        assert_eq!(lower.counts, first.counts);
+        world.job["model"]["max_output_tokens"] = 64.into();
+        let higher = world.run().await.expect("a third run");
+        assert_eq!(
+            (higher.requests, higher.answered),
+            (cut, 40 - cut),
+            "{higher:?}"
+        );
+        assert_eq!(check_rows(&world, plain), 40);
+        world.job["model"]["max_output_tokens"] = 12.into();
+        let back = world.run().await.expect("a fourth run");
+        assert_eq!((back.requests, back.answered), (0, 40), "{back:?}");
+        assert_eq!(check_rows(&world, plain), 40);
+        assert_eq!(world.bill().total.requests_accepted, 40 + cut);
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_output_that_is_gone_is_made_again_for_nothing() {
     let world = World::new("anthropic", "");
