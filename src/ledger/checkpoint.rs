@@ -11,10 +11,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::{Error, Result, Time};
 
+use super::framing::{self, FORMAT, Lines};
 use super::log::{self, Commit, Log, Meta};
 use super::path::{LogFile, Scope, Version};
 use super::points;
-use super::seal::{self, FORMAT, Lines};
 
 /// How many commits lie between two checkpoints.
 const EVERY: u64 = 64;
@@ -101,7 +101,7 @@ impl Log {
         })?;
         lines.push(state)?;
         let place = self.folder.join(&LogFile::Checkpoint(version).to_string());
-        place.put(lines.seal()?).await
+        place.put(lines.finish()?).await
     }
 
     /// The state after commit `version`, and this log set to go on behind it. `None` if it has
@@ -122,12 +122,12 @@ impl Log {
             .get()
             .await?
             .ok_or_else(|| Error::data("the checkpoint is gone"))?;
-        let lines = seal::unseal(&bytes)
+        let lines = framing::unframe(&bytes)
             .map_err(|damage| Error::data("the checkpoint is damaged").because(damage))?;
         let [head, state] = lines[..] else {
             return Err(Error::data("the checkpoint has another form"));
         };
-        let head: Head = seal::line(head)?;
+        let head: Head = framing::line(head)?;
         if head.shape != shape {
             return Ok(None);
         }
@@ -135,7 +135,7 @@ impl Log {
         if head.version != version || commit.meta.id != head.commit {
             return Err(Error::data("the checkpoint disagrees with the log"));
         }
-        let state = seal::line(state)?;
+        let state = framing::line(state)?;
         (self.next, self.last, self.epochs) = (version.next(), Some(head.commit), head.epochs);
         Ok(Some(state))
     }

@@ -135,7 +135,7 @@ async fn a_checkpoint_of_another_log_is_passed_over() {
         })
         .unwrap();
     lines.push(&Sum { total: 1_000 }).unwrap();
-    std::fs::write(world.file(9), lines.seal().unwrap()).unwrap();
+    std::fs::write(world.file(9), lines.finish().unwrap()).unwrap();
     assert_eq!(world.load(1).await, (55, 2));
 }
 

@@ -9,12 +9,12 @@ use proptest::prelude::*;
 use tokio::runtime::{Builder, Runtime};
 
 use super::action::Action;
+use super::framing::{self, Lines};
 use super::log::{Commit, parse};
 use super::outcomes::{OutcomeColumns, OutcomesReader, OutcomesWriter};
 use super::path::{ClaimFile, Version};
 use super::requests::{RequestColumns, RequestsReader, RequestsWriter};
 use super::row_map::{Place, RowMapReader, RowMapWriter, RowPlan};
-use super::seal::{self, Lines};
 use super::state::State;
 use super::testing::{TestClock, at};
 use super::{Holder, Leases, Patience, Scope};
@@ -55,7 +55,7 @@ fn head(version: u64) -> serde_json::Value {
 }
 
 /// Raw lines with a head and a true end: damage that no checksum finds.
-fn sealed(head: &str, lines: &[Vec<u8>]) -> Vec<u8> {
+fn framed(head: &str, lines: &[Vec<u8>]) -> Vec<u8> {
     let mut text = format!("{head}\n");
     for line in lines {
         text += &String::from_utf8_lossy(line).replace('\n', " ");
@@ -63,12 +63,12 @@ fn sealed(head: &str, lines: &[Vec<u8>]) -> Vec<u8> {
     }
     let mut sealed = Lines::default();
     sealed.push_raw(&text);
-    sealed.seal().expect("sealed")
+    sealed.finish().expect("sealed")
 }
 
 fn whole_commit() -> Vec<u8> {
     let lines: Vec<_> = DONE.iter().map(|line| line.clone().into_bytes()).collect();
-    sealed(&head(7).to_string(), &lines)
+    framed(&head(7).to_string(), &lines)
 }
 
 /// Folds what can be folded.
@@ -142,13 +142,13 @@ proptest! {
             // True facts in an order in which nothing makes sense.
             (&head(7).to_string(), order.into_iter().map(String::into_bytes).collect()),
         ] {
-            match parse::<Action>(&sealed(first, &lines), Version(7), true) {
+            match parse::<Action>(&framed(first, &lines), Version(7), true) {
                 Ok(commit) => fold(&mut state, &commit)?,
                 Err(error) => prop_assert_eq!(error.kind(), ErrorKind::Data),
             }
             // One by one, for one bad line refuses all of a commit.
             for line in lines {
-                let bytes = sealed(&head(7).to_string(), &[line]);
+                let bytes = framed(&head(7).to_string(), &[line]);
                 if let Ok(commit) = parse::<Action>(&bytes, Version(7), true) {
                     fold(&mut state, &commit)?;
                 }
@@ -159,11 +159,11 @@ proptest! {
     #[test]
     fn a_checkpoint_of_anything_is_a_state_or_none(bytes in spoilt(whole_state()), raw in spoilt(whole_state())) {
         let line = String::from_utf8_lossy(&bytes).replace('\n', " ");
-        if let Ok(mut state) = seal::line::<State>(&line) {
+        if let Ok(mut state) = framing::line::<State>(&line) {
             let commit = parse::<Action>(&whole_commit(), Version(7), true).expect("a commit");
             fold(&mut state, &commit)?;
         }
-        prop_assert!(seal::unseal(&raw).is_err(), "no end, and yet believed");
+        prop_assert!(framing::unframe(&raw).is_err(), "no end, and yet believed");
     }
 
     #[test]

@@ -17,8 +17,8 @@ use crate::base::{
     Clock, Components, Crash, Error, ErrorKind, Ids, Location, Points, Put, Result, Time,
 };
 
+use super::framing::{self, Damage, FORMAT, Lines};
 use super::path::{LOG, LogFile, Scope, Version};
-use super::seal::{self, Damage, FORMAT, Lines};
 
 /// Commits that are read at once.
 const READS_AT_ONCE: usize = 32;
@@ -247,10 +247,10 @@ impl Log {
         let Some(bytes) = place.get().await? else {
             return Ok(Found::Nothing);
         };
-        let head = seal::unseal(&bytes)
+        let head = framing::unframe(&bytes)
             .ok()
             .and_then(|lines| lines.first().copied());
-        let head = head.and_then(|head| seal::line::<Meta>(head).ok());
+        let head = head.and_then(|head| framing::line::<Meta>(head).ok());
         Ok(match head {
             Some(meta) if meta.id == ours.id => Found::Ours,
             _ => Found::Others,
@@ -352,7 +352,7 @@ fn written<A: Serialize>(meta: &Meta, actions: &[A]) -> Result<Bytes> {
     for action in actions {
         lines.push(action)?;
     }
-    let bytes = lines.seal()?;
+    let bytes = lines.finish()?;
     if bytes.len() as u64 > COMMIT_BYTES_MAX {
         return Err(Error::internal("a commit is too large").with("bytes", bytes.len()));
     }
@@ -381,17 +381,17 @@ pub(super) fn parse<A: DeserializeOwned>(
     version: Version,
     last: bool,
 ) -> Result<Commit<A>> {
-    let lines = seal::unseal(bytes).map_err(|damage| unreadable(damage, version, last))?;
+    let lines = framing::unframe(bytes).map_err(|damage| unreadable(damage, version, last))?;
     let (head, actions) = lines
         .split_first()
         .ok_or_else(|| damaged(version, "has no head"))?;
-    let meta: Meta = seal::line(head).map_err(|error| error.with("version", version.0))?;
+    let meta: Meta = framing::line(head).map_err(|error| error.with("version", version.0))?;
     if meta.version != version {
         return Err(damaged(version, "bears another number").with("found", meta.version.0));
     }
     let actions = actions
         .iter()
-        .map(|action| seal::line(action))
+        .map(|action| framing::line(action))
         .collect::<Result<_>>()
         .map_err(|error| error.with("version", version.0))?;
     Ok(Commit { meta, actions })

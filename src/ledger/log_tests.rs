@@ -384,12 +384,12 @@ proptest! {
     }
 
     #[test]
-    fn a_sealed_file_of_anything_else_is_no_commit(lines in prop::collection::vec("[a-z{}\":,0-9]{0,12}", 0..4)) {
+    fn a_framed_file_of_anything_else_is_no_commit(lines in prop::collection::vec("[a-z{}\":,0-9]{0,12}", 0..4)) {
         let mut sealed = Lines::default();
         for line in &lines {
             sealed.push(line).unwrap();
         }
-        let parsed = parse::<serde_json::Value>(&sealed.seal().unwrap(), Version(0), false);
+        let parsed = parse::<serde_json::Value>(&sealed.finish().unwrap(), Version(0), false);
         prop_assert_eq!(parsed.unwrap_err().kind(), ErrorKind::Data);
     }
 }

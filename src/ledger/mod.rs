@@ -32,6 +32,7 @@
 pub mod action;
 mod bulk;
 pub mod checkpoint;
+mod framing;
 #[cfg(test)]
 mod fuzz;
 pub mod lease;
@@ -43,7 +44,6 @@ mod points;
 pub mod probe;
 pub mod requests;
 pub mod row_map;
-mod seal;
 pub mod state;
 #[cfg(test)]
 mod testing;

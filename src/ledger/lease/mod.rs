@@ -25,10 +25,10 @@ use crate::base::{
     Clock, Components, Crash, Error, ErrorKind, Ids, Location, Result, ResultExt, Time, Uptime,
 };
 
+use super::framing::FORMAT;
 use super::log::Stamp;
 use super::path::Scope;
 use super::points::{RELEASE, RENEW, TAKE};
-use super::seal::FORMAT;
 use claim::Claims;
 use lock::Lock;
 

@@ -33,7 +33,7 @@ struct Format {
     format: u32,
 }
 
-/// Why bytes are not a sealed file.
+/// Why bytes are not a framed file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Damage {
     /// All lines are there, and were changed.
@@ -61,7 +61,7 @@ impl fmt::Display for Damage {
 
 impl std::error::Error for Damage {}
 
-/// Lines on their way into a sealed file.
+/// Lines on their way into a framed file.
 #[derive(Default)]
 pub(super) struct Lines {
     bytes: Vec<u8>,
@@ -84,7 +84,7 @@ impl Lines {
         self.count += lines.matches('\n').count();
     }
 
-    pub(super) fn seal(mut self) -> Result<Vec<u8>> {
+    pub(super) fn finish(mut self) -> Result<Vec<u8>> {
         let end = End {
             lines: self.count,
             xxh3: hash(&self.bytes),
@@ -94,8 +94,8 @@ impl Lines {
     }
 }
 
-/// The lines of a sealed file, without its end.
-pub(super) fn unseal(bytes: &[u8]) -> Result<Vec<&str>, Damage> {
+/// The lines of a framed file, without its end.
+pub(super) fn unframe(bytes: &[u8]) -> Result<Vec<&str>, Damage> {
     let text = match std::str::from_utf8(bytes) {
         Ok("") => return Err(Damage::Empty),
         Ok(text) => text,
@@ -111,8 +111,8 @@ pub(super) fn unseal(bytes: &[u8]) -> Result<Vec<&str>, Damage> {
     let whole = text.strip_suffix('\n').ok_or(Damage::CutShort)?;
     let (before, last) = whole.rsplit_once('\n').ok_or(Damage::CutShort)?;
     let Trailer { end } = serde_json::from_str(last).map_err(|_| Damage::CutShort)?;
-    let sealed = &bytes[..=before.len()];
-    if end.xxh3 != hash(sealed) {
+    let framed = &bytes[..=before.len()];
+    if end.xxh3 != hash(framed) {
         return Err(Damage::Altered);
     }
     let lines: Vec<_> = before.split('\n').collect();
@@ -142,19 +142,19 @@ mod tests {
 
     use super::*;
 
-    fn sealed() -> Vec<u8> {
+    fn framed() -> Vec<u8> {
         let mut lines = Lines::default();
         lines
             .push(&serde_json::json!({"format": 1, "version": 7}))
             .unwrap();
         lines.push(&serde_json::json!({"say": "end\n{}"})).unwrap();
-        lines.seal().unwrap()
+        lines.finish().unwrap()
     }
 
     #[test]
-    fn what_was_sealed_reads_back() {
-        let bytes = sealed();
-        let lines = unseal(&bytes).unwrap();
+    fn what_was_framed_reads_back() {
+        let bytes = framed();
+        let lines = unframe(&bytes).unwrap();
         assert_eq!(
             lines,
             [r#"{"format":1,"version":7}"#, r#"{"say":"end\n{}"}"#]
@@ -163,27 +163,27 @@ mod tests {
 
     #[test]
     fn every_cut_and_every_flipped_bit_is_found() {
-        let bytes = sealed();
+        let bytes = framed();
         for len in 0..bytes.len() {
-            assert!(unseal(&bytes[..len]).is_err(), "cut to {len}");
+            assert!(unframe(&bytes[..len]).is_err(), "cut to {len}");
         }
         for bit in 0..bytes.len() * 8 {
             let mut flipped = bytes.clone();
             flipped[bit / 8] ^= 1 << (bit % 8);
-            assert!(unseal(&flipped).is_err(), "bit {bit}");
+            assert!(unframe(&flipped).is_err(), "bit {bit}");
         }
     }
 
     #[test]
     fn a_newer_format_is_named_whatever_its_end() {
         let bytes = b"{\"format\":2,\"anything\":[]}\nsomething else entirely";
-        assert_eq!(unseal(bytes), Err(Damage::Newer(2)));
+        assert_eq!(unframe(bytes), Err(Damage::Newer(2)));
     }
 
     proptest! {
         #[test]
         fn arbitrary_bytes_never_pass(bytes: Vec<u8>) {
-            prop_assert!(unseal(&bytes).is_err());
+            prop_assert!(unframe(&bytes).is_err());
         }
 
         #[test]
@@ -191,7 +191,7 @@ mod tests {
             body in "\\PC{0,60}\n", lines in 0usize..4, xxh3 in "[0-9a-f]{32}",
         ) {
             let text = format!("{body}{{\"end\":{{\"lines\":{lines},\"xxh3\":\"{xxh3}\"}}}}\n");
-            prop_assert!(unseal(text.as_bytes()).is_err());
+            prop_assert!(unframe(text.as_bytes()).is_err());
         }
     }
 }
