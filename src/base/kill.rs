@@ -20,7 +20,7 @@ use super::{CrashPoint, Error, Result};
 /// | `!a,b` | the first point that is neither `a` nor `b`; `!` alone, the first of all |
 /// | `!a,b:7` | the same, but at the seventh point at the latest |
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Doom {
+pub enum KillAt {
     /// The nth time that a point of this name is reached.
     At(String, u64),
     /// The nth point that is reached.
@@ -34,25 +34,25 @@ pub enum Doom {
     },
 }
 
-impl Doom {
+impl KillAt {
     /// Whether it is due at `name`, reached for the `nth` time, as the `count`th point of all.
     fn is_due(&self, name: &str, nth: u64, count: u64) -> bool {
         match self {
-            Doom::At(point, at) => point == name && *at == nth,
-            Doom::Nth(at) => *at == count,
-            Doom::NotAt { but, latest } => {
+            KillAt::At(point, at) => point == name && *at == nth,
+            KillAt::Nth(at) => *at == count,
+            KillAt::NotAt { but, latest } => {
                 *latest == Some(count) || !but.iter().any(|point| point == name)
             }
         }
     }
 }
 
-impl Display for Doom {
+impl Display for KillAt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Doom::At(point, nth) => write!(f, "{point}:{nth}"),
-            Doom::Nth(nth) => write!(f, "*:{nth}"),
-            Doom::NotAt { but, latest } => {
+            KillAt::At(point, nth) => write!(f, "{point}:{nth}"),
+            KillAt::Nth(nth) => write!(f, "*:{nth}"),
+            KillAt::NotAt { but, latest } => {
                 write!(f, "!{}", but.join(","))?;
                 latest.map_or(Ok(()), |latest| write!(f, ":{latest}"))
             }
@@ -60,7 +60,7 @@ impl Display for Doom {
     }
 }
 
-impl FromStr for Doom {
+impl FromStr for KillAt {
     type Err = Error;
 
     fn from_str(text: &str) -> Result<Self> {
@@ -68,12 +68,12 @@ impl FromStr for Doom {
             Some((points, nth)) => (points, Some(nth.parse().unwrap_or(0))),
             None => (text, None),
         };
-        let doom = match (points, nth) {
+        let at = match (points, nth) {
             ("", _) | (_, Some(0)) | ("*", None) => None,
-            ("*", Some(nth)) => Some(Doom::Nth(nth)),
+            ("*", Some(nth)) => Some(KillAt::Nth(nth)),
             (points, latest) => Some(match points.strip_prefix('!') {
-                None => Doom::At(points.to_owned(), latest.unwrap_or(1)),
-                Some(but) => Doom::NotAt {
+                None => KillAt::At(points.to_owned(), latest.unwrap_or(1)),
+                Some(but) => KillAt::NotAt {
                     but: but
                         .split(',')
                         .filter(|point| !point.is_empty())
@@ -83,7 +83,7 @@ impl FromStr for Doom {
                 },
             }),
         };
-        doom.ok_or_else(|| {
+        at.ok_or_else(|| {
             Error::invalid("no crash point is named")
                 .with("crash-at", text)
                 .hint("write NAME, NAME:N, *:N, !NAME,NAME or !NAME,NAME:N")
@@ -91,20 +91,20 @@ impl FromStr for Doom {
     }
 }
 
-/// Kills this process by SIGKILL where its doom says.
+/// Kills this process by SIGKILL at the point that it was given.
 #[derive(Debug)]
 pub struct Kill {
-    doom: Doom,
+    at: KillAt,
     last_words: fn(&'static str),
     reached: Mutex<BTreeMap<&'static str, u64>>,
 }
 
 impl Kill {
-    /// Dies at `doom`, after `last_words` with the point's name.
+    /// Dies at `at`, after `last_words` with the point's name.
     #[must_use]
-    pub fn new(doom: Doom, last_words: fn(&'static str)) -> Self {
+    pub fn new(at: KillAt, last_words: fn(&'static str)) -> Self {
         Kill {
-            doom,
+            at,
             last_words,
             reached: Mutex::default(),
         }
@@ -114,8 +114,7 @@ impl Kill {
     fn note(&self, name: &'static str) -> bool {
         let mut reached = self.reached.lock().unwrap_or_else(PoisonError::into_inner);
         *reached.entry(name).or_default() += 1;
-        self.doom
-            .is_due(name, reached[name], reached.values().sum())
+        self.at.is_due(name, reached[name], reached.values().sum())
     }
 }
 
@@ -146,32 +145,32 @@ mod tests {
 
     #[test]
     fn a_doom_is_read_as_it_is_documented() {
-        let not_at = |but: &[&str], latest| Doom::NotAt {
+        let not_at = |but: &[&str], latest| KillAt::NotAt {
             but: but.iter().map(|point| (*point).to_owned()).collect(),
             latest,
         };
-        for (text, doom) in [
-            ("a-b:1", Doom::At("a-b".into(), 1)),
-            ("a.b:3", Doom::At("a.b".into(), 3)),
-            ("*:7", Doom::Nth(7)),
+        for (text, kill_at) in [
+            ("a-b:1", KillAt::At("a-b".into(), 1)),
+            ("a.b:3", KillAt::At("a.b".into(), 3)),
+            ("*:7", KillAt::Nth(7)),
             ("!", not_at(&[], None)),
             ("!a,b", not_at(&["a", "b"], None)),
             ("!a:4", not_at(&["a"], Some(4))),
         ] {
-            assert_eq!(text.parse::<Doom>().ok(), Some(doom.clone()), "{text}");
-            assert_eq!(doom.to_string(), text);
+            assert_eq!(text.parse::<KillAt>().ok(), Some(kill_at.clone()), "{text}");
+            assert_eq!(kill_at.to_string(), text);
         }
-        assert_eq!("a".parse::<Doom>().ok(), Some(Doom::At("a".into(), 1)));
+        assert_eq!("a".parse::<KillAt>().ok(), Some(KillAt::At("a".into(), 1)));
         for wrong in ["", ":1", "a:0", "a:x", "*", "*:"] {
-            assert!(wrong.parse::<Doom>().is_err(), "{wrong}");
+            assert!(wrong.parse::<KillAt>().is_err(), "{wrong}");
         }
     }
 
     #[test]
     fn a_process_dies_where_it_is_doomed_and_nowhere_else() {
         let way = ["a", "b", "a", "c", "a"];
-        let deaths = |doom: &str| -> Vec<usize> {
-            let kill = Kill::new(doom.parse().expect("a doom"), |_| ());
+        let deaths = |kill_at: &str| -> Vec<usize> {
+            let kill = Kill::new(kill_at.parse().expect("a point"), |_| ());
             let due = way.iter().map(|point| kill.note(point));
             due.enumerate()
                 .filter_map(|(at, due)| due.then_some(at))

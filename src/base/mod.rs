@@ -27,7 +27,7 @@ pub use crash::{Crash, CrashPoint, Points};
 pub use error::{Error, ErrorKind, Result, ResultExt};
 pub use ids::Ids;
 pub use index::{HashKey, KeyIndex};
-pub use kill::{Doom, Kill};
+pub use kill::{Kill, KillAt};
 pub use lz4::Lz4;
 pub use nearest::nearest;
 pub use sort::{Sorted, Sorter};

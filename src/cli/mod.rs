@@ -79,12 +79,12 @@ fn carry_out(cli: &Cli, voice: &Voice) -> Result<Exit> {
 }
 
 /// Where this process kills itself, if `COLUMNIST_CRASH_AT` says so: how `rehearse --kill` and the
-/// tests try what a crash costs. See [`Doom`](crate::base::Doom) for how it is written.
+/// tests try what a crash costs. See [`KillAt`](crate::base::KillAt) for how it is written.
 fn crash() -> Result<Crash> {
-    let Ok(doom) = std::env::var(CRASH_AT) else {
+    let Ok(kill_at) = std::env::var(CRASH_AT) else {
         return Ok(Crash::never());
     };
-    let kill = Kill::new(doom.parse()?, json::last_words);
+    let kill = Kill::new(kill_at.parse()?, json::last_words);
     Ok(Crash::with(Arc::new(kill)))
 }
 

@@ -1,4 +1,4 @@
-//! The stage of a rehearsal: a scratch folder, a sandbox that outlives the runs, and a copy of the job
+//! The environment of a rehearsal: a scratch folder, a sandbox that outlives the runs, and a copy of the job
 //! that knows no other place.
 
 use std::net::SocketAddr;
@@ -15,7 +15,7 @@ use crate::spec::Job;
 
 /// What a rehearsal plays on.
 #[derive(Debug)]
-pub(super) struct Stage {
+pub(super) struct Environment {
     folder: TempDir,
     pub(super) sandbox: Sandbox,
     pub(super) running: Running,
@@ -32,9 +32,9 @@ pub(super) const KEY: &str = "COLUMNIST_REHEARSAL_KEY";
 /// The dialect that a job on the built-in sandbox is rehearsed in.
 const SANDBOX_DIALECT: &str = "openai";
 
-impl Stage {
-    /// Sets the stage for `job`.
-    pub(super) async fn set(job: &Job, args: &Rehearse) -> Result<Stage> {
+impl Environment {
+    /// Sets the environment for `job`.
+    pub(super) async fn prepare(job: &Job, args: &Rehearse) -> Result<Environment> {
         let faults: Faults = match args.faults.trim() {
             "none" => Faults::default(),
             script => script.parse()?,
@@ -57,7 +57,7 @@ impl Stage {
         let sandbox = Sandbox::new(config, Arc::new(clock))?;
         let running = sandbox.serve(SocketAddr::from(([127, 0, 0, 1], 0))).await?;
         let job = copy(job, folder.path(), &running.urls())?;
-        let stage = Stage {
+        let environment = Environment {
             folder,
             sandbox,
             running,
@@ -65,8 +65,8 @@ impl Stage {
             clock,
             job,
         };
-        stage.write_job()?;
-        Ok(stage)
+        environment.write_job()?;
+        Ok(environment)
     }
 
     fn write_job(&self) -> Result<()> {
@@ -85,8 +85,8 @@ impl Stage {
         self.folder.path()
     }
 
-    /// Takes the stage down; the folder stays if it is to be kept, and its path is returned.
-    pub(super) async fn strike(self, keep: bool) -> Option<PathBuf> {
+    /// Takes the environment down; the folder stays if it is to be kept, and its path is returned.
+    pub(super) async fn tear_down(self, keep: bool) -> Option<PathBuf> {
         self.running.shutdown().await;
         keep.then(|| self.folder.keep())
     }

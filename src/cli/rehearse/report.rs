@@ -6,23 +6,23 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
+use super::environment::Environment;
 use super::judge::Verdict;
-use super::stage::Stage;
-use super::troupe::Ending;
+use super::runner::Ending;
 use crate::base::{ErrorKind, Result, ResultExt};
 use crate::cli::args::Rehearse;
 use crate::cli::exit::Exit;
 use crate::cli::screen::grouped;
 use crate::emulator::Bill;
 
-/// What is told.
+/// What a rehearsal came to.
 #[derive(Debug)]
-pub(super) struct Told {
+pub(super) struct Report {
     job: String,
     model: String,
     seed: u64,
     faults: String,
-    strikes: BTreeMap<&'static str, u64>,
+    fault_counts: BTreeMap<&'static str, u64>,
     batch_time: String,
     speed: u32,
     kills: BTreeMap<String, u64>,
@@ -35,26 +35,26 @@ pub(super) struct Told {
     bill: Bill,
 }
 
-impl Told {
+impl Report {
     /// All there is to tell.
     pub(super) fn of(
-        stage: &Stage,
+        environment: &Environment,
         ending: &Ending,
         verdict: Verdict,
         args: &Rehearse,
-    ) -> Result<Told> {
+    ) -> Result<Report> {
         let mut kills = BTreeMap::new();
         for point in &ending.kills {
             *kills.entry(point.clone()).or_default() += 1;
         }
-        let model = &stage.job.model;
+        let model = &environment.job.model;
         let line = &ending.line;
-        Ok(Told {
-            job: stage.job.name.clone(),
+        Ok(Report {
+            job: environment.job.name.clone(),
             model: format!("{}/{}", model.provider, model.model),
             seed: args.seed,
-            faults: stage.faults.to_string(),
-            strikes: stage.sandbox.strikes()?,
+            faults: environment.faults.to_string(),
+            fault_counts: environment.sandbox.fault_counts()?,
             batch_time: args.batch_time.clone(),
             speed: args.speed,
             kills,
@@ -63,7 +63,7 @@ impl Told {
             wasted_batches: line["wasted_batches"].as_u64().unwrap_or_default(),
             peak_memory: ending.peak_memory,
             verdict,
-            bill: stage.sandbox.bill()?,
+            bill: environment.sandbox.bill()?,
         })
     }
 
@@ -97,15 +97,15 @@ impl Told {
     }
 
     fn words(&self) -> String {
-        let lines = self.played().into_iter().chain(self.found());
+        let lines = self.ended().into_iter().chain(self.found());
         lines.fold(String::new(), |text, (name, words)| {
             text + format!("{name:<9} {words}").trim_end() + "\n"
         })
     }
 
-    /// What was played.
-    fn played(&self) -> Vec<(&'static str, String)> {
-        let Told {
+    /// What was ended.
+    fn ended(&self) -> Vec<(&'static str, String)> {
+        let Report {
             job,
             model,
             seed,
@@ -134,8 +134,10 @@ impl Told {
             ),
             ("faults", faults.to_owned()),
             (
-                "struck",
-                listed(&self.strikes, |fault, count| format!("{fault} {count}")),
+                "happened",
+                listed(&self.fault_counts, |fault, count| {
+                    format!("{fault} {count}")
+                }),
             ),
             ("kills", kills),
         ]
@@ -192,7 +194,7 @@ impl Told {
             "held": self.held(),
             "seed": self.seed,
             "faults": self.faults,
-            "struck": self.strikes,
+            "fault_counts": self.fault_counts,
             "batch_time": self.batch_time,
             "speed": self.speed,
             "kills": self.kills.values().sum::<u64>(),

@@ -15,8 +15,8 @@ use tokio::process::Command;
 use tokio_util::sync::CancellationToken;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
-use super::stage::{KEY, Stage};
-use crate::base::{Doom, Error, ErrorKind, Result, ResultExt};
+use super::environment::{Environment, KEY};
+use crate::base::{Error, ErrorKind, KillAt, Result, ResultExt};
 use crate::cli::args::{Common, LogFormat};
 use crate::cli::screen::Screen;
 use crate::cli::{CLOCK, CRASH_AT};
@@ -46,52 +46,52 @@ const DRAWN_MAX: u64 = 20;
 
 /// Where the runs are to die.
 #[derive(Debug)]
-struct Fates {
+struct KillSchedule {
     seed: u64,
     runs: u64,
     killed: BTreeSet<String>,
 }
 
-impl Fates {
+impl KillSchedule {
     /// What the next run is told.
-    fn next(&mut self) -> Doom {
+    fn next(&mut self) -> KillAt {
         let draw = xxh3_64_with_seed(&self.runs.to_le_bytes(), self.seed);
         let latest = (self.runs < DRAWN_RUNS).then_some(draw % DRAWN_MAX + 1);
         self.runs += 1;
         let but = self.killed.iter().cloned().collect();
-        Doom::NotAt { but, latest }
+        KillAt::NotAt { but, latest }
     }
 }
 
 /// Plays the job to its end.
 #[derive(Debug)]
-pub(super) struct Troupe<'a> {
-    pub(super) stage: &'a Stage,
+pub(super) struct Runner<'a> {
+    pub(super) environment: &'a Environment,
     pub(super) common: &'a Common,
     pub(super) screen: &'a Screen,
     pub(super) interrupt: &'a CancellationToken,
 }
 
-impl Troupe<'_> {
+impl Runner<'_> {
     /// Starts runs until one is done, or none would get any further. None if it is interrupted.
-    pub(super) async fn play(&self, kill_by: Option<u64>) -> Result<Option<Ending>> {
+    pub(super) async fn run_to_end(&self, kill_by: Option<u64>) -> Result<Option<Ending>> {
         let mut ending = Ending::default();
-        let mut fates = kill_by.map(|seed| Fates {
+        let mut kills = kill_by.map(|seed| KillSchedule {
             seed,
             runs: 0,
             killed: BTreeSet::new(),
         });
         loop {
-            let fate = fates.as_mut().map(Fates::next);
-            let Some((code, line)) = self.run(fate).await? else {
+            let kill = kills.as_mut().map(KillSchedule::next);
+            let Some((code, line)) = self.run(kill).await? else {
                 return Ok(None);
             };
             ending.peak_memory = ending.peak_memory.max(line["peak_memory_bytes"].as_u64());
-            if let (None, Some(point), Some(fates)) =
-                (code, line["killed_at"].as_str(), fates.as_mut())
+            if let (None, Some(point), Some(kills)) =
+                (code, line["killed_at"].as_str(), kills.as_mut())
             {
                 self.screen.say(&format!("killed at {point}; once more"));
-                fates.killed.insert(point.to_owned());
+                kills.killed.insert(point.to_owned());
                 ending.kills.push(point.to_owned());
                 continue;
             }
@@ -109,15 +109,15 @@ impl Troupe<'_> {
     }
 
     /// One run: its exit code, if it was not killed, and its last line.
-    async fn run(&self, fate: Option<Doom>) -> Result<Option<(Option<i32>, Value)>> {
+    async fn run(&self, kill: Option<KillAt>) -> Result<Option<(Option<i32>, Value)>> {
         let mut command = Command::new(program()?);
         command
             .arg("run")
             .arg("--resolved")
-            .arg(self.stage.job_file())
+            .arg(self.environment.job_file())
             .args(self.common_args())
             .env(KEY, "rehearsal")
-            .env(CLOCK, self.stage.clock.to_string())
+            .env(CLOCK, self.environment.clock.to_string())
             .env("NO_PROXY", no_proxy())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -125,7 +125,7 @@ impl Troupe<'_> {
         for ours in ["SET", "VAR", "SKIP_CODE", "NO_FOLLOW", "CRASH_AT"] {
             command.env_remove(format!("COLUMNIST_{ours}"));
         }
-        command.envs(fate.map(|fate| (CRASH_AT, fate.to_string())));
+        command.envs(kill.map(|kill| (CRASH_AT, kill.to_string())));
         let child = command
             .spawn()
             .or_err(ErrorKind::Unavailable, "cannot start a run")?;
