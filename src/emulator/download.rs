@@ -40,7 +40,7 @@ impl Draw {
             .into_iter()
             .find(|f| hits(*f));
         if let Some(fault) = fault {
-            world.strike(fault);
+            world.note_fault(fault);
         }
         Draw {
             // The first piece is cut somewhere, so that short files are cut as well.

@@ -1,4 +1,4 @@
-//! How often each fault has struck: what a run had to bear.
+//! How often each fault has happened: what a run had to bear.
 //!
 //! Faults of calls are counted as they happen, by the process that they happen in. What befell the
 //! requests of ended batches is told by the same draws that wrote their results.
@@ -12,10 +12,10 @@ use super::results::scan;
 use super::world::World;
 use crate::base::Result;
 
-/// How often each fault has struck, by name; those alone that have.
-pub(super) fn strikes(world: &World) -> Result<BTreeMap<&'static str, u64>> {
-    let mut strikes = world.strikes();
-    let mut note = |fault: Fault| *strikes.entry(fault.name()).or_default() += 1;
+/// How often each fault has happened, by name; those alone that have.
+pub(super) fn fault_counts(world: &World) -> Result<BTreeMap<&'static str, u64>> {
+    let mut counts = world.fault_counts();
+    let mut note = |fault: Fault| *counts.entry(fault.name()).or_default() += 1;
     for batch in world.store.all::<Batch>()? {
         if batch.end() == End::Failed || !matches!(batch.phase(world.now()), Phase::Ended(_)) {
             continue;
@@ -32,7 +32,7 @@ pub(super) fn strikes(world: &World) -> Result<BTreeMap<&'static str, u64>> {
             Ok(())
         })?;
     }
-    Ok(strikes)
+    Ok(counts)
 }
 
 /// What decided the outcome of a request, if a fault did.

@@ -129,7 +129,7 @@ impl CallLuck {
         let faults = &world.config.faults;
         let hits = faults.hits(fault, self.key, self.attempt, self.count);
         if hits {
-            world.strike(fault);
+            world.note_fault(fault);
         }
         hits
     }

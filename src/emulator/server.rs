@@ -18,7 +18,7 @@ use tower_service::Service as _;
 use super::bill::{self, Bill};
 use super::front::{self, Dialect};
 use super::world::World;
-use super::{SandboxConfig, anthropic, control, openai, strikes};
+use super::{SandboxConfig, anthropic, control, fault_counts, openai};
 use crate::base::{Clock, Error, ErrorKind, Result, ResultExt};
 
 /// Every vendor there is.
@@ -110,12 +110,12 @@ impl Sandbox {
         Bill::of(&self.world)
     }
 
-    /// How often each fault has struck so far, by name; those alone that have.
+    /// How often each fault has happened so far, by name; those alone that have.
     ///
     /// # Errors
     /// If the sandbox's state cannot be read.
-    pub fn strikes(&self) -> Result<BTreeMap<&'static str, u64>> {
-        strikes::strikes(&self.world)
+    pub fn fault_counts(&self) -> Result<BTreeMap<&'static str, u64>> {
+        fault_counts::fault_counts(&self.world)
     }
 
     /// Calls `each` with the number of every billed request of a batch: what the rule of the

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use axum::body::Body;
+use axum::body::{Body, BodyDataStream};
 use futures::StreamExt as _;
 use serde_json::Value;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
@@ -14,8 +14,8 @@ use super::SandboxConfig;
 use super::batch::Batch;
 use super::chance::{letters, mix, named, unit};
 use super::faults::Fault;
-use super::limits::{Calls, Rate};
 use super::problem::Problem;
+use super::rate::{Calls, Rate};
 use super::record::Summary;
 use super::results::{self, Tally};
 use super::store::Store;
@@ -58,8 +58,8 @@ pub(super) struct World {
     tallies: Mutex<HashMap<String, Tally>>,
     /// Lengths of result files that somebody asked for.
     lengths: Mutex<HashMap<String, u64>>,
-    /// How often faults have struck that nothing that is kept tells of.
-    struck: Mutex<BTreeMap<&'static str, u64>>,
+    /// How often faults have happened that nothing that is kept tells of.
+    fault_counts: Mutex<BTreeMap<&'static str, u64>>,
 }
 
 impl World {
@@ -74,7 +74,7 @@ impl World {
             recent: Mutex::default(),
             tallies: Mutex::default(),
             lengths: Mutex::default(),
-            struck: Mutex::default(),
+            fault_counts: Mutex::default(),
         })
     }
 
@@ -151,14 +151,14 @@ impl World {
         lock(&self.calls).clone()
     }
 
-    /// Counts a fault that strikes now.
-    pub(super) fn strike(&self, fault: Fault) {
-        *lock(&self.struck).entry(fault.name()).or_default() += 1;
+    /// Counts a fault that happens now.
+    pub(super) fn note_fault(&self, fault: Fault) {
+        *lock(&self.fault_counts).entry(fault.name()).or_default() += 1;
     }
 
-    /// How often faults have struck this process's calls, by name.
-    pub(super) fn strikes(&self) -> BTreeMap<&'static str, u64> {
-        lock(&self.struck).clone()
+    /// How often faults have hit this process's calls, by name.
+    pub(super) fn fault_counts(&self) -> BTreeMap<&'static str, u64> {
+        lock(&self.fault_counts).clone()
     }
 
     /// How often this was tried before. Remembered only where faults are drawn.
@@ -181,7 +181,7 @@ impl World {
         *lock(&self.recent) = Calls::default();
         lock(&self.tallies).clear();
         lock(&self.lengths).clear();
-        lock(&self.struck).clear();
+        lock(&self.fault_counts).clear();
         self.store.clear()
     }
 }
@@ -222,6 +222,18 @@ pub(super) async fn feed(
         }
     }
     verdict.map(|()| bytes)
+}
+
+/// Reads what is left of a body that was refused, up to `bytes_max`, so that the caller hears the answer
+/// and not a broken pipe.
+pub(super) async fn drain(mut body: BodyDataStream, bytes_max: u64) {
+    let mut bytes = 0;
+    while let Some(Ok(piece)) = body.next().await {
+        bytes += piece.len() as u64;
+        if bytes > bytes_max {
+            break;
+        }
+    }
 }
 
 /// Reads a small body whole, as text.

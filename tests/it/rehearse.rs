@@ -85,7 +85,9 @@ fn survives(model: &str, seed: &str) {
     }
     assert!(line["kills"].as_u64().is_some_and(|kills| kills >= 12));
     assert!(
-        line["struck"].as_object().is_some_and(|s| s.len() >= 5),
+        line["fault_counts"]
+            .as_object()
+            .is_some_and(|s| s.len() >= 5),
         "{line}"
     );
     assert!(line["peak_memory_bytes"].as_u64() > Some(1_000_000));
@@ -107,7 +109,11 @@ fn a_rehearsal_without_faults_lands_every_row() {
     let (ran, line) = rehearse(&shell, &["--faults", "none"]);
     assert_eq!(line["status"], json!({ "succeeded": 59, "skipped": 1 }));
     assert_eq!(
-        (&line["requests_billed"], &line["kills"], &line["struck"]),
+        (
+            &line["requests_billed"],
+            &line["kills"],
+            &line["fault_counts"]
+        ),
         (&json!(58), &json!(0), &json!({}))
     );
     for words in [

@@ -9,14 +9,12 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::body::not_served;
-use super::files::{
-    OpenAiFile, Side, find as find_file, has_ended, listed, result_file, start_after,
-};
+use super::files::{find as find_file, listed, start_after};
 use super::limits::{check_pace, check_tokens};
 use super::shown::shown;
+use super::stored::{OpenAiFile, Side, has_ended, result_file};
 use super::{CHAT, EMBEDDINGS, NAME, not_found, page_limit, too_large};
-use crate::emulator::batch::{Batch, End, Failure, Phase};
-use crate::emulator::faults::Fault;
+use crate::emulator::batch::{Batch, Failure, Phase};
 use crate::emulator::front;
 use crate::emulator::problem::Problem;
 use crate::emulator::world::{Caller, NewBatch, World, read};
@@ -210,30 +208,6 @@ fn failures(world: &World, file: &OpenAiFile, batch: &Batch) -> Vec<Failure> {
     }
     failures
 }
-
-/// The id of a batch's result file, once it is there.
-pub(super) fn result_id(
-    world: &World,
-    batch: &Batch,
-    side: Side,
-) -> Result<Option<String>, Problem> {
-    if !has_ended(world, batch) || batch.end() == End::Failed {
-        return Ok(None);
-    }
-    let late = side == Side::Output && batch.luck().hits(Fault::LateOutput, 0);
-    if late && world.now() < batch.ends_at() + (batch.lasts / 2).max(LATE_MIN) {
-        return Ok(None);
-    }
-    let tally = world.tally(batch)?;
-    let lines = match side {
-        Side::Output => tally.succeeded,
-        Side::Error => tally.errored + tally.cancelled + tally.expired,
-    };
-    Ok((lines > 0).then(|| side.file_id(batch)))
-}
-
-/// How long a late output file's id takes at least.
-const LATE_MIN: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// The batch, if it is the caller's.
 fn find(world: &World, caller: &Caller, id: &str) -> Result<Batch, Problem> {

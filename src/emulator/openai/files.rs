@@ -10,111 +10,21 @@ use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use bytes::Bytes;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::message::write_line;
+use super::stored::{OpenAiFile, result_id};
 use super::{not_found, page_limit};
-use crate::base::{ErrorKind, ResultExt as _, Time};
-use crate::emulator::batch::{Batch, Failure, Outcome, Phase};
-use crate::emulator::chance::{letters, named};
+use crate::base::{ErrorKind, ResultExt as _};
+use crate::emulator::batch::Batch;
 use crate::emulator::download::{self, Draw};
 use crate::emulator::front;
 use crate::emulator::problem::Problem;
-use crate::emulator::record::Summary;
 use crate::emulator::results::Results;
-use crate::emulator::store::Object;
 use crate::emulator::world::{Caller, World};
 
 type Answer = Result<Response, Problem>;
-
-/// What is kept of a file.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub(super) struct OpenAiFile {
-    pub(super) id: String,
-    pub(super) seq: u64,
-    pub(super) owner: String,
-    pub(super) filename: String,
-    pub(super) purpose: String,
-    pub(super) bytes: u64,
-    pub(super) created_at: Time,
-    pub(super) expires_at: Option<Time>,
-    /// The name of its requests in the store.
-    pub(super) requests: String,
-    pub(super) summary: Summary,
-    /// Up to two different URLs and models, each with its first line.
-    pub(super) urls: Vec<(String, u64)>,
-    pub(super) models: Vec<(String, u64)>,
-    /// What fails a batch of it.
-    pub(super) failures: Vec<Failure>,
-    pub(super) deleted: bool,
-    /// Of a result file: the batch that writes it.
-    pub(super) of_batch: Option<(String, Side)>,
-}
-
-impl Object for OpenAiFile {
-    const FOLDER: &'static str = "files";
-
-    fn id(&self) -> &str {
-        &self.id
-    }
-
-    fn seq(&self) -> u64 {
-        self.seq
-    }
-}
-
-/// Which of a batch's two files.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) enum Side {
-    Error,
-    Output,
-}
-
-impl Side {
-    /// The id of a batch's file.
-    pub(super) fn file_id(self, batch: &Batch) -> String {
-        format!(
-            "file-{}",
-            letters(named(batch.seed, &format!("{}{self:?}", batch.id)), 24)
-        )
-    }
-
-    fn wants(self) -> fn(Outcome) -> bool {
-        match self {
-            Side::Error => |outcome| !outcome.is_answer(),
-            Side::Output => Outcome::is_answer,
-        }
-    }
-
-    fn name(self) -> &'static str {
-        match self {
-            Side::Error => "error",
-            Side::Output => "output",
-        }
-    }
-}
-
-/// The file that a batch will have written when it ends; until then it is not seen.
-pub(super) fn result_file(world: &World, batch: &Batch, side: Side) -> OpenAiFile {
-    OpenAiFile {
-        id: side.file_id(batch),
-        seq: world.store.next_seq(),
-        owner: batch.owner.clone(),
-        filename: format!("{}_{}.jsonl", batch.id, side.name()),
-        purpose: "batch_output".into(),
-        bytes: 0,
-        created_at: batch.created_at,
-        expires_at: None,
-        requests: String::new(),
-        summary: Summary::default(),
-        urls: Vec::new(),
-        models: Vec::new(),
-        failures: Vec::new(),
-        deleted: false,
-        of_batch: Some((batch.id.clone(), side)),
-    }
-}
 
 /// Brings a result file up to date; nothing if it is not there (yet, or any more).
 fn current(world: &World, mut file: OpenAiFile) -> Result<Option<OpenAiFile>, Problem> {
@@ -122,7 +32,7 @@ fn current(world: &World, mut file: OpenAiFile) -> Result<Option<OpenAiFile>, Pr
         let Some(batch) = world.store.read::<Batch>(batch)? else {
             return Ok(None);
         };
-        let shown = super::batches::result_id(world, &batch, *side)?;
+        let shown = result_id(world, &batch, *side)?;
         if shown.as_ref() != Some(&file.id) {
             return Ok(None);
         }
@@ -334,11 +244,6 @@ fn raw(world: &World, file: &OpenAiFile, bytes: Range<u64>) -> Result<Body, Prob
             Ok::<_, std::io::Error>((!piece.is_empty()).then(|| (Bytes::from(piece), left)))
         },
     )))
-}
-
-/// Whether a batch has ended.
-pub(super) fn has_ended(world: &World, batch: &Batch) -> bool {
-    matches!(batch.phase(world.now()), Phase::Ended(_))
 }
 
 #[cfg(test)]

@@ -3,13 +3,13 @@
 use std::time::Duration;
 
 use super::NAME;
-use super::files::OpenAiFile;
+use super::stored::OpenAiFile;
 use crate::base::Result;
 use crate::emulator::batch::{Batch, Failure};
 use crate::emulator::config::TokensRefusal;
 use crate::emulator::faults::Fault;
-use crate::emulator::limits::Rate;
 use crate::emulator::problem::Problem;
+use crate::emulator::rate::Rate;
 use crate::emulator::world::{Caller, World};
 
 const HOUR: Duration = Duration::from_hours(1);
@@ -125,7 +125,7 @@ fn fault_fails(world: &World, batch: &Batch) -> bool {
     let fails = faults.nth_hits(Fault::FailBatch, || world.attempt(1))
         || batch.luck().hits(Fault::FailBatch, 0);
     if fails {
-        world.strike(Fault::FailBatch);
+        world.note_fault(Fault::FailBatch);
     }
     fails
 }

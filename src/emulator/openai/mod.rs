@@ -10,6 +10,7 @@ mod limits;
 mod message;
 mod online;
 mod shown;
+mod stored;
 mod upload;
 
 use std::sync::Arc;

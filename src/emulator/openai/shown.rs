@@ -2,8 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::batches::result_id;
-use super::files::Side;
+use super::stored::{Side, result_id};
 use crate::base::Time;
 use crate::emulator::batch::{Batch, End, Phase};
 use crate::emulator::problem::Problem;

@@ -9,27 +9,30 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Extension;
+use axum::body::BodyDataStream;
 use axum::extract::{Request, State};
 use axum::http::header;
 use axum::response::Response;
+use futures::{StreamExt as _, stream};
+use multer::{Constraints, Multipart, SizeLimit};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::body::{understand, verdicts};
-use super::files::{OpenAiFile, answer};
+use super::files::answer;
 use super::limits::check_upload;
+use super::stored::OpenAiFile;
 use super::too_large;
 use crate::base::{ErrorKind, ResultExt as _};
 use crate::emulator::batch::Failure;
-use crate::emulator::multipart::{Event, Multipart};
 use crate::emulator::problem::Problem;
 use crate::emulator::record::RecordWriter;
 use crate::emulator::schema::Verdicts;
 use crate::emulator::split::Lines;
 use crate::emulator::store::{create_file, remove};
 use crate::emulator::text::Borrowed;
-use crate::emulator::world::{Caller, World, feed};
+use crate::emulator::world::{Caller, World, drain};
 
 /// Complaints kept of one file.
 const FAILURES_MAX: usize = 20;
@@ -142,27 +145,25 @@ struct Form {
 }
 
 impl Form {
-    fn take(&mut self, event: &Event<'_>) -> Result<(), Problem> {
-        match event {
-            Event::Part { name, filename } => {
-                (*name).clone_into(&mut self.part);
-                if *name == "file" {
-                    self.filename = Some(filename.unwrap_or("upload").to_owned());
-                }
-                Ok(())
-            }
-            Event::Data(bytes) if self.part == "file" => self.file(bytes),
-            Event::Data(bytes) => {
-                let text = String::from_utf8_lossy(bytes);
-                match self.part.as_str() {
-                    "purpose" => self.purpose.push_str(&text),
-                    "expires_after[anchor]" => self.anchor.push_str(&text),
-                    "expires_after[seconds]" => self.seconds.push_str(&text),
-                    _ => {}
-                }
-                Ok(())
-            }
+    /// A part of the form begins.
+    fn begin(&mut self, name: &str, filename: Option<&str>) {
+        name.clone_into(&mut self.part);
+        if name == "file" {
+            self.filename = Some(filename.unwrap_or("upload").to_owned());
         }
+    }
+
+    /// Takes some bytes of the part that has begun.
+    fn take(&mut self, bytes: &[u8]) -> Result<(), Problem> {
+        let text = || String::from_utf8_lossy(bytes);
+        match self.part.as_str() {
+            "file" => return self.file(bytes),
+            "purpose" => self.purpose.push_str(&text()),
+            "expires_after[anchor]" => self.anchor.push_str(&text()),
+            "expires_after[seconds]" => self.seconds.push_str(&text()),
+            _ => {}
+        }
+        Ok(())
     }
 
     fn file(&mut self, bytes: &[u8]) -> Result<(), Problem> {
@@ -247,29 +248,20 @@ pub(super) async fn create(
     request: Request,
 ) -> Result<Response, Problem> {
     let content_type = request.headers().get(header::CONTENT_TYPE);
-    let mut multipart = content_type
-        .and_then(|value| Multipart::new(value.to_str().ok()?))
-        .ok_or_else(|| Problem::invalid("Could not parse multipart form"))?;
+    let boundary = content_type
+        .and_then(|value| multer::parse_boundary(value.to_str().ok()?).ok())
+        .ok_or_else(not_a_form)?;
     let (_, name) = world.new_id("upload_");
     let raw_path = world.store.requests(&name).with_extension("raw");
     let mut guard = RawGuard(world.config.keep_uploads.then(|| raw_path.clone()));
     let mut form = form(&world, &name, &guard)?;
     let most = world.config.openai.file_bytes_max;
-    feed(
-        request.into_body(),
-        most + FORM_BYTES_MAX,
-        too_large(),
-        |chunk| {
-            multipart.feed(chunk, &mut |event| form.take(&event))?;
-            if form.bytes > most {
-                Err(too_large())
-            } else {
-                Ok(())
-            }
-        },
-    )
-    .await?;
-    multipart.finish()?;
+    let mut body = request.into_body().into_data_stream();
+    let read = read_form(&mut body, boundary, &mut form, most).await;
+    if read.is_err() {
+        drain(body, most.saturating_mul(4)).await;
+    }
+    read?;
     form.check()?;
     check_upload(&world, &caller)?;
     let kept = form.kept()?;
@@ -312,6 +304,48 @@ pub(super) async fn create(
     world.store.write(&file)?;
     guard.0 = None;
     Ok(answer(&file))
+}
+
+/// Reads a form part by part, up to `most` bytes of its file.
+async fn read_form(
+    body: &mut BodyDataStream,
+    boundary: String,
+    form: &mut Form,
+    most: u64,
+) -> Result<(), Problem> {
+    // The parser takes in all that is ready at once: made to wait after each piece, it holds one.
+    let pieces = stream::unfold((body, false), |(body, had_one)| async move {
+        if had_one {
+            tokio::task::yield_now().await;
+        }
+        body.next().await.map(|piece| (piece, (body, true)))
+    });
+    let size = SizeLimit::new().whole_stream(most + FORM_BYTES_MAX);
+    let limits = Constraints::new().size_limit(size);
+    let mut parts = Multipart::with_constraints(pieces, boundary, limits);
+    while let Some(mut part) = parts.next_field().await.map_err(unreadable)? {
+        form.begin(part.name().unwrap_or_default(), part.file_name());
+        while let Some(piece) = part.chunk().await.map_err(unreadable)? {
+            form.take(&piece)?;
+            if form.bytes > most {
+                return Err(too_large());
+            }
+        }
+    }
+    Ok(())
+}
+
+fn not_a_form() -> Problem {
+    Problem::invalid("Could not parse multipart form")
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "it is mapped over errors")]
+fn unreadable(error: multer::Error) -> Problem {
+    match error {
+        multer::Error::StreamSizeExceeded { .. } => too_large(),
+        multer::Error::StreamReadFailed(_) => Problem::invalid("the request body was cut off"),
+        _ => not_a_form(),
+    }
 }
 
 fn form(world: &World, name: &str, guard: &RawGuard) -> Result<Form, Problem> {

@@ -189,10 +189,10 @@ async fn a_download_ends_early_and_says_nothing() {
 }
 
 #[tokio::test]
-async fn what_has_struck_is_counted() {
+async fn what_has_happened_is_counted() {
     let faults = "slow=1/2,duplicate=1/10,missing=1/20,expire=1/50,truncate=1/1";
     let world = World::faulty(faults);
-    assert_eq!(world.sandbox.strikes().expect("counts").len(), 0);
+    assert_eq!(world.sandbox.fault_counts().expect("counts").len(), 0);
     let (id, _) = ended(&world, 100).await;
     raw(&world, &id).await;
     // Three calls. Every tenth line comes twice, unless it is one of every twenty that are missing.
@@ -203,7 +203,10 @@ async fn what_has_struck_is_counted() {
         ("slow", 1),
         ("truncate", 1),
     ];
-    assert_eq!(world.sandbox.strikes().expect("counts"), expected.into());
+    assert_eq!(
+        world.sandbox.fault_counts().expect("counts"),
+        expected.into()
+    );
 }
 
 #[tokio::test]

@@ -24,16 +24,39 @@ fn jsonl(lines: impl IntoIterator<Item = Value>) -> String {
 }
 
 pub(super) async fn upload_as(world: &World, filename: &str, text: &str) -> super::Reply {
-    let body = format!(
+    upload_body(world, form(filename, text).into()).await
+}
+
+fn form(filename: &str, text: &str) -> String {
+    format!(
         "--b0\r\nContent-Disposition: form-data; name=\"purpose\"\r\n\r\nbatch\r\n--b0\r\n\
          Content-Disposition: form-data; name=\"file\"; filename=\"{filename}\"\r\n\r\n{text}\r\n--b0--\r\n"
-    );
+    )
+}
+
+async fn upload_body(world: &World, body: Body) -> super::Reply {
     let key = format!("Bearer {}", world.key);
     let kind = "multipart/form-data; boundary=b0";
     let headers = [("authorization", key.as_str()), ("content-type", kind)];
-    world
-        .call("POST", "/openai/v1/files", &headers, Body::from(body))
-        .await
+    world.call("POST", "/openai/v1/files", &headers, body).await
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_form_is_read_whole_wherever_it_is_cut() {
+    let world = World::new(slow());
+    // What looks like the start of a boundary is data all the same.
+    let text = jsonl([line(0)]) + "\r\n--b\r\n-\n" + &jsonl([line(1)]);
+    let form = form("t.jsonl", &text).into_bytes();
+    for size in (1..40).chain([form.len() / 2, form.len()]) {
+        let pieces: Vec<_> = form.chunks(size).map(<[u8]>::to_vec).collect();
+        let pieces = pieces.into_iter().map(Ok::<_, std::convert::Infallible>);
+        let body = Body::from_stream(futures::stream::iter(pieces));
+        let reply = upload_body(&world, body).await;
+        assert_eq!((reply.status, size), (200, size), "{reply:?}");
+        assert_eq!(reply.json()["bytes"], text.len(), "in pieces of {size}");
+    }
+    let cut = form[..form.len() - 10].to_vec();
+    assert_eq!(upload_body(&world, cut.into()).await.status, 400);
 }
 
 /// So many requests as a file's text.
