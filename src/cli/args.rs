@@ -40,14 +40,15 @@ pub(super) enum Command {
     ///
     /// Does all of it: reads the source, sends what has no answer yet, waits for the provider, and
     /// publishes the table with its new column. Open batches of an earlier run are harvested
-    /// first. The last line on standard output is one JSON object: counts by status, tokens, cost,
-    /// batch ids, output path and run id.
+    /// first. On a terminal it ends with a summary; in a pipe or a file, or with --json, the last line
+    /// on standard output is one JSON object: counts by status, tokens, cost, batch ids, output path
+    /// and run id.
     #[command(after_long_help = concat_help!(RUN_EXAMPLES))]
     Run(RunArgs),
     /// Plan and submit, then return
     ///
     /// Sends what has no answer yet, and returns without waiting for the provider. `collect` brings
-    /// the answers home.
+    /// the answers home, and sends what had to wait for a trial or for room in the provider's queue.
     #[command(after_long_help = concat_help!(SUBMIT_EXAMPLES))]
     Submit(RunArgs),
     /// One pass: poll, land, retry, publish if complete; exit 75 while work is pending
@@ -148,10 +149,14 @@ pub(super) enum LogFormat {
 
 /// `columnist run`, `columnist submit` and, with more, `columnist collect`
 #[derive(Debug, ClapArgs)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 pub(super) struct RunArgs {
     /// The job.
     #[command(flatten)]
     pub target: Target,
+    /// Print one JSON object as the last line on a terminal as well; in a pipe or a file it always is
+    #[arg(long)]
+    pub json: bool,
     /// Exit with 99 where there is nothing to do; Airflow shows the task as skipped
     #[arg(long, env = "COLUMNIST_SKIP_CODE", value_parser = BoolishValueParser::new())]
     pub skip_code: bool,
@@ -222,7 +227,7 @@ pub(super) struct Status {
     /// Print one JSON object
     #[arg(long)]
     pub json: bool,
-    /// Look again every few seconds, until nothing is pending
+    /// Look again every few seconds, until all is published, or nobody is at work and nothing is pending
     #[arg(long)]
     pub watch: bool,
 }
@@ -233,6 +238,9 @@ pub(super) struct Show {
     /// The job.
     #[command(flatten)]
     pub job: JobArgs,
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
     /// The row's key; once per key column, in their order; without key columns, the row's position from 0
     #[arg(
         long = "key",

@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 use super::diagnose::causes;
 use crate::base::{Error, ErrorKind, Time};
 use crate::engine::{Awaits, Report};
-use crate::work::Usage;
-use crate::work::progress::Event;
+use crate::work::progress::{Event, Progress};
+use crate::work::{StatusCounts, Usage};
 
 /// What a command came to.
 #[derive(Debug, Serialize)]
@@ -29,6 +29,8 @@ pub(super) struct Line<'a> {
     unsent_chunks: u64,
     /// What keeps the provider from having all that may be sent.
     awaits: Option<&'static str>,
+    /// How far the plan is, where it is not published.
+    progress: Option<Value>,
     open_batches: u64,
     unsettled_batches: u64,
     wasted_batches: u64,
@@ -47,7 +49,6 @@ pub(super) struct Line<'a> {
 impl<'a> Line<'a> {
     /// The line of `report`, for a process that ends with `exit_code`.
     pub(super) fn of(report: &'a Report, exit_code: u8) -> Self {
-        let counted = report.counts.iter().filter(|(_, count)| *count > 0);
         Line {
             job: &report.job,
             run: &report.run,
@@ -57,14 +58,13 @@ impl<'a> Line<'a> {
             output: &report.output,
             ledger: &report.ledger,
             rows: report.rows,
-            status: counted
-                .map(|(status, count)| (status.as_str(), count))
-                .collect(),
+            status: statuses(&report.counts),
             requests: report.requests,
             identical_rows: report.identical,
             answered_before_rows: report.answered,
             unsent_chunks: report.unsent,
             awaits: report.awaits.map(Awaits::as_str),
+            progress: (!report.published).then(|| progress_value(&report.progress)),
             open_batches: report.open,
             unsettled_batches: report.unsettled,
             wasted_batches: report.wasted,
@@ -210,10 +210,12 @@ pub(super) fn event_line(time: Time, event: &Event) -> String {
 fn event_value(event: &Event) -> Value {
     match event {
         Event::Opened { run } => json!({ "event": "opened", "run": run }),
-        Event::Planned { rows, requests } => {
-            json!({ "event": "planned", "rows": rows, "requests": requests })
+        Event::Planned(planned) => json!({
+            "event": "planned", "rows": planned.rows(), "requests": planned.requests,
+        }),
+        Event::Submitted { chunk, requests } => {
+            json!({ "event": "submitted", "chunk": chunk, "requests": requests })
         }
-        Event::Submitted { chunk } => json!({ "event": "submitted", "chunk": chunk }),
         Event::Polled {
             batch,
             status,
@@ -227,17 +229,53 @@ fn event_value(event: &Event) -> Value {
             requests,
             counts,
         } => json!({
-            "event": "landed", "batch": batch, "requests": requests, "status": counts,
+            "event": "landed", "batch": batch, "requests": requests, "status": statuses(counts),
         }),
+        Event::Progress(progress) => {
+            let mut value = progress_value(progress);
+            value["event"] = "progress".into();
+            value
+        }
+        Event::Waiting(waits) => json!({ "event": "waiting", "waits": waits.waits }),
         Event::Published { output } => json!({ "event": "published", "output": output }),
         Event::Warning(text) => json!({ "event": "warning", "message": text }),
     }
 }
 
+/// How far a plan is: its rows by state, which sum to `rows`, and its requests.
+pub(super) fn progress_value(progress: &Progress) -> Value {
+    json!({
+        "plan": progress.plan,
+        "rows": progress.rows,
+        "by_state": progress.by_row(),
+        "requests": {
+            "planned": progress.planned.requests,
+            "to_send": progress.to_send(),
+            "sent": progress.sent,
+            "done_at_provider": progress.done,
+            "again": progress.again,
+            "succeeded": progress.succeeded,
+            "failed": progress.failed,
+        },
+        "trial": progress.trial,
+        "open_batches": progress.batches,
+        "tokens": progress.usage,
+        "cost_usd": progress.cost_micros.map(usd),
+    })
+}
+
+/// Counts by status: those that are not zero.
+pub(super) fn statuses(counts: &StatusCounts) -> BTreeMap<&'static str, u64> {
+    let counted = counts.iter().filter(|(_, count)| *count > 0);
+    counted
+        .map(|(status, count)| (status.as_str(), count))
+        .collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::work::{RowStatus, StatusCounts};
+    use crate::work::RowStatus;
 
     #[test]
     fn the_result_is_one_line_with_the_promised_fields() {

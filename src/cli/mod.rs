@@ -5,6 +5,7 @@
 //! schedulers take the last line of both streams for the result.
 
 mod args;
+mod bars;
 mod diagnose;
 mod exit;
 mod flags;
@@ -16,11 +17,15 @@ mod resume;
 mod road;
 mod sandbox;
 mod screen;
+mod show;
 mod signal;
+mod status;
+mod summary;
 #[cfg(test)]
 mod tests;
 mod vendor;
 mod voice;
+mod words;
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -150,10 +155,16 @@ async fn command(cli: &Cli, components: Components, screen: Arc<Screen>) -> Resu
         }
         Command::Check(args) => look::check(&look(args.target.resolve(around)?), args.rows).await,
         Command::Status(args) => {
-            let shown = (args.json, args.watch);
-            look::status(&look(args.target.resolve(around)?), shown).await
+            let manner = status::Manner {
+                as_json: args.json,
+                watch: args.watch,
+            };
+            status::status(&look(args.target.resolve(around)?), manner).await
         }
-        Command::Show(args) => look::show(&look(args.job.resolve(None, around)?), &args.row).await,
+        Command::Show(args) => {
+            let look = look(args.job.resolve(None, around)?);
+            show::show(&look, &args.row, args.json).await
+        }
         Command::Cancel(args) => look::cancel(&look(args.target.resolve(around)?)).await,
         Command::Gc(args) => look::gc(&look(args.target.resolve(around)?), args.older_than).await,
     }

@@ -2,19 +2,24 @@
 //!
 //! Schedulers read the last line of both streams, so nothing may follow the final JSON object:
 //! not a late progress line, not a log message of a library. All that goes to standard error goes
-//! through one outlet, which is shut before that object is printed.
+//! through one outlet, which is shut before that object is printed. Where bars are on the terminal,
+//! they are taken away while something is written, and drawn again beneath it.
 
 use std::fmt;
 use std::io::{self, Write};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use indicatif::MultiProgress;
 use tracing_subscriber::fmt::MakeWriter;
-
-type Sink = Option<Box<dyn Write + Send>>;
 
 /// A writer that many hold and one can shut. What is written afterwards is dropped.
 #[derive(Clone)]
-pub(super) struct Outlet(Arc<Mutex<Sink>>);
+pub(super) struct Outlet(Arc<Mutex<Inner>>);
+
+struct Inner {
+    sink: Option<Box<dyn Write + Send>>,
+    bars: Option<MultiProgress>,
+}
 
 impl Outlet {
     /// Standard error.
@@ -26,7 +31,15 @@ impl Outlet {
     /// Whatever `sink` is.
     #[must_use]
     pub(super) fn to(sink: impl Write + Send + 'static) -> Self {
-        Outlet(Arc::new(Mutex::new(Some(Box::new(sink)))))
+        Outlet(Arc::new(Mutex::new(Inner {
+            sink: Some(Box::new(sink)),
+            bars: None,
+        })))
+    }
+
+    /// From now on, `bars` stand beneath whatever is written; or none do.
+    pub(super) fn above(&self, bars: Option<MultiProgress>) {
+        self.lock().bars = bars;
     }
 
     /// Writes `text` and a line break, as one. A stream that is gone is no reason to stop a run.
@@ -36,31 +49,44 @@ impl Outlet {
 
     /// Writes `text` as it is.
     pub(super) fn text(&self, text: &str) {
-        let mut sink = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(sink) = sink.as_mut() {
-            let _ = sink.write_all(text.as_bytes());
-            let _ = sink.flush();
-        }
+        let _ = self.lock().write(text.as_bytes());
     }
 
     /// Drops everything that is written from now on.
     pub(super) fn shut(&self) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        self.lock().sink = None;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let Some(sink) = &mut self.sink else {
+            return Ok(());
+        };
+        let mut write = || {
+            sink.write_all(bytes)?;
+            sink.flush()
+        };
+        match &self.bars {
+            Some(bars) => bars.suspend(write),
+            None => write(),
+        }
     }
 }
 
 impl Write for Outlet {
+    /// A log message comes whole, so that bars are taken away once for each.
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let mut sink = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        match sink.as_mut() {
-            Some(sink) => sink.write(bytes),
-            None => Ok(bytes.len()),
-        }
+        self.lock().write(bytes)?;
+        Ok(bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        let mut sink = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        sink.as_mut().map_or(Ok(()), Write::flush)
+        Ok(())
     }
 }
 

@@ -1,9 +1,11 @@
 //! `run`, `submit`, `collect`: the commands that end with one JSON object, come what may.
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::Serialize;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::args::{Common, OnInterrupt, RunArgs};
@@ -11,10 +13,11 @@ use super::exit::Exit;
 use super::json::{Failure, Line, Problem};
 use super::resume;
 use super::screen::Screen;
+use super::summary::summary;
 use super::vendor::{Vendor, Vendors};
-use crate::base::{Components, Error, ErrorKind, Result, ResultExt, Stores};
-use crate::engine::{self, Report, Setup};
-use crate::spec::{Meta, Surroundings};
+use crate::base::{Clock, Components, Error, ErrorKind, Result, ResultExt, Stores, SystemClock};
+use crate::engine::{self, Awaits, Live, Report, Setup};
+use crate::spec::{Job, Meta, Surroundings};
 use crate::work::progress::{Event, Watch};
 
 /// Which of them.
@@ -46,6 +49,7 @@ pub(super) async fn go(
     let job = args.target.resolve(&Surroundings::system()?)?;
     let (column, meta) = (job.answer.column.clone(), job.answer.meta);
     let vendor = Vendor::open(&job, &components)?;
+    let ticking = tick(&screen, &job, &components);
     let interrupt = CancellationToken::new();
     let signal = super::signal::watch(&interrupt, &components.uptime);
     let setup = Setup {
@@ -74,14 +78,65 @@ pub(super) async fn go(
     if report.over_budget {
         screen.event(&Event::Warning(failures(&report, &column, meta)));
     }
+    let elapsed = screen.elapsed();
+    drop(ticking);
     screen.finish();
     let mut exit = exit_of(road, args, &report);
     if let Some(code) = signal.caught().filter(|_| !report.published) {
         exit = Exit::of(&[Exit::from_code(code), exit]);
     }
-    print(&Line::of(&report, exit.code()))?;
+    if wants_line(args) {
+        print(&Line::of(&report, exit.code()))?;
+    } else {
+        write(&summary(road, &report, elapsed))?;
+    }
     Ok(exit)
 }
+
+/// Whether the command ends with one JSON object, and not with a summary for a person.
+fn wants_line(args: &RunArgs) -> bool {
+    args.json || !std::io::stdout().is_terminal()
+}
+
+/// What goes on beside a run until it is dropped.
+struct Ticking(JoinHandle<()>);
+
+impl Drop for Ticking {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// Lets time show on the screen, and leaves what is known of the job for `status` to read.
+fn tick(screen: &Arc<Screen>, job: &Job, components: &Components) -> Ticking {
+    let (screen, job, components) = (Arc::clone(screen), job.clone(), components.clone());
+    Ticking(tokio::spawn(async move {
+        let clock = SystemClock;
+        let mut left: Option<Live> = None;
+        for second in 0_u64.. {
+            clock.sleep(TICK).await;
+            screen.tick();
+            let live = screen.live().filter(|_| second.is_multiple_of(LEAVE_EVERY));
+            let is_new = |live: &Live| {
+                let is_old = left.as_ref().is_some_and(|left| left.waits == live.waits);
+                !is_old || second.is_multiple_of(LEAVE_EVERY * 12)
+            };
+            let Some(live) = live.filter(is_new) else {
+                continue;
+            };
+            if let Err(error) = live.leave(&job, &components).await {
+                tracing::debug!(%error, "what is known of the job was not left for others");
+            }
+            left = Some(live);
+        }
+    }))
+}
+
+/// How often time shows.
+const TICK: Duration = Duration::from_secs(1);
+/// After how many ticks what is known is left for others, where it has changed; where it has not, for the
+/// sake of the time that is left, a twelfth as often.
+const LEAVE_EVERY: u64 = 5;
 
 /// What a person is told of rows that failed, where they are more than may.
 fn failures(report: &Report, column: &str, meta: Meta) -> String {
@@ -105,14 +160,24 @@ fn failures(report: &Report, column: &str, meta: Meta) -> String {
 fn exit_of(road: Road, args: &RunArgs, report: &Report) -> Exit {
     match Exit::from_code(report.exit_code()) {
         // What was submitted is pending, and that is what was asked for.
-        Exit::Pending if road == Road::Submit && report.awaits.is_none() => Exit::Done,
+        Exit::Pending if road == Road::Submit && is_all_that_can_be(report) => Exit::Done,
         Exit::Done if report.unchanged && args.skip_code => Exit::NothingToDo,
         exit => exit,
     }
 }
 
+/// Whether what was submitted is all that can be at this time: the rest follows by itself, when it is
+/// collected.
+fn is_all_that_can_be(report: &Report) -> bool {
+    matches!(report.awaits, None | Some(Awaits::Trial | Awaits::Queue))
+}
+
 /// Prints what a command came to that ended with `error`, with as much as is known of its job.
 pub(super) fn print_failure(args: &RunArgs, common: &Common, error: &Error, exit: Exit) {
+    if !wants_line(args) {
+        // The error was told already, and that is all that a person needs.
+        return;
+    }
     let around = Surroundings::system();
     let job = around.and_then(|around| args.target.resolve(&around)).ok();
     let stores = Stores::new(common.storage_options.clone()).ok();
@@ -136,6 +201,11 @@ pub(super) fn print_failure(args: &RunArgs, common: &Common, error: &Error, exit
 fn print(line: &impl Serialize) -> Result<()> {
     let line = serde_json::to_string(line)
         .or_err(ErrorKind::Internal, "the result cannot be written as JSON")?;
+    write(&format!("{line}\n"))
+}
+
+fn write(text: &str) -> Result<()> {
     let mut out = std::io::stdout().lock();
-    writeln!(out, "{line}").or_err(ErrorKind::Unavailable, "cannot write to standard output")
+    let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+    written.or_err(ErrorKind::Unavailable, "cannot write to standard output")
 }

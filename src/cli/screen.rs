@@ -1,22 +1,31 @@
 //! Progress for whoever watches, on standard error: bars on a terminal, plain lines elsewhere,
 //! JSON lines where a machine asked for them.
+//!
+//! Nobody is left without a word: where nothing has been said for a while, it is said how far the job
+//! is and what is waited for, at growing intervals. [`Screen::tick`] does so, and has to be called
+//! every second or so.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::ProgressDrawTarget;
 
 use crate::base::{Clock, Time};
-use crate::work::RowStatus;
-use crate::work::progress::{Event, Watch};
+use crate::engine::Live;
+use crate::work::progress::{Event, Planned, Progress, Waits, Watch};
 
+use super::bars::{Bars, View};
 use super::diagnose::Colour;
 use super::json;
 use super::outlet::Outlet;
+use super::words::{self, grouped};
 
-/// Two plain lines that say no more than "still at it" are at least so far apart.
-const LINE_GAP: Duration = Duration::from_secs(5);
+/// How long nothing is said, at first and at most. Twice as long each time while nothing is new.
+const QUIET_MIN: Duration = Duration::from_secs(5);
+const QUIET_MAX: Duration = Duration::from_mins(5);
+/// When bars are drawn for a job of which nothing is known yet but that it is waited for.
+const BARS_AFTER: Duration = Duration::from_secs(1);
 
 /// How progress is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,34 +52,116 @@ pub(super) struct Screen {
 
 #[derive(Debug)]
 struct State {
-    tally: Tally,
+    started: Time,
+    run: Option<String>,
+    progress: Option<Progress>,
+    waits: Waits,
+    rate: Option<Rate>,
     bars: Option<Bars>,
-    last_line: Option<Time>,
-    /// How far the plan is, where that has not been said yet.
-    unsaid: Option<String>,
+    is_over: bool,
+    silence: Silence,
+    /// Whether it was said that rows are planned.
+    is_planning: bool,
+    /// How far the planning is, where that has not been said yet.
+    unsaid: Option<Planned>,
+    /// Whether answers have landed since it was last said how far the job is.
+    has_landed: bool,
+    /// Batches with the status that was said of each.
+    told: BTreeMap<String, String>,
 }
 
-/// What the events sum to.
-#[derive(Debug, Default)]
-struct Tally {
-    rows: u64,
-    requests: u64,
-    submitted: u64,
-    landed: u64,
-    failed: u64,
-    /// Batches that have not landed, each with where it stands and how many requests are done.
-    running: BTreeMap<String, (String, u64)>,
+/// From where it is counted how fast the job goes.
+#[derive(Clone, Copy, Debug)]
+struct Rate {
+    finished: u64,
+    since: Time,
+    /// Whether all that was done before is in it: each open batch has been looked at.
+    is_whole: bool,
+}
+
+/// Since when nothing was said, and how long that may last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Silence {
+    since: Time,
+    may_last: Duration,
+}
+
+impl Silence {
+    fn begin(now: Time) -> Silence {
+        Silence {
+            since: now,
+            may_last: QUIET_MIN,
+        }
+    }
+
+    /// Whether something has to be said now.
+    fn is_over(&self, now: Time) -> bool {
+        (now - self.since).to_std().unwrap_or_default() >= self.may_last
+    }
+
+    /// The next one, where nothing but the old was said in this one.
+    fn longer(&self, now: Time) -> Silence {
+        Silence {
+            since: now,
+            may_last: (self.may_last * 2).min(QUIET_MAX),
+        }
+    }
+}
+
+impl State {
+    fn take(&mut self, progress: Progress, now: Time) {
+        let finished = progress.finished();
+        let is_whole = self.waits.looks.values().all(|look| look.done.is_some());
+        let rate = self.rate.filter(|rate| rate.is_whole);
+        self.rate = Some(rate.unwrap_or(Rate {
+            finished,
+            since: now,
+            is_whole: is_whole && progress.unplanned() == 0,
+        }));
+        self.progress = Some(progress);
+    }
+
+    fn time_left(&self, now: Time) -> Option<Duration> {
+        let rate = self.rate.filter(|rate| rate.is_whole);
+        let (progress, rate) = self.progress.as_ref().zip(rate)?;
+        progress.time_left(rate.finished, since(rate.since, now))
+    }
+
+    /// How far the job is, in one line.
+    fn so_far(&self, now: Time) -> Option<String> {
+        let progress = self.progress.as_ref()?;
+        Some(format!(
+            "{}: {}; {}; {}",
+            words::done(progress),
+            words::states(progress),
+            words::spent(&progress.usage, progress.cost_micros),
+            words::times(since(self.started, now), self.time_left(now))
+        ))
+    }
+}
+
+fn since(start: Time, now: Time) -> Duration {
+    (now - start).to_std().unwrap_or_default()
 }
 
 impl Screen {
     /// A screen that shows `face` on `outlet`.
     #[must_use]
     pub(super) fn new(clock: Arc<dyn Clock>, outlet: Outlet, face: Face, colour: Colour) -> Self {
+        let now = clock.now();
         let state = State {
-            tally: Tally::default(),
-            bars: (face == Face::Bars).then(Bars::new),
-            last_line: None,
+            started: now,
+            run: None,
+            progress: None,
+            waits: Waits::default(),
+            rate: None,
+            bars: None,
+            is_over: false,
+            silence: Silence::begin(now),
+            is_planning: false,
             unsaid: None,
+            has_landed: false,
+            told: BTreeMap::new(),
         };
         Screen {
             clock,
@@ -83,66 +174,133 @@ impl Screen {
 
     /// Says a sentence that is no event of a run.
     pub(super) fn say(&self, sentence: &str) {
-        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        match (self.face, &state.bars) {
-            (Face::Bars, Some(bars)) => bars.say(sentence),
-            (Face::Json, _) => self
+        match self.face {
+            Face::Json => self
                 .outlet
                 .line(&json::note_line(self.clock.now(), sentence)),
-            (Face::Quiet, _) => {}
-            _ => self.outlet.line(sentence),
+            Face::Quiet => {}
+            Face::Lines | Face::Bars => self.outlet.line(sentence),
+        }
+    }
+
+    /// What is known of the job beside the ledger, for others to read.
+    pub(super) fn live(&self) -> Option<Live> {
+        let state = self.lock();
+        let run = state
+            .run
+            .clone()
+            .filter(|_| !state.waits.looks.is_empty())?;
+        let left = state.time_left(self.clock.now());
+        Some(Live {
+            run,
+            since: state.started,
+            seconds_left: left.map(|left| left.as_secs()),
+            waits: state.waits.clone(),
+        })
+    }
+
+    /// How long it has been watched.
+    pub(super) fn elapsed(&self) -> Duration {
+        since(self.lock().started, self.clock.now())
+    }
+
+    /// Lets time show: on bars, and by a word where nothing has been said for a while.
+    pub(super) fn tick(&self) {
+        let now = self.clock.now();
+        let mut state = self.lock();
+        match self.face {
+            Face::Bars => self.draw(&mut state, now),
+            Face::Quiet => {}
+            Face::Lines | Face::Json if !state.silence.is_over(now) => {}
+            Face::Lines | Face::Json => {
+                self.say_so_far(&state, now);
+                state.silence = state.silence.longer(now);
+            }
         }
     }
 
     /// Takes the bars away and shuts the outlet: nothing is shown any more.
     pub(super) fn finish(&self) {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.lock();
+        self.outlet.above(None);
         if let Some(bars) = state.bars.take() {
             bars.clear();
         }
+        state.is_over = true;
         self.outlet.shut();
     }
 
-    fn show_bars(&self, bars: &Bars, tally: &Tally, event: &Event) {
-        match event {
-            Event::Warning(_) | Event::Published { .. } => {
-                bars.say(&self.sentence(event, tally));
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Draws the bars, once there is something to show.
+    fn draw(&self, state: &mut State, now: Time) {
+        let elapsed = since(state.started, now);
+        let is_soon = state.progress.is_none() && elapsed < BARS_AFTER;
+        if state.is_over || is_soon {
+            return;
+        }
+        let (progress, left) = (state.progress, state.time_left(now));
+        let bars = state.bars.get_or_insert_with(|| {
+            let bars = Bars::new(ProgressDrawTarget::stderr());
+            self.outlet.above(Some(bars.all()));
+            bars
+        });
+        bars.show(&View {
+            progress: progress.as_ref(),
+            waits: &state.waits,
+            elapsed,
+            left,
+            now,
+        });
+    }
+
+    /// Says how far it is and what is waited for, though neither is new.
+    fn say_so_far(&self, state: &State, now: Time) {
+        if self.face == Face::Json {
+            if let Some(progress) = &state.progress {
+                let event = Event::Progress(*progress);
+                self.outlet.line(&json::event_line(now, &event));
             }
-            _ => bars.update(tally),
+            let event = Event::Waiting(state.waits.clone());
+            return self.outlet.line(&json::event_line(now, &event));
+        }
+        if let Some(so_far) = state.so_far(now) {
+            self.outlet.line(&so_far);
+        }
+        if !state.waits.waits.is_empty() {
+            self.outlet.line(&words::waiting(&state.waits, now));
         }
     }
 
-    fn show_line(&self, state: &mut State, news: bool, event: &Event) {
-        let now = self.clock.now();
-        let recent = state
-            .last_line
-            .is_some_and(|last| (now - last).to_std().unwrap_or_default() < LINE_GAP);
-        let sentence = self.sentence(event, &state.tally);
-        if news || !recent {
-            // The last word on the plan comes before whatever follows from it.
-            if let Some(unsaid) = state.unsaid.take().filter(|_| news) {
-                self.outlet.line(&unsaid);
-            }
-            state.last_line = Some(now);
-            self.outlet.line(&sentence);
-        } else if let Event::Planned { .. } = event {
-            state.unsaid = Some(sentence);
+    /// Tells `event`, and with it whatever it follows from.
+    fn tell(&self, state: &mut State, event: &Event, now: Time) {
+        if let Some(unsaid) = state.unsaid.take() {
+            self.tell_one(&Event::Planned(unsaid), state, now);
+        }
+        self.tell_one(event, state, now);
+        state.silence = Silence::begin(now);
+    }
+
+    fn tell_one(&self, event: &Event, state: &State, now: Time) {
+        match self.face {
+            Face::Json => self.outlet.line(&json::event_line(now, event)),
+            _ => self.outlet.line(&self.sentence(event, state, now)),
         }
     }
 
     /// `event` in words.
-    fn sentence(&self, event: &Event, tally: &Tally) -> String {
+    fn sentence(&self, event: &Event, state: &State, now: Time) -> String {
         match event {
-            Event::Opened { run } => format!("run {run}"),
-            Event::Planned { rows, requests } => format!(
+            Event::Planned(planned) => format!(
                 "{} rows planned, {} requests to send",
-                grouped(*rows),
-                grouped(*requests)
+                grouped(planned.rows()),
+                grouped(planned.requests)
             ),
-            Event::Submitted { chunk } => format!(
-                "chunk {chunk} submitted, {} so far",
-                grouped(tally.submitted)
-            ),
+            Event::Submitted { chunk, requests } => {
+                format!("chunk {chunk} submitted, {} requests", grouped(*requests))
+            }
             Event::Polled {
                 batch,
                 status,
@@ -154,175 +312,88 @@ impl Screen {
                 grouped(*total)
             ),
             Event::Landed {
-                requests, counts, ..
+                batch,
+                requests,
+                counts,
             } => {
-                let failed = match failures(counts) {
+                let failed = match counts.failed() {
                     0 => String::new(),
                     failed => format!(", {} of them failed", grouped(failed)),
                 };
                 format!(
-                    "{} answers landed{failed}; {} of {}",
-                    grouped(*requests),
-                    grouped(tally.landed),
-                    grouped(tally.requests.max(tally.landed))
+                    "{} answers landed of batch {batch}{failed}",
+                    grouped(*requests)
                 )
             }
+            Event::Progress(_) => state.so_far(now).unwrap_or_default(),
+            Event::Waiting(waits) => words::waiting(waits, now),
+            Event::Opened { run } => format!("run {run}"),
             Event::Published { output } => format!("published {output}"),
             Event::Warning(text) => format!("{} {text}", self.colour.yellow("warning:")),
+        }
+    }
+
+    /// Whether `event` is told as it comes; else it is told of when there is nothing else to tell.
+    fn is_news(&self, state: &mut State, event: &Event, now: Time) -> bool {
+        match event {
+            Event::Planned(planned) => {
+                let is_due = !state.is_planning || state.silence.is_over(now);
+                state.is_planning = true;
+                state.unsaid = Some(*planned).filter(|_| !is_due);
+                is_due
+            }
+            Event::Polled { batch, status, .. } => {
+                let before = state.told.insert(batch.clone(), status.clone());
+                before.as_ref() != Some(status)
+            }
+            Event::Progress(progress) => {
+                let rows = progress.by_row();
+                let is_done = rows.settled() == progress.rows;
+                let is_due = state.has_landed && (is_done || state.silence.is_over(now));
+                state.has_landed &= !is_due;
+                is_due
+            }
+            Event::Landed { batch, .. } => {
+                state.told.remove(batch);
+                state.has_landed = true;
+                true
+            }
+            Event::Opened { .. } => self.face == Face::Json,
+            Event::Waiting(_) => false,
+            Event::Submitted { .. } | Event::Published { .. } | Event::Warning(_) => true,
         }
     }
 }
 
 impl Watch for Screen {
     fn event(&self, event: &Event) {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let news = state.tally.count(event);
-        match self.face {
-            Face::Bars => {
-                if let Some(bars) = &state.bars {
-                    self.show_bars(bars, &state.tally, event);
-                }
-            }
-            Face::Lines => self.show_line(&mut state, news, event),
-            Face::Json => self.outlet.line(&json::event_line(self.clock.now(), event)),
-            Face::Quiet => {
-                if let Event::Warning(_) = event {
-                    self.outlet.line(&self.sentence(event, &state.tally));
-                }
-            }
-        }
-    }
-}
-
-impl Tally {
-    /// Counts `event`; says whether it is news, and not only progress.
-    fn count(&mut self, event: &Event) -> bool {
+        let now = self.clock.now();
+        let mut state = self.lock();
         match event {
-            Event::Planned { rows, requests } => {
-                (self.rows, self.requests) = (*rows, *requests);
-                return false;
+            Event::Opened { run } => state.run = Some(run.clone()),
+            Event::Progress(progress) => state.take(*progress, now),
+            Event::Waiting(waits) => state.waits.clone_from(waits),
+            Event::Planned(planned) => {
+                if let Some(progress) = &mut state.progress {
+                    progress.planned = *planned;
+                }
             }
-            Event::Polled {
-                batch,
-                status,
-                done,
-                ..
-            } => {
-                let now = (status.clone(), *done);
-                let before = self.running.insert(batch.clone(), now);
-                return before.is_none_or(|(before, _)| before != *status);
+            _ => {}
+        }
+        match (self.face, event) {
+            (Face::Bars, Event::Published { .. })
+            | (Face::Bars | Face::Quiet, Event::Warning(_)) => {
+                self.outlet.line(&self.sentence(event, &state, now));
             }
-            Event::Submitted { .. } => self.submitted += 1,
-            Event::Landed {
-                batch,
-                requests,
-                counts,
-            } => {
-                self.landed += requests;
-                self.failed += failures(counts);
-                self.running.remove(batch);
+            (Face::Bars, _) => self.draw(&mut state, now),
+            (Face::Quiet, _) => {}
+            (Face::Lines | Face::Json, _) => {
+                if self.is_news(&mut state, event, now) {
+                    self.tell(&mut state, event, now);
+                }
             }
-            Event::Opened { .. } | Event::Published { .. } | Event::Warning(_) => {}
-        }
-        true
-    }
-
-    /// Requests that the provider says are done, in batches that have not landed.
-    fn done(&self) -> u64 {
-        self.running.values().map(|(_, done)| done).sum()
-    }
-}
-
-/// Requests that ended in a failure.
-fn failures(counts: &BTreeMap<String, u64>) -> u64 {
-    counts
-        .iter()
-        .filter(|(word, _)| word.parse().is_ok_and(RowStatus::is_failure))
-        .map(|(_, count)| count)
-        .sum()
-}
-
-/// The bars of a terminal. They draw themselves, and no more than twenty times a second.
-#[derive(Debug)]
-struct Bars {
-    all: MultiProgress,
-    planned: ProgressBar,
-    answered: ProgressBar,
-    landed: ProgressBar,
-}
-
-impl Bars {
-    fn new() -> Self {
-        let all = MultiProgress::with_draw_target(ProgressDrawTarget::stderr());
-        let style = |template: &str| {
-            ProgressStyle::with_template(template)
-                .unwrap_or_else(|_| ProgressStyle::default_bar())
-                .progress_chars("=> ")
-        };
-        let line = style("{prefix:>8} {human_pos} {msg}");
-        let bar = style("{prefix:>8} [{bar:32}] {human_pos}/{human_len} {msg}");
-        let add = |prefix: &'static str, style: &ProgressStyle| {
-            let bar = ProgressBar::new(0).with_style(style.clone());
-            all.add(bar.with_prefix(prefix))
-        };
-        Bars {
-            planned: add("planned", &line),
-            answered: add("answered", &bar),
-            landed: add("landed", &bar),
-            all,
         }
     }
-
-    fn update(&self, tally: &Tally) {
-        let batches = grouped(tally.submitted);
-        self.planned.set_position(tally.rows);
-        self.planned
-            .set_message(format!("rows, {batches} chunks submitted"));
-        let set = |bar: &ProgressBar, position: u64, message: String| {
-            bar.set_length(tally.requests.max(position));
-            bar.set_position(position);
-            bar.set_message(message);
-        };
-        let running = grouped(tally.running.len() as u64);
-        let answered = tally.landed + tally.done();
-        set(
-            &self.answered,
-            answered,
-            format!("requests, {running} batches running"),
-        );
-        let failed = grouped(tally.failed);
-        set(
-            &self.landed,
-            tally.landed,
-            format!("requests, {failed} failed"),
-        );
-    }
-
-    fn say(&self, text: &str) {
-        let _ = self.all.println(text);
-    }
-
-    fn clear(&self) {
-        for bar in [&self.planned, &self.answered, &self.landed] {
-            bar.finish_and_clear();
-        }
-        let _ = self.all.clear();
-        self.all.set_draw_target(ProgressDrawTarget::hidden());
-    }
-}
-
-/// `1234567` as `1,234,567`.
-#[must_use]
-pub(super) fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut out = String::with_capacity(digits.len() + digits.len() / 3);
-    for (at, digit) in digits.chars().enumerate() {
-        if at > 0 && (digits.len() - at).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(digit);
-    }
-    out
 }
 
 #[cfg(test)]
@@ -330,6 +401,8 @@ mod tests {
     use std::io::{self, Write};
 
     use super::*;
+    use crate::work::progress::{Look, Then, Wait};
+    use crate::work::{RowStatus, StatusCounts};
 
     /// A clock that goes when it is told to.
     #[derive(Clone, Debug)]
@@ -393,82 +466,203 @@ mod tests {
         }
     }
 
+    fn planned(requests: u64, skipped: u64) -> Planned {
+        Planned {
+            requests,
+            skipped,
+            ..Planned::default()
+        }
+    }
+
+    /// A plan of 50 requests, of which so many succeeded.
+    fn progress(succeeded: u64) -> Progress {
+        Progress {
+            rows: 100,
+            planned: planned(50, 50),
+            sent: 50 - succeeded,
+            succeeded,
+            cost_micros: Some(0),
+            ..Progress::default()
+        }
+    }
+
+    fn waiting(what: &str) -> Event {
+        Event::Waiting(Wait::of(what).into())
+    }
+
+    fn landed(requests: u64) -> Event {
+        let mut counts = StatusCounts::default();
+        counts.add(RowStatus::Succeeded, requests - 5);
+        counts.add(RowStatus::Failed, 3);
+        counts.add(RowStatus::Skipped, 2);
+        Event::Landed {
+            batch: "b1".into(),
+            requests,
+            counts,
+        }
+    }
+
     #[test]
-    fn plain_lines_tell_news_at_once_and_progress_now_and_then() {
-        let (screen, paper, clock) = screen(Face::Lines);
+    fn plain_lines_tell_news_at_once_and_the_rest_when_there_is_nothing_else() {
+        let (screen, paper, _) = screen(Face::Lines);
         for rows in 1..=100 {
             let requests = rows / 2;
-            screen.event(&Event::Planned { rows, requests });
+            screen.event(&Event::Planned(planned(requests, rows - requests)));
         }
-        screen.event(&Event::Submitted { chunk: 0 });
+        screen.event(&Event::Submitted {
+            chunk: 0,
+            requests: 50,
+        });
         for done in 0..1_000 {
             screen.event(&polled("in progress", done));
         }
-        clock.advance(LINE_GAP);
-        screen.event(&polled("in progress", 1_500));
         screen.event(&polled("completed", 2_000));
-        let counts = [("succeeded", 1_995), ("failed", 3), ("skipped", 2)];
-        screen.event(&Event::Landed {
-            batch: "b1".into(),
-            requests: 2_000,
-            counts: counts.map(|(word, count)| (word.to_owned(), count)).into(),
-        });
+        screen.event(&landed(2_000));
+        screen.event(&Event::Progress(progress(50)));
         assert_eq!(
             paper.lines(),
             [
                 "1 rows planned, 0 requests to send",
                 "100 rows planned, 50 requests to send",
-                "chunk 0 submitted, 1 so far",
+                "chunk 0 submitted, 50 requests",
                 "batch b1: in progress, 0 of 2,000 requests",
-                "batch b1: in progress, 1,500 of 2,000 requests",
                 "batch b1: completed, 2,000 of 2,000 requests",
-                "2,000 answers landed, 3 of them failed; 2,000 of 2,000",
+                "2,000 answers landed of batch b1, 3 of them failed",
+                "100 of 100 rows done: 50 answered, 50 skipped; 0 tokens in, 0 out, $0.00; 0s so far",
             ]
         );
     }
 
     #[test]
+    fn a_wait_is_never_silent_and_is_told_at_growing_intervals() {
+        for face in [Face::Lines, Face::Json] {
+            let (screen, paper, clock) = screen(face);
+            screen.event(&waiting("the lease"));
+            let mut told = Vec::new();
+            for second in 1..=3_600 {
+                clock.advance(Duration::from_secs(1));
+                screen.tick();
+                if paper.lines().len() > told.len() {
+                    told.push(second);
+                }
+            }
+            assert_eq!(
+                told,
+                [
+                    5, 15, 35, 75, 155, 315, 615, 915, 1215, 1515, 1815, 2115, 2415, 2715, 3015,
+                    3315
+                ],
+                "{face:?}"
+            );
+            assert!(paper.lines()[0].contains("the lease"), "{face:?}");
+            // What is new is told at once, and after it the wait is short again.
+            screen.event(&Event::Warning("mind".into()));
+            clock.advance(QUIET_MIN);
+            screen.tick();
+            assert_eq!(paper.lines().len(), told.len() + 2, "{face:?}");
+        }
+    }
+
+    #[test]
+    fn a_silence_is_ended_by_how_far_it_is_and_by_what_is_waited_for() {
+        let (screen, paper, clock) = screen(Face::Lines);
+        let when = clock.now() + Duration::from_secs(71);
+        let wait = Wait::of("word whether the provider took chunk 3 (9 requests)");
+        screen.event(&Event::Progress(progress(25)));
+        screen.event(&Event::Waiting(wait.until(Some(when), Then::End).into()));
+        clock.advance(QUIET_MIN);
+        screen.event(&Event::Progress(progress(30)));
+        screen.tick();
+        assert_eq!(
+            paper.lines(),
+            [
+                "80 of 100 rows done: 30 answered, 50 skipped, 20 at the provider; \
+                 0 tokens in, 0 out, $0.00; 5s so far, about 20s left",
+                "waiting for word whether the provider took chunk 3 (9 requests), until 08:01:11Z (in 1m 6s)",
+            ]
+        );
+    }
+
+    #[test]
+    fn what_was_done_before_says_nothing_of_how_fast_it_goes() {
+        let (screen, _, clock) = screen(Face::Lines);
+        let look = |done| {
+            Event::Waiting(Waits {
+                waits: Vec::new(),
+                looks: [("a".to_owned(), Look { done, next: None })].into(),
+            })
+        };
+        screen.event(&look(None));
+        screen.event(&Event::Progress(progress(0)));
+        clock.advance(Duration::from_secs(10));
+        // The first look shows what the batch did while nobody watched.
+        screen.event(&look(Some(40)));
+        let done = |done| {
+            Event::Progress(Progress {
+                done,
+                ..progress(0)
+            })
+        };
+        screen.event(&done(40));
+        assert_eq!(screen.lock().time_left(clock.now()), None);
+        clock.advance(Duration::from_secs(10));
+        screen.event(&done(45));
+        let left = screen.lock().time_left(clock.now());
+        assert_eq!(left, Some(Duration::from_secs(10)));
+    }
+
+    #[test]
     fn nothing_follows_the_end() {
         for face in [Face::Lines, Face::Json, Face::Quiet, Face::Bars] {
-            let (screen, paper, _) = screen(face);
+            let (screen, paper, clock) = screen(face);
+            screen.event(&waiting("the end"));
             screen.finish();
             screen.event(&Event::Warning("late".into()));
+            clock.advance(QUIET_MAX);
+            screen.tick();
+            screen.say("late");
             assert_eq!(paper.lines(), Vec::<String>::new(), "{face:?}");
         }
     }
 
     #[test]
     fn quiet_tells_warnings_alone() {
-        let (screen, paper, _) = screen(Face::Quiet);
+        let (screen, paper, clock) = screen(Face::Quiet);
         screen.event(&Event::Opened { run: "r".into() });
         screen.event(&Event::Warning("w".into()));
+        screen.event(&Event::Progress(progress(1)));
+        clock.advance(QUIET_MAX);
+        screen.tick();
         assert_eq!(paper.lines(), ["warning: w"]);
     }
 
     #[test]
-    fn json_tells_every_event() {
+    fn json_tells_news_with_the_last_count_before_it() {
         let (screen, paper, _) = screen(Face::Json);
         for rows in 1..=3 {
-            screen.event(&Event::Planned { rows, requests: 0 });
+            screen.event(&Event::Planned(planned(0, rows)));
         }
+        screen.event(&landed(10));
+        screen.event(&Event::Progress(progress(50)));
         let lines = paper.lines();
-        assert_eq!(lines.len(), 3);
-        let value: serde_json::Value = serde_json::from_str(&lines[2]).expect("JSON");
+        let values: Vec<serde_json::Value> = lines
+            .iter()
+            .map(|line| serde_json::from_str(line).expect("JSON"))
+            .collect();
+        let told: Vec<_> = values
+            .iter()
+            .map(|value| (value["event"].as_str().expect("a word"), &value["rows"]))
+            .collect();
         assert_eq!(
-            (&value["event"], &value["rows"]),
-            (&"planned".into(), &3.into())
+            told,
+            [
+                ("planned", &1.into()),
+                ("planned", &3.into()),
+                ("landed", &serde_json::Value::Null),
+                ("progress", &100.into()),
+            ]
         );
-    }
-
-    #[test]
-    fn digits_stand_in_threes() {
-        for (number, text) in [
-            (0, "0"),
-            (999, "999"),
-            (1_000, "1,000"),
-            (12_345_678, "12,345,678"),
-        ] {
-            assert_eq!(grouped(number), text);
-        }
+        assert_eq!(values[3]["by_state"]["succeeded"], 50);
+        assert_eq!(values[3]["by_state"]["skipped"], 50);
     }
 }

@@ -94,6 +94,16 @@ impl engine::Vendors for Vendors {
     }
 }
 
+/// The same, for a command that asks them nothing.
+#[derive(Debug)]
+pub(super) struct Offline(pub Components);
+
+impl engine::Vendors for Offline {
+    fn open(&self, job: &Job) -> Result<Arc<dyn Provider>> {
+        Vendor::offline(job, &self.0)
+    }
+}
+
 /// Where the sandbox of a job keeps its batches, so that the next process finds what this one left
 /// there: beside a local ledger; for one on object storage in the user's cache folder, which other
 /// machines do not see. A ledger that ends with this process needs none.

@@ -23,6 +23,7 @@ use super::open::Office;
 use super::points;
 use super::poll::Pauses;
 use super::prior::INDEX_KEYS;
+use super::progress::Seen;
 use super::publish::Publication;
 use super::queue::Queue;
 use super::run::{Goal, Stop};
@@ -72,6 +73,8 @@ impl Office {
 
     /// Whatever can be wrong with the job, its source and its output before anything is sent.
     async fn prepare(&self, job: &Job) -> Result<(Source, Desk)> {
+        self.setup
+            .waits_for("the source and the output to be looked at");
         let source = open_source(job, &self.setup, &self.files).await?;
         let desk = Desk::check(job, &source, &*self.provider)?;
         self.check_target(&self.publication(job, &desk)?).await?;
@@ -215,6 +218,7 @@ impl Office {
             .map_or(0, |last| last + 1);
         let pins = pins(&source);
         let snapshot = !source.is_table();
+        self.setup.waits_for("keys to be checked, and a query's result to be stored");
         let source = if snapshot {
             let folder = self.files.snapshot(number);
             let stores = &self.setup.components.stores;
@@ -324,6 +328,7 @@ impl Office {
             changed: AtomicBool::new(false),
             unpublished: AtomicBool::new(false),
             pauses: Pauses::default(),
+            seen: Seen::default(),
             queue: self.queue(job),
             lease: self.lease.clone(),
             interrupt: self.setup.interrupt.clone(),

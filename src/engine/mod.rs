@@ -28,6 +28,7 @@ mod files;
 mod harvest;
 mod join;
 mod land;
+mod live;
 mod next;
 mod open;
 mod parts;
@@ -36,6 +37,7 @@ mod points;
 mod poll;
 mod prepare;
 mod prior;
+mod progress;
 mod prompts;
 mod publish;
 mod queue;
@@ -53,6 +55,7 @@ mod stop;
 mod story;
 mod submit;
 mod tasks;
+mod waits;
 mod whereabouts;
 
 use std::sync::Arc;
@@ -63,13 +66,14 @@ use tokio_util::sync::CancellationToken;
 use crate::base::{Components, Result};
 use crate::provider::Provider;
 use crate::spec::Job;
-use crate::work::progress::Watch;
+use crate::work::progress::{Event, Wait, Watch};
 
 use crate::ledger::Patience;
 
 use open::Office;
 
 pub use clean::{Cleaned, clean};
+pub use live::Live;
 pub use plan::{Checked, CheckedRow, PlanReport, check, plan};
 pub use points::crash_points;
 pub use report::{Awaits, Report};
@@ -109,6 +113,13 @@ pub struct Setup {
     pub vendors: Option<Arc<dyn Vendors>>,
     /// Asks the run to stop: what is being sent is finished, nothing more is begun.
     pub interrupt: CancellationToken,
+}
+
+impl Setup {
+    /// Tells whoever watches that `what` is waited for.
+    fn waits_for(&self, what: &str) {
+        self.watch.event(&Event::Waiting(Wait::of(what).into()));
+    }
 }
 
 /// Does everything: plan, submit, wait, collect, publish.

@@ -431,7 +431,7 @@ fn settle(state: &State, plan: &PlanState, asked: &mut Asked<'_>, pace: &Pace) -
 }
 
 /// Where a chunk stands.
-enum Stage {
+pub(super) enum Stage {
     /// It is to be sent, for the first time or after a "not now".
     Unsent,
     /// Something may still come of it.
@@ -444,7 +444,8 @@ enum Stage {
     Refused(String),
 }
 
-fn stage(state: &State, chunk: &ChunkState) -> Stage {
+/// Where `chunk` stands.
+pub(super) fn stage(state: &State, chunk: &ChunkState) -> Stage {
     if chunk.split {
         return Stage::Done;
     }
@@ -470,7 +471,7 @@ fn stage(state: &State, chunk: &ChunkState) -> Stage {
 
 /// What the trial says of the other chunks.
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Trial {
+pub(super) enum Trial {
     /// There is none, or a request of it was accepted: the others may go.
     Passed,
     /// Its answer is not there yet.
@@ -485,11 +486,12 @@ pub(super) fn trial_failed(state: &State, plan: &PlanState) -> bool {
 }
 
 /// Whether `chunk` is of the requests that are tried first: one chunk, or several where that was split.
-fn is_trial(plan: &PlanState, chunk: &ChunkState) -> bool {
+pub(super) fn is_trial(plan: &PlanState, chunk: &ChunkState) -> bool {
     chunk.stored.wave == 0 && chunk.stored.first < plan.started.trial
 }
 
-fn trial(state: &State, plan: &PlanState) -> Trial {
+/// What the plan's trial has said so far.
+pub(super) fn trial(state: &State, plan: &PlanState) -> Trial {
     let mut verdict = if plan.started.trial == 0 {
         Trial::Passed
     } else {

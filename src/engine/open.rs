@@ -6,11 +6,11 @@ use std::sync::Arc;
 use crate::base::{Error, ErrorKind, Location, Result};
 use crate::ledger::action::{Action, LedgerMade, RunStarted};
 use crate::ledger::state::{Attempt, State};
-use crate::ledger::{Author, Holder, Keeper, Lease, Leases, Patience, Scope, Taken, probe};
+use crate::ledger::{Author, Held, Holder, Keeper, Lease, Leases, Patience, Scope, Taken, probe};
 use crate::output::{self, Existing, PUBLISH_KEY};
 use crate::provider::Provider;
 use crate::spec::{Job, ModelSpec, SourceInput};
-use crate::work::progress::Event;
+use crate::work::progress::{Event, Then, Wait, Waits};
 
 use super::book::Book;
 use super::calls::Calls;
@@ -47,7 +47,7 @@ const POLLS_MAX: usize = 4;
 /// Plans that one run makes of a source that changes under it.
 const PLANS_MAX: u32 = 5;
 /// Times that a request is sent, in all.
-const SENDS_MAX: u32 = 3;
+pub(super) const SENDS_MAX: u32 = 3;
 
 impl Office {
     /// Takes the job: its lease, then its ledger.
@@ -72,6 +72,8 @@ impl Office {
         let holder = Holder::this_process(&run, setup.command, now);
         let uptime = Arc::clone(&components.uptime);
         let leases = Leases::new(components, uptime, &root, holder, setup.job.ledger.lease);
+        let watch = Arc::clone(&setup.watch);
+        let leases = leases.telling(move |held| watch.event(&Event::Waiting(lease_wait(held))));
         let take = leases.take(&scope, book.epoch(&scope), patience);
         let clock = &*components.clock;
         let lease = match unless_stopped_long_since(&setup.interrupt, clock, take).await? {
@@ -94,6 +96,7 @@ impl Office {
         mut book: Book,
         lease: Lease,
     ) -> Result<Office> {
+        setup.watch.event(&Event::Opened { run: run.clone() });
         let keeper = lease.keep();
         // Made once the job is ours: what else lies there was left by the dead.
         let files = Files::new(&root, &setup.components.crash)?;
@@ -154,7 +157,20 @@ impl Office {
                 "batches of an earlier plan are open; what is new is planned once they are home"
                     .to_owned()
             }
-            Some(Awaits::Trial) => "the trial's answers are awaited".to_owned(),
+            Some(Awaits::Trial) => {
+                let (trial, rest) = (report.progress.trial, report.progress.to_send());
+                return self.warn(&format!(
+                    "a trial of {trial} requests is under way, and {rest} wait for its answers; \
+                     `columnist collect` sends them"
+                ));
+            }
+            Some(Awaits::Queue) => {
+                let rest = report.progress.to_send() + report.progress.again;
+                return self.warn(&format!(
+                    "the provider's queue is full, and {rest} requests wait for room in it; \
+                     `columnist collect` sends them"
+                ));
+            }
             Some(Awaits::Provider) if report.unsent == 0 => {
                 "it is not known yet whether the provider took a chunk".to_owned()
             }
@@ -163,8 +179,11 @@ impl Office {
             }
         };
         let again = "run `columnist submit` or `collect` again";
-        let text = format!("not all was submitted: {why}; {again}");
-        self.setup.watch.event(&Event::Warning(text));
+        self.warn(&format!("not all was submitted: {why}; {again}"));
+    }
+
+    fn warn(&self, text: &str) {
+        self.setup.watch.event(&Event::Warning(text.to_owned()));
     }
 
     /// What is open of the stored plan: once, or until it is published.
@@ -439,6 +458,15 @@ fn changed() -> Error {
 
 fn plans_anew(why: &str) -> Error {
     Error::invalid(why).hint("`columnist run` plans it anew; what was answered is not paid again")
+}
+
+/// The wait for a lease that another has.
+fn lease_wait(held: &Held) -> Waits {
+    let what = match &held.holder {
+        Some(holder) => format!("the lease of the job, which {holder} holds"),
+        None => "the lease of the job, which another process holds".to_owned(),
+    };
+    Wait::of(what).until(held.until, Then::End).into()
 }
 
 async fn give_back(lease: Lease) {

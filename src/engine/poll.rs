@@ -7,7 +7,7 @@ use std::time::Duration;
 use chrono::TimeDelta;
 
 use crate::base::{Error, ErrorKind, Result, Time};
-use crate::ledger::action::Action;
+use crate::ledger::action::{Action, read_counts};
 use crate::ledger::state::{Attempt, ChunkState, Phase, State};
 use crate::provider::{Provider, queue_limit};
 use crate::spec::AmbiguousPolicy;
@@ -82,7 +82,11 @@ impl Tasks {
             done: view.counts.succeeded + view.counts.failed,
             total: attempt.promised.requests,
         });
-        if !view.status.is_ended() || self.is_late(attempt, &view) {
+        let is_late = view.status.is_ended() && self.is_late(attempt, &view);
+        let done = view.counts.succeeded + view.counts.failed;
+        let id = &attempt.promised.attempt;
+        self.seen.polled(id, done, is_late);
+        if !view.status.is_ended() || is_late {
             self.mind_age(attempt, scribe).await?;
             return Ok(After::NotBefore(
                 self.components.clock.now() + self.pause(attempt),
@@ -188,7 +192,7 @@ impl Tasks {
         self.watch.event(&Event::Landed {
             batch: view.id.to_string(),
             requests: attempt.promised.requests,
-            counts: landed.counts.clone(),
+            counts: read_counts(&landed.counts),
         });
         scribe.write(vec![Action::Landed(Box::new(landed))]).await?;
         Ok(After::Done)

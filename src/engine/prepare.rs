@@ -9,7 +9,7 @@ use futures::StreamExt;
 
 use crate::base::{Error, Result};
 use crate::ledger::action::{Action, PlanCounts};
-use crate::ledger::row_map::{Place, RowMapWriter, RowPlan};
+use crate::ledger::row_map::{Place, RowKey, RowMapWriter, RowPlan};
 use crate::prompt::{Prompt, Prompts, Template};
 use crate::source::{Predicate, RowIds, Scan, Slice, Source};
 use crate::work::{Frame, Keyer, Limits};
@@ -143,12 +143,16 @@ impl Clerk<'_> {
             .as_ref()
             .map(|ids| ids.encode(&slice.batch))
             .transpose()?;
-        for at in 0..slice.batch.num_rows() {
+        self.begin(slice)?;
+        for (at, place) in (0..slice.batch.num_rows()).zip(0..) {
             let lost = || Error::internal("a row without a position");
             let row = slice.rows.get(at).ok_or_else(lost)?;
             self.skip_to(row)?;
             let key = keys.as_ref().map(|keys| keys.row(at));
-            let id = key.as_ref().map(|key| short_hash(key.as_ref()));
+            let id = key.as_ref().map(|key| RowKey {
+                hash: short_hash(key.as_ref()),
+                place,
+            });
             self.prompted += 1;
             if self
                 .planning
@@ -175,7 +179,7 @@ impl Clerk<'_> {
     }
 
     /// A row that has a prompt: a request of its own, or one that is there already.
-    async fn ask(&mut self, row: u64, key: &[u8], id: Option<u64>, prompt: &str) -> Result<()> {
+    async fn ask(&mut self, row: u64, key: &[u8], id: Option<RowKey>, prompt: &str) -> Result<()> {
         let planning = self.planning;
         let bytes = planning.frame.added_len(prompt);
         if bytes > planning.limits.request_bytes_max {
@@ -204,7 +208,7 @@ impl Clerk<'_> {
             self.prior.ask(request, place)?;
         }
         let known = match id {
-            Some(id) => self.prior.had_row(id)?,
+            Some(id) => self.prior.had_row(id.hash)?,
             None => false,
         };
         *(if known {
@@ -249,7 +253,7 @@ impl Clerk<'_> {
     }
 
     /// Notes a row that asks nothing, and counts it.
-    fn note(&mut self, row: &RowPlan<'_>, id: Option<u64>) -> Result<()> {
+    fn note(&mut self, row: &RowPlan<'_>, id: Option<RowKey>) -> Result<()> {
         let counts = &mut self.tally.rows;
         match row {
             RowPlan::Skipped(_) => counts.skipped += 1,
@@ -260,12 +264,27 @@ impl Clerk<'_> {
         self.record(row, id)
     }
 
-    fn record(&mut self, row: &RowPlan<'_>, id: Option<u64>) -> Result<()> {
+    fn record(&mut self, row: &RowPlan<'_>, id: Option<RowKey>) -> Result<()> {
         self.next_row += 1;
         match &mut self.sink {
             Sink::Count => Ok(()),
             Sink::Ledger { rows, .. } => rows.push(row, id),
         }
+    }
+
+    /// The rows to come are those of `slice`: their keys go into the row map beside them.
+    fn begin(&mut self, slice: &Slice) -> Result<()> {
+        let Sink::Ledger { rows, .. } = &mut self.sink else {
+            return Ok(());
+        };
+        let column = |name: &String| {
+            let column = slice.batch.column_by_name(name);
+            column
+                .cloned()
+                .ok_or_else(|| Error::internal("a slice without its key"))
+        };
+        let keys = self.planning.key.iter().map(column);
+        rows.begin(&keys.collect::<Result<Vec<_>>>()?)
     }
 
     /// The rows before `row` that were not chosen have no prompt.

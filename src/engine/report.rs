@@ -4,7 +4,10 @@ use crate::base::{ErrorKind, Result};
 use crate::ledger::action::{Oddities, read_counts};
 use crate::ledger::state::{Attempt, ChunkState, Phase, PlanState, State};
 use crate::spec::MaxFailed;
+use crate::work::progress::Progress;
 use crate::work::{RowStatus, StatusCounts, Usage};
+
+use super::progress::{Sight, progress};
 
 /// What is waited for before all that may be sent can be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,6 +18,8 @@ pub enum Awaits {
     Planning,
     /// The answers of the trial.
     Trial,
+    /// Room in the provider's queue, which has chunks of the plan in it.
+    Queue,
     /// The provider: it has not taken some chunks, or not said so.
     Provider,
 }
@@ -27,6 +32,7 @@ impl Awaits {
             Awaits::EarlierPlan => "earlier_plan",
             Awaits::Planning => "planning",
             Awaits::Trial => "trial",
+            Awaits::Queue => "queue",
             Awaits::Provider => "provider",
         }
     }
@@ -65,6 +71,8 @@ pub struct Report {
     pub unsent: u64,
     /// What keeps the provider from having all that may be sent; nothing, if it has it.
     pub awaits: Option<Awaits>,
+    /// How far the plan is.
+    pub progress: Progress,
     /// Lines of result files that were no answer to anything.
     pub oddities: Oddities,
     /// Second batches of one body, which were canceled.
@@ -108,6 +116,7 @@ impl Report {
             return report;
         };
         report.rows = planned.started.rows;
+        report.progress = progress(state, plan, &Sight::default());
         if let Some(sealed) = &planned.sealed {
             report.requests = sealed.requests;
             report.identical = sealed.rows.identical;
@@ -206,8 +215,33 @@ fn awaits(state: &State, plan: &PlanState, unsent: u64) -> Option<Awaits> {
     if unsent > 0 && trial.is_some_and(|chunk| state.attempts_of(chunk).any(is_taken)) {
         return Some(Awaits::Trial);
     }
+    if unsent > 0 && waits_in_queue(state, plan) {
+        return Some(Awaits::Queue);
+    }
     let unknown = own.any(|a| a.phase == Phase::Promised);
     (unsent > 0 || unknown).then_some(Awaits::Provider)
+}
+
+/// Whether all that is unsent of `plan` waits for room in a queue that the provider has told of, behind
+/// what is in it of the plan.
+fn waits_in_queue(state: &State, plan: &PlanState) -> bool {
+    let chunks = || plan.chunks.values();
+    let mut open = chunks().flat_map(|chunk| state.attempts_of(chunk));
+    let Some(open) = open.find(|attempt| is_taken(attempt)) else {
+        return false;
+    };
+    let told = state.queues.iter().rfind(|queue| {
+        queue.account == open.promised.account && queue.model == plan.started.shape.model
+    });
+    let Some(told) = told.filter(|queue| queue.at >= plan.started.at) else {
+        return false;
+    };
+    // A refusal that came later than the word of the queue was for another reason.
+    let waits = |chunk: &ChunkState| {
+        let last = state.attempts_of(chunk).last();
+        last.is_none_or(|last| last.promised.at <= told.at)
+    };
+    chunks().filter(|chunk| is_unsent(state, chunk)).all(waits)
 }
 
 /// Whether the provider has taken `attempt`, and its answers are to come.
@@ -240,4 +274,32 @@ pub(super) fn check_sum(counts: &StatusCounts, rows: u64) -> Result<()> {
             .with("rows", rows)
             .hint("nothing was published; this is a defect of columnist, please report it"),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::story::Story;
+    use super::*;
+
+    fn awaits_of(story: &Story) -> Option<Awaits> {
+        Report::of(&story.0, 0, |_| false).awaits
+    }
+
+    #[test]
+    fn what_waits_in_a_queue_is_no_failure_of_a_submission() {
+        let mut story = Story::of(&[3, 4, 5]);
+        assert_eq!(awaits_of(&story), Some(Awaits::Provider));
+        story.accepted(0);
+        assert_eq!(awaits_of(&story), Some(Awaits::Provider));
+        story.rejected(1, true);
+        assert_eq!(
+            awaits_of(&story),
+            Some(Awaits::Provider),
+            "for whatever reason"
+        );
+        story.learned(3, true);
+        assert_eq!(awaits_of(&story), Some(Awaits::Queue));
+        let report = Report::of(&story.0, 0, |_| false);
+        assert_eq!((report.unsent, report.progress.to_send()), (2, 9));
+    }
 }

@@ -17,14 +17,17 @@ use tracing::{debug, warn};
 use crate::base::{Error, ErrorKind, Result, Time};
 use crate::ledger::action::Action;
 use crate::ledger::state::{Phase, PlanState};
+use crate::work::progress::{Event, Progress, Waits};
 
 use super::GRACE;
 use super::book::Book;
 use super::next::{Desk, Next, Pace, Standing, Step, next};
+use super::progress::progress;
 use super::recover::unsettled;
 use super::scribe::{Entry, Scribe};
 use super::submit::After;
 use super::tasks::Tasks;
+use super::waits::Scene;
 
 /// How far a run goes before it returns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -78,6 +81,8 @@ pub(super) struct Loop<'a> {
     tries: BTreeMap<Step, u32>,
     /// Why which chunks wait, as far as it was said.
     told: BTreeSet<(u64, String)>,
+    /// How far it is and what it waits for, as that was told last.
+    last_told: (Option<Progress>, Waits),
     /// Why a batch is not shown, of the first that is not.
     unseen: Option<Error>,
 }
@@ -104,8 +109,39 @@ impl<'a> Loop<'a> {
             entries,
             tries: BTreeMap::new(),
             told: BTreeSet::new(),
+            last_told: (None, Waits::default()),
             unseen: None,
         }
+    }
+
+    /// Tells whoever watches how far it is and what is waited for, where that is news.
+    fn tell(&mut self) {
+        let state = self.book.state();
+        let last = state.plans.keys().next_back().copied();
+        let Some(number) = self.plan.or(last) else {
+            return;
+        };
+        let sight = self.tasks.seen.sight();
+        let scene = Scene {
+            state,
+            plan: self.plan(),
+            desk: &self.desk,
+            sight: &sight,
+            is_planning: self.planning,
+            settle: self.tasks.job.ledger.settle,
+            now: self.tasks.components.clock.now(),
+        };
+        let waits = scene.waits();
+        let progress = progress(state, number, &sight);
+        let watch = &self.tasks.watch;
+        // First what is waited for: it says whether the provider was asked about all that is open.
+        if self.last_told.1 != waits {
+            watch.event(&Event::Waiting(waits.clone()));
+        }
+        if self.last_told.0 != Some(progress) {
+            watch.event(&Event::Progress(progress));
+        }
+        self.last_told = (Some(progress), waits);
     }
 
     /// Goes on until the goal is reached.
@@ -143,6 +179,7 @@ impl<'a> Loop<'a> {
             {
                 return Ok(stop);
             }
+            self.tell();
             self.wait(next.wake, interrupt.cancelled()).await?;
         }
     }

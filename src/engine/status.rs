@@ -1,18 +1,26 @@
 //! `status` and `cancel`: looking at a job without holding it.
 
+use std::time::Duration;
+
 use crate::base::{Error, Result, Time};
 use crate::ledger::action::{Action, Counts};
 use crate::ledger::state::{Attempt, ChunkState, Phase, PlanState, State};
 use crate::ledger::{Holder, Leases, Scope};
+use crate::work::progress::Progress;
 
 use super::Setup;
 use super::book::Book;
+use super::live::Live;
+use super::next::trial_failed;
 use super::open::check_ours;
 use super::poll::overdue;
+use super::progress::{Sight, progress};
 use super::report::Report;
+use super::waits::settles_at;
 
 /// Where everything stands.
 #[derive(Clone, Debug, PartialEq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub struct StatusReport {
     /// What the last plan came to so far.
     pub report: Report,
@@ -24,6 +32,13 @@ pub struct StatusReport {
     pub canceled: bool,
     /// Who is at work on it, if anybody is.
     pub holder: Option<String>,
+    /// What the holder knows of it, if it has said so.
+    pub live: Option<Live>,
+    /// How far the last plan is.
+    pub progress: Progress,
+    /// Whether a run would still have something to do about the last plan, or about whatever is open of
+    /// earlier ones.
+    pub pending: bool,
     /// Requests of the last plan that have an outcome.
     pub landed: u64,
     /// The attempts of the last plan, and whatever is open of earlier ones.
@@ -43,6 +58,12 @@ pub struct BatchLine {
     pub phase: &'static str,
     /// Its requests.
     pub requests: u64,
+    /// How many of them are done: all that have landed, else as the provider told the holder.
+    pub done: Option<u64>,
+    /// When its state is looked at next by whoever holds the job.
+    pub next_look: Option<Time>,
+    /// Where nobody knows whether the provider took it: when it counts as never accepted.
+    pub settles_at: Option<Time>,
     /// When it was promised.
     pub at: Time,
     /// Batches of which one may be its own, while it is not known whether the provider took it.
@@ -71,15 +92,19 @@ pub async fn status(setup: Setup) -> Result<StatusReport> {
         holder,
         setup.job.ledger.lease,
     );
-    let holder = leases
-        .holder(&Scope::job())
-        .await?
-        .and_then(|held| held.holder);
+    let held = leases.holder(&Scope::job()).await?;
+    let holder = held.and_then(|held| held.holder);
+    let live = match &holder {
+        Some(holder) => Live::of(&root, &holder.run).await,
+        None => None,
+    };
     let number = state.plans.keys().next_back().copied().unwrap_or_default();
     let plan = state.plans.get(&number);
     let shown = |a: &&Attempt| a.promised.plan == number || a.phase.is_open();
     let shown = state.attempts.values().filter(shown);
-    let batches: Vec<BatchLine> = shown.map(|attempt| line(attempt, now)).collect();
+    let settle = setup.job.ledger.settle;
+    let line = |attempt| line(attempt, (now, settle), live.as_ref());
+    let batches: Vec<BatchLine> = shown.map(line).collect();
     let published = state.published.as_ref().filter(|published| {
         published.plan == number && published.landed == state.landed_count(number)
     });
@@ -88,6 +113,9 @@ pub async fn status(setup: Setup) -> Result<StatusReport> {
         differs: plan.is_some_and(|p| p.started.digest != setup.job.fingerprints().plan),
         canceled: plan.is_some_and(|plan| plan.canceled),
         holder: holder.map(|holder| holder.to_string()),
+        progress: progress(state, number, &sight(live.as_ref())),
+        pending: is_pending(state, plan, published.is_some()),
+        live,
         landed: batches.iter().flat_map(|line| line.counts.values()).sum(),
         batches,
         report: Report {
@@ -103,6 +131,24 @@ pub async fn status(setup: Setup) -> Result<StatusReport> {
             ..Report::of(state, number, |_| false)
         },
     })
+}
+
+/// What the holder has seen, as far as it said so.
+fn sight(live: Option<&Live>) -> Sight {
+    let looks = live.into_iter().flat_map(|live| &live.waits.looks);
+    let done = looks.filter_map(|(attempt, look)| Some((attempt.clone(), look.done?)));
+    Sight {
+        done: done.collect(),
+        ..Sight::default()
+    }
+}
+
+/// Whether a run would still have something to do: open batches to bring home, rows to send, an output
+/// to write. What was canceled, or what the trial showed to be in vain, waits for a person.
+fn is_pending(state: &State, plan: Option<&PlanState>, is_published: bool) -> bool {
+    let is_open = state.open_attempts().next().is_some();
+    let is_stuck = |plan: &PlanState| plan.canceled || trial_failed(state, plan);
+    is_open || plan.is_some_and(|plan| !is_published && !is_stuck(plan))
 }
 
 /// Asks for everything open to be canceled, and for nothing more to be sent of the last plan. The
@@ -171,7 +217,9 @@ async fn read(setup: &Setup) -> Result<(Book, crate::base::Location)> {
     Ok((book, root))
 }
 
-fn line(attempt: &Attempt, now: Time) -> BatchLine {
+fn line(attempt: &Attempt, (now, settle): (Time, Duration), live: Option<&Live>) -> BatchLine {
+    let look = live.and_then(|live| live.waits.looks.get(&attempt.promised.attempt));
+    let is_landed = attempt.phase == Phase::Landed;
     BatchLine {
         plan: attempt.promised.plan,
         chunk: attempt.promised.chunk,
@@ -188,6 +236,13 @@ fn line(attempt: &Attempt, now: Time) -> BatchLine {
             Phase::Landed => "landed",
         },
         requests: attempt.promised.requests,
+        done: if is_landed {
+            Some(attempt.promised.requests)
+        } else {
+            look.and_then(|look| look.done)
+        },
+        next_look: look.and_then(|look| look.next).filter(|_| !is_landed),
+        settles_at: settles_at(attempt, settle),
         at: attempt.promised.at,
         candidates: attempt.candidates.iter().map(ToString::to_string).collect(),
         note: note(attempt, now),

@@ -119,7 +119,10 @@ impl Story {
         self.tell(Action::PlanSealed(PlanSealed {
             plan: 0,
             requests,
-            rows: PlanCounts::default(),
+            rows: PlanCounts {
+                new: requests,
+                ..PlanCounts::default()
+            },
             prompt_bytes: 8 * requests,
         }));
     }

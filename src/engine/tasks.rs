@@ -6,9 +6,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use arrow::datatypes::DataType;
 use tokio_util::sync::CancellationToken;
 
-use crate::base::{Components, Error, ErrorKind, Result};
+use crate::base::{Components, Error, ErrorKind, Result, ResultExt};
 use crate::ledger::Lease;
 use crate::ledger::action::{self as ledger, Action, PlanSealed};
 use crate::ledger::row_map::RowMapWriter;
@@ -25,8 +26,9 @@ use super::files::Files;
 use super::next::Step;
 use super::points;
 use super::poll::{Pauses, is_own};
-use super::prepare::{Planning, Sink, Tally};
+use super::prepare::{Planning, Sink};
 use super::prior::{Asks, Prior};
+use super::progress::{Seen, planned};
 use super::prompts::with_prompts;
 use super::publish::Publication;
 use super::queue::Queue;
@@ -59,6 +61,8 @@ pub(super) struct Tasks {
     /// The output is to be made again, though the ledger says that it was.
     pub unpublished: AtomicBool,
     pub pauses: Pauses,
+    /// What was seen that the ledger does not hold.
+    pub seen: Seen,
     /// The provider's queue.
     pub queue: Queue,
     /// What it is all done under.
@@ -125,7 +129,7 @@ impl Tasks {
         let draft = self.files.draft("rows.parquet");
         let sink = Sink::Ledger {
             chunks: Box::new(self.chunk_writer(state, self.limits, (number, 0, next))),
-            rows: Box::new(RowMapWriter::create(&draft)?),
+            rows: Box::new(RowMapWriter::create(&draft, &self.key_columns()?)?),
             scribe,
             stored,
         };
@@ -139,7 +143,9 @@ impl Tasks {
         let template = compile(&self.job, self.source()?)?;
         let (tally, rows) = planning
             .carry_out(number, template, prior, sink, |tally| {
-                self.watch.event(&planned(tally));
+                let planned = planned(&tally.rows);
+                self.seen.planned(planned);
+                self.watch.event(&Event::Planned(planned));
             })
             .await?;
         if let Some(rows) = rows {
@@ -162,6 +168,17 @@ impl Tasks {
             prompt_bytes: tally.prompt_bytes,
         };
         scribe.write(vec![Action::PlanSealed(sealed)]).await
+    }
+
+    /// The key's columns, by name and type.
+    fn key_columns(&self) -> Result<Vec<(String, DataType)>> {
+        let schema = self.source()?.schema();
+        let column = |name: &String| {
+            let field = schema.field_with_name(name);
+            let field = field.or_err(ErrorKind::Internal, "the key is not in the source")?;
+            Ok((name.clone(), field.data_type().clone()))
+        };
+        self.job.source.key.iter().map(column).collect()
     }
 
     /// What is read.
@@ -262,8 +279,9 @@ impl Tasks {
             scribe,
         };
         let (after, chunk) = (sending.send().await?, stored.chunk);
+        let requests = stored.requests;
         match after {
-            After::Done => self.watch.event(&Event::Submitted { chunk }),
+            After::Done => self.watch.event(&Event::Submitted { chunk, requests }),
             After::Lost => self.warn(&format!(
                 "the answer for chunk {chunk} was lost; the provider is asked what it has"
             )),
@@ -421,11 +439,4 @@ fn chunk_of(plan: &PlanState, chunk: u64) -> Result<&ChunkState> {
     plan.chunks
         .get(&chunk)
         .ok_or_else(|| Error::internal("no such chunk").with("chunk", chunk))
-}
-
-fn planned(tally: &Tally) -> Event {
-    Event::Planned {
-        rows: tally.rows.total(),
-        requests: tally.requests,
-    }
 }

@@ -14,7 +14,7 @@ use super::log::{Commit, parse};
 use super::outcomes::{OutcomeColumns, OutcomesReader, OutcomesWriter};
 use super::path::{ClaimFile, Version};
 use super::requests::{RequestColumns, RequestsReader, RequestsWriter};
-use super::row_map::{Place, RowMapReader, RowMapWriter, RowPlan};
+use super::row_map::{Place, RowKey, RowMapReader, RowMapWriter, RowPlan};
 use super::state::State;
 use super::testing::{TestClock, at};
 use super::{Holder, Leases, Patience, Scope};
@@ -246,10 +246,14 @@ static BULK: LazyLock<[Vec<u8>; 3]> = LazyLock::new(|| {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("bulk.parquet");
     let read = || std::fs::read(&path).expect("a file");
-    let mut rows = RowMapWriter::create(&path).expect("a file");
+    let mut rows = RowMapWriter::create(&path, &[]).expect("a file");
     for ordinal in 0..40 {
         let asks = RowPlan::Asks(Place { plan: 0, ordinal });
-        rows.push(&asks, Some(ordinal)).expect("written");
+        let key = RowKey {
+            hash: ordinal,
+            place: 0,
+        };
+        rows.push(&asks, Some(key)).expect("written");
         rows.push(&RowPlan::Failed("too large"), None)
             .expect("written");
     }

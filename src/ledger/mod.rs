@@ -5,6 +5,7 @@
 //!              00000000000000000063.checkpoint.json  the folded state after commit 63
 //!          lease/<scope>.lock                        local disk: the lock file
 //!                <scope>.holder.json                 local disk: who holds it, for others to read
+//!                job.live.json                       what the holder waits for, for others to read
 //!                <scope>/00000000000000000007.json   object storage: the claim of epoch 7
 //!                        00000000000000000007.renewed   its last renewal
 //!                        00000000000000000007.released  given back
@@ -43,6 +44,7 @@ pub mod path;
 mod points;
 pub mod probe;
 pub mod requests;
+mod row_keys;
 pub mod row_map;
 pub mod state;
 #[cfg(test)]

@@ -308,9 +308,9 @@ fn the_help_as_a_newcomer_reads_it() {
     Plan, submit, wait, collect, publish; safe to repeat, to kill, to run twice at once
 
     Does all of it: reads the source, sends what has no answer yet, waits for the provider, and
-    publishes the table with its new column. Open batches of an earlier run are harvested first. The
-    last line on standard output is one JSON object: counts by status, tokens, cost, batch ids, output
-    path and run id.
+    publishes the table with its new column. Open batches of an earlier run are harvested first. On a
+    terminal it ends with a summary; in a pipe or a file, or with --json, the last line on standard
+    output is one JSON object: counts by status, tokens, cost, batch ids, output path and run id.
 
     Usage: columnist run [OPTIONS] [JOB]
 
@@ -426,6 +426,10 @@ fn the_help_as_a_newcomer_reads_it() {
 
           --key <COLUMNS>
               The columns of the row id: unique, not null; left out, the row's position
+
+          --json
+              Print one JSON object as the last line on a terminal as well; in a pipe or a file it
+              always is
 
           --skip-code
               Exit with 99 where there is nothing to do; Airflow shows the task as skipped
@@ -551,18 +555,19 @@ fn a_job_from_its_first_look_to_its_second_run() {
     says!(shell, ["run", "job.toml"], @r#"
     exit 0
     --- stdout
-    {"job":"triage","run":"<id>","exit_code":0,"published":true,"unchanged":false,"output":"<folder>/out.parquet","ledger":"file://<folder>/_columnist/triage","rows":4,"status":{"succeeded":4},"requests":3,"identical_rows":1,"answered_before_rows":0,"unsent_chunks":0,"awaits":null,"open_batches":0,"unsettled_batches":0,"wasted_batches":0,"duplicate_lines":0,"stranger_lines":0,"broken_lines":0,"batches":["<batch>"],"tokens":{"input":6,"cache_read":0,"cache_write_5m":0,"cache_write_1h":0,"output":37,"reasoning":0},"cost_usd":null,"cpu_seconds":<number>,"peak_memory_bytes":<number>}
+    {"job":"triage","run":"<id>","exit_code":0,"published":true,"unchanged":false,"output":"<folder>/out.parquet","ledger":"file://<folder>/_columnist/triage","rows":4,"status":{"succeeded":4},"requests":3,"identical_rows":1,"answered_before_rows":0,"unsent_chunks":0,"awaits":null,"progress":null,"open_batches":0,"unsettled_batches":0,"wasted_batches":0,"duplicate_lines":0,"stranger_lines":0,"broken_lines":0,"batches":["<batch>"],"tokens":{"input":6,"cache_read":0,"cache_write_5m":0,"cache_write_1h":0,"output":37,"reasoning":0},"cost_usd":null,"cpu_seconds":<number>,"peak_memory_bytes":<number>}
     --- stderr
     4 rows planned, 3 requests to send
-    chunk 0 submitted, 1 so far
+    chunk 0 submitted, 3 requests
     batch <batch>: completed, 3 of 3 requests
-    3 answers landed; 3 of 3
+    3 answers landed of batch <batch>
+    4 of 4 rows done: 4 answered; 6 tokens in, 37 out, cost unknown; <span> so far
     published file://<folder>/out.parquet
     "#);
     says!(shell, ["run", "job.toml"], @r#"
     exit 0
     --- stdout
-    {"job":"triage","run":"<id>","exit_code":0,"published":true,"unchanged":true,"output":"<folder>/out.parquet","ledger":"file://<folder>/_columnist/triage","rows":4,"status":{"succeeded":4},"requests":0,"identical_rows":1,"answered_before_rows":0,"unsent_chunks":0,"awaits":null,"open_batches":0,"unsettled_batches":0,"wasted_batches":0,"duplicate_lines":0,"stranger_lines":0,"broken_lines":0,"batches":[],"tokens":{"input":0,"cache_read":0,"cache_write_5m":0,"cache_write_1h":0,"output":0,"reasoning":0},"cost_usd":0.0,"cpu_seconds":<number>,"peak_memory_bytes":<number>}
+    {"job":"triage","run":"<id>","exit_code":0,"published":true,"unchanged":true,"output":"<folder>/out.parquet","ledger":"file://<folder>/_columnist/triage","rows":4,"status":{"succeeded":4},"requests":0,"identical_rows":1,"answered_before_rows":0,"unsent_chunks":0,"awaits":null,"progress":null,"open_batches":0,"unsettled_batches":0,"wasted_batches":0,"duplicate_lines":0,"stranger_lines":0,"broken_lines":0,"batches":[],"tokens":{"input":0,"cache_read":0,"cache_write_5m":0,"cache_write_1h":0,"output":0,"reasoning":0},"cost_usd":0.0,"cpu_seconds":<number>,"peak_memory_bytes":<number>}
     --- stderr
     "#);
     says!(shell, ["status", "job.toml"], @r#"
@@ -572,24 +577,29 @@ fn a_job_from_its_first_look_to_its_second_run() {
     ledger    file://<folder>/_columnist/triage
     output    <folder>/out.parquet, published
     plan      0
-    rows      4
-    landed    3 of 3 requests
-      succeeded  4
+    rows      4: 4 succeeded
+    requests  3 of 3 settled
+    spent     6 tokens in, 37 out, cost unknown
     holder    nobody
-    batch     plan 0 chunk 0: <batch>, landed, 3 requests, since <time>
+
+    PLAN  CHUNK  BATCH                           STATE   REQUESTS  SINCE                 NEXT LOOK
+    0     0      <batch>  landed  3         <time>  -
     --- stderr
     "#);
     says!(shell, ["show", "job.toml", "--key", "2"], @r#"
     exit 0
     --- stdout
     row      2
+             id = 2
     plan     asks request 1 of plan 0
     key      <key>
     --- prompt
     Label: b
     --- attempt 1: succeeded, <batch>
+    request  {"custom_id":"<custom id>","method":"POST","url":"/v1/chat/completions","body":{"max_completion_tokens":1024,"messages":[{"content":"Label: b","role":"user"}],"model":"x"}}
     model    x
     tokens   2 in, 13 out
+    cost     unknown
     answer   A closer look would be worthwhile. #2784dcdaaa3bab76
     --- stderr
     "#);
@@ -617,10 +627,10 @@ fn a_cancel_says_what_comes_next() {
     says!(shell, ["submit", "job.toml"], @r#"
     exit 0
     --- stdout
-    {"job":"triage","run":"<id>","exit_code":0,"published":false,"unchanged":false,"output":"<folder>/out.parquet","ledger":"file://<folder>/_columnist/triage","rows":4,"status":{"pending":4},"requests":3,"identical_rows":1,"answered_before_rows":0,"unsent_chunks":0,"awaits":null,"open_batches":1,"unsettled_batches":0,"wasted_batches":0,"duplicate_lines":0,"stranger_lines":0,"broken_lines":0,"batches":["<batch>"],"tokens":{"input":0,"cache_read":0,"cache_write_5m":0,"cache_write_1h":0,"output":0,"reasoning":0},"cost_usd":0.0,"cpu_seconds":<number>,"peak_memory_bytes":<number>}
+    {"job":"triage","run":"<id>","exit_code":0,"published":false,"unchanged":false,"output":"<folder>/out.parquet","ledger":"file://<folder>/_columnist/triage","rows":4,"status":{"pending":4},"requests":3,"identical_rows":1,"answered_before_rows":0,"unsent_chunks":0,"awaits":null,"progress":{"by_state":{"again":0,"answered_before":0,"deferred":0,"failed":0,"sent":4,"skipped":0,"succeeded":0,"to_send":0,"unplanned":0},"cost_usd":0.0,"open_batches":1,"plan":0,"requests":{"again":0,"done_at_provider":0,"failed":0,"planned":3,"sent":3,"succeeded":0,"to_send":0},"rows":4,"tokens":{"cache_read":0,"cache_write_1h":0,"cache_write_5m":0,"input":0,"output":0,"reasoning":0},"trial":0},"open_batches":1,"unsettled_batches":0,"wasted_batches":0,"duplicate_lines":0,"stranger_lines":0,"broken_lines":0,"batches":["<batch>"],"tokens":{"input":0,"cache_read":0,"cache_write_5m":0,"cache_write_1h":0,"output":0,"reasoning":0},"cost_usd":0.0,"cpu_seconds":<number>,"peak_memory_bytes":<number>}
     --- stderr
     4 rows planned, 3 requests to send
-    chunk 0 submitted, 1 so far
+    chunk 0 submitted, 3 requests
     "#);
     says!(shell, ["cancel", "job.toml"], @r#"
     exit 0
@@ -635,11 +645,14 @@ fn a_cancel_says_what_comes_next() {
     ledger    file://<folder>/_columnist/triage
     output    <folder>/out.parquet, not published
     plan      0, cancel asked for
-    rows      4
-    landed    0 of 3 requests
-      pending    4
+    rows      4: 4 at the provider
+    requests  0 of 3 settled
+    spent     0 tokens in, 0 out, $0.00
     holder    nobody
-    batch     plan 0 chunk 0: <batch>, open, 3 requests, since <time>
+    note      nobody is at work on it; `columnist run` or `columnist collect` looks at 1 open batch
+
+    PLAN  CHUNK  BATCH                           STATE  REQUESTS  SINCE                 NEXT LOOK
+    0     0      <batch>  open   3         <time>  -
     --- stderr
     "#);
 }

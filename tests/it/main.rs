@@ -23,5 +23,6 @@ mod shell;
 mod show;
 mod signals;
 mod submits;
+mod terminal;
 mod tidy;
 mod world;

@@ -253,6 +253,15 @@ fn redacted(line: &str) -> String {
             line = format!("{before}{field}<number>{rest}");
         }
     }
+    if let Some((before, after)) = line.clone().split_once("\"custom_id\":\"") {
+        let rest = after.split_once('"').map_or("", |(_, rest)| rest);
+        line = format!("{before}\"custom_id\":\"<custom id>\"{rest}");
+    }
+    if let Some((before, after)) = line.clone().split_once(" so far")
+        && let Some((start, _)) = before.rsplit_once("; ")
+    {
+        line = format!("{start}; <span> so far{after}");
+    }
     without_ids(&line)
 }
 

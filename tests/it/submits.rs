@@ -17,13 +17,19 @@ use crate::shell::Ran;
 use crate::world::World;
 
 #[track_caller]
-fn check_rest(ran: &Ran, unsent: u64, awaits: &str, why: &str) {
-    assert_eq!(ran.code, 75, "{ran:?}");
+fn check_awaits(ran: &Ran, code: i32, (unsent, awaits): (u64, &str), why: &str) {
+    assert_eq!(ran.code, code, "{ran:?}");
     let line = ran.line();
+    assert_eq!(line["exit_code"], code, "{ran:?}");
     assert_eq!(line["unsent_chunks"], unsent, "{ran:?}");
     assert_eq!(line["awaits"], awaits, "{ran:?}");
-    assert!(ran.stderr.contains("not all was submitted: "), "{ran:?}");
     assert!(ran.stderr.contains(why), "{ran:?}");
+}
+
+#[track_caller]
+fn check_rest(ran: &Ran, unsent: u64, awaits: &str, why: &str) {
+    check_awaits(ran, 75, (unsent, awaits), why);
+    assert!(ran.stderr.contains("not all was submitted: "), "{ran:?}");
 }
 
 #[test]
@@ -69,9 +75,30 @@ fn a_submission_with_a_trial_waits_for_its_answers() {
     let submit = [&["submit", "job.toml"][..], &choices].concat();
     for _ in 0..2 {
         let ran = night.shell.call(&submit);
-        check_rest(&ran, 2, "trial", "the trial's answers are awaited");
+        let why = "a trial of 3 requests is under way, and 12 wait for its answers; `columnist collect` sends them";
+        check_awaits(&ran, 0, (2, "trial"), why);
+        assert_eq!(ran.line()["progress"]["trial"], 3, "{ran:?}");
+        assert_eq!(ran.line()["progress"]["by_state"]["to_send"], 12, "{ran:?}");
     }
     assert_eq!(night.bill().total.requests_accepted, 3);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_submission_to_a_full_queue_is_left_to_collect() {
+    let mut config = SandboxConfig {
+        batch_time: (Duration::from_mins(5), Duration::from_mins(6)),
+        ..SandboxConfig::default()
+    };
+    config.openai.enqueued_tokens_max = Some(40);
+    config.openai.enqueued_tokens_refusal = columnist::emulator::TokensRefusal::BadRequest;
+    let world = world(config);
+    let report = engine::submit(world.setup("submit"), world.provider()).await;
+    let report = report.expect("submitted in part");
+    assert_eq!(report.awaits, Some(Awaits::Queue), "{report:?}");
+    assert!(report.unsent > 0 && report.open > 0, "{report:?}");
+    let report = engine::collect(world.setup("collect"), world.provider(), true).await;
+    assert_eq!(report.expect("collected").exit_code(), 0);
+    assert_eq!(world.bill().total.requests_billed, 8);
 }
 
 /// What a run says that a person should know.

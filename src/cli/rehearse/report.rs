@@ -12,7 +12,7 @@ use super::runner::Ending;
 use crate::base::{ErrorKind, Result, ResultExt};
 use crate::cli::args::Rehearse;
 use crate::cli::exit::Exit;
-use crate::cli::screen::grouped;
+use crate::cli::words::grouped;
 use crate::emulator::Bill;
 
 /// What a rehearsal came to.

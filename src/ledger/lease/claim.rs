@@ -62,6 +62,7 @@ impl Claims {
             if let Standing::Held(entry, left) = &standing {
                 let renewed = *first.get_or_insert(seen) != seen;
                 let pause = (*left).min(leases.ttl / 3);
+                leases.tell(&held(leases, entry, *left));
                 if renewed || !patience.pass(&*leases.clock, pause).await {
                     return Ok(Taken::Held(held(leases, entry, *left)));
                 }
@@ -75,6 +76,7 @@ impl Claims {
                 && self.alive_since(seen).await?
             {
                 let wait = entry.ttl() + margin(entry.ttl());
+                leases.tell(&held(leases, entry, wait));
                 if matches!(patience, Patience::NotAtAll) {
                     leases.clock.sleep(wait).await;
                 } else if !patience.pass(&*leases.clock, wait).await {

@@ -145,6 +145,19 @@ pub struct Leases {
     ids: Arc<Ids>,
     uptime: Arc<dyn Uptime>,
     crash: Crash,
+    told: Told,
+}
+
+/// Whoever is told that another holds the lease, while that is waited for.
+#[derive(Clone, Default)]
+struct Told(Option<Tell>);
+
+type Tell = Arc<dyn Fn(&Held) + Send + Sync>;
+
+impl fmt::Debug for Told {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Told").field(&self.0.is_some()).finish()
+    }
 }
 
 impl Leases {
@@ -166,6 +179,22 @@ impl Leases {
             ids: Arc::clone(&components.ids),
             uptime,
             crash: components.crash.clone(),
+            told: Told::default(),
+        }
+    }
+
+    /// Whoever waits for a lease is told for whose, each time before some of the wait passes.
+    #[must_use]
+    pub fn telling(self, tell: impl Fn(&Held) + Send + Sync + 'static) -> Leases {
+        Leases {
+            told: Told(Some(Arc::new(tell))),
+            ..self
+        }
+    }
+
+    fn tell(&self, held: &Held) {
+        if let Some(tell) = &self.told.0 {
+            tell(held);
         }
     }
 

@@ -139,7 +139,11 @@ async fn a_holder_stops_trusting_its_lease_before_another_can_take_it() {
 async fn whoever_waits_gets_a_dead_holders_lease() {
     let (place, _, clock) = store();
     let _dead = taken(&process("a", &place, &clock)).await;
+    let runs_out = clock.now() + TTL + MARGIN;
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let tell = Arc::clone(&told);
     let waiting = process("b", &place, &clock);
+    let waiting = waiting.telling(move |held| tell.lock().unwrap().push(held.clone()));
     let task = tokio::spawn(async move {
         waiting
             .take(&Scope::job(), 0, Patience::Wait(CancellationToken::new()))
@@ -153,6 +157,13 @@ async fn whoever_waits_gets_a_dead_holders_lease() {
     match soon(task).await.unwrap().unwrap() {
         Taken::Lease(lease) => assert_eq!(lease.stamp().epoch, 2),
         Taken::Held(held) => panic!("{held:?}"),
+    }
+    // And says each time for whom it waits, and until when.
+    let told = told.lock().unwrap();
+    assert_eq!(told.len(), 4, "{told:?}");
+    for held in &*told {
+        assert_eq!(held.holder.as_ref().map(|holder| &*holder.run), Some("a"));
+        assert_eq!(held.until, Some(runs_out));
     }
 }
 

@@ -1,0 +1,259 @@
+//! `status`: where everything stands, as a table or as one JSON object; once, or until it is over.
+
+use std::fmt::Write as _;
+use std::io::IsTerminal;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::exit::Exit;
+use super::json::{progress_value, statuses, usd};
+use super::look::{Look, print};
+use super::words::{self, grouped, some};
+use crate::base::{Result, Time};
+use crate::engine::{self, BatchLine, StatusReport};
+
+/// How it is shown.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Manner {
+    /// As one JSON object.
+    pub as_json: bool,
+    /// Again and again, until it is over.
+    pub watch: bool,
+}
+
+/// How long it takes from one look to the next.
+const PAUSE: Duration = Duration::from_secs(2);
+/// Takes the cursor to the top of the terminal, and clears what is beneath.
+const TO_THE_TOP: &str = "\x1b[H\x1b[J";
+
+/// Where everything stands.
+pub(super) async fn status(look: &Look, manner: Manner) -> Result<Exit> {
+    let is_terminal = std::io::stdout().is_terminal();
+    let mut last = String::new();
+    loop {
+        let report = engine::status(look.setup("status")).await?;
+        let now = look.components.clock.now();
+        let text = if manner.as_json {
+            format!("{}\n", status_json(&report))
+        } else {
+            status_words(&report, now)
+        };
+        // In a pipe the same is not said twice, but for what differs by the time alone.
+        if text != last {
+            let redraws = manner.watch && !manner.as_json && is_terminal;
+            print(&format!("{}{text}", if redraws { TO_THE_TOP } else { "" }))?;
+            last = text;
+        }
+        if !manner.watch || is_over(&report) {
+            return Ok(Exit::Done);
+        }
+        look.components.clock.sleep(PAUSE).await;
+    }
+}
+
+/// Whether there is nothing more to see: all is published, or nobody is at work and nothing is pending.
+fn is_over(status: &StatusReport) -> bool {
+    if status.holder.is_some() {
+        return status.report.published && !status.pending;
+    }
+    !status.pending
+}
+
+fn status_words(status: &StatusReport, now: Time) -> String {
+    let (report, progress) = (&status.report, &status.progress);
+    let mut text = String::new();
+    let mut line = |name: &str, value: &str| {
+        let _ = writeln!(text, "{name:<9} {value}");
+    };
+    line("job", &report.job);
+    line("ledger", &report.ledger);
+    let published = if report.published {
+        "published"
+    } else {
+        "not published"
+    };
+    line("output", &format!("{}, {published}", report.output));
+    line("plan", &plan_words(status));
+    let states = if report.published {
+        words::counted(&report.counts)
+    } else {
+        words::states(progress)
+    };
+    line("rows", &format!("{}: {states}", grouped(report.rows)));
+    line(
+        "requests",
+        &format!(
+            "{} of {} settled",
+            grouped(progress.succeeded + progress.failed),
+            grouped(progress.planned.requests)
+        ),
+    );
+    let spent = words::spent(&report.usage, report.cost_micros);
+    line("spent", &spent);
+    let holder = status.holder.as_deref();
+    line("holder", holder.unwrap_or("nobody"));
+    if let Some(live) = &status.live {
+        let elapsed = (now - live.since).to_std().unwrap_or_default();
+        let left = live.seconds_left.map(Duration::from_secs);
+        line("time", &words::times(elapsed, left));
+        for wait in &live.waits.waits {
+            line("waiting", &format!("for {}", words::wait(wait, now)));
+        }
+    }
+    for note in notes(status) {
+        line("note", &note);
+    }
+    text += &table(&status.batches, now);
+    text
+}
+
+fn plan_words(status: &StatusReport) -> String {
+    let report = &status.report;
+    let canceled = match (status.canceled, report.open) {
+        (false, _) => "",
+        (true, 0) => ", canceled",
+        (true, _) => ", cancel asked for",
+    };
+    let planned = if status.planned { "" } else { ", not complete" };
+    format!("{}{planned}{canceled}", report.plan)
+}
+
+fn notes(status: &StatusReport) -> Vec<String> {
+    let mut notes = Vec::new();
+    if status.differs {
+        notes.push("the job file differs from what was planned".to_owned());
+    }
+    if status.holder.is_none() && status.pending {
+        let next = match status.report.open {
+            0 => "`columnist run` goes on".to_owned(),
+            open => format!(
+                "`columnist run` or `columnist collect` looks at {}",
+                some(open, "open batch", "open batches")
+            ),
+        };
+        notes.push(format!("nobody is at work on it; {next}"));
+    }
+    notes
+}
+
+/// The heads of the table of batches.
+const HEADS: [&str; 7] = [
+    "PLAN",
+    "CHUNK",
+    "BATCH",
+    "STATE",
+    "REQUESTS",
+    "SINCE",
+    "NEXT LOOK",
+];
+
+/// The batches, one a line, and beneath each what a person should know of it.
+fn table(batches: &[BatchLine], now: Time) -> String {
+    if batches.is_empty() {
+        return String::new();
+    }
+    let rows: Vec<[String; 7]> = batches.iter().map(|batch| cells(batch, now)).collect();
+    let width = |at: usize| {
+        let cells = rows.iter().map(|row| row[at].chars().count());
+        cells.max().unwrap_or_default().max(HEADS[at].len())
+    };
+    let widths: [usize; 7] = std::array::from_fn(width);
+    let print = |cells: &[String; 7]| {
+        let cells = cells.iter().zip(widths);
+        let cells: Vec<_> = cells
+            .map(|(cell, width)| format!("{cell:<width$}"))
+            .collect();
+        format!("{}\n", cells.join("  ").trim_end())
+    };
+    let mut text = format!("\n{}", print(&HEADS.map(str::to_owned)));
+    for (batch, row) in batches.iter().zip(&rows) {
+        text += &print(row);
+        if !batch.candidates.is_empty() {
+            let _ = writeln!(text, "      may be {}", batch.candidates.join(" or "));
+        }
+        if let Some(note) = &batch.note {
+            let _ = writeln!(text, "      {note}");
+        }
+    }
+    text
+}
+
+fn cells(batch: &BatchLine, now: Time) -> [String; 7] {
+    let requests = match batch.done {
+        Some(done) if done < batch.requests => {
+            format!("{} of {} done", grouped(done), grouped(batch.requests))
+        }
+        _ => grouped(batch.requests),
+    };
+    let settles = batch.settles_at.map(|at| words::moment(at, now));
+    let look = batch.next_look.map(|next| {
+        if next > now {
+            words::moment(next, now)
+        } else {
+            "now".to_owned()
+        }
+    });
+    let next = match (look, settles) {
+        (Some(next), Some(settles)) => format!("{next}, given up at {settles}"),
+        (Some(next), None) => next,
+        (None, Some(settles)) => format!("given up at {settles}"),
+        (None, None) => "-".to_owned(),
+    };
+    [
+        batch.plan.to_string(),
+        batch.chunk.to_string(),
+        batch
+            .batch
+            .clone()
+            .unwrap_or_else(|| "no id yet".to_owned()),
+        batch.phase.to_owned(),
+        requests,
+        words::stamp(batch.at),
+        next,
+    ]
+}
+
+fn status_json(status: &StatusReport) -> Value {
+    let report = &status.report;
+    let batches = status.batches.iter().map(|line| {
+        json!({
+            "plan": line.plan,
+            "chunk": line.chunk,
+            "batch": line.batch,
+            "phase": line.phase,
+            "requests": line.requests,
+            "done": line.done,
+            "since": line.at,
+            "next_look": line.next_look,
+            "settles_at": line.settles_at,
+            "candidates": line.candidates,
+            "note": line.note,
+            "status": line.counts,
+        })
+    });
+    json!({
+        "job": report.job,
+        "run": report.run,
+        "ledger": report.ledger,
+        "output": report.output,
+        "plan": report.plan,
+        "planned": status.planned,
+        "canceled": status.canceled,
+        "differs": status.differs,
+        "holder": status.holder,
+        "published": report.published,
+        "pending": status.pending,
+        "rows": report.rows,
+        "requests": report.requests,
+        "landed": status.landed,
+        "open_batches": report.open,
+        "status": statuses(&report.counts),
+        "progress": progress_value(&status.progress),
+        "seconds_left": status.live.as_ref().and_then(|live| live.seconds_left),
+        "waits": status.live.as_ref().map(|live| &live.waits.waits),
+        "tokens": report.usage,
+        "cost_usd": report.cost_micros.map(usd),
+        "batches": batches.collect::<Vec<_>>(),
+    })
+}

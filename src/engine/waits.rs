@@ -1,0 +1,361 @@
+//! What a run waits for, in words: from what the ledger says and what the loop is at. Pure; no I/O.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use crate::base::Time;
+use crate::ledger::state::{Attempt, ChunkState, Phase, PlanState, State};
+use crate::work::progress::{Look, Then, Wait, Waits};
+
+use super::next::{Desk, Stage, Step, Trial, is_trial, stage, trial};
+use super::progress::Sight;
+
+/// What the loop knows.
+#[derive(Debug)]
+pub(super) struct Scene<'a> {
+    pub state: &'a State,
+    /// The plan that is carried out; nothing, while older ones are brought home.
+    pub plan: Option<&'a PlanState>,
+    pub desk: &'a Desk,
+    pub sight: &'a Sight,
+    /// Whether rows are being read.
+    pub is_planning: bool,
+    /// How long "not found" must hold.
+    pub settle: Duration,
+    pub now: Time,
+}
+
+impl Scene<'_> {
+    /// All that is waited for.
+    pub(super) fn waits(&self) -> Waits {
+        let mut waits = Vec::new();
+        if self.is_planning {
+            waits.push(Wait::of("the rest of the rows to be read"));
+        }
+        waits.extend(self.batches());
+        let open = self.state.attempts.values();
+        waits.extend(open.filter_map(|attempt| self.unknown(attempt)));
+        if let Some(plan) = self.plan {
+            waits.extend(self.chunks(plan));
+        }
+        waits.extend(self.work());
+        Waits {
+            waits,
+            looks: self.looks(),
+        }
+    }
+
+    /// The batches that are open at the provider.
+    fn batches(&self) -> Option<Wait> {
+        let accepted = |a: &&Attempt| a.phase == Phase::Accepted;
+        let open: Vec<_> = self.state.attempts.values().filter(accepted).collect();
+        let (first, others) = open.split_first()?;
+        let which = match (&first.accepted, others) {
+            (Some(accepted), []) => format!("batch {}", accepted.batch),
+            _ => format!("{} batches", open.len()),
+        };
+        let current = self.plan.map(|plan| plan.started.plan);
+        let is_earlier = open.iter().all(|a| Some(a.promised.plan) != current);
+        let earlier = if is_earlier {
+            " of an earlier plan"
+        } else {
+            ""
+        };
+        let is_late = |a: &&Attempt| self.sight.late.contains(&a.promised.attempt);
+        let late = if open.iter().all(is_late) {
+            ", which ended, and whose results are to come"
+        } else {
+            ""
+        };
+        let next = open.iter().filter_map(|attempt| self.next_look(attempt));
+        let what = format!("{which}{earlier}{late}");
+        Some(Wait::of(what).until(next.min(), Then::NextLook))
+    }
+
+    fn next_look(&self, attempt: &Attempt) -> Option<Time> {
+        let attempt = attempt.promised.attempt.clone();
+        let step = match self.state.attempts.get(&attempt)?.phase {
+            Phase::Promised => Step::Recover { attempt },
+            _ => Step::Poll { attempt },
+        };
+        self.after_now(&step)
+    }
+
+    /// When `step` may be done, if that is not now.
+    fn after_now(&self, step: &Step) -> Option<Time> {
+        let at = self.desk.not_before.get(step).copied();
+        at.filter(|at| *at > self.now)
+    }
+
+    /// An attempt of which nobody knows whether the provider took it, and which is not being made.
+    fn unknown(&self, attempt: &Attempt) -> Option<Wait> {
+        let promised = &attempt.promised;
+        let chunk = promised.chunk;
+        let is_ours = self.plan.is_some_and(|p| p.started.plan == promised.plan);
+        let is_sent = is_ours && self.desk.busy.contains(&Step::Submit { chunk });
+        if attempt.phase != Phase::Promised || is_sent {
+            return None;
+        }
+        let requests = promised.requests;
+        let what = format!("word whether the provider took chunk {chunk} ({requests} requests)");
+        if let Some(why) = &attempt.unsettled {
+            return Some(Wait::of(format!("a person's {what}: {why}")));
+        }
+        if !attempt.candidates.is_empty() {
+            let named: Vec<_> = attempt.candidates.iter().map(ToString::to_string).collect();
+            let what = format!("{what}: it may be {}", named.join(" or "));
+            return Some(Wait::of(what).until(self.next_look(attempt), Then::NextLook));
+        }
+        Some(match settles_at(attempt, self.settle) {
+            Some(at) => Wait::of(what).until(Some(at), Then::End),
+            None => Wait::of(what).until(self.next_look(attempt), Then::NextLook),
+        })
+    }
+
+    /// What is to be sent, and why it is not.
+    fn chunks(&self, plan: &PlanState) -> Vec<Wait> {
+        let mut waits = Vec::new();
+        let is_idle = |chunk: &&ChunkState| {
+            let number = chunk.stored.chunk;
+            let work = [
+                Step::Submit { chunk: number },
+                Step::Split { chunk: number },
+                Step::Fail { chunk: number },
+            ];
+            !plan.canceled
+                && matches!(stage(self.state, chunk), Stage::Unsent)
+                && !work.iter().any(|step| self.desk.busy.contains(step))
+        };
+        let unsent: Vec<&ChunkState> = plan.chunks.values().filter(is_idle).collect();
+        let is_tried = trial(self.state, plan) == Trial::Passed;
+        let (free, held): (Vec<&ChunkState>, Vec<_>) = unsent
+            .into_iter()
+            .partition(|chunk| is_tried || is_trial(plan, chunk));
+        if !held.is_empty() {
+            let trial = plan.started.trial;
+            let others = requests(&held);
+            waits.push(Wait::of(format!(
+                "the answers of the trial of {trial} requests, before {others} others are sent"
+            )));
+        }
+        let again = |chunk: &&ChunkState| {
+            let chunk = chunk.stored.chunk;
+            self.after_now(&Step::Submit { chunk })
+        };
+        let next = free.iter().filter_map(again).min();
+        let (later, now): (Vec<&ChunkState>, Vec<_>) =
+            free.into_iter().partition(|chunk| again(chunk).is_some());
+        if !later.is_empty() {
+            let what = format!("the provider to take {}", named(&later));
+            waits.push(Wait::of(what).until(next, Then::NextTry));
+        }
+        let is_sending = |step: &Step| matches!(step, Step::Submit { .. } | Step::Split { .. });
+        if !now.is_empty() && !self.desk.busy.iter().any(is_sending) {
+            waits.push(Wait::of(format!(
+                "room in the provider's queue for {}",
+                named(&now)
+            )));
+        }
+        waits
+    }
+
+    /// What is being done.
+    fn work(&self) -> Vec<Wait> {
+        let mut waits = Vec::new();
+        let sent = self.desk.busy.iter().filter_map(|step| match step {
+            Step::Submit { chunk } => self.plan?.chunks.get(chunk),
+            _ => None,
+        });
+        let sent: Vec<_> = sent.collect();
+        if !sent.is_empty() {
+            waits.push(Wait::of(format!("{} to be sent", named(&sent))));
+        }
+        let makes = |step: &Step| matches!(step, Step::Resend { .. } | Step::Split { .. });
+        if self.desk.busy.iter().any(makes) {
+            waits.push(Wait::of("new chunks to be made of old ones"));
+        }
+        if self.desk.busy.contains(&Step::Publish) {
+            waits.push(Wait::of("the output to be written"));
+        } else if let Some(at) = self.after_now(&Step::Publish) {
+            let again = Wait::of("the output to be written");
+            waits.push(again.until(Some(at), Then::NextTry));
+        }
+        waits
+    }
+
+    fn looks(&self) -> BTreeMap<String, Look> {
+        let look = |attempt: &Attempt| Look {
+            done: self.sight.done.get(&attempt.promised.attempt).copied(),
+            next: self.next_look(attempt),
+        };
+        let open = self.state.open_attempts();
+        open.map(|attempt| (attempt.promised.attempt.clone(), look(attempt)))
+            .collect()
+    }
+}
+
+/// When an attempt that was looked for in vain is given up, if nothing is found before.
+pub(super) fn settles_at(attempt: &Attempt, settle: Duration) -> Option<Time> {
+    let is_sought = attempt.phase == Phase::Promised && attempt.candidates.is_empty();
+    attempt
+        .sought_since
+        .filter(|_| is_sought)
+        .map(|since| since + settle)
+}
+
+fn requests(chunks: &[&ChunkState]) -> u64 {
+    chunks.iter().map(|chunk| chunk.stored.requests).sum()
+}
+
+/// "chunk 3 (995 requests)", or "12 chunks (9,000 requests)".
+fn named(chunks: &[&ChunkState]) -> String {
+    let which = match chunks {
+        [chunk] => format!("chunk {}", chunk.stored.chunk),
+        chunks => format!("{} chunks", chunks.len()),
+    };
+    format!("{which} ({} requests)", requests(chunks))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::story::{Story, at};
+    use super::*;
+    use crate::ledger::action::Action;
+    use crate::work::BatchId;
+
+    /// What is waited for, each with its end in seconds.
+    fn told(story: &Story, desk: &Desk, sight: &Sight) -> Vec<(String, Option<i64>)> {
+        let scene = Scene {
+            state: &story.0,
+            plan: story.0.plans.get(&0),
+            desk,
+            sight,
+            is_planning: false,
+            settle: Duration::from_mins(10),
+            now: at(100),
+        };
+        let seconds = |wait: Wait| {
+            (
+                wait.what,
+                wait.when.map(|when| (when - at(0)).num_seconds()),
+            )
+        };
+        scene.waits().waits.into_iter().map(seconds).collect()
+    }
+
+    #[track_caller]
+    fn check(story: &Story, desk: &Desk, expected: &[(&str, Option<i64>)]) {
+        let told = told(story, desk, &Sight::default());
+        let told: Vec<_> = told.iter().map(|(what, when)| (&**what, *when)).collect();
+        assert_eq!(told, expected);
+    }
+
+    #[test]
+    fn an_open_batch_is_waited_for_until_the_next_look() {
+        let mut story = Story::of(&[3, 4]);
+        let mut desk = Desk::default();
+        let attempt = story.accepted(0);
+        let poll = |attempt: &str| Step::Poll {
+            attempt: attempt.to_owned(),
+        };
+        desk.not_before.insert(poll(&attempt), at(130));
+        desk.busy.insert(Step::Submit { chunk: 1 });
+        check(
+            &story,
+            &desk,
+            &[
+                ("batch batch of attempt-000", Some(130)),
+                ("chunk 1 (4 requests) to be sent", None),
+            ],
+        );
+        desk.busy.clear();
+        let second = story.accepted(1);
+        desk.not_before.insert(poll(&second), at(120));
+        let sight = Sight {
+            done: [(attempt, 2)].into(),
+            ..Sight::default()
+        };
+        let told = told(&story, &desk, &sight);
+        assert_eq!(told, [("2 batches".to_owned(), Some(120))]);
+    }
+
+    #[test]
+    fn what_nobody_knows_of_is_waited_for_until_it_settles() {
+        let mut story = Story::of(&[3]);
+        let mut desk = Desk::default();
+        let attempt = story.promised(0);
+        desk.busy.insert(Step::Submit { chunk: 0 });
+        check(&story, &desk, &[("chunk 0 (3 requests) to be sent", None)]);
+        desk.busy.clear();
+        let word = "word whether the provider took chunk 0 (3 requests)";
+        check(&story, &desk, &[(word, None)]);
+        let sought = |candidates| Action::Sought {
+            attempt: attempt.clone(),
+            as_of: at(50),
+            candidates,
+        };
+        story.tell(sought(Vec::new()));
+        check(&story, &desk, &[(word, Some(650))]);
+        story.tell(sought(vec![BatchId("b1".into()), BatchId("b2".into())]));
+        let recover = Step::Recover {
+            attempt: attempt.clone(),
+        };
+        desk.not_before.insert(recover, at(130));
+        let maybe = format!("{word}: it may be b1 or b2");
+        check(&story, &desk, &[(&maybe, Some(130))]);
+        story.tell(Action::Unsettled {
+            attempt,
+            why: "they cannot be read".into(),
+        });
+        let person = format!("a person's {word}: they cannot be read");
+        check(&story, &desk, &[(&person, None)]);
+    }
+
+    #[test]
+    fn what_is_not_sent_has_its_reason() {
+        let mut story = Story::of(&[3, 4, 5]);
+        let mut desk = Desk::default();
+        desk.not_before.insert(Step::Submit { chunk: 1 }, at(160));
+        check(
+            &story,
+            &desk,
+            &[
+                ("the provider to take chunk 1 (4 requests)", Some(160)),
+                (
+                    "room in the provider's queue for 2 chunks (8 requests)",
+                    None,
+                ),
+            ],
+        );
+        story.tell(Action::CancelAsked { plan: 0 });
+        check(&story, &desk, &[]);
+    }
+
+    #[test]
+    fn a_trial_holds_the_others_back() {
+        let mut story = Story::with_trial(3);
+        story.stored(0, 0, 3);
+        story.stored(0, 3, 10);
+        story.accepted(0);
+        check(
+            &story,
+            &Desk::default(),
+            &[
+                ("batch batch of attempt-000", None),
+                (
+                    "the answers of the trial of 3 requests, before 10 others are sent",
+                    None,
+                ),
+            ],
+        );
+    }
+
+    #[test]
+    fn an_output_takes_its_time() {
+        let mut story = Story::of(&[3]);
+        story.landed(0, 0);
+        let mut desk = Desk::default();
+        desk.busy.insert(Step::Publish);
+        check(&story, &desk, &[("the output to be written", None)]);
+    }
+}
