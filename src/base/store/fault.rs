@@ -10,6 +10,18 @@ use super::{Error, ErrorKind};
 #[must_use]
 pub fn of_store(source: object_store::Error, doing: &str, place: impl Display) -> Error {
     let credentials = credentials_hint(&place.to_string());
+    if let object_store::Error::Generic { source: cause, .. } = &source
+        && let Some(ours) = cause.downcast_ref::<Error>()
+    {
+        // Keys could not be had, and why was said already.
+        let error = Error::new(ours.kind(), format!("cannot {doing}")).with("place", place);
+        let hint = ours.hint_text().map(str::to_owned);
+        let error = error.because(source);
+        return match hint {
+            Some(hint) => error.hint(hint),
+            None => error,
+        };
+    }
     if let Some(error) = io_kind(&source).and_then(|kind| of_io_kind(kind, doing)) {
         return error.with("place", place).because(source);
     }
@@ -51,8 +63,7 @@ pub(super) fn credentials_hint(place: &str) -> &'static str {
     match place.split_once("://").map_or("", |(scheme, _)| scheme) {
         "s3" | "s3a" => {
             "set `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY`, or `AWS_SKIP_SIGNATURE=true` for a \
-             public bucket; profiles in `~/.aws` are not read (`aws configure export-credentials \
-             --format env` prints them)"
+             public bucket; or `AWS_PROFILE` to a profile of `~/.aws/config`"
         }
         "gs" => {
             "set `GOOGLE_APPLICATION_CREDENTIALS` to a key file, or use `gcloud auth \

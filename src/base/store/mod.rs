@@ -5,7 +5,8 @@
 //!                             open.rs              verbs.rs   put_new, put, get, head, list, delete
 //!                                                  file.rs    the same on local disk, made durable
 //!                                                  writer.rs  big files, streamed
-//!                                                  fault.rs   what went wrong, in words
+//!                             aws.rs               fault.rs   what went wrong, in words
+//!                             profile.rs           (keys from the files of the AWS tools)
 //! ```
 //!
 //! # Promises
@@ -15,10 +16,12 @@
 //! - A place that does not exist is a value (`None`), not an error.
 //! - No key, token or password is ever in a [`Location`]'s `Debug`, its `url` or an error.
 
+mod aws;
 mod fault;
 mod file;
 mod memory;
 mod open;
+mod profile;
 mod verbs;
 mod writer;
 
@@ -32,7 +35,8 @@ use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use url::Url;
 
-use super::{Clock, Error, ErrorKind, Result, ResultExt};
+use super::http::{HttpService, SystemHttp};
+use super::{Clock, Error, ErrorKind, Result, ResultExt, SystemClock};
 
 pub use fault::of_store as store_error;
 pub use file::Put;
@@ -61,6 +65,7 @@ pub struct Stores {
     options: Vec<(String, String)>,
     environment: Option<Vec<(String, String)>>,
     clock: Option<Arc<dyn Clock>>,
+    http: Option<Arc<dyn HttpService>>,
     open: Mutex<HashMap<String, Arc<dyn ObjectStore>>>,
 }
 
@@ -90,6 +95,13 @@ impl Stores {
     #[must_use]
     pub fn with_clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = Some(clock);
+        self
+    }
+
+    /// The same stores, which ask for keys by `http` where a profile of the AWS tools says so.
+    #[must_use]
+    pub fn with_http(mut self, http: Arc<dyn HttpService>) -> Self {
+        self.http = Some(http);
         self
     }
 
@@ -172,7 +184,10 @@ impl Stores {
             if url.scheme() == "memory" {
                 return Ok(Arc::new(MemoryStore::new(self.clock.clone())));
             }
-            open::open(url, &self.variables(), &self.options)
+            let clock = self.clock.clone().unwrap_or_else(|| Arc::new(SystemClock));
+            let http = self.http.clone();
+            let http = http.unwrap_or_else(|| Arc::new(SystemHttp::default()));
+            open::open(url, &self.variables(), &self.options, (clock, http))
         })
     }
 

@@ -13,7 +13,10 @@ use object_store::http::HttpBuilder;
 use object_store::{ClientConfigKey, ObjectStore};
 use url::{Position, Url};
 
-use super::{Error, ErrorKind, Result, ResultExt, fault};
+use super::aws::ProfileKeys;
+use super::profile::Profile;
+use super::{Clock, Error, ErrorKind, Result, ResultExt, fault};
+use crate::base::http::HttpService;
 
 type Pair = (String, String);
 
@@ -47,14 +50,18 @@ pub(super) fn check_url(url: &Url) -> Result<()> {
     Ok(())
 }
 
+/// What a store may need besides its settings.
+pub(super) type Seams = (Arc<dyn Clock>, Arc<dyn HttpService>);
+
 /// Opens the store that `url` names. `url` has passed [`check_url`].
 pub(super) fn open(
     url: &Url,
     variables: &[Pair],
     options: &[Pair],
+    seams: Seams,
 ) -> Result<Arc<dyn ObjectStore>> {
     match url.scheme() {
-        "s3" | "s3a" => open_s3(url, &settings(variables, "AWS_", options)),
+        "s3" | "s3a" => open_s3(url, variables, settings(variables, "AWS_", options), seams),
         "gs" => open_gcs(url, &settings(variables, "GOOGLE_", options)),
         "http" | "https" => open_http(url, &settings(variables, "HTTP_STORE_", options)),
         _ => open_azure(url, &settings(variables, "AZURE_", options)),
@@ -72,18 +79,86 @@ fn settings(variables: &[Pair], prefix: &str, options: &[Pair]) -> Vec<Pair> {
         .collect()
 }
 
-fn open_s3(url: &Url, settings: &[Pair]) -> Result<Arc<dyn ObjectStore>> {
+fn open_s3(
+    url: &Url,
+    variables: &[Pair],
+    settings: Vec<Pair>,
+    seams: Seams,
+) -> Result<Arc<dyn ObjectStore>> {
     use AmazonS3ConfigKey::{Client, Endpoint, S3Endpoint};
-    let settings = parsed::<AmazonS3ConfigKey>(settings);
+    let (settings, keys) = with_profile(variables, settings, seams)?;
+    let settings = parsed::<AmazonS3ConfigKey>(&settings);
     let endpoint = last(&settings, &S3Endpoint).or_else(|| last(&settings, &Endpoint));
     let allowed = last(&settings, &Client(ClientConfigKey::AllowHttp));
     refuse_plain_http(endpoint, allowed, ("the S3 endpoint", "AWS_ALLOW_HTTP"))?;
     let builder = AmazonS3Builder::new().with_url(url.as_str());
+    let builder = match keys {
+        Some(keys) => builder.with_credentials(Arc::new(keys)),
+        None => builder,
+    };
     let builder = settings.into_iter().fold(builder, |builder, (key, value)| {
         builder.with_config(key, value)
     });
     built(builder.build(), url)
 }
+
+/// The settings, with what a profile of the AWS tools adds to them; and its keys, where nothing else
+/// gives any. As with those tools, keys in the environment come first; a profile that is not named gives
+/// way to the role that a container was given.
+fn with_profile(
+    variables: &[Pair],
+    mut settings: Vec<Pair>,
+    seams: Seams,
+) -> Result<(Vec<Pair>, Option<ProfileKeys>)> {
+    use AmazonS3ConfigKey::{
+        AccessKeyId, DefaultRegion, Endpoint, Region, S3Endpoint, SecretAccessKey, SkipSignature,
+    };
+    let known = parsed::<AmazonS3ConfigKey>(&settings);
+    let has = |keys: &[AmazonS3ConfigKey]| known.iter().any(|(key, _)| keys.contains(key));
+    let (has_region, has_endpoint) = (has(&[Region, DefaultRegion]), has(&[Endpoint, S3Endpoint]));
+    let has_keys =
+        (has(&[AccessKeyId]) && has(&[SecretAccessKey])) || is_on(last(&known, &SkipSignature));
+    let variable = |name: &str| {
+        let found = variables
+            .iter()
+            .find(|(key, value)| key == name && !value.is_empty());
+        found.map(|(_, value)| value.clone())
+    };
+    let profile = match Profile::read(variables) {
+        Ok(Some(profile)) => profile,
+        Ok(None) => return Ok((settings, None)),
+        // Whoever has keys needs no profile.
+        Err(_) if has_keys => return Ok((settings, None)),
+        Err(error) => return Err(error),
+    };
+    let ignores = variable("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS");
+    let mut add = |key: &str, value: &str| settings.insert(0, (key.to_owned(), value.to_owned()));
+    if let Some(region) = profile.region().filter(|_| !has_region) {
+        add("aws_region", region);
+    }
+    if let Some(endpoint) = profile
+        .endpoint()
+        .filter(|_| !has_endpoint && !is_on(ignores.as_deref()))
+    {
+        add("aws_endpoint", endpoint);
+    }
+    let of_container = OF_CONTAINERS.iter().any(|name| variable(name).is_some());
+    if has_keys || (of_container && !profile.is_named) {
+        return Ok((settings, None));
+    }
+    let keys = profile.means()?.map(|means| {
+        let portal = variable("AWS_ENDPOINT_URL_SSO");
+        ProfileKeys::new(&profile, means, portal, seams)
+    });
+    Ok((settings, keys))
+}
+
+/// What a container is given to come by keys.
+const OF_CONTAINERS: [&str; 3] = [
+    "AWS_WEB_IDENTITY_TOKEN_FILE",
+    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+    "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+];
 
 fn open_gcs(url: &Url, settings: &[Pair]) -> Result<Arc<dyn ObjectStore>> {
     use GoogleConfigKey::{BaseUrl, Client};
