@@ -1,12 +1,9 @@
-//! A table's columns: those that all its files have, and those that its folders are named for.
+//! A table's columns: how Arrow holds them while they are read, and those that its folders are named
+//! for.
 
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Field, FieldRef, Fields, Schema, SchemaRef};
-
-use crate::base::{Error, Result};
-
-use super::table::SourceFile;
+use arrow::datatypes::{DataType, Field, FieldRef, Fields, Schema};
 
 /// The schema with `Utf8` and `Binary` in the place of their view types, at every depth: a view is
 /// how Arrow holds a string, not what the table says of it.
@@ -26,6 +23,34 @@ pub(super) fn with_views(schema: &Schema, chosen: impl Fn(usize) -> bool) -> Sch
     };
     let fields: Fields = schema.fields().iter().enumerate().map(view).collect();
     Schema::new_with_metadata(fields, schema.metadata().clone())
+}
+
+/// The schema with views in the place of texts and bytes, at every depth: a view never overflows, and
+/// repeats no value of a dictionary.
+pub(super) fn all_views(schema: &Schema) -> Schema {
+    let fields: Fields = schema.fields().iter().map(view_field).collect();
+    Schema::new_with_metadata(fields, schema.metadata().clone())
+}
+
+fn view_field(field: &FieldRef) -> FieldRef {
+    let view = view_type(field.data_type());
+    if view == *field.data_type() {
+        return Arc::clone(field);
+    }
+    Arc::new(field.as_ref().clone().with_data_type(view))
+}
+
+fn view_type(data_type: &DataType) -> DataType {
+    match data_type {
+        DataType::Utf8 | DataType::LargeUtf8 => DataType::Utf8View,
+        DataType::Binary | DataType::LargeBinary => DataType::BinaryView,
+        DataType::List(field) => DataType::List(view_field(field)),
+        DataType::LargeList(field) => DataType::LargeList(view_field(field)),
+        DataType::FixedSizeList(field, size) => DataType::FixedSizeList(view_field(field), *size),
+        DataType::Struct(fields) => DataType::Struct(fields.iter().map(view_field).collect()),
+        DataType::Map(field, sorted) => DataType::Map(view_field(field), *sorted),
+        other => other.clone(),
+    }
 }
 
 fn plain_field(field: &FieldRef) -> FieldRef {
@@ -54,53 +79,6 @@ fn plain_type(data_type: &DataType) -> DataType {
         DataType::RunEndEncoded(_, values) => plain_type(values.data_type()),
         other => other.clone(),
     }
-}
-
-/// The columns that all files have. They must agree in names, order and types; a column may be
-/// missing its nulls in one file and have them in another.
-pub(super) fn common_columns(footers: &[(SourceFile, SchemaRef)]) -> Result<Schema> {
-    let (first_file, first) = &footers[0];
-    let mut fields: Vec<Field> = first
-        .fields()
-        .iter()
-        .map(|field| field.as_ref().clone())
-        .collect();
-    for (file, schema) in &footers[1..] {
-        if let Some((column, here, there)) = first_difference(first, schema) {
-            return Err(Error::invalid("the files of the table have different columns")
-                .with("column", column)
-                .with("file", &file.relative)
-                .with("has", there)
-                .with("first_file", &first_file.relative)
-                .with("first_has", here)
-                .hint("choose files of one schema with a glob, or read them with a query that casts"));
-        }
-        for (field, other) in fields.iter_mut().zip(schema.fields()) {
-            field.set_nullable(field.is_nullable() || other.is_nullable());
-        }
-    }
-    Ok(Schema::new_with_metadata(fields, first.metadata().clone()))
-}
-
-fn first_difference(first: &Schema, other: &Schema) -> Option<(String, String, String)> {
-    let describe = |field: Option<&FieldRef>| {
-        field.map_or("nothing there".to_owned(), |field| {
-            format!("{} {}", field.name(), field.data_type())
-        })
-    };
-    let count = first.fields().len().max(other.fields().len());
-    (0..count)
-        .map(|at| (first.fields().get(at), other.fields().get(at)))
-        .find(|(a, b)| match (a, b) {
-            (Some(a), Some(b)) => {
-                a.name() != b.name() || !a.data_type().equals_datatype(b.data_type())
-            }
-            _ => true,
-        })
-        .map(|(a, b)| {
-            let name = a.or(b).map_or("", |field| field.name()).to_owned();
-            (name, describe(a), describe(b))
-        })
 }
 
 /// The files' columns, then the partition columns that are not in the files as well.

@@ -27,11 +27,20 @@ pub(super) enum Format {
     Parquet,
 }
 
+fn is_number(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
+}
+
 impl Format {
     /// The format that a file's name says, if it says one.
     pub(super) fn of(name: &str) -> Option<Format> {
         let name = name.to_ascii_lowercase();
         let (rest, ending) = name.rsplit_once('.')?;
+        if is_number(ending) {
+            // One of several pieces, as `c.parquet.0001`; each piece of Parquet is a whole file.
+            let is_parquet = Format::of(rest) == Some(Format::Parquet);
+            return is_parquet.then_some(Format::Parquet);
+        }
         let packed = match ending {
             "gz" | "bz2" | "xz" | "zst" => CompressionTypeVariant::from_str(ending).ok()?,
             _ => CompressionTypeVariant::UNCOMPRESSED,
@@ -43,7 +52,7 @@ impl Format {
         match ending {
             "csv" => Some(Format::Csv(packed)),
             "ndjson" | "jsonl" | "json" => Some(Format::Json(packed)),
-            "parquet" | "pq" if !packed.is_compressed() => Some(Format::Parquet),
+            "parquet" | "parq" | "pq" if !packed.is_compressed() => Some(Format::Parquet),
             "arrow" | "feather" | "ipc" if !packed.is_compressed() => Some(Format::Arrow),
             _ => None,
         }

@@ -2,7 +2,8 @@
 //!
 //! An address is a file, a folder, or a glob (`*`, `?`, `[..]`, `**`), as an absolute path or a URL.
 //! Folders are read at every depth; a name that starts with `_` or `.` is hidden, at every level, so
-//! that neither our own folders nor `_SUCCESS` and its like are read as data. Folders named `k=v`
+//! that neither our own folders nor `_SUCCESS` and its like are read as data. What is passed by is said
+//! (`choose`), and a table of another format is refused (`foreign`). Folders named `k=v`
 //! are Hive partitions: `k` becomes a column, `v` is percent-decoded, and Hive's own word for null
 //! is null. Files come in the order of their paths.
 
@@ -12,6 +13,8 @@ use object_store::{ObjectMeta, ObjectStoreExt};
 
 use crate::base::{Error, ErrorKind, Location, Result, ResultExt, Stores, store_error};
 
+use super::choose::{Choice, Found};
+use super::foreign;
 use super::format::Format;
 use super::pin::{self, Pin};
 
@@ -44,6 +47,8 @@ pub(super) struct Listing {
     pub(super) partitions: Vec<String>,
     /// What the files hold.
     pub(super) format: Format,
+    /// What a person should know of it: the files that were passed by.
+    pub(super) notes: Vec<String>,
 }
 
 impl Listing {
@@ -69,22 +74,20 @@ impl Listed {
 pub(super) async fn list(stores: &Stores, address: &str) -> Result<Listing> {
     let (fixed, pattern) = split_glob(address);
     let base = stores.locate(fixed)?;
-    let found = match &pattern {
+    let choice = match &pattern {
         None => find_plain(&base, address).await?,
         Some(pattern) => find_pattern(&base, pattern, address).await?,
     };
-    arrange(address, base, found)
+    arrange(address, base, choice)
 }
 
-/// A store's object and its path beneath the base.
-type Found = Vec<(ObjectMeta, String)>;
-
-async fn find_plain(base: &Location, address: &str) -> Result<Found> {
+async fn find_plain(base: &Location, address: &str) -> Result<Choice> {
     if !address.ends_with('/') && !base.path.is_root() {
         match base.store.head(&base.path).await {
             Ok(object) => {
+                foreign::refuse(base, address, &[&object], &[&object]).await?;
                 let name = object.location.filename().unwrap_or_default().to_owned();
-                return Ok(vec![(object, name)]);
+                return Ok(Choice::only(object, name));
             }
             Err(object_store::Error::NotFound { .. }) => {}
             Err(error) => return Err(unreachable_store(error, address)),
@@ -93,37 +96,46 @@ async fn find_plain(base: &Location, address: &str) -> Result<Found> {
     if matches!(base.url.scheme(), "http" | "https") {
         return Err(missing(address).hint("over https only a single file can be read"));
     }
-    let found = walk(base, address).await?;
-    let data: Found = found
-        .iter()
-        .filter(|(_, relative)| is_visible(relative) && Format::of(relative).is_some())
-        .cloned()
-        .collect();
-    if data.is_empty() {
-        return Err(nothing_in(base, address, !found.is_empty()));
+    let all = walk(base, address).await?;
+    let choice = Choice::of(base, address, all.clone()).await?;
+    refuse_foreign(base, address, &all, &choice).await?;
+    if choice.data.is_empty() {
+        return Err(nothing_in(base, address, !all.is_empty(), &choice));
     }
-    Ok(data)
+    Ok(choice)
 }
 
-async fn find_pattern(base: &Location, pattern: &str, address: &str) -> Result<Found> {
+async fn find_pattern(base: &Location, pattern: &str, address: &str) -> Result<Choice> {
     let pattern = glob::Pattern::new(pattern)
         .or_err(ErrorKind::Invalid, "not a glob pattern")
         .map_err(|error| error.with("table", address))?;
-    let found: Found = walk(base, address)
-        .await?
-        .into_iter()
-        .filter(|(_, relative)| {
-            is_visible(relative)
-                && Format::of(relative).is_some()
-                && matches_path_or_parent(&pattern, relative)
-        })
-        .collect();
-    if found.is_empty() {
-        return Err(Error::invalid("no file matches the pattern")
-            .with("table", address)
-            .hint("`*` stays within one folder, `**` goes through all; names that start with `_` or `.` are never read"));
+    let all = walk(base, address).await?;
+    let matching = all.iter();
+    let matching = matching.filter(|(_, relative)| matches_path_or_parent(&pattern, relative));
+    let choice = Choice::of(base, address, matching.cloned().collect()).await?;
+    if choice.data.is_empty() {
+        let error = Error::invalid("no file matches the pattern").with("table", address);
+        let error = match choice.passed() {
+            Some(passed) => error.with("passed_by", passed),
+            None => error,
+        };
+        return Err(error.hint("`*` stays within one folder, `**` goes through all; names that start with `_` or `.` are never read"));
     }
-    Ok(found)
+    refuse_foreign(base, address, &all, &choice).await?;
+    Ok(choice)
+}
+
+async fn refuse_foreign(
+    base: &Location,
+    address: &str,
+    all: &Found,
+    choice: &Choice,
+) -> Result<()> {
+    foreign::refuse(base, address, &objects(all), &objects(&choice.data)).await
+}
+
+fn objects(found: &Found) -> Vec<&ObjectMeta> {
+    found.iter().map(|(object, _)| object).collect()
 }
 
 /// Everything beneath `base`, whatever it is.
@@ -150,7 +162,9 @@ fn beneath(base: &Path, path: &Path) -> Option<String> {
     (!rest.is_empty()).then(|| rest.to_owned())
 }
 
-fn arrange(address: &str, base: Location, mut found: Found) -> Result<Listing> {
+fn arrange(address: &str, base: Location, choice: Choice) -> Result<Listing> {
+    let notes = choice.passed().into_iter().collect();
+    let mut found = choice.data;
     found.sort_by(|a, b| a.1.cmp(&b.1));
     let format = common_format(address, &found)?;
     let partitions = partition_names(&found[0].1);
@@ -181,6 +195,7 @@ fn arrange(address: &str, base: Location, mut found: Found) -> Result<Listing> {
         files,
         partitions,
         format,
+        notes,
     })
 }
 
@@ -257,12 +272,6 @@ fn percent_decode(text: &str) -> Option<String> {
     String::from_utf8(decoded).ok()
 }
 
-fn is_visible(relative: &str) -> bool {
-    !relative
-        .split('/')
-        .any(|name| name.starts_with('_') && !name.contains('=') || name.starts_with('.'))
-}
-
 const GLOB: glob::MatchOptions = glob::MatchOptions {
     case_sensitive: true,
     require_literal_separator: true,
@@ -296,12 +305,16 @@ fn missing(address: &str) -> Error {
     Error::invalid("there is no such file or folder").with("table", address)
 }
 
-fn nothing_in(base: &Location, address: &str, holds_other_files: bool) -> Error {
+fn nothing_in(base: &Location, address: &str, holds_other_files: bool, choice: &Choice) -> Error {
     let is_folder = base.local.as_ref().is_some_and(|local| local.is_dir());
     if holds_other_files || is_folder {
-        Error::invalid("the folder holds no data files")
-            .with("table", address)
-            .hint("files are known by their ending (.parquet, .csv, .ndjson, .jsonl, .json, .arrow, .feather, .ipc); names that start with `_` or `.` are never read")
+        let error = Error::invalid("the folder holds no data files").with("table", address);
+        let error = match choice.passed() {
+            Some(passed) => error.with("passed_by", passed),
+            None => error,
+        };
+        error
+            .hint("files are known by their ending (.parquet, .parq, .pq, .csv, .ndjson, .jsonl, .json, .arrow, .feather, .ipc); names that start with `_` or `.` are never read")
     } else {
         missing(address).hint("check the path; relative paths are relative to the job file")
     }

@@ -29,13 +29,18 @@
 //! rows, where this was compared).
 
 mod bytes;
+mod choose;
 mod columns;
 mod context;
 mod csv_columns;
+mod draw;
 mod first_keys;
+mod foreign;
 mod format;
 mod listing;
+mod merge;
 mod open;
+mod pieces;
 mod pin;
 mod predicate;
 mod provider;
@@ -50,7 +55,9 @@ mod table;
 #[cfg(test)]
 mod tests;
 mod unpacked;
+mod widen;
 
+pub use draw::Draw;
 pub use open::{Input, Source};
 pub use pin::{Drift, Pin};
 pub use predicate::Predicate;

@@ -124,6 +124,25 @@ impl Source {
         }
     }
 
+    /// Whether its files have the same columns, so that they can be copied into one.
+    #[must_use]
+    pub fn is_uniform(&self) -> bool {
+        match &self.kind {
+            Kind::Table(table) => table.is_uniform,
+            Kind::Query(_) => true,
+        }
+    }
+
+    /// What a person should know of it before anything is paid: the files that are passed by, columns
+    /// that not all files have, and those that are read as another type.
+    #[must_use]
+    pub fn notes(&self) -> &[String] {
+        match &self.kind {
+            Kind::Table(table) => &table.notes,
+            Kind::Query(query) => &query.notes,
+        }
+    }
+
     /// Whether the address names one Parquet file, and not a folder or a glob of them.
     #[must_use]
     pub fn is_single_file(&self) -> bool {
@@ -160,6 +179,7 @@ impl Source {
         let resolved = Resolved {
             columns: self.places(&scan.columns)?,
             filter: scan.filter,
+            draw: scan.draw,
             batch_rows: scan.batch_rows,
             from: scan.from,
             limit: scan.limit,

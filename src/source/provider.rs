@@ -6,20 +6,23 @@
 //! asks of the rows goes down into it, to skip row groups and rows. The other formats are read by
 //! DataFusion.
 
+use std::any::Any;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
+use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::{DataFusionError, ScalarValue};
 use datafusion::datasource::listing::PartitionedFile;
 use datafusion::datasource::physical_plan::{FileGroup, FileScanConfigBuilder};
+use datafusion::datasource::source_as_provider;
 use datafusion::datasource::table_schema::TableSchema;
 use datafusion::execution::object_store::ObjectStoreUrl;
 use datafusion::execution::{SendableRecordBatchStream, TaskContext};
 use datafusion::logical_expr::expr_rewriter::unnormalize_cols;
 use datafusion::logical_expr::utils::conjunction;
-use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType};
+use datafusion::logical_expr::{Expr, LogicalPlan, TableProviderFilterPushDown, TableType};
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::streaming::{PartitionStream, StreamingTableExec};
@@ -40,17 +43,41 @@ use super::scan::{Resolved, scan_table};
 use super::table::ParquetTable;
 use super::unpacked::Unpacked;
 
+/// A table that SQL can name, and what a person should know of it.
+pub(super) type Provided = (Arc<dyn TableProvider>, Vec<String>);
+
 /// The table over `listing`; its store is registered under `number`.
 pub(super) async fn provide(
     context: &SessionContext,
     listing: Listing,
     number: usize,
-) -> Result<Arc<dyn TableProvider>> {
+) -> Result<Provided> {
     if listing.format == Format::Parquet {
-        let table = ParquetTable::open(listing).await?;
-        return Ok(Arc::new(Pages(Arc::new(table))));
+        let mut table = ParquetTable::open(listing).await?;
+        let notes = std::mem::take(&mut table.notes);
+        return Ok((Arc::new(Pages(Arc::new(table))), notes));
     }
-    Ok(Arc::new(Files::open(context, &listing, number).await?))
+    let files = Files::open(context, &listing, number).await?;
+    Ok((Arc::new(files), listing.notes))
+}
+
+/// How many rows a query may hold at once in a batch, at most `rows`: by the width of the columns that
+/// `plan` reads.
+pub(super) fn rows_at_once(plan: &LogicalPlan, rows: usize) -> usize {
+    let mut fitting = rows;
+    // The visitor never fails.
+    let _ = plan.apply_with_subqueries(|node| {
+        if let LogicalPlan::TableScan(scan) = node
+            && let Ok(provider) = source_as_provider(&scan.source)
+            && let Some(Pages(table)) = (provider.as_ref() as &dyn Any).downcast_ref()
+        {
+            let all = || (0..table.schema.fields().len()).collect();
+            let columns = scan.projection.clone().unwrap_or_else(all);
+            fitting = fitting.min(table.rows_at_once(&columns, rows));
+        }
+        Ok(TreeNodeRecursion::Continue)
+    });
+    fitting
 }
 
 /// Filters prune; the query evaluates them all the same.
@@ -95,6 +122,7 @@ impl TableProvider for Pages {
         let scan = Resolved {
             columns,
             filter,
+            draw: None,
             batch_rows: BATCH_ROWS,
             from: 0,
             limit: limit.map(|limit| limit as u64),

@@ -8,6 +8,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
+use arrow::buffer::BooleanBuffer;
 use arrow::compute::cast;
 use arrow::datatypes::SchemaRef;
 use datafusion::common::{DataFusionError, ScalarValue, TableReference};
@@ -19,11 +20,12 @@ use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
 use crate::base::{Error, ErrorKind, Result, ResultExt, Stores, nearest};
 
 use super::columns::without_views;
-use super::context::from_datafusion;
+use super::context::{BATCH_ROWS, from_datafusion};
 use super::listing::{self, Listing};
+use super::pieces::pieces;
 use super::pin::Pin;
 use super::predicate::value_of;
-use super::provider::provide;
+use super::provider::{provide, rows_at_once};
 use super::scan::{Resolved, as_index, cut, keep};
 use super::slice::{RowNumbers, Slice, Slices};
 
@@ -35,6 +37,8 @@ pub(super) struct Query {
     pub(super) schema: SchemaRef,
     /// What pins the files that it reads.
     pub(super) inputs: Vec<Pin>,
+    /// What a person should know of the tables.
+    pub(super) notes: Vec<String>,
 }
 
 impl fmt::Debug for Query {
@@ -54,13 +58,16 @@ impl Query {
         tables: &BTreeMap<String, String>,
         vars: &BTreeMap<String, String>,
     ) -> Result<Query> {
-        let mut inputs = Vec::new();
+        let (mut inputs, mut all_notes) = (Vec::new(), Vec::new());
         for (number, (name, address)) in tables.iter().enumerate() {
             let listing = listing::list(stores, address)
                 .await
                 .map_err(|e| e.with("name", name))?;
             inputs.extend(listing.pins());
-            let table = provide(&context, listing, number).await?;
+            let (table, notes) = provide(&context, listing, number)
+                .await
+                .map_err(|e| e.with("name", name))?;
+            all_notes.extend(notes.iter().map(|note| format!("{name}: {note}")));
             context
                 .register_table(TableReference::bare(name.clone()), table)
                 .map_err(|error| {
@@ -74,27 +81,32 @@ impl Query {
             .map_err(|error| explain(error, tables))?;
         only_reads(&plan)?;
         let plan = bind(plan, vars)?;
-        Ok(Query::of(context, plan, inputs))
+        Ok(Query::of(context, plan, (inputs, all_notes)))
     }
 
     /// Reads files of another format than Parquet as they are.
     pub(super) async fn files(context: SessionContext, listing: Listing) -> Result<Query> {
         let inputs = listing.pins();
-        let table = provide(&context, listing, 0).await?;
+        let (table, notes) = provide(&context, listing, 0).await?;
         let plan = context
             .read_table(table)
             .map_err(|error| from_datafusion(error, "cannot read the table"))?
             .into_unoptimized_plan();
-        Ok(Query::of(context, plan, inputs))
+        Ok(Query::of(context, plan, (inputs, notes)))
     }
 
-    fn of(context: SessionContext, plan: LogicalPlan, inputs: Vec<Pin>) -> Query {
+    fn of(
+        context: SessionContext,
+        plan: LogicalPlan,
+        (inputs, notes): (Vec<Pin>, Vec<String>),
+    ) -> Query {
         let schema = Arc::new(without_views(plan.schema().as_arrow()));
         Query {
             context,
             plan,
             schema,
             inputs,
+            notes,
         }
     }
 
@@ -107,7 +119,11 @@ impl Query {
         }
         .build()
         .map_err(wrong)?;
-        let frame = DataFrame::new(self.context.state(), plan);
+        let mut state = self.context.state();
+        // What is read of the tables is known once the plan is optimised.
+        let rows = rows_at_once(&state.optimize(&plan).map_err(wrong)?, BATCH_ROWS);
+        *state.config_mut() = state.config().clone().with_batch_size(rows);
+        let frame = DataFrame::new(state, plan);
         let schema = Arc::new(
             self.schema
                 .project(columns)
@@ -116,6 +132,8 @@ impl Query {
         let batches = frame.execute_stream().await.map_err(wrong)?;
         Ok(batches
             .map_err(|error| from_datafusion(error, "the query failed"))
+            .map_ok(|batch| stream::iter(pieces(&batch)).map(Ok))
+            .try_flatten()
             .and_then(move |batch| futures::future::ready(as_schema(&batch, &schema)))
             .boxed())
     }
@@ -215,15 +233,24 @@ impl Numbered {
                 .or_err(ErrorKind::Internal, "no such column")
         };
         let wanted = project((0..self.wanted).collect())?;
-        let Some(filter) = &self.scan.filter else {
-            let end = start + wanted.num_rows() as u64;
-            return Ok(Slice {
-                rows: RowNumbers::Range(start..end),
-                batch: wanted,
-            });
+        let selected = match (&self.scan.filter, &self.scan.draw) {
+            (None, None) => {
+                let end = start + wanted.num_rows() as u64;
+                return Ok(Slice {
+                    rows: RowNumbers::Range(start..end),
+                    batch: wanted,
+                });
+            }
+            (None, Some(_)) => BooleanBuffer::new_set(wanted.num_rows()),
+            (Some(filter), _) => {
+                let tested = project((self.wanted..batch.num_columns()).collect())?;
+                filter.select(&tested)?.values().clone()
+            }
         };
-        let tested = project((self.wanted..batch.num_columns()).collect())?;
-        let selected = filter.select(&tested)?.values().clone();
+        let selected = match &self.scan.draw {
+            None => selected,
+            Some(draw) => draw.among(&selected, start),
+        };
         let rows = selected.set_indices().map(|at| start + at as u64).collect();
         Ok(Slice {
             rows: RowNumbers::List(rows),

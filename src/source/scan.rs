@@ -17,6 +17,7 @@ use tokio::task::JoinHandle;
 
 use crate::base::{Error, ErrorKind, Result, ResultExt};
 
+use super::draw::Draw;
 use super::predicate::Predicate;
 use super::prune::groups_to_read;
 use super::slice::{RowNumbers, Slice, Slices};
@@ -31,6 +32,7 @@ const RUNS_MAX: usize = 1 << 16;
 pub(super) struct Resolved {
     pub(super) columns: Vec<usize>,
     pub(super) filter: Option<Predicate>,
+    pub(super) draw: Option<Draw>,
     pub(super) batch_rows: usize,
     pub(super) from: u64,
     pub(super) limit: Option<u64>,
@@ -185,10 +187,10 @@ impl Reader<'_> {
     }
 
     fn read_group(&mut self, file: &OpenFile<'_>, group: usize, start: u64) -> Result<Flow> {
-        match &self.scan.filter {
-            None => self.read_all(file, group, start),
-            Some(filter) => self.read_selected(file, group, start, filter),
+        if self.scan.filter.is_none() && self.scan.draw.is_none() {
+            return self.read_all(file, group, start);
         }
+        self.read_selected(file, group, start)
     }
 
     fn read_all(&mut self, file: &OpenFile<'_>, group: usize, start: u64) -> Result<Flow> {
@@ -214,14 +216,8 @@ impl Reader<'_> {
         Ok(Flow::On)
     }
 
-    fn read_selected(
-        &mut self,
-        file: &OpenFile<'_>,
-        group: usize,
-        start: u64,
-        filter: &Predicate,
-    ) -> Result<Flow> {
-        let selected = self.evaluate(file, group, start, filter)?;
+    fn read_selected(&mut self, file: &OpenFile<'_>, group: usize, start: u64) -> Result<Flow> {
+        let selected = self.select(file, group, start)?;
         let runs = selected.set_slices().take(RUNS_MAX + 1).count();
         if runs == 0 {
             return Ok(Flow::On);
@@ -249,21 +245,25 @@ impl Reader<'_> {
     }
 
     /// One bit per row of the group: whether it is wanted.
-    fn evaluate(
-        &self,
-        file: &OpenFile<'_>,
-        group: usize,
-        start: u64,
-        filter: &Predicate,
-    ) -> Result<BooleanBuffer> {
-        let mut selected = BooleanBufferBuilder::new(as_index(file.group_rows(group)));
-        for batch in file.read(self.table, self.scan.reading(group, filter.columns()))? {
-            selected.append_buffer(filter.select(&batch?)?.values());
+    fn select(&self, file: &OpenFile<'_>, group: usize, start: u64) -> Result<BooleanBuffer> {
+        let rows = as_index(file.group_rows(group));
+        let mut selected = BooleanBufferBuilder::new(rows);
+        match &self.scan.filter {
+            None => selected.append_n(rows, true),
+            Some(filter) => {
+                for batch in file.read(self.table, self.scan.reading(group, filter.columns()))? {
+                    selected.append_buffer(filter.select(&batch?)?.values());
+                }
+            }
         }
         for skipped in 0..as_index(self.scan.from.saturating_sub(start)).min(selected.len()) {
             selected.set_bit(skipped, false);
         }
-        Ok(selected.finish())
+        let selected = selected.finish();
+        Ok(match &self.scan.draw {
+            None => selected,
+            Some(draw) => draw.among(&selected, start),
+        })
     }
 }
 

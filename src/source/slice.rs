@@ -8,6 +8,7 @@ use futures::stream::BoxStream;
 use crate::base::Result;
 
 use super::context::BATCH_ROWS;
+use super::draw::Draw;
 use super::predicate::Predicate;
 
 /// What to read.
@@ -17,6 +18,8 @@ pub struct Scan {
     pub columns: Vec<String>,
     /// Which rows; all, if there is none.
     pub filter: Option<Predicate>,
+    /// Which of those are drawn; all, if nothing is said.
+    pub draw: Option<Draw>,
     /// The most rows that come at once.
     pub batch_rows: usize,
     /// The position to begin at.
@@ -33,6 +36,7 @@ impl Scan {
         Scan {
             columns: columns.into_iter().map(Into::into).collect(),
             filter: None,
+            draw: None,
             batch_rows: BATCH_ROWS,
             from: 0,
             limit: None,
@@ -44,6 +48,13 @@ impl Scan {
     #[must_use]
     pub fn filter(mut self, predicate: Predicate) -> Self {
         self.filter = Some(predicate);
+        self
+    }
+
+    /// Only the rows that `draw` has.
+    #[must_use]
+    pub fn draw(mut self, draw: Draw) -> Self {
+        self.draw = Some(draw);
         self
     }
 

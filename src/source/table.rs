@@ -1,10 +1,13 @@
-//! A table of Parquet files as they are: footers read, schemas compared, row groups read in order.
+//! A table of Parquet files as they are: footers read, schemas merged, row groups read in order.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, RecordBatch, RecordBatchOptions, StringArray};
-use arrow::compute::cast;
-use arrow::datatypes::SchemaRef;
+use arrow::array::{Array, ArrayRef, RecordBatch, RecordBatchOptions, StringArray, new_null_array};
+use arrow::compute::CastOptions;
+use arrow::datatypes::{Field, SchemaRef};
+use arrow::error::ArrowError;
+use datafusion::common::nested_struct::cast_column;
 use futures::{StreamExt, TryStreamExt};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
@@ -12,12 +15,15 @@ use parquet::arrow::arrow_reader::{
     ParquetRecordBatchReaderBuilder, RowSelection,
 };
 use parquet::errors::ParquetError;
+use parquet::schema::types::TypePtr;
 
 use crate::base::{Error, ErrorKind, Location, Result, ResultExt};
 
 use super::bytes::FileBytes;
-use super::columns::{common_columns, with_partitions, with_views, without_views};
+use super::columns::{all_views, with_partitions, with_views, without_views};
 use super::listing::{Listed, Listing};
+use super::merge::{Merged, Places, merge};
+use super::pieces::{fitting, pieces, rows_at_once, widths};
 use super::pin::Pin;
 
 /// How many footers are read at once.
@@ -38,6 +44,10 @@ pub struct SourceFile {
     pub row_groups: usize,
     /// The values of the partition columns, in the order of the table's.
     pub partition: Vec<Option<String>>,
+    /// Where it has the table's columns.
+    places: Places,
+    /// How many bytes a row holds, on average, in the row group of its widest rows; by column of the file.
+    widths: Arc<[u64]>,
 }
 
 /// A table of Parquet files.
@@ -50,6 +60,10 @@ pub(super) struct ParquetTable {
     partitions: Vec<usize>,
     /// Whether the address names one file, and not a folder or a glob.
     pub(super) is_file: bool,
+    /// What a person should know of it.
+    pub(super) notes: Vec<String>,
+    /// Whether all files have the same columns, of the same types in Parquet.
+    pub(super) is_uniform: bool,
 }
 
 impl ParquetTable {
@@ -59,7 +73,7 @@ impl ParquetTable {
             .files
             .iter()
             .all(|file| file.location.path == listing.base.path);
-        let footers: Vec<(SourceFile, SchemaRef)> = futures::stream::iter(listing.files)
+        let footers: Vec<Footer> = futures::stream::iter(listing.files)
             .map(|listed| async {
                 tokio::task::spawn_blocking(move || read_footer(listed))
                     .await
@@ -68,13 +82,29 @@ impl ParquetTable {
             .buffered(FOOTERS_AT_ONCE)
             .try_collect()
             .await?;
-        let columns = common_columns(&footers)?;
-        let (schema, partitions) = with_partitions(&columns, &listing.partitions);
+        let named = footers.iter();
+        let named: Vec<_> = named
+            .map(|footer| (footer.file.relative.as_str(), &footer.schema))
+            .collect();
+        let merged = merge(&named)?;
+        check_partitions(&listing.partitions, &merged, &named)?;
+        let (schema, partitions) = with_partitions(&merged.schema, &listing.partitions);
+        let types = footers[0].types.get_fields();
+        let is_uniform = footers
+            .iter()
+            .all(|footer| footer.types.get_fields() == types);
+        let files = footers.into_iter().zip(merged.places);
+        let files = files.map(|(footer, places)| SourceFile {
+            places,
+            ..footer.file
+        });
         Ok(ParquetTable {
-            files: footers.into_iter().map(|(file, _)| file).collect(),
+            files: files.collect(),
             schema: Arc::new(schema),
             partitions,
             is_file,
+            notes: listing.notes.into_iter().chain(merged.notes).collect(),
+            is_uniform,
         })
     }
 
@@ -98,9 +128,29 @@ impl ParquetTable {
     fn file_columns(&self) -> usize {
         self.schema.fields().len() - self.partitions.len()
     }
+
+    /// How many rows of `columns` may be held at once, at most `rows`.
+    pub(super) fn rows_at_once(&self, columns: &[usize], rows: usize) -> usize {
+        let width = |file: &SourceFile| {
+            let stored = columns
+                .iter()
+                .filter_map(|at| file.places.get(*at).copied()?);
+            stored.map(|at| file.widths[at]).sum::<u64>()
+        };
+        let widest = self.files.iter().map(width).max();
+        fitting(widest.unwrap_or(0), rows)
+    }
 }
 
-fn read_footer(listed: Listed) -> Result<(SourceFile, SchemaRef)> {
+/// A footer, as far as a table of many files keeps it.
+struct Footer {
+    file: SourceFile,
+    schema: SchemaRef,
+    /// Its columns as Parquet has them.
+    types: TypePtr,
+}
+
+fn read_footer(listed: Listed) -> Result<Footer> {
     let pin = listed.pin();
     let mut file = SourceFile {
         location: listed.location,
@@ -109,6 +159,8 @@ fn read_footer(listed: Listed) -> Result<(SourceFile, SchemaRef)> {
         rows: 0,
         row_groups: 0,
         partition: listed.partition,
+        places: Arc::default(),
+        widths: Arc::default(),
     };
     let footer = OpenFile::open(&file)?.metadata;
     let groups = footer.metadata().row_groups();
@@ -117,7 +169,31 @@ fn read_footer(listed: Listed) -> Result<(SourceFile, SchemaRef)> {
         .map(|group| u64::try_from(group.num_rows()).unwrap_or(0))
         .sum();
     file.row_groups = groups.len();
-    Ok((file, Arc::clone(footer.schema())))
+    file.widths = widths(footer.metadata());
+    Ok(Footer {
+        file,
+        schema: Arc::clone(footer.schema()),
+        types: footer.parquet_schema().root_schema_ptr(),
+    })
+}
+
+/// A partition column must be in all files or in none: it could be the one in some and the other in others.
+fn check_partitions(names: &[String], merged: &Merged, files: &[(&str, &SchemaRef)]) -> Result<()> {
+    for name in names {
+        let Ok(at) = merged.schema.index_of(name) else {
+            continue;
+        };
+        let lacks = |places: &Places| places[at].is_none();
+        if let Some(file) = merged.places.iter().position(lacks) {
+            return Err(Error::invalid(
+                "a partition column is in some of the files, and not in others",
+            )
+            .with("column", name)
+            .with("missing_in", files[file].0)
+            .hint("choose the files of one kind with a glob, such as `folder/dt=2024-*`"));
+        }
+    }
+    Ok(())
 }
 
 /// A file whose footer is read.
@@ -130,6 +206,13 @@ pub(super) struct OpenFile<'t> {
 impl<'t> OpenFile<'t> {
     pub(super) fn open(file: &'t SourceFile) -> Result<Self> {
         let url = &file.location.url;
+        if file.pin.size == 0 {
+            return Err(Error::invalid(
+                "a file of the table is empty, not even a Parquet file without rows",
+            )
+            .with("file", url)
+            .hint("whoever wrote it broke off: write it again, or delete it"));
+        }
         let bytes = FileBytes::open(&file.location, file.pin.size, file.pin.etag.as_deref())
             .or_err(ErrorKind::Unavailable, "cannot open the file")
             .map_err(|error| error.with("file", url))?;
@@ -167,48 +250,52 @@ impl<'t> OpenFile<'t> {
         table: &ParquetTable,
         reading: Reading<'_>,
     ) -> Result<GroupReader<'t>> {
-        let columns = reading.columns;
         let broken = |error| broken(error, self.file.location.url.as_str());
-        let metadata = if reading.views {
-            as_views(&self.metadata).map_err(broken)?
-        } else {
-            self.metadata.clone()
-        };
-        let stored = table.file_columns();
-        let mut roots: Vec<usize> = columns.iter().copied().filter(|at| *at < stored).collect();
+        let places = &self.file.places;
+        let columns = reading.columns;
+        let stored = columns.iter().filter_map(|at| places.get(*at).copied()?);
+        let mut roots: Vec<usize> = stored.collect();
         roots.sort_unstable();
         roots.dedup();
-        let mask = ProjectionMask::roots(self.metadata.parquet_schema(), roots.iter().copied());
-        let mut builder =
-            ParquetRecordBatchReaderBuilder::new_with_metadata(self.bytes.clone(), metadata)
-                .with_row_groups(vec![reading.group])
-                .with_projection(mask)
-                .with_batch_size(reading.batch_rows);
+        let parquet = self.metadata.parquet_schema();
+        let group = self.metadata.metadata().row_group(reading.group);
+        let rows = rows_at_once(group, reading.batch_rows, |leaf| {
+            roots
+                .binary_search(&parquet.get_column_root_idx(leaf))
+                .is_ok()
+        });
+        let mut builder = ParquetRecordBatchReaderBuilder::new_with_metadata(
+            self.bytes.clone(),
+            as_views(&self.metadata).map_err(broken)?,
+        )
+        .with_row_groups(vec![reading.group])
+        .with_projection(ProjectionMask::roots(parquet, roots.iter().copied()))
+        .with_batch_size(rows);
         if let Some(selection) = reading.selection {
             builder = builder.with_row_selection(selection);
         }
         let reader = builder.build().map_err(broken)?;
-        let parts = columns
-            .iter()
-            .map(|&at| match at.checked_sub(stored) {
-                None => Part::Stored(roots.partition_point(|root| *root < at)),
-                Some(partition) => {
-                    Part::Constant(self.file.partition[table.partitions[partition]].clone())
-                }
-            })
-            .collect();
+        let parts = columns.iter().map(|&at| match places.get(at) {
+            Some(Some(place)) => Part::Stored(roots.partition_point(|root| root < place)),
+            Some(None) => Part::Missing,
+            None => {
+                let partition = table.partitions[at - places.len()];
+                Part::Constant(self.file.partition[partition].clone())
+            }
+        });
         let mut schema = table
             .schema
             .project(columns)
             .or_err(ErrorKind::Internal, "no such column")?;
         if reading.views {
-            schema = with_views(&schema, |at| columns[at] < stored);
+            schema = with_views(&schema, |at| columns[at] < places.len());
         }
         Ok(GroupReader {
             file: self.file,
             reader,
-            parts,
+            parts: parts.collect(),
             schema: Arc::new(schema),
+            ready: VecDeque::new(),
         })
     }
 }
@@ -230,6 +317,8 @@ pub(super) struct Reading<'s> {
 enum Part {
     /// From the file: its place among the columns that are read.
     Stored(usize),
+    /// From nowhere: the file lacks it.
+    Missing,
     /// From the folder's name.
     Constant(Option<String>),
 }
@@ -240,46 +329,69 @@ pub(super) struct GroupReader<'t> {
     reader: ParquetRecordBatchReader,
     parts: Vec<Part>,
     schema: SchemaRef,
+    /// What is read and not handed on yet.
+    ready: VecDeque<RecordBatch>,
 }
 
 impl Iterator for GroupReader<'_> {
     type Item = Result<RecordBatch>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let batch = self.reader.next()?;
-        Some(
-            batch
-                .and_then(|batch| assemble(&batch, &self.parts, &self.schema))
-                .or_err(ErrorKind::Invalid, "cannot read the rows of a Parquet file")
-                .map_err(|error| {
-                    error
-                        .with("file", &self.file.location.url)
-                        .hint("the file is damaged or was replaced while it was read; write it again, or leave it out with a glob")
-                }),
-        )
+        if self.ready.is_empty() {
+            match self.reader.next()? {
+                Ok(batch) => self.ready.extend(pieces(&batch)),
+                Err(error) => return Some(Err(self.damaged(error))),
+            }
+        }
+        let piece = self.ready.pop_front()?;
+        Some(self.assemble(&piece))
     }
 }
 
-fn assemble(
-    batch: &RecordBatch,
-    parts: &[Part],
-    schema: &SchemaRef,
-) -> Result<RecordBatch, arrow::error::ArrowError> {
-    let rows = batch.num_rows();
-    let columns = parts
-        .iter()
-        .zip(schema.fields())
-        .map(|(part, field)| match part {
+impl GroupReader<'_> {
+    fn damaged(&self, error: ArrowError) -> Error {
+        Error::invalid("cannot read the rows of a Parquet file")
+            .with("file", &self.file.location.url)
+            .because(error)
+            .hint("the file is damaged or was replaced while it was read; write it again, or leave it out with a glob")
+    }
+
+    /// The columns that were read, as the table has them.
+    fn assemble(&self, batch: &RecordBatch) -> Result<RecordBatch> {
+        let rows = batch.num_rows();
+        let columns = self.parts.iter().zip(self.schema.fields());
+        let columns = columns.map(|(part, field)| match part {
             Part::Constant(value) => Ok(constant(value.as_deref(), rows)),
-            Part::Stored(at) if batch.column(*at).data_type() == field.data_type() => {
-                Ok(Arc::clone(batch.column(*at)))
-            }
-            // The same type but for the metadata of nested fields.
-            Part::Stored(at) => cast(batch.column(*at), field.data_type()),
-        })
-        .collect::<Result<Vec<ArrayRef>, _>>()?;
-    let options = RecordBatchOptions::new().with_row_count(Some(rows));
-    RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options)
+            Part::Missing => Ok(new_null_array(field.data_type(), rows)),
+            Part::Stored(at) => self.fit(batch.column(*at), field),
+        });
+        let columns = columns.collect::<Result<Vec<ArrayRef>>>()?;
+        let options = RecordBatchOptions::new().with_row_count(Some(rows));
+        RecordBatch::try_new_with_options(Arc::clone(&self.schema), columns, &options)
+            .map_err(|error| self.damaged(error))
+    }
+
+    /// A column as the type that the table has for it. The one holds every value of the other, but for
+    /// moments that are too far away to be told in a finer unit.
+    fn fit(&self, column: &ArrayRef, field: &Field) -> Result<ArrayRef> {
+        if column.data_type() == field.data_type() {
+            return Ok(Arc::clone(column));
+        }
+        let exact = CastOptions {
+            safe: false,
+            ..CastOptions::default()
+        };
+        cast_column(column, field.data_type(), &exact)
+            .map_err(|error| error.strip_backtrace())
+            .or_err(ErrorKind::Invalid, "a value does not fit the type that the files' column has in common")
+            .map_err(|error| {
+                error
+                    .with("file", &self.file.location.url)
+                    .with("column", field.name())
+                    .with("type", field.data_type())
+                    .hint("read the files of each kind under a name of their own, in a query that casts, and put them together with UNION ALL")
+            })
+    }
 }
 
 fn constant(value: Option<&str>, rows: usize) -> ArrayRef {
@@ -296,9 +408,9 @@ fn load(bytes: &FileBytes) -> Result<ArrowReaderMetadata, ParquetError> {
     ArrowReaderMetadata::try_new(Arc::clone(metadata.metadata()), options)
 }
 
-/// The same file, with its strings as views of the pages that they lie in.
+/// The same file, with its texts and bytes as views of the pages that they lie in.
 fn as_views(metadata: &ArrowReaderMetadata) -> Result<ArrowReaderMetadata, ParquetError> {
-    let schema = Arc::new(with_views(metadata.schema(), |_| true));
+    let schema = Arc::new(all_views(metadata.schema()));
     let options = ArrowReaderOptions::new().with_schema(schema);
     ArrowReaderMetadata::try_new(Arc::clone(metadata.metadata()), options)
 }

@@ -21,6 +21,10 @@ use crate::base::{Error, ErrorKind, Stores};
 
 use super::*;
 
+mod differing;
+mod folders;
+mod wide;
+
 fn scratch() -> TempDir {
     TempDir::new().expect("a temporary folder can be made")
 }
