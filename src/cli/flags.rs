@@ -24,7 +24,7 @@ pub(super) struct JobArgs {
         hide_env_values = true
     )]
     pub set: Vec<String>,
-    /// Give a value to $name in SQL and to {{ vars.name }} in prompts and in the output's path; may be repeated
+    /// Give a value to $name in SQL and to {{ vars.name }} in prompts and in the paths of source and output; may be repeated
     #[arg(
         long,
         value_name = "NAME=VALUE",
@@ -65,6 +65,14 @@ impl Target {
     pub(super) fn resolve(&self, around: &Surroundings) -> Result<Job> {
         self.job.resolve(Some(&self.key), around)
     }
+
+    /// The job that was planned: see [`Draft::resolve_planned`].
+    ///
+    /// # Errors
+    /// `Invalid`, with every mistake at once.
+    pub(super) fn resolve_planned(&self, around: &Surroundings) -> Result<Job> {
+        self.job.resolve_planned(Some(&self.key), around)
+    }
 }
 
 /// One flag for each key of the job file that a one-liner may need. Paths are relative to the
@@ -75,7 +83,7 @@ pub(super) struct KeyFlags {
     /// The job's name [a-z0-9-]; a one-liner is named after its output
     #[arg(long, value_name = "NAME")]
     pub name: Option<String>,
-    /// The table: a file, a folder (Hive partitions) or a glob; Parquet, or .csv .ndjson .arrow
+    /// The table: a file, a folder (Hive partitions) or a glob; Parquet, or .csv .ndjson .arrow; may hold {{ vars.name }}
     #[arg(long, value_name = "PATH", conflicts_with = "query")]
     pub table: Option<String>,
     /// A file with the SQL query whose result is the table
@@ -90,6 +98,12 @@ pub(super) struct KeyFlags {
     /// At most so many rows get a prompt
     #[arg(long, value_name = "ROWS")]
     pub limit: Option<u64>,
+    /// So many rows get a prompt, drawn from all that are chosen
+    #[arg(long, value_name = "ROWS", conflicts_with = "limit")]
+    pub sample: Option<u64>,
+    /// Which rows are drawn: the same number draws the same rows of the same table; default 0
+    #[arg(long, value_name = "NUMBER")]
+    pub sample_seed: Option<u64>,
     /// The prompt's template, such as 'Label this ticket: {{ body }}'
     #[arg(long, value_name = "TEMPLATE")]
     pub prompt: Option<String>,
@@ -170,6 +184,21 @@ impl JobArgs {
         }
     }
 
+    /// The job that was planned: see [`Draft::resolve_planned`].
+    ///
+    /// # Errors
+    /// `Invalid`, with every mistake at once.
+    pub(super) fn resolve_planned(
+        &self,
+        key: Option<&KeyFlag>,
+        around: &Surroundings,
+    ) -> Result<Job> {
+        match &self.resolved {
+            Some(path) => read_resolved(path),
+            None => self.draft(key, around)?.resolve_planned(around),
+        }
+    }
+
     /// What the user wrote: the job file if one is named, with `--set`, flags and `--var`.
     ///
     /// # Errors
@@ -235,6 +264,8 @@ impl KeyFlags {
         ];
         let counts = [
             ("source.limit", self.limit),
+            ("source.sample", self.sample),
+            ("source.seed", self.sample_seed),
             ("model.max_output_tokens", self.max_output_tokens),
             ("model.max_requests_per_batch", self.max_requests_per_batch),
         ];

@@ -131,6 +131,9 @@ fn check_words(checked: &Checked) -> String {
         .map(|(name, kind)| format!("{name} {kind}"));
     let _ = writeln!(text, "columns  {}", columns.collect::<Vec<_>>().join(", "));
     let _ = writeln!(text, "sent     {}", checked.sent.join(", "));
+    for note in &checked.notes {
+        let _ = writeln!(text, "note     {note}");
+    }
     for row in &checked.first {
         let _ = match &row.prompt {
             Ok(prompt) => writeln!(text, "\n--- row {}\n{prompt}", row.row),

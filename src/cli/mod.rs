@@ -70,11 +70,13 @@ fn carry_out(cli: &Cli, voice: &Voice) -> Result<Exit> {
         .or_err(ErrorKind::Internal, "cannot start the runtime")?;
     let environment = std::env::vars().collect();
     let stores = Stores::new(cli.common.storage_options.clone())?.with_environment(environment);
+    let system = Components::system();
+    let stores = stores.with_http(Arc::clone(&system.http));
     let components = Components {
         stores: Arc::new(stores),
         crash: crash()?,
         clock: clock()?,
-        ..Components::system()
+        ..system
     };
     let screen = Arc::new(voice.screen(Arc::new(SystemClock)));
     let exit = runtime.block_on(Box::pin(command(cli, components, Arc::clone(&screen))));
@@ -159,13 +161,15 @@ async fn command(cli: &Cli, components: Components, screen: Arc<Screen>) -> Resu
                 as_json: args.json,
                 watch: args.watch,
             };
-            status::status(&look(args.target.resolve(around)?), manner).await
+            status::status(&look(args.target.resolve_planned(around)?), manner).await
         }
         Command::Show(args) => {
-            let look = look(args.job.resolve(None, around)?);
+            let look = look(args.job.resolve_planned(None, around)?);
             show::show(&look, &args.row, args.json).await
         }
-        Command::Cancel(args) => look::cancel(&look(args.target.resolve(around)?)).await,
-        Command::Gc(args) => look::gc(&look(args.target.resolve(around)?), args.older_than).await,
+        Command::Cancel(args) => look::cancel(&look(args.target.resolve_planned(around)?)).await,
+        Command::Gc(args) => {
+            look::gc(&look(args.target.resolve_planned(around)?), args.older_than).await
+        }
     }
 }

@@ -36,6 +36,14 @@ impl Road {
             Road::Collect { .. } => "collect",
         }
     }
+
+    /// The job: what is collected was planned, and needs no variable that says where it lies.
+    fn job(self, args: &RunArgs, around: &Surroundings) -> Result<Job> {
+        match self {
+            Road::Run | Road::Submit => args.target.resolve(around),
+            Road::Collect { .. } => args.target.resolve_planned(around),
+        }
+    }
 }
 
 /// Goes the road, and prints what came of it.
@@ -46,7 +54,7 @@ pub(super) async fn go(
     components: Components,
     screen: Arc<Screen>,
 ) -> Result<Exit> {
-    let job = args.target.resolve(&Surroundings::system()?)?;
+    let job = road.job(args, &Surroundings::system()?)?;
     let (column, meta) = (job.answer.column.clone(), job.answer.meta);
     let vendor = Vendor::open(&job, &components)?;
     let ticking = tick(&screen, &job, &components);
@@ -179,7 +187,9 @@ pub(super) fn print_failure(args: &RunArgs, common: &Common, error: &Error, exit
         return;
     }
     let around = Surroundings::system();
-    let job = around.and_then(|around| args.target.resolve(&around)).ok();
+    let job = around
+        .and_then(|around| args.target.resolve_planned(&around))
+        .ok();
     let stores = Stores::new(common.storage_options.clone()).ok();
     let ledger = job.as_ref().map(|job| {
         let path = &job.ledger.path;

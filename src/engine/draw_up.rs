@@ -5,28 +5,29 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use futures::StreamExt;
-
-use crate::base::{Error, KeyIndex, Result};
-use crate::ledger::action::{Action, Pin, PlanStarted};
+use crate::base::{Error, Result};
+use crate::ledger::action::{Action, PlanStarted};
 use crate::output::{self, Existing, Form, Layout, MetaColumns, RUN_KEY, Target, check_names};
-use crate::prompt::{Prompt, Prompts, Template, render_system};
+use crate::prompt::render_system;
 use crate::provider::{Provider, Trial};
-use crate::source::{Input, Predicate, RowIds, Scan, Source, check_unique};
+use crate::source::{Predicate, RowIds, Source};
 use crate::spec::{Job, LayoutSpec, Meta, SourceInput};
+use crate::work::progress::Event;
 use crate::work::{CustomId, Frame, KeyRule, Limits, Shape};
 
 use super::calls::Calls;
-use super::files::Files;
 use super::next::trial_failed;
 use super::open::Office;
 use super::points;
 use super::poll::Pauses;
-use super::prior::INDEX_KEYS;
 use super::progress::Seen;
 use super::publish::Publication;
 use super::queue::Queue;
 use super::run::{Goal, Stop};
+use super::sources::{
+    check_key, column_names, compile, first_prompt, needs_snapshot, open_snapshot, open_source,
+    pins,
+};
 use super::tasks::Tasks;
 
 /// Where a job's plan stands.
@@ -125,7 +126,9 @@ impl Office {
         }
         let same = plan.started.fingerprint == desk.shape.fingerprint()
             && plan.started.digest == self.setup.job.fingerprints().plan
-            && plan.started.pins == pins(source);
+            && plan.started.pins == pins(source)
+            // Another layout may ask for one file of many.
+            && (plan.started.snapshot || !needs_snapshot(&self.setup.job, source));
         same.then_some(plan.started.plan)
     }
 
@@ -217,8 +220,12 @@ impl Office {
             .next_back()
             .map_or(0, |last| last + 1);
         let pins = pins(&source);
-        let snapshot = !source.is_table();
-        self.setup.waits_for("keys to be checked, and a query's result to be stored");
+        for note in source.notes() {
+            self.setup.watch.event(&Event::Warning(note.clone()));
+        }
+        let snapshot = needs_snapshot(job, &source);
+        self.setup
+            .waits_for("keys to be checked, and a query's result to be stored");
         let source = if snapshot {
             let folder = self.files.snapshot(number);
             let stores = &self.setup.components.stores;
@@ -474,26 +481,6 @@ impl Desk {
     }
 }
 
-/// The prompt's template, compiled for the source's columns. A template keeps notes while it renders,
-/// so that each reader of rows has one of its own.
-pub(super) fn compile(job: &Job, source: &Source) -> Result<Template> {
-    Template::compile(
-        &job.prompt.user,
-        "prompt.user",
-        &column_names(source),
-        &job.vars,
-    )
-}
-
-fn column_names(source: &Source) -> Vec<&str> {
-    source
-        .schema()
-        .fields()
-        .iter()
-        .map(|field| field.name().as_str())
-        .collect()
-}
-
 /// The provider's limits, lowered by the job's.
 fn limits(job: &Job, provider: Limits) -> Limits {
     let requests = job.model.max_requests_per_batch.unwrap_or(u64::MAX);
@@ -521,78 +508,4 @@ fn new_names(job: &Job) -> Vec<String> {
             ]
         }
     }
-}
-
-/// Opens what the job reads.
-pub(super) async fn open_source(job: &Job, setup: &super::Setup, files: &Files) -> Result<Source> {
-    let input = match &job.source.input {
-        SourceInput::Table(address) => Input::Table {
-            address: address.clone(),
-        },
-        SourceInput::Query { sql, tables, .. } => Input::Query {
-            sql: sql.clone(),
-            tables: tables.clone(),
-            vars: job.vars.clone(),
-        },
-    };
-    Source::open(&input, &setup.components.stores, files.scratch()).await
-}
-
-/// Opens the snapshot that a plan made of its source.
-pub(super) async fn open_snapshot(
-    setup: &super::Setup,
-    files: &Files,
-    plan: u64,
-) -> Result<Source> {
-    let folder = files.snapshot(plan);
-    let local = folder.local.as_ref().and_then(|local| local.to_str());
-    let address = local.map_or_else(
-        || format!("{}/", folder.url.as_str().trim_end_matches('/')),
-        str::to_owned,
-    );
-    let input = Input::Table { address };
-    Source::open(&input, &setup.components.stores, files.scratch()).await
-}
-
-/// What pins the source's files.
-pub(super) fn pins(source: &Source) -> Vec<Pin> {
-    let pin = |pin: crate::source::Pin| Pin {
-        url: pin.url,
-        size: pin.size,
-        etag: pin.etag,
-        modified: pin.modified,
-    };
-    source.pins().into_iter().map(pin).collect()
-}
-
-/// The key is there, not null, and unique over the whole table.
-pub(super) async fn check_key(job: &Job, source: &Source, files: &Files) -> Result<()> {
-    if job.source.key.is_empty() {
-        return Ok(());
-    }
-    let ids = RowIds::new(source.schema(), &job.source.key)?;
-    let mut index = KeyIndex::new(files.scratch(), INDEX_KEYS)?;
-    check_unique(source, &ids, |key, row| index.insert(key, row)).await
-}
-
-/// The prompt of the first row that has one.
-async fn first_prompt(job: &Job, source: &Source) -> Result<Option<String>> {
-    let mut template = compile(job, source)?;
-    let mut scan = Scan::of(template.columns().iter().cloned()).batch_rows(64);
-    if let Some(filter) = &job.source.filter {
-        scan = scan.filter(Predicate::compile(filter, source.schema(), &job.vars)?);
-    }
-    let mut slices = source.scan(scan).await?;
-    let mut prompts = Prompts::default();
-    while let Some(slice) = slices.next().await {
-        template.render(&slice?.batch, &mut prompts)?;
-        let text = prompts.iter().find_map(|prompt| match prompt {
-            Prompt::Text(text) => Some(text.to_owned()),
-            _ => None,
-        });
-        if text.is_some() {
-            return Ok(text);
-        }
-    }
-    Ok(None)
 }

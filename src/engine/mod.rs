@@ -48,6 +48,7 @@ mod run;
 mod scribe;
 mod show;
 mod slots;
+mod sources;
 mod split;
 mod status;
 mod stop;

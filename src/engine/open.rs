@@ -14,11 +14,12 @@ use crate::work::progress::{Event, Then, Wait, Waits};
 
 use super::book::Book;
 use super::calls::Calls;
-use super::draw_up::{Drawn, LEDGER_KEY, pins};
+use super::draw_up::{Drawn, LEDGER_KEY};
 use super::files::Files;
 use super::next::Pace;
 use super::report::{Awaits, Report, is_over};
 use super::run::{Goal, Loop, Stop};
+use super::sources::pins;
 use super::stop::{is_stop, unless_stopped, unless_stopped_long_since};
 use super::tasks::Tasks;
 use super::{GRACE, Setup};
@@ -262,7 +263,8 @@ impl Office {
         };
         let number = plan.started.plan;
         let stored = self.stored_job(number)?;
-        if stored.fingerprints() != self.setup.job.fingerprints() {
+        let job = self.setup.job.clone().completed_by(&stored);
+        if stored.fingerprints() != job.fingerprints() {
             tracing::warn!("the job file differs from what was planned; the stored plan counts");
         }
         self.setup.job = stored;
@@ -500,8 +502,11 @@ fn opening(state: &State, setup: &Setup, run: &str) -> (String, Vec<Action>) {
     (ledger, actions)
 }
 
-/// What a job reads, by name.
+/// What a job reads, by name: the same whatever the variables in it are.
 fn source_name(job: &Job) -> String {
+    if let Some(pattern) = &job.source.pattern {
+        return pattern.clone();
+    }
     match &job.source.input {
         SourceInput::Table(address) => address.clone(),
         SourceInput::Query { file, .. } => file.clone(),

@@ -16,11 +16,12 @@ use crate::work::{Frame, KeyRule, Usage};
 
 use super::Setup;
 use super::book::Book;
-use super::draw_up::{Desk, check_key, compile, open_source};
+use super::draw_up::Desk;
 use super::files::Files;
 use super::open::check_ours;
 use super::prepare::{Planning, Sink, Tally};
 use super::prior::{Asks, Prior};
+use super::sources::{check_key, compile, draw, needs_snapshot, open_source};
 
 /// What a run would do.
 #[derive(Clone, Debug, PartialEq)]
@@ -67,6 +68,8 @@ pub struct Checked {
     pub rows: Option<u64>,
     /// The columns that the prompt names: what leaves this machine.
     pub sent: Vec<String>,
+    /// What a person should know of the source.
+    pub notes: Vec<String>,
     /// The first rows.
     pub first: Vec<CheckedRow>,
 }
@@ -89,7 +92,8 @@ pub async fn plan(setup: Setup, provider: Arc<dyn Provider>) -> Result<PlanRepor
     let files = Files::aside(&root)?;
     let mut source = open_source(job, &setup, &files).await?;
     let desk = Desk::check(job, &source, &*provider)?;
-    if !source.is_table() {
+    let mut notes = source.notes().to_vec();
+    if needs_snapshot(job, &source) {
         let folder = components
             .stores
             .locate(&files.draft("snapshot").display().to_string())?;
@@ -116,6 +120,7 @@ pub async fn plan(setup: Setup, provider: Arc<dyn Provider>) -> Result<PlanRepor
         key: &job.source.key,
         filter: desk.filter.as_ref(),
         limit: job.source.limit,
+        draw: draw(job, &source, desk.filter.as_ref()).await?,
         columns: &desk.columns,
         dedupe: job.prompt.dedupe,
         defer: false,
@@ -127,7 +132,9 @@ pub async fn plan(setup: Setup, provider: Arc<dyn Provider>) -> Result<PlanRepor
     let (tally, _) = planning
         .carry_out(number, compile(job, &source)?, prior, Sink::Count, |_| ())
         .await?;
-    Ok(report(job, &source, &desk, &tally, book.state()))
+    let mut report = report(job, &source, &desk, &tally, book.state());
+    notes.append(&mut report.notes);
+    Ok(PlanReport { notes, ..report })
 }
 
 fn report(job: &Job, source: &Source, desk: &Desk, tally: &Tally, state: &State) -> PlanReport {
@@ -252,6 +259,7 @@ pub async fn check(setup: Setup, provider: Arc<dyn Provider>, rows: u64) -> Resu
             .collect(),
         rows: source.rows(),
         sent: columns,
+        notes: source.notes().to_vec(),
         first,
     })
 }

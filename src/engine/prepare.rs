@@ -11,7 +11,7 @@ use crate::base::{Error, Result};
 use crate::ledger::action::{Action, PlanCounts};
 use crate::ledger::row_map::{Place, RowKey, RowMapWriter, RowPlan};
 use crate::prompt::{Prompt, Prompts, Template};
-use crate::source::{Predicate, RowIds, Scan, Slice, Source};
+use crate::source::{Draw, Predicate, RowIds, Scan, Slice, Source};
 use crate::work::{Frame, Keyer, Limits};
 
 use super::chunks::ChunkWriter;
@@ -29,6 +29,8 @@ pub(super) struct Planning<'a> {
     pub key: &'a [String],
     pub filter: Option<&'a Predicate>,
     pub limit: Option<u64>,
+    /// Which of the rows are drawn.
+    pub draw: Option<Draw>,
     /// The columns that the prompt names.
     pub columns: &'a [String],
     pub dedupe: bool,
@@ -115,11 +117,10 @@ impl Planning<'_> {
                 columns.push(key.clone());
             }
         }
-        let scan = Scan::of(columns).views().batch_rows(BATCH_ROWS);
-        match self.filter {
-            Some(filter) => scan.filter(filter.clone()),
-            None => scan,
-        }
+        let mut scan = Scan::of(columns).views().batch_rows(BATCH_ROWS);
+        scan.filter = self.filter.cloned();
+        scan.draw = self.draw;
+        scan
     }
 }
 

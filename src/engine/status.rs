@@ -82,6 +82,13 @@ pub struct BatchLine {
 pub async fn status(setup: Setup) -> Result<StatusReport> {
     let (book, root) = read(&setup).await?;
     let state = book.state();
+    let number = state.plans.keys().next_back().copied().unwrap_or_default();
+    let plan = state.plans.get(&number);
+    let planned = plan.and_then(|plan| serde_json::from_value(plan.started.job.clone()).ok());
+    let job = match &planned {
+        Some(planned) => setup.job.clone().completed_by(planned),
+        None => setup.job.clone(),
+    };
     let now = setup.components.clock.now();
     let holder = Holder::this_process("status", "status", now);
     let uptime = std::sync::Arc::clone(&setup.components.uptime);
@@ -98,8 +105,6 @@ pub async fn status(setup: Setup) -> Result<StatusReport> {
         Some(holder) => Live::of(&root, &holder.run).await,
         None => None,
     };
-    let number = state.plans.keys().next_back().copied().unwrap_or_default();
-    let plan = state.plans.get(&number);
     let shown = |a: &&Attempt| a.promised.plan == number || a.phase.is_open();
     let shown = state.attempts.values().filter(shown);
     let settle = setup.job.ledger.settle;
@@ -110,7 +115,7 @@ pub async fn status(setup: Setup) -> Result<StatusReport> {
     });
     Ok(StatusReport {
         planned: plan.is_some_and(|plan| plan.sealed.is_some()),
-        differs: plan.is_some_and(|p| p.started.digest != setup.job.fingerprints().plan),
+        differs: plan.is_some_and(|p| p.started.digest != job.fingerprints().plan),
         canceled: plan.is_some_and(|plan| plan.canceled),
         holder: holder.map(|holder| holder.to_string()),
         progress: progress(state, number, &sight(live.as_ref())),
@@ -119,13 +124,13 @@ pub async fn status(setup: Setup) -> Result<StatusReport> {
         landed: batches.iter().flat_map(|line| line.counts.values()).sum(),
         batches,
         report: Report {
-            job: setup.job.name.clone(),
+            job: job.name.clone(),
             run: state
                 .run
                 .as_ref()
                 .map(|run| run.run.clone())
                 .unwrap_or_default(),
-            output: setup.job.output.path.clone(),
+            output: job.output.path.clone(),
             ledger: root.url.to_string(),
             published: published.is_some(),
             ..Report::of(state, number, |_| false)

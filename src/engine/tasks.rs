@@ -21,7 +21,6 @@ use crate::spec::Job;
 use crate::work::progress::{Event, Watch};
 use crate::work::{Frame, Keyer, Limits, Shape};
 
-use super::draw_up::{compile, pins};
 use super::files::Files;
 use super::next::Step;
 use super::points;
@@ -34,6 +33,7 @@ use super::publish::Publication;
 use super::queue::Queue;
 use super::recover::Recovery;
 use super::scribe::Scribe;
+use super::sources::{compile, draw, pins};
 use super::submit::{After, BodySource, Sending, Uploaded};
 
 /// All that the steps of a run share.
@@ -139,7 +139,8 @@ impl Tasks {
             rule: plan.key_rule,
         };
         let prior = Prior::read(state, &asks, &self.files).await?;
-        let planning = self.planning(plan.started.trial, plan.started.deferred)?;
+        let mut planning = self.planning(plan.started.trial, plan.started.deferred)?;
+        planning.draw = draw(&self.job, self.source()?, self.filter.as_ref()).await?;
         let template = compile(&self.job, self.source()?)?;
         let (tally, rows) = planning
             .carry_out(number, template, prior, sink, |tally| {
@@ -194,6 +195,7 @@ impl Tasks {
             key: &self.job.source.key,
             filter: self.filter.as_ref(),
             limit: self.job.source.limit,
+            draw: None,
             columns: &self.columns,
             dedupe: self.job.prompt.dedupe,
             defer,

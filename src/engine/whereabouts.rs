@@ -16,9 +16,9 @@ use crate::ledger::state::PlanState;
 use crate::source::{RowIds, Scan, Source};
 
 use super::Setup;
-use super::draw_up::{open_snapshot, open_source, pins};
 use super::files::Files;
 use super::prepare::short_hash;
+use super::sources::{open_snapshot, open_source, pins};
 
 /// A row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

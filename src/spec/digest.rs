@@ -44,13 +44,17 @@ impl Job {
     }
 
     fn plan_part(&self) -> Value {
+        let mut source = json!({
+            "input": input_part(&self.source.input),
+            "key": self.source.key,
+            "where": self.source.filter,
+            "limit": self.source.limit,
+        });
+        if let Some(sample) = self.source.sample {
+            source["sample"] = json!({ "rows": sample.rows, "seed": sample.seed });
+        }
         json!({
-            "source": {
-                "input": input_part(&self.source.input),
-                "key": self.source.key,
-                "where": self.source.filter,
-                "limit": self.source.limit,
-            },
+            "source": source,
             "prompt": {
                 "system": self.prompt.system,
                 "user": self.prompt.user,

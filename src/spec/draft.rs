@@ -49,9 +49,11 @@ pub enum FlagValue {
 
 /// Keys that take the place of others: who gives the one on the command line does not mean the
 /// other ones in the file any more.
-const RIVALS: [(&str, &[&str]); 5] = [
+const RIVALS: [(&str, &[&str]); 7] = [
     ("source.table", &["source.query", "source.tables"]),
     ("source.query", &["source.table"]),
+    ("source.limit", &["source.sample", "source.seed"]),
+    ("source.sample", &["source.limit"]),
     ("prompt.system", &["prompt.system_file"]),
     ("prompt.system_file", &["prompt.system"]),
     ("answer.choices", &["answer.type"]),

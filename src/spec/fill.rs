@@ -20,6 +20,10 @@ pub(super) struct Filled {
     pub(super) text: String,
     /// How many bytes stand before the first `{{ vars.x }}`, if there is one.
     pub(super) fixed: Option<usize>,
+    /// The same for every value of the variables: each stands there by its name.
+    pub(super) pattern: String,
+    /// Whether a variable has no value, and stands there by its name in `text` as well.
+    pub(super) unfilled: bool,
 }
 
 /// What can be filled in, and with what.
@@ -28,6 +32,8 @@ pub(super) struct Filler<'a> {
     pub(super) env: &'a dyn Fn(&str) -> Option<String>,
     /// The values of `--var`, where the address may hold them.
     pub(super) vars: Option<&'a BTreeMap<String, String>>,
+    /// Whether a variable may be without a value.
+    pub(super) lenient: bool,
 }
 
 /// What is wrong, and what to do.
@@ -38,41 +44,64 @@ impl Filler<'_> {
     pub(super) fn fill(&self, text: &str) -> Result<Filled, Vec<Complaint>> {
         let pieces = split(text, self.vars.is_some()).map_err(|complaint| vec![complaint])?;
         let (mut out, mut complaints) = (String::new(), Vec::new());
-        let mut fixed = None;
+        let (mut fixed, mut pattern, mut unfilled) = (None, String::new(), false);
         for piece in pieces {
-            if matches!(piece, Piece::Var(_)) {
-                fixed.get_or_insert(out.len());
-            }
-            match self.value(&piece) {
-                Ok(value) => out.push_str(&value),
-                Err(complaint) => complaints.push(complaint),
-            }
+            let name = match piece {
+                Piece::Var(name) => {
+                    fixed.get_or_insert(out.len());
+                    Some(format!("{{{{ vars.{name} }}}}"))
+                }
+                _ => None,
+            };
+            let value = match self.value(&piece) {
+                Ok(Some(value)) => value,
+                Ok(None) => {
+                    unfilled = true;
+                    name.clone().unwrap_or_default()
+                }
+                Err(complaint) => {
+                    complaints.push(complaint);
+                    continue;
+                }
+            };
+            pattern.push_str(name.as_ref().unwrap_or(&value));
+            out.push_str(&value);
         }
         if complaints.is_empty() {
-            Ok(Filled { text: out, fixed })
+            Ok(Filled {
+                text: out,
+                fixed,
+                pattern,
+                unfilled,
+            })
         } else {
             Err(complaints)
         }
     }
 
-    fn value(&self, piece: &Piece<'_>) -> Result<String, Complaint> {
+    /// What stands for a piece; nothing for a variable that may be without a value, and is.
+    fn value(&self, piece: &Piece<'_>) -> Result<Option<String>, Complaint> {
         match piece {
-            Piece::Literal(text) => Ok((*text).to_owned()),
-            Piece::Env(name) => (self.env)(name).ok_or_else(|| {
+            Piece::Literal(text) => Ok(Some((*text).to_owned())),
+            Piece::Env(name) => (self.env)(name).map(Some).ok_or_else(|| {
                 (
                     format!("the environment variable `{name}` is not set"),
                     format!("set it, as in `export {name}=...`, or write the value itself"),
                 )
             }),
             Piece::Var(name) => {
-                let value = self.vars.and_then(|vars| vars.get(*name)).ok_or_else(|| {
-                    (
-                        format!("there is no value for `vars.{name}`"),
-                        format!("give one: `--var {name}=...`"),
-                    )
-                })?;
+                let Some(value) = self.vars.and_then(|vars| vars.get(*name)) else {
+                    return if self.lenient {
+                        Ok(None)
+                    } else {
+                        Err((
+                            format!("there is no value for `vars.{name}`"),
+                            format!("give one: `--var {name}=...`"),
+                        ))
+                    };
+                };
                 check_var(name, value)?;
-                Ok(value.clone())
+                Ok(Some(value.clone()))
             }
         }
     }
@@ -159,6 +188,7 @@ mod tests {
         Filler {
             env: &env,
             vars: Some(&vars),
+            lenient: false,
         }
         .fill(text)
     }
@@ -219,10 +249,29 @@ mod tests {
         let filler = Filler {
             env: &|_| None,
             vars: None,
+            lenient: false,
         };
         assert_eq!(
             filler.fill("a/{{ b }}").map(|filled| filled.text),
             Ok("a/{{ b }}".into())
         );
+    }
+
+    #[test]
+    fn a_variable_without_a_value_stands_by_its_name_where_it_may() {
+        let vars = [("ds".to_owned(), "2026-08-01".to_owned())].into();
+        let filler = Filler {
+            env: &|_| None,
+            vars: Some(&vars),
+            lenient: true,
+        };
+        let filled = filler
+            .fill("a/{{vars.ds}}/{{ vars.hour }}")
+            .expect("may be");
+        assert_eq!(filled.text, "a/2026-08-01/{{ vars.hour }}");
+        assert_eq!(filled.pattern, "a/{{ vars.ds }}/{{ vars.hour }}");
+        assert!(filled.unfilled);
+        let filled = filler.fill("a/{{ vars.ds }}").expect("has its value");
+        assert!(!filled.unfilled);
     }
 }

@@ -31,8 +31,38 @@ pub struct Job {
     pub output: OutputSpec,
     /// Where the work is remembered.
     pub ledger: LedgerSpec,
-    /// The values given by `--var`: bound to `$name` in SQL, and `vars.name` in prompts.
+    /// The values given by `--var`: bound to `$name` in SQL, and `vars.name` in prompts and addresses.
     pub vars: BTreeMap<String, String>,
+    /// Whether the address of the source or the output holds a variable that was given no value: see
+    /// [`Job::completed_by`].
+    #[serde(skip)]
+    pub unfilled: bool,
+}
+
+impl Job {
+    /// This job, with what `planned` says of places and variables, if it was resolved without some of
+    /// the variables that its addresses name. A value that was given stands.
+    #[must_use]
+    pub fn completed_by(mut self, planned: &Job) -> Job {
+        if !self.unfilled {
+            return self;
+        }
+        let mut vars = planned.vars.clone();
+        vars.append(&mut self.vars);
+        Job {
+            source: SourceSpec {
+                input: planned.source.input.clone(),
+                ..self.source
+            },
+            output: OutputSpec {
+                path: planned.output.path.clone(),
+                ..self.output
+            },
+            vars,
+            unfilled: false,
+            ..self
+        }
+    }
 }
 
 /// Which rows.
@@ -40,12 +70,27 @@ pub struct Job {
 pub struct SourceSpec {
     /// A table or a query.
     pub input: SourceInput,
+    /// The table's address with the variables by name, where it has some: the same every night.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pattern: Option<String>,
     /// The row id: unique, not null. Empty: the row's position.
     pub key: Vec<String>,
     /// An SQL predicate: rows that get a prompt.
     pub filter: Option<String>,
-    /// At most this many rows get a prompt.
+    /// At most this many rows get a prompt: the first ones.
     pub limit: Option<u64>,
+    /// Rows that are drawn from all, where not all that are chosen get a prompt.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sample: Option<SampleSpec>,
+}
+
+/// Rows that are drawn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SampleSpec {
+    /// How many.
+    pub rows: u64,
+    /// The same seed draws the same rows of the same table.
+    pub seed: u64,
 }
 
 /// A table or a query.

@@ -75,6 +75,8 @@ pub(super) const KEYS: &[Key] = &[
     key("source", "key", "--key", "[\"ticket_id\"]"),
     key("source", "where", "--where", "\"lang = 'en'\""),
     key("source", "limit", "--limit", "1000"),
+    key("source", "sample", "--sample", "1000"),
+    key("source", "seed", "--sample-seed", "7"),
     later("source", "snapshot"),
     key(
         "prompt",

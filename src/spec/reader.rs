@@ -25,6 +25,10 @@ pub(super) struct Reader<'a> {
     pub(super) excused: Vec<String>,
     /// Sections that were found under another name, by a slip.
     pub(super) aliases: BTreeMap<&'static str, String>,
+    /// Whether addresses may hold variables that have no value: what was planned says where they lead.
+    pub(super) lenient: bool,
+    /// Whether one does.
+    pub(super) unfilled: bool,
 }
 
 /// A word that a key may have.
@@ -43,6 +47,8 @@ pub(super) enum Word<T> {
 pub(super) struct Address {
     /// Absolute, with everything filled in.
     pub(super) text: String,
+    /// The same whatever the variables are: each stands by its name.
+    pub(super) pattern: String,
     /// Whether it holds a `{{ vars.x }}`, and so may lead elsewhere tomorrow.
     pub(super) has_vars: bool,
     /// The folder above the first `{{ vars.x }}`, or above the whole; `None` where there is none.
@@ -57,6 +63,8 @@ impl<'a> Reader<'a> {
             mistakes: draft.mistakes.clone(),
             excused: Vec::new(),
             aliases: BTreeMap::new(),
+            lenient: false,
+            unfilled: false,
         }
     }
 
@@ -386,8 +394,12 @@ impl<'a> Reader<'a> {
                 address::absolute(folder, base).ok()
             }
         };
+        // It is as good as the other, but for what stands for the variables.
+        let pattern = address::absolute(&filled.pattern, base).ok()?;
+        self.unfilled |= filled.unfilled;
         Some(Address {
             text: absolute,
+            pattern,
             has_vars: filled.fixed.is_some(),
             fixed_folder,
         })
@@ -401,7 +413,14 @@ impl<'a> Reader<'a> {
     ) -> Option<Filled> {
         let around = self.around;
         let env = |name: &str| around.env(name);
-        match (Filler { env: &env, vars }).fill(text) {
+        let lenient = self.lenient;
+        match (Filler {
+            env: &env,
+            vars,
+            lenient,
+        })
+        .fill(text)
+        {
             Ok(filled) => Some(filled),
             Err(complaints) => {
                 for (problem, advice) in complaints {

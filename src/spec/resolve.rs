@@ -32,6 +32,18 @@ impl Draft {
         self.finish(reader, job)
     }
 
+    /// The job, for commands that act on what was planned: a variable that only says where the source or
+    /// the output lies may be without a value.
+    ///
+    /// # Errors
+    /// `Invalid`, with [`Mistakes`](super::Mistakes) as its cause.
+    pub fn resolve_planned(&self, around: &Surroundings) -> Result<Job> {
+        let mut reader = Reader::new(self, around);
+        reader.lenient = true;
+        let job = reader.job();
+        self.finish(reader, job)
+    }
+
     /// The job's name and ledger alone, for commands that act on what was planned. Only the keys
     /// that lead there need to be right.
     ///
@@ -90,6 +102,7 @@ impl Reader<'_> {
             output: output?,
             ledger: ledger?,
             vars: self.draft.vars.clone(),
+            unfilled: self.unfilled,
         })
     }
 

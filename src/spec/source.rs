@@ -4,8 +4,11 @@ use std::collections::BTreeMap;
 
 use super::address;
 use super::file::Value;
-use super::job::{SourceInput, SourceSpec};
+use super::job::{SampleSpec, SourceInput, SourceSpec};
 use super::reader::Reader;
+
+/// The most rows of a sample: what is kept while they are drawn is eight bytes for each.
+const SAMPLE_MAX: u64 = 1_000_000;
 
 impl Reader<'_> {
     pub(super) fn source(&mut self) -> Option<SourceSpec> {
@@ -13,15 +16,44 @@ impl Reader<'_> {
         let key = self.key();
         let filter = self.plain_text("source.where");
         let limit = self.count("source.limit", 1, u64::MAX);
+        let sample = self.sample();
+        let (input, pattern) = input?;
         Some(SourceSpec {
-            input: input?,
+            input,
+            pattern,
             key,
             filter,
             limit,
+            sample,
         })
     }
 
-    fn input(&mut self) -> Option<SourceInput> {
+    fn sample(&mut self) -> Option<SampleSpec> {
+        let rows = self.count("source.sample", 1, SAMPLE_MAX);
+        let seed = self.count("source.seed", 0, u64::MAX);
+        let is_given = |reader: &Self, path| reader.node(path).is_some();
+        if is_given(self, "source.seed") && !is_given(self, "source.sample") {
+            let problem = "`source.seed` is given without `source.sample`".into();
+            self.refuse(
+                "source.seed",
+                problem,
+                "it says which rows are drawn; take it out",
+            );
+        }
+        if is_given(self, "source.sample") && is_given(self, "source.limit") {
+            let problem = "`source.limit` and `source.sample` are both given".into();
+            let advice =
+                "a limit takes the first rows, a sample draws from all; take one of them out";
+            self.refuse("source.sample", problem, advice);
+        }
+        Some(SampleSpec {
+            rows: rows?,
+            seed: seed.unwrap_or(0),
+        })
+    }
+
+    /// What is read; and its address with the variables by name, where it has some.
+    fn input(&mut self) -> Option<(SourceInput, Option<String>)> {
         let has = |reader: &Self, path| reader.node(path).is_some();
         if has(self, "source.table") && has(self, "source.query") {
             self.refuse(
@@ -32,7 +64,7 @@ impl Reader<'_> {
             return None;
         }
         if has(self, "source.query") {
-            return self.query();
+            return self.query().map(|query| (query, None));
         }
         if has(self, "source.tables") {
             self.refuse(
@@ -44,8 +76,9 @@ impl Reader<'_> {
         if !has(self, "source.table") {
             self.missing("source.table", "");
         }
-        self.address("source.table", false)
-            .map(|address| SourceInput::Table(address.text))
+        let address = self.address("source.table", true)?;
+        let pattern = address.has_vars.then_some(address.pattern);
+        Some((SourceInput::Table(address.text), pattern))
     }
 
     fn query(&mut self) -> Option<SourceInput> {
@@ -64,7 +97,7 @@ impl Reader<'_> {
         for (name, node) in self.table("source.tables").into_iter().flatten() {
             match &node.value {
                 Value::Text(text) => {
-                    if let Some(address) = self.address_of(&node.at, text, false) {
+                    if let Some(address) = self.address_of(&node.at, text, true) {
                         tables.insert(name.clone(), address.text);
                     }
                 }

@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 
 use crate::base::Result;
 use crate::prompt::{Prompt, Prompts, Template};
-use crate::source::{Predicate, RowIds, RowNumbers, Scan, Slices, Source};
+use crate::source::{Draw, Predicate, RowIds, RowNumbers, Scan, Slices, Source};
 use crate::spec::Job;
 
 /// What a row asks.
@@ -57,6 +57,10 @@ impl Asked {
         let mut scan = Scan::of(columns);
         if let Some(filter) = &job.source.filter {
             scan = scan.filter(Predicate::compile(filter, table.schema(), &job.vars)?);
+        }
+        if let Some(sample) = job.source.sample {
+            let sample = (sample.rows, sample.seed);
+            scan.draw = Some(Draw::of(table, scan.filter.as_ref(), sample).await?);
         }
         let ids = match key {
             [] => None,
