@@ -12,6 +12,7 @@ mod endpoint;
 mod fence;
 mod harvest;
 mod kill;
+mod lakes;
 mod layouts;
 mod ledgers;
 mod mended;

@@ -1,16 +1,24 @@
 //! Source and output on `s3://`, against a server in this process. The ledger stays on local disk,
 //! for this server does not keep create-if-absent under a race.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 
+use axum::extract::Query;
+use axum::http::HeaderMap;
+use axum::routing::get;
+use axum::{Json, Router};
 use columnist::base::Stores;
+use columnist::base::http::RouterService;
+use columnist::engine;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto::Builder;
 use s3s::auth::SimpleAuth;
 use s3s::service::S3ServiceBuilder;
 use s3s_fs::FileSystem;
+use sha1::{Digest, Sha1};
 use tokio::net::TcpListener;
 
 use crate::world::{VENDORS, World, read_table, write_table};
@@ -37,21 +45,29 @@ async fn serve(root: &Path) -> SocketAddr {
 
 /// A world with a bucket `lake`, which lies in its folder as `s3/lake`.
 async fn with_bucket(vendor: &'static str) -> World {
-    let mut world = World::new(vendor, "");
+    let (mut world, endpoint) = without_keys(vendor).await;
+    world.components.stores = stores(&[
+        ("AWS_ENDPOINT_URL", &endpoint),
+        ("AWS_ALLOW_HTTP", "true"),
+        ("AWS_ACCESS_KEY_ID", "access"),
+        ("AWS_SECRET_ACCESS_KEY", "secret"),
+        ("AWS_REGION", "us-east-1"),
+    ]);
+    world
+}
+
+/// The same, of which nothing is known but the bucket's endpoint.
+async fn without_keys(vendor: &'static str) -> (World, String) {
+    let world = World::new(vendor, "");
     std::fs::create_dir_all(world.path("s3/lake")).expect("a bucket");
     let address = serve(&world.path("s3")).await;
-    let environment = [
-        ("AWS_ENDPOINT_URL", format!("http://{address}")),
-        ("AWS_ALLOW_HTTP", "true".to_owned()),
-        ("AWS_ACCESS_KEY_ID", "access".to_owned()),
-        ("AWS_SECRET_ACCESS_KEY", "secret".to_owned()),
-        ("AWS_REGION", "us-east-1".to_owned()),
-    ];
-    let environment = environment.map(|(name, value)| (name.to_owned(), value));
+    (world, format!("http://{address}"))
+}
+
+fn stores(environment: &[(&str, &str)]) -> Arc<Stores> {
+    let own = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
     let stores = Stores::new(Vec::new()).expect("stores");
-    let stores = stores.with_environment(environment.to_vec());
-    world.components.stores = Arc::new(stores);
-    world
+    Arc::new(stores.with_environment(environment.iter().map(own).collect()))
 }
 
 fn bodies(range: std::ops::Range<usize>) -> Vec<Option<String>> {
@@ -155,5 +171,146 @@ async fn a_bucket_that_is_not_there_is_named() {
         "{error:?}"
     );
     assert!(error.hint_text().is_some(), "{error:?}");
+    assert_eq!(world.bill().total.requests_accepted, 0);
+}
+
+/// Runs a job over a table in the bucket, with what `profile` says, which is called `nightly`.
+async fn run_with_profile(
+    (world, endpoint): &mut (World, String),
+    profile: &str,
+    portal: Option<Router>,
+) -> columnist::base::Result<bool> {
+    write_table(&world.path("s3/lake/in.parquet"), &bodies(0..3), 16);
+    let config =
+        format!("[profile nightly]\nregion = us-east-1\nendpoint_url = {endpoint}\n{profile}");
+    std::fs::create_dir_all(world.path(".aws")).expect("made");
+    std::fs::write(world.path(".aws/config"), config).expect("written");
+    let home = world.path("").display().to_string();
+    let environment = [
+        ("HOME", home.as_str()),
+        ("AWS_PROFILE", "nightly"),
+        ("AWS_ALLOW_HTTP", "true"),
+    ];
+    let mut own = Arc::into_inner(stores(&environment)).expect("the only one");
+    if let Some(portal) = portal {
+        own = own.with_http(Arc::new(RouterService::new(portal)));
+    }
+    world.components.stores = Arc::new(own);
+    world.job["source"]["input"]["table"] = "s3://lake/in.parquet".into();
+    world.job["output"]["path"] = "s3://lake/out.parquet".into();
+    let report = world.run().await?;
+    Ok(report.published)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn keys_come_from_a_profile_of_the_aws_tools() {
+    let printed = r#"{"Version":1,"AccessKeyId":"access","SecretAccessKey":"secret"}"#;
+    for profile in [
+        "aws_access_key_id = access\naws_secret_access_key = secret\n".to_owned(),
+        format!("credential_process = echo '{printed}'\n"),
+    ] {
+        let mut world = without_keys("openai").await;
+        let published = run_with_profile(&mut world, &profile, None).await;
+        assert!(published.expect("a run"), "{profile}");
+        check_file(&world.0, "s3/lake/out.parquet", &bodies(0..3));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_profile_that_gives_no_keys_says_why_and_shows_no_secret() {
+    for (profile, words) in [
+        (
+            "credential_process = echo topsecret; exit 3\n",
+            ["credential_process", "exit status: 3"],
+        ),
+        (
+            "credential_process = echo '{\"Version\":2,\"AccessKeyId\":\"topsecret\",\"SecretAccessKey\":\"x\"}'\n",
+            ["credential_process", "version 2"],
+        ),
+        (
+            "sso_session = corp\nsso_account_id = 1\nsso_role_name = R\n[sso-session corp]\nsso_region = us-east-1\n",
+            ["has ended", "aws sso login --profile nightly"],
+        ),
+    ] {
+        let mut world = without_keys("openai").await;
+        let error = run_with_profile(&mut world, profile, None)
+            .await
+            .expect_err("no keys");
+        assert_eq!(error.kind().exit_code(), 7, "{error:?}");
+        let mut said = format!("{error} {:?}", error.hint_text());
+        let mut cause = std::error::Error::source(&error);
+        while let Some(why) = cause {
+            said.push_str(&why.to_string());
+            cause = why.source();
+        }
+        for word in words {
+            assert!(said.contains(word), "{word}: {said}");
+        }
+        assert!(!said.contains("topsecret"), "{said}");
+        assert_eq!(world.0.bill().total.requests_accepted, 0);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_of_the_aws_tools_gives_keys() {
+    let mut world = without_keys("openai").await;
+    // The file is named after the session, as the tools do it.
+    let name: String = Sha1::digest("corp")
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    let cache = world.0.path(".aws/sso/cache");
+    std::fs::create_dir_all(&cache).expect("made");
+    let token = r#"{"accessToken":"token-1","expiresAt":"2999-01-01T00:00:00Z"}"#;
+    std::fs::write(cache.join(format!("{name}.json")), token).expect("written");
+    let asked = |headers: HeaderMap, Query(query): Query<BTreeMap<String, String>>| async move {
+        assert_eq!(headers["x-amz-sso_bearer_token"], "token-1");
+        assert_eq!(
+            (&*query["account_id"], &*query["role_name"]),
+            ("123", "Reader")
+        );
+        let keys = serde_json::json!({ "accessKeyId": "access", "secretAccessKey": "secret", "sessionToken": "t", "expiration": 32_503_680_000_000_u64 });
+        Json(serde_json::json!({ "roleCredentials": keys }))
+    };
+    let portal = Router::new().route("/federation/credentials", get(asked));
+    let profile = "sso_session = corp\nsso_account_id = 123\nsso_role_name = Reader\n\
+                   [sso-session corp]\nsso_region = us-east-1\nsso_start_url = https://corp.example\n";
+    let published = run_with_profile(&mut world, profile, Some(portal)).await;
+    assert!(published.expect("a run"));
+    check_file(&world.0, "s3/lake/out.parquet", &bodies(0..3));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn folders_on_s3_are_looked_at_as_local_ones_are() {
+    let mut world = with_bucket("openai").await;
+    let place = |name: &str| {
+        let path = world.path("s3/lake").join(name);
+        std::fs::create_dir_all(path.parent().expect("a folder")).expect("made");
+        path
+    };
+    write_table(&place("t/data/a.parq"), &bodies(0..4), 16);
+    write_table(&place("t/data/b"), &bodies(4..6), 16);
+    std::fs::write(place("t/data/readme.md"), "hello").expect("written");
+    world.job["source"]["input"]["table"] = "s3://lake/t/data/".into();
+    world.job["source"]["key"] = serde_json::json!(["body"]);
+    world.job["output"]["path"] = "s3://lake/out/".into();
+    let checked = engine::check(world.setup("check"), world.provider(), 1)
+        .await
+        .expect("in order");
+    assert_eq!(checked.rows, Some(6));
+    assert!(
+        checked.notes.iter().any(|note| note.contains("readme.md")),
+        "{:?}",
+        checked.notes
+    );
+    let place = |name: &str| {
+        let path = world.path("s3/lake").join(name);
+        std::fs::create_dir_all(path.parent().expect("a folder")).expect("made");
+        path
+    };
+    std::fs::write(place("t/metadata/v1.metadata.json"), "{}").expect("written");
+    let error = world.run().await.expect_err("an Iceberg table");
+    assert!(error.to_string().contains("Iceberg"), "{error}");
+    assert!(error.to_string().contains("s3://lake/t/"), "{error}");
     assert_eq!(world.bill().total.requests_accepted, 0);
 }
