@@ -326,8 +326,8 @@ fn the_help_as_a_newcomer_reads_it() {
               [env: COLUMNIST_SET]
 
           --var <NAME=VALUE>
-              Give a value to $name in SQL and to {{ vars.name }} in prompts and in the output's path;
-              may be repeated
+              Give a value to $name in SQL and to {{ vars.name }} in prompts and in the paths of source
+              and output; may be repeated
 
               [env: COLUMNIST_VAR]
 
@@ -339,7 +339,8 @@ fn the_help_as_a_newcomer_reads_it() {
               The job's name [a-z0-9-]; a one-liner is named after its output
 
           --table <PATH>
-              The table: a file, a folder (Hive partitions) or a glob; Parquet, or .csv .ndjson .arrow
+              The table: a file, a folder (Hive partitions) or a glob; Parquet, or .csv .ndjson .arrow;
+              may hold {{ vars.name }}
 
           --query <FILE.sql>
               A file with the SQL query whose result is the table
@@ -352,6 +353,12 @@ fn the_help_as_a_newcomer_reads_it() {
 
           --limit <ROWS>
               At most so many rows get a prompt
+
+          --sample <ROWS>
+              So many rows get a prompt, drawn from all that are chosen
+
+          --sample-seed <NUMBER>
+              Which rows are drawn: the same number draws the same rows of the same table; default 0
 
           --prompt <TEMPLATE>
               The prompt's template, such as 'Label this ticket: {{ body }}'
