@@ -20,12 +20,12 @@ use std::time::Duration;
 use crate::base::{Error, Location, Put, Result, Time};
 
 use super::super::path::ClaimFile;
-use super::{Entry, Held, Kind, Leases, Patience, Scope, Taken};
+use super::entry::{Claimant, Entry};
+use super::holder::{Held, Patience};
 
 /// The claims on one lease.
 #[derive(Clone, Debug)]
 pub(super) struct Claims {
-    pub(super) scope: Scope,
     pub(super) folder: Location,
 }
 
@@ -49,58 +49,50 @@ enum Standing {
 }
 
 impl Claims {
+    /// Claims the lease; the epoch of the claim, or whoever holds it. It is ours once it is renewed.
     pub(super) async fn take(
         &self,
-        leases: &Leases,
+        claimant: &Claimant,
         above: u64,
-        patience: Patience,
-    ) -> Result<Taken> {
+        patience: &Patience,
+    ) -> Result<Result<u64, Held>> {
         let mut first = None;
         loop {
             let seen = self.newest().await?;
-            let standing = self.standing(leases, seen).await?;
+            let standing = self.standing(claimant, seen).await?;
             if let Standing::Held(entry, left) = &standing {
                 let renewed = *first.get_or_insert(seen) != seen;
-                let pause = (*left).min(leases.ttl / 3);
-                leases.tell(&held(leases, entry, *left));
-                if renewed || !patience.pass(&*leases.clock, pause).await {
-                    return Ok(Taken::Held(held(leases, entry, *left)));
+                let pause = (*left).min(claimant.ttl / 3);
+                claimant.tell(&held(claimant, entry, *left));
+                if renewed || !patience.pass(&*claimant.clock, pause).await {
+                    return Ok(Err(held(claimant, entry, *left)));
                 }
                 continue;
             }
             let epoch = seen.map_or(0, |seen| seen.epoch).max(above) + 1;
-            if !self.claim(leases.entry(epoch)).await? {
+            if !self.claim(claimant.entry(epoch)).await? {
                 continue;
             }
             if let (Standing::RunOut(entry), Some(seen)) = (&standing, seen)
                 && self.alive_since(seen).await?
             {
                 let wait = entry.ttl() + margin(entry.ttl());
-                leases.tell(&held(leases, entry, wait));
+                claimant.tell(&held(claimant, entry, wait));
                 if matches!(patience, Patience::NotAtAll) {
-                    leases.clock.sleep(wait).await;
-                } else if !patience.pass(&*leases.clock, wait).await {
+                    claimant.clock.sleep(wait).await;
+                } else if !patience.pass(&*claimant.clock, wait).await {
                     self.release(epoch).await?;
-                    return Ok(Taken::Held(held(leases, entry, wait)));
+                    return Ok(Err(held(claimant, entry, wait)));
                 }
             }
-            let lease = leases.lease(&self.scope, epoch, Kind::Claim(self.clone()));
-            match lease.renew().await {
-                Ok(()) => {
-                    self.tidy(epoch).await;
-                    return Ok(Taken::Lease(lease));
-                }
-                // Another came while we waited.
-                Err(error) if error.kind() == crate::base::ErrorKind::Held => {}
-                Err(error) => return Err(error),
-            }
+            return Ok(Ok(epoch));
         }
     }
 
-    pub(super) async fn holder(&self, leases: &Leases) -> Result<Option<Held>> {
+    pub(super) async fn holder(&self, claimant: &Claimant) -> Result<Option<Held>> {
         let seen = self.newest().await?;
-        Ok(match self.standing(leases, seen).await? {
-            Standing::Held(entry, left) => Some(held(leases, &entry, left)),
+        Ok(match self.standing(claimant, seen).await? {
+            Standing::Held(entry, left) => Some(held(claimant, &entry, left)),
             Standing::Free | Standing::RunOut(_) => None,
         })
     }
@@ -147,7 +139,7 @@ impl Claims {
         Ok(newest)
     }
 
-    async fn standing(&self, leases: &Leases, seen: Option<Seen>) -> Result<Standing> {
+    async fn standing(&self, claimant: &Claimant, seen: Option<Seen>) -> Result<Standing> {
         let Some(seen) = seen.filter(|seen| !seen.released) else {
             return Ok(Standing::Free);
         };
@@ -157,7 +149,7 @@ impl Claims {
         };
         let entry = Entry::parse(&bytes, &place)?;
         let ttl = entry.ttl() + margin(entry.ttl());
-        let age = self.store_now(leases).await? - seen.alive;
+        let age = self.store_now(claimant).await? - seen.alive;
         // A date in the store's future is as good as now.
         let left = ttl.saturating_sub(age.to_std().unwrap_or_default());
         Ok(if left.is_zero() {
@@ -168,8 +160,10 @@ impl Claims {
     }
 
     /// What time it is at the store: the date of a file that we write.
-    async fn store_now(&self, leases: &Leases) -> Result<Time> {
-        let place = self.folder.join(&format!("clock-{}", leases.ids.nonce(12)));
+    async fn store_now(&self, claimant: &Claimant) -> Result<Time> {
+        let place = self
+            .folder
+            .join(&format!("clock-{}", claimant.ids.nonce(12)));
         place.put("what time is it?").await?;
         let meta = place.head().await?;
         let _ = place.delete().await;
@@ -208,7 +202,7 @@ impl Claims {
     }
 
     /// Removes what older holders left. It is only for order.
-    async fn tidy(&self, epoch: u64) {
+    pub(super) async fn tidy(&self, epoch: u64) {
         let Ok(listed) = self.folder.list().await else {
             return;
         };
@@ -221,10 +215,10 @@ impl Claims {
     }
 }
 
-fn held(leases: &Leases, entry: &Entry, left: Duration) -> Held {
+fn held(claimant: &Claimant, entry: &Entry, left: Duration) -> Held {
     Held {
         holder: Some(entry.holder.clone()),
-        until: Some(leases.clock.now() + left),
+        until: Some(claimant.clock.now() + left),
     }
 }
 

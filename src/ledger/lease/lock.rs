@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use crate::base::{Error, ErrorKind, Location, Result, ResultExt};
 
-use super::{Entry, Held, Kind, Leases, Scope, Taken};
+use super::super::path::{LEASE, Scope};
+use super::entry::{Claimant, Entry};
+use super::holder::Held;
 
 /// Somebody who only looks has the lock for an instant; a holder has it longer.
 const LOOKS: u32 = 4;
@@ -23,32 +25,28 @@ pub(super) struct Lock {
     holder: Location,
 }
 
-pub(super) async fn take(leases: &Leases, scope: &Scope, above: u64) -> Result<Taken> {
-    let place = leases.ledger.join(&scope.lock());
-    let holder = leases.ledger.join(&scope.holder());
-    leases
-        .ledger
-        .join(super::super::path::LEASE)
-        .make_folder()
-        .await?;
+/// Takes the lock; with its epoch, or whoever has it.
+pub(super) async fn take(
+    claimant: &Claimant,
+    scope: &Scope,
+    above: u64,
+) -> Result<Result<(u64, Lock), Held>> {
+    let place = claimant.ledger.join(&scope.lock());
+    let holder = claimant.ledger.join(&scope.holder());
+    claimant.ledger.join(LEASE).make_folder().await?;
     for look in 1.. {
         if let Some((file, path)) = try_lock(&place)? {
             let before = recorded(&holder).await.map_or(0, |entry| entry.epoch);
-            let entry = leases.entry(before.max(above) + 1);
+            let entry = claimant.entry(before.max(above) + 1);
             holder.put(entry.bytes()?).await?;
-            let lock = Lock { file, path, holder };
-            return Ok(Taken::Lease(leases.lease(
-                scope,
-                entry.epoch,
-                Kind::Lock(lock),
-            )));
+            return Ok(Ok((entry.epoch, Lock { file, path, holder })));
         }
         if look == LOOKS {
             break;
         }
-        leases.clock.sleep(LOOK_AGAIN).await;
+        claimant.clock.sleep(LOOK_AGAIN).await;
     }
-    Ok(Taken::Held(held(&holder).await))
+    Ok(Err(held(&holder).await))
 }
 
 pub(super) async fn holder(ledger: &Location, scope: &Scope) -> Result<Option<Held>> {

@@ -9,98 +9,28 @@
 //! renewal was sent, on a clock that counts sleep. So it stops before anybody else can begin.
 
 mod claim;
+mod entry;
+mod holder;
 mod lock;
 
-use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use chrono::SecondsFormat;
-use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tokio_util::sync::CancellationToken;
 
-use crate::base::{
-    Clock, Components, Crash, Error, ErrorKind, Ids, Location, Result, ResultExt, Time, Uptime,
-};
+use crate::base::{Clock, Components, Crash, Error, ErrorKind, Location, Result, Uptime};
 
-use super::framing::FORMAT;
 use super::log::Stamp;
 use super::path::Scope;
 use super::points::{RELEASE, RENEW, TAKE};
 use claim::Claims;
+use entry::Claimant;
 use lock::Lock;
 
-/// Who holds a lease, for the message to those who do not.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Holder {
-    /// The machine.
-    pub host: String,
-    /// The process on it.
-    pub pid: u32,
-    /// The run.
-    pub run: String,
-    /// What it was asked to do.
-    pub command: String,
-    /// Since when, by its own clock.
-    pub since: Time,
-}
+use holder::Listener;
 
-impl Holder {
-    /// This process, in `run`, asked to do `command`.
-    #[must_use]
-    pub fn this_process(run: &str, command: &str, now: Time) -> Holder {
-        Holder {
-            host: host(),
-            pid: std::process::id(),
-            run: run.to_owned(),
-            command: command.to_owned(),
-            since: now,
-        }
-    }
-}
-
-impl fmt::Display for Holder {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Holder {
-            host,
-            pid,
-            run,
-            command,
-            since,
-        } = self;
-        let since = since.to_rfc3339_opts(SecondsFormat::Secs, true);
-        write!(
-            f,
-            "{command} (run {run}, process {pid} on {host}, since {since})"
-        )
-    }
-}
-
-/// What to do about a lease that another holds.
-#[derive(Clone, Debug)]
-pub enum Patience {
-    /// Come back at once.
-    NotAtAll,
-    /// Wait until it runs out; come back if it is renewed meanwhile, for then its holder lives, or
-    /// if this is canceled.
-    Wait(CancellationToken),
-}
-
-impl Patience {
-    /// Lets `time` pass; false if there is no more patience before.
-    async fn pass(&self, clock: &dyn Clock, time: Duration) -> bool {
-        let Patience::Wait(enough) = self else {
-            return false;
-        };
-        tokio::select! {
-            biased;
-            () = enough.cancelled() => false,
-            () = clock.sleep(time) => true,
-        }
-    }
-}
+pub use holder::{Held, Holder, Patience};
 
 /// How taking a lease ended.
 #[derive(Debug)]
@@ -111,53 +41,12 @@ pub enum Taken {
     Lease(Lease),
 }
 
-/// A lease in another's hands.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Held {
-    /// Whose, if that can be read.
-    pub holder: Option<Holder>,
-    /// When it runs out unless renewed, by our clock. A lock on local disk lasts while its process.
-    pub until: Option<Time>,
-}
-
-impl From<Held> for Error {
-    fn from(held: Held) -> Error {
-        let mut error = Error::new(ErrorKind::Held, "another process holds the job");
-        if let Some(holder) = &held.holder {
-            error = error.with("holder", holder);
-        }
-        match held.until {
-            Some(until) => error
-                .with("until", until.to_rfc3339_opts(SecondsFormat::Secs, true))
-                .hint("wait for it; if it was killed, its lease runs out at that time"),
-            None => error.hint("wait for it, or stop it"),
-        }
-    }
-}
-
 /// The leases of one ledger.
 #[derive(Debug)]
 pub struct Leases {
-    ledger: Location,
-    holder: Holder,
-    ttl: Duration,
-    clock: Arc<dyn Clock>,
-    ids: Arc<Ids>,
+    claimant: Claimant,
     uptime: Arc<dyn Uptime>,
     crash: Crash,
-    told: Told,
-}
-
-/// Whoever is told that another holds the lease, while that is waited for.
-#[derive(Clone, Default)]
-struct Told(Option<Tell>);
-
-type Tell = Arc<dyn Fn(&Held) + Send + Sync>;
-
-impl fmt::Debug for Told {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Told").field(&self.0.is_some()).finish()
-    }
 }
 
 impl Leases {
@@ -172,30 +61,24 @@ impl Leases {
         ttl: Duration,
     ) -> Leases {
         Leases {
-            ledger: ledger.clone().private(),
-            holder,
-            ttl,
-            clock: Arc::clone(&components.clock),
-            ids: Arc::clone(&components.ids),
+            claimant: Claimant {
+                ledger: ledger.clone().private(),
+                holder,
+                ttl,
+                clock: Arc::clone(&components.clock),
+                ids: Arc::clone(&components.ids),
+                listener: Listener::default(),
+            },
             uptime,
             crash: components.crash.clone(),
-            told: Told::default(),
         }
     }
 
     /// Whoever waits for a lease is told for whose, each time before some of the wait passes.
     #[must_use]
-    pub fn telling(self, tell: impl Fn(&Held) + Send + Sync + 'static) -> Leases {
-        Leases {
-            told: Told(Some(Arc::new(tell))),
-            ..self
-        }
-    }
-
-    fn tell(&self, held: &Held) {
-        if let Some(tell) = &self.told.0 {
-            tell(held);
-        }
+    pub fn telling(mut self, tell: impl Fn(&Held) + Send + Sync + 'static) -> Leases {
+        self.claimant.listener = Listener(Some(Arc::new(tell)));
+        self
     }
 
     /// Takes the lease of `scope`, under an epoch above `above`: the highest in the log.
@@ -208,10 +91,33 @@ impl Leases {
     }
 
     async fn take_by_kind(&self, scope: &Scope, above: u64, patience: Patience) -> Result<Taken> {
-        if self.ledger.local.is_some() {
-            return lock::take(self, scope, above).await;
+        if self.claimant.ledger.local.is_none() {
+            return self.claim(scope, above, patience).await;
         }
-        self.claims(scope).take(self, above, patience).await
+        Ok(match lock::take(&self.claimant, scope, above).await? {
+            Ok((epoch, lock)) => Taken::Lease(self.lease(scope, epoch, Kind::Lock(lock))),
+            Err(held) => Taken::Held(held),
+        })
+    }
+
+    async fn claim(&self, scope: &Scope, above: u64, patience: Patience) -> Result<Taken> {
+        let claims = self.claims(scope);
+        loop {
+            let epoch = match claims.take(&self.claimant, above, &patience).await? {
+                Ok(epoch) => epoch,
+                Err(held) => return Ok(Taken::Held(held)),
+            };
+            let lease = self.lease(scope, epoch, Kind::Claim(claims.clone()));
+            match lease.renew().await {
+                Ok(()) => {
+                    claims.tidy(epoch).await;
+                    return Ok(Taken::Lease(lease));
+                }
+                // Another came while we waited.
+                Err(error) if error.kind() == ErrorKind::Held => {}
+                Err(error) => return Err(error),
+            }
+        }
     }
 
     /// Who holds the lease of `scope` now, if anybody does.
@@ -219,26 +125,16 @@ impl Leases {
     /// # Errors
     /// If the store is away or refuses.
     pub async fn holder(&self, scope: &Scope) -> Result<Option<Held>> {
-        if self.ledger.local.is_some() {
-            return lock::holder(&self.ledger, scope).await;
+        let ledger = &self.claimant.ledger;
+        if ledger.local.is_some() {
+            return lock::holder(ledger, scope).await;
         }
-        self.claims(scope).holder(self).await
+        self.claims(scope).holder(&self.claimant).await
     }
 
     fn claims(&self, scope: &Scope) -> Claims {
         Claims {
-            scope: scope.clone(),
-            folder: self.ledger.join(&scope.claims()),
-        }
-    }
-
-    fn entry(&self, epoch: u64) -> Entry {
-        Entry {
-            format: FORMAT,
-            id: self.ids.uuid(self.clock.now()).to_string(),
-            epoch,
-            ttl_ms: u64::try_from(self.ttl.as_millis()).unwrap_or(u64::MAX),
-            holder: self.holder.clone(),
+            folder: self.claimant.ledger.join(&scope.claims()),
         }
     }
 
@@ -248,56 +144,14 @@ impl Leases {
                 scope: scope.clone(),
                 epoch,
             },
-            ttl: self.ttl,
+            ttl: self.claimant.ttl,
             kind,
-            clock: Arc::clone(&self.clock),
+            clock: Arc::clone(&self.claimant.clock),
             uptime: Arc::clone(&self.uptime),
             crash: self.crash.clone(),
             until: Mutex::default(),
             lost: watch::Sender::new(false),
         }))
-    }
-}
-
-/// What a lease's file says.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-struct Entry {
-    format: u32,
-    id: String,
-    epoch: u64,
-    ttl_ms: u64,
-    holder: Holder,
-}
-
-/// A year: longer than any lease.
-const TTL_MS_MAX: u64 = 366 * 24 * 60 * 60 * 1000;
-
-impl Entry {
-    fn ttl(&self) -> Duration {
-        // Whoever writes more than a year has written nonsense, and dates have an end.
-        Duration::from_millis(self.ttl_ms.min(TTL_MS_MAX))
-    }
-
-    fn bytes(&self) -> Result<Vec<u8>> {
-        serde_json::to_vec(self).or_err(ErrorKind::Internal, "cannot write the lease")
-    }
-
-    fn parse(bytes: &[u8], place: &Location) -> Result<Entry> {
-        let entry: Entry = serde_json::from_slice(bytes)
-            .or_err(ErrorKind::Data, "a lease cannot be read")
-            .map_err(|error| {
-                error
-                    .with("file", place)
-                    .hint("delete it once no other process works on this job")
-            })?;
-        if entry.format > FORMAT {
-            return Err(
-                Error::data("the ledger was written by a newer version of columnist")
-                    .with("file", place)
-                    .hint("run that version, or a later one"),
-            );
-        }
-        Ok(entry)
     }
 }
 
@@ -463,19 +317,6 @@ impl Drop for Keeper {
     fn drop(&mut self) {
         self.0.abort();
     }
-}
-
-#[cfg(unix)]
-fn host() -> String {
-    rustix::system::uname()
-        .nodename()
-        .to_string_lossy()
-        .into_owned()
-}
-
-#[cfg(not(unix))]
-fn host() -> String {
-    std::env::var("COMPUTERNAME").unwrap_or_else(|_| "unknown".into())
 }
 
 #[cfg(test)]

@@ -1,5 +1,8 @@
 use std::process::{Command, Stdio};
 
+use tokio_util::sync::CancellationToken;
+
+use super::super::framing::FORMAT;
 use super::super::testing::{self, Fault, FaultyStore, TestClock};
 use super::*;
 use crate::base::Stores;
@@ -362,7 +365,7 @@ async fn readers_see_who_holds_and_disturb_nobody() {
 async fn a_lease_that_a_newer_version_wrote_is_left_alone() {
     let (place, _, clock) = store();
     let leases = process("a", &place, &clock);
-    let mut entry = leases.entry(1);
+    let mut entry = leases.claimant.entry(1);
     entry.format = FORMAT + 1;
     place
         .join(&format!("lease/job/{:020}.json", 1))
