@@ -31,7 +31,9 @@ pub use kill::{Kill, KillAt};
 pub use lz4::Lz4;
 pub use nearest::nearest;
 pub use sort::{Sorted, Sorter};
-pub use store::{BulkWriter, Location, MemoryStore, ObjectMeta, Put, Stores, store_error};
+pub use store::{
+    BulkWriter, Location, MemoryStore, ObjectMeta, Put, Stores, make_private, store_error,
+};
 pub use uptime::{SystemUptime, Uptime};
 
 /// The seams of the program: everything from outside that a test may replace.

@@ -1,11 +1,11 @@
 //! The provider that a job names; for `sandbox/<anything>`, one that runs in this process.
 
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::base::http::RouterService;
-use crate::base::{Components, Error, ErrorKind, Location, Result, ResultExt};
+use crate::base::{Components, Error, ErrorKind, Location, Result, ResultExt, make_private};
 use crate::emulator::{Sandbox, SandboxConfig};
 use crate::engine;
 use crate::provider::{self, Network, Options, Provider};
@@ -112,6 +112,12 @@ fn state_folder(
     env: impl Fn(&str) -> Option<OsString>,
 ) -> Result<Option<PathBuf>> {
     if let Some(folder) = &ledger.local {
+        make_private(folder)
+            .or_err(ErrorKind::Unavailable, "cannot make the ledger's folder")
+            .map_err(|error| {
+                let error = error.with("folder", folder.display());
+                error.hint("the ledger must be writable: choose another `[ledger] path`")
+            })?;
         return Ok(Some(folder.join("sandbox")));
     }
     if ledger.url.scheme() == "memory" {
@@ -145,15 +151,6 @@ fn state_folder(
     Ok(Some(state))
 }
 
-/// Makes a folder that its owner alone can read: prompts and answers lie there.
-fn make_private(folder: &Path) -> std::io::Result<()> {
-    let mut builder = std::fs::DirBuilder::new();
-    builder.recursive(true);
-    #[cfg(unix)]
-    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
-    builder.create(folder)
-}
-
 fn network(components: &Components) -> Network {
     Network {
         http: Arc::clone(&components.http),
@@ -165,6 +162,8 @@ fn network(components: &Components) -> Network {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::path::Path;
+
     use crate::base::Stores;
 
     fn state(ledger: &str, env: &[(&str, &Path)]) -> Result<Option<PathBuf>> {

@@ -87,8 +87,8 @@ impl OpenPart {
         let schema = Arc::clone(schema);
         let writer = match &place.local {
             Some(local) => {
-                let file =
-                    create(local, place.private).map_err(|error| cannot_write(error, &place))?;
+                let file = create(local, place.private.is_some())
+                    .map_err(|error| cannot_write(error, &place))?;
                 ArrowWriter::try_new_with_options(file, schema, options())
                     .map(|writer| Writer::Local(Box::new(writer)))
             }

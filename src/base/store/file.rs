@@ -3,6 +3,9 @@
 //! A file is written beside its place under `<name>#<number>` (which listings leave out), synced,
 //! moved there in one step, and then its folder is synced. So a crash leaves either nothing or a
 //! whole file, and at worst a stray `#` file.
+//!
+//! `private` names the folder from which on everything is its owner's alone (0700, files 0600). The
+//! folders above it follow the umask: a table that lies beside a ledger is for whoever may read it.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -19,7 +22,7 @@ pub enum Put {
 }
 
 /// Creates `path` with `bytes`, unless it exists.
-pub(super) fn create(path: &Path, bytes: &[u8], private: bool) -> io::Result<Put> {
+pub(super) fn create(path: &Path, bytes: &[u8], private: Option<&Path>) -> io::Result<Put> {
     // Cheap for the loser; the winner is decided by the move alone.
     if fs::symlink_metadata(path).is_ok() {
         return Ok(Put::Exists);
@@ -29,13 +32,15 @@ pub(super) fn create(path: &Path, bytes: &[u8], private: bool) -> io::Result<Put
 }
 
 /// Creates or replaces `path` with `bytes`.
-pub(super) fn replace(path: &Path, bytes: &[u8], private: bool) -> io::Result<()> {
+pub(super) fn replace(path: &Path, bytes: &[u8], private: Option<&Path>) -> io::Result<()> {
     Staged::filled(path, bytes, private)?.publish(path)
 }
 
 /// Makes `to` the content of the finished file `from`, which stays.
-pub(super) fn adopt(from: &Path, to: &Path, private: bool) -> io::Result<()> {
-    if private && let Ok(staged) = Staged::linked(from, to) {
+pub(super) fn adopt(from: &Path, to: &Path, private: Option<&Path>) -> io::Result<()> {
+    if let Some(private) = private
+        && let Ok(staged) = Staged::linked(from, to, private)
+    {
         return staged.publish(to);
     }
     let (staged, mut file) = Staged::create(to, private)?;
@@ -58,20 +63,20 @@ pub(super) struct Staged(PathBuf);
 
 impl Staged {
     /// An empty file beside `path`, in folders that exist by then.
-    pub(super) fn create(path: &Path, private: bool) -> io::Result<(Staged, File)> {
+    pub(super) fn create(path: &Path, private: Option<&Path>) -> io::Result<(Staged, File)> {
         make_folders(parent(path), private)?;
         Self::claim(path, |staged| {
             let mut options = OpenOptions::new();
             options.read(true).write(true).create_new(true);
             #[cfg(unix)]
-            if private {
+            if private.is_some() {
                 std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
             }
             options.open(staged)
         })
     }
 
-    fn filled(path: &Path, bytes: &[u8], private: bool) -> io::Result<Staged> {
+    fn filled(path: &Path, bytes: &[u8], private: Option<&Path>) -> io::Result<Staged> {
         let (staged, mut file) = Staged::create(path, private)?;
         file.write_all(bytes)?;
         file.sync_all()?;
@@ -79,8 +84,8 @@ impl Staged {
     }
 
     /// A second name for the finished private file `from`, beside `path`.
-    fn linked(from: &Path, path: &Path) -> io::Result<Staged> {
-        make_folders(parent(path), true)?;
+    fn linked(from: &Path, path: &Path, private: &Path) -> io::Result<Staged> {
+        make_folders(parent(path), Some(private))?;
         let (staged, ()) = Self::claim(path, |staged| fs::hard_link(from, staged))?;
         let file = OpenOptions::new().read(true).write(true).open(&staged.0)?;
         #[cfg(unix)]
@@ -156,15 +161,16 @@ fn rename_new(_: &Path, _: &Path) -> io::Result<()> {
     Err(io::ErrorKind::Unsupported.into())
 }
 
-/// Makes `folder` and what is missing above it, and syncs each folder that got a new one.
-pub(super) fn make_folders(folder: &Path, private: bool) -> io::Result<()> {
+/// Makes `folder` and what is missing above it, and syncs each folder that got a new one. Those at
+/// or beneath `private` are their owner's alone.
+pub(super) fn make_folders(folder: &Path, private: Option<&Path>) -> io::Result<()> {
     if folder.is_dir() {
         return Ok(());
     }
     make_folders(parent(folder), private)?;
     let mut builder = fs::DirBuilder::new();
     #[cfg(unix)]
-    if private {
+    if private.is_some_and(|private| folder.starts_with(private)) {
         std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
     }
     match builder.create(folder) {
@@ -172,6 +178,14 @@ pub(super) fn make_folders(folder: &Path, private: bool) -> io::Result<()> {
         Err(error) if !folder.is_dir() => Err(error),
         _ => sync_folder(parent(folder)),
     }
+}
+
+/// Makes `folder` for its owner alone, and what is missing above it as the umask says.
+///
+/// # Errors
+/// As the operating system says.
+pub fn make_private(folder: &Path) -> io::Result<()> {
+    make_folders(folder, Some(folder))
 }
 
 fn parent(path: &Path) -> &Path {
@@ -201,9 +215,9 @@ mod tests {
     fn without_hard_links_a_rename_decides_who_was_first() {
         let folder = tempfile::tempdir().unwrap();
         let place = folder.path().join("7.json");
-        let first = Staged::filled(&place, b"first", true).unwrap();
+        let first = Staged::filled(&place, b"first", Some(folder.path())).unwrap();
         rename_new(&first.0, &place).unwrap();
-        let second = Staged::filled(&place, b"second", true).unwrap();
+        let second = Staged::filled(&place, b"second", Some(folder.path())).unwrap();
         let error = rename_new(&second.0, &place).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::AlreadyExists);
         assert_eq!(fs::read(&place).unwrap(), b"first");
@@ -212,7 +226,7 @@ mod tests {
     #[test]
     fn an_abandoned_file_is_removed() {
         let folder = tempfile::tempdir().unwrap();
-        drop(Staged::filled(&folder.path().join("a"), b"x", false).unwrap());
+        drop(Staged::filled(&folder.path().join("a"), b"x", None).unwrap());
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
     }
 }

@@ -39,7 +39,7 @@ use super::http::{HttpService, SystemHttp};
 use super::{Clock, Error, ErrorKind, Result, ResultExt, SystemClock};
 
 pub use fault::of_store as store_error;
-pub use file::Put;
+pub use file::{Put, make_private};
 pub use memory::MemoryStore;
 pub use object_store::ObjectMeta;
 pub use writer::BulkWriter;
@@ -55,8 +55,9 @@ pub struct Location {
     pub url: Url,
     /// The file's path, where the store is the local disk.
     pub local: Option<PathBuf>,
-    /// Whether local files made here can be read by their owner alone.
-    pub private: bool,
+    /// The folder from which on local folders and files are made for their owner's eyes alone. What
+    /// has to be made above it is everybody's, as the umask says.
+    pub private: Option<Arc<FilePath>>,
 }
 
 /// The stores of this process, one per scheme and host, made when first asked for.
@@ -156,7 +157,7 @@ impl Stores {
             path,
             url,
             local: Some(absolute),
-            private: false,
+            private: None,
         })
     }
 
@@ -170,7 +171,7 @@ impl Stores {
             path,
             url,
             local: None,
-            private: false,
+            private: None,
         })
     }
 
@@ -234,14 +235,17 @@ impl Location {
                 .local
                 .as_ref()
                 .map(|local| parts().fold(local.clone(), |path, part| path.join(part))),
-            private: self.private,
+            private: self.private.clone(),
         }
     }
 
-    /// The same place, where local files are made for their owner's eyes alone (0600, folders 0700).
+    /// The same place, where local files are made for their owner's eyes alone (0600), as are this
+    /// folder and those beneath it (0700).
     #[must_use]
     pub fn private(mut self) -> Location {
-        self.private = true;
+        if self.private.is_none() {
+            self.private = self.local.as_deref().map(Arc::from);
+        }
         self
     }
 }

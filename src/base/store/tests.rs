@@ -156,6 +156,33 @@ async fn what_is_private_is_for_its_owner_alone() {
 
 #[cfg(unix)]
 #[tokio::test]
+async fn folders_above_a_private_one_are_everybodys() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    let by_umask = folder.path().join("by-umask");
+    std::fs::create_dir(&by_umask).unwrap();
+    let mode = |path: &FilePath| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    let top = Stores::default()
+        .locate(folder.path().join("new").to_str().unwrap())
+        .unwrap();
+    let ledger = top.join("sub/_columnist/job").private();
+    ledger.join("log/0").put_new("x").await.unwrap();
+    for open in ["new", "new/sub", "new/sub/_columnist"] {
+        assert_eq!(mode(&folder.path().join(open)), mode(&by_umask), "{open}");
+    }
+    for owned in ["", "/log"] {
+        let path = format!("new/sub/_columnist/job{owned}");
+        assert_eq!(mode(&folder.path().join(&path)), 0o700, "{path}");
+    }
+    let spool = folder.path().join("spool");
+    std::fs::write(&spool, "x").unwrap();
+    let linked = top.join("other/_columnist/job").private().join("a");
+    linked.upload_file(&spool).await.unwrap();
+    assert_eq!(mode(&folder.path().join("new/other")), mode(&by_umask));
+}
+
+#[cfg(unix)]
+#[tokio::test]
 async fn a_read_only_folder_says_what_to_do() {
     use std::os::unix::fs::PermissionsExt;
     let folder = tempfile::tempdir().unwrap();

@@ -21,11 +21,11 @@ impl Location {
     /// `Unavailable` also means "perhaps done": only reading back tells.
     /// `Invalid` if the store has no way to create without replacing.
     pub async fn put_new(&self, bytes: impl Into<Bytes>) -> Result<Put> {
-        let (bytes, private) = (bytes.into(), self.private);
+        let (bytes, private) = (bytes.into(), self.private.clone());
         if let Some(local) = &self.local {
             return self
                 .on_disk("create the file", local, move |path| {
-                    file::create(path, &bytes, private)
+                    file::create(path, &bytes, private.as_deref())
                 })
                 .await;
         }
@@ -48,11 +48,11 @@ impl Location {
     /// # Errors
     /// `Unavailable` also means "perhaps done".
     pub async fn put(&self, bytes: impl Into<Bytes>) -> Result<()> {
-        let (bytes, private) = (bytes.into(), self.private);
+        let (bytes, private) = (bytes.into(), self.private.clone());
         if let Some(local) = &self.local {
             return self
                 .on_disk("write the file", local, move |path| {
-                    file::replace(path, &bytes, private)
+                    file::replace(path, &bytes, private.as_deref())
                 })
                 .await;
         }
@@ -149,8 +149,8 @@ impl Location {
     /// If `from` cannot be read, or the store is away, full or refuses.
     pub async fn upload_file(&self, from: &FilePath) -> Result<()> {
         if let Some(local) = &self.local {
-            let (from, private) = (from.to_owned(), self.private);
-            let adopt = move |to: &FilePath| file::adopt(&from, to, private);
+            let (from, private) = (from.to_owned(), self.private.clone());
+            let adopt = move |to: &FilePath| file::adopt(&from, to, private.as_deref());
             return self.on_disk("store the file", local, adopt).await;
         }
         let unreadable = |error| fault::of_disk(error, "read the file", from.display());

@@ -47,10 +47,10 @@ impl Location {
     /// If the local folder cannot be written to.
     pub async fn writer(&self) -> Result<BulkWriter> {
         let target = if let Some(local) = &self.local {
-            let (private, path) = (self.private, local.clone());
+            let (private, path) = (self.private.clone(), local.clone());
             let (staged, file) = self
                 .on_disk("create the file", local, move |path| {
-                    Staged::create(path, private)
+                    Staged::create(path, private.as_deref())
                 })
                 .await?;
             Target::Disk {
@@ -76,12 +76,12 @@ impl Location {
     /// # Errors
     /// If it cannot be made.
     pub async fn make_folder(&self) -> Result<()> {
-        let private = self.private;
+        let private = self.private.clone();
         match &self.local {
             None => Ok(()),
             Some(local) => {
                 self.on_disk("make the folder", local, move |path| {
-                    make_folders(path, private)
+                    make_folders(path, private.as_deref())
                 })
                 .await
             }
