@@ -42,7 +42,8 @@ use voice::Voice;
 use crate::base::{
     Clock, Components, Crash, ErrorKind, FastClock, Kill, Result, ResultExt, Stores, SystemClock,
 };
-use crate::spec::Surroundings;
+use crate::engine::find_ledger;
+use crate::spec::{Job, Surroundings};
 
 /// Runs the command that the process was called with.
 #[must_use]
@@ -122,14 +123,21 @@ const KEPT: usize = 8 << 20;
 /// Threads that do the work: reading and sending overlap, and more would only cost memory.
 const WORKERS: usize = 2;
 
+/// What a command works with that looks at `job`, wherever its ledger is.
+async fn look_at(mut job: Job, memory: usize, components: &Components) -> Result<Look> {
+    find_ledger(&mut job.ledger, &components.stores).await?;
+    let components = components.clone();
+    Ok(Look {
+        job,
+        memory,
+        components,
+    })
+}
+
 async fn command(cli: &Cli, components: Components, screen: Arc<Screen>) -> Result<Exit> {
     let memory = cli.common.memory;
     let around = &Surroundings::system()?;
-    let look = |job| Look {
-        job,
-        memory,
-        components: components.clone(),
-    };
+    let look = |job| look_at(job, memory, &components);
     match &cli.command {
         Command::Run(args) => {
             Box::pin(road::go(
@@ -153,23 +161,29 @@ async fn command(cli: &Cli, components: Components, screen: Arc<Screen>) -> Resu
         }
         Command::Sandbox(args) => sandbox::serve(args, &components).await,
         Command::Plan(args) => {
-            look::plan(&look(args.target.resolve(around)?), args.save.as_deref()).await
+            look::plan(
+                &look(args.target.resolve(around)?).await?,
+                args.save.as_deref(),
+            )
+            .await
         }
-        Command::Check(args) => look::check(&look(args.target.resolve(around)?), args.rows).await,
+        Command::Check(args) => {
+            look::check(&look(args.target.resolve(around)?).await?, args.rows).await
+        }
         Command::Status(args) => {
             let manner = status::Manner {
                 as_json: args.json,
                 watch: args.watch,
             };
-            status::status(&look(args.target.resolve_planned(around)?), manner).await
+            status::status(&look(args.target.resolve_planned(around)?).await?, manner).await
         }
         Command::Show(args) => {
-            let look = look(args.job.resolve_planned(None, around)?);
+            let look = look(args.job.resolve_planned(None, around)?).await?;
             show::show(&look, &args.row, args.json).await
         }
-        Command::Cancel(args) => look::cancel(&look(args.target.resolve_planned(around)?)).await,
+        Command::Cancel(args) => look::cancel(&look(args.target.resolve_planned(around)?).await?).await,
         Command::Gc(args) => {
-            look::gc(&look(args.target.resolve_planned(around)?), args.older_than).await
+            look::gc(&look(args.target.resolve_planned(around)?).await?, args.older_than).await
         }
     }
 }

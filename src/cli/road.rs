@@ -16,7 +16,7 @@ use super::screen::Screen;
 use super::summary::summary;
 use super::vendor::{Vendor, Vendors};
 use crate::base::{Clock, Components, Error, ErrorKind, Result, ResultExt, Stores, SystemClock};
-use crate::engine::{self, Awaits, Live, Report, Setup};
+use crate::engine::{self, Awaits, Live, Report, Setup, find_ledger};
 use crate::spec::{Job, Meta, Surroundings};
 use crate::work::progress::{Event, Watch};
 
@@ -54,7 +54,8 @@ pub(super) async fn go(
     components: Components,
     screen: Arc<Screen>,
 ) -> Result<Exit> {
-    let job = road.job(args, &Surroundings::system()?)?;
+    let mut job = road.job(args, &Surroundings::system()?)?;
+    find_ledger(&mut job.ledger, &components.stores).await?;
     let (column, meta) = (job.answer.column.clone(), job.answer.meta);
     let vendor = Vendor::open(&job, &components)?;
     let ticking = tick(&screen, &job, &components);

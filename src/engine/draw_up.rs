@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use crate::base::{Error, Result};
+use crate::base::{Error, Result, Stores};
 use crate::ledger::action::{Action, PlanStarted};
 use crate::output::{self, Existing, Form, Layout, MetaColumns, RUN_KEY, Target, check_names};
 use crate::prompt::render_system;
@@ -223,6 +223,7 @@ impl Office {
         for note in source.notes() {
             self.setup.watch.event(&Event::Warning(note.clone()));
         }
+        self.try_publishing(job, &source, desk).await?;
         let snapshot = needs_snapshot(job, &source);
         self.setup
             .waits_for("keys to be checked, and a query's result to be stored");
@@ -377,51 +378,70 @@ impl Office {
     }
 
     fn publication(&self, job: &Job, desk: &Desk) -> Result<Publication> {
-        let location = self.setup.components.stores.locate(&job.output.path)?;
-        let spec = job.output.layout.unwrap_or(match job.source.input {
-            SourceInput::Table(_) if desk.is_table => LayoutSpec::Mirror,
-            _ => LayoutSpec::Single,
-        });
-        let layout = match spec {
-            LayoutSpec::Mirror => Layout::Mirror,
-            LayoutSpec::Single => Layout::Single,
-            LayoutSpec::Keyed => Layout::Keyed {
-                key: job.source.key.clone(),
-            },
-        };
-        let is_folder =
-            job.output.path.ends_with('/') || (spec == LayoutSpec::Mirror && !desk.is_single_file);
-        let form = if is_folder { Form::Folder } else { Form::File };
-        let meta = match job.answer.meta {
-            Meta::Off => MetaColumns::Off,
-            Meta::Minimal => MetaColumns::Minimal,
-        };
-        let about = [
-            (
-                "columnist.model",
-                format!("{}/{}", job.model.provider, job.model.model),
-            ),
-            (JOB_KEY, job.name.clone()),
-            ("columnist.prompt", desk.shape.fingerprint()),
-        ];
-        let identity = [
-            (RUN_KEY, self.run.clone()),
-            (LEDGER_KEY, self.ledger.clone()),
-            (JOB_KEY, job.name.clone()),
-        ];
-        Ok(Publication {
-            target: Target { location, form },
-            layout,
-            overwrite: job.output.overwrite,
-            column: job.answer.column.clone(),
-            meta,
-            about: about.map(|(key, value)| (key.to_owned(), value)).to_vec(),
-            digest: job.fingerprints().output,
-            identity: identity
-                .map(|(key, value)| (key.to_owned(), value))
-                .to_vec(),
-        })
+        let stores = &self.setup.components.stores;
+        publication(job, desk, stores, (&self.run, &self.ledger))
     }
+
+    /// Tries what publishing needs of the source, and says what will not come along.
+    async fn try_publishing(&self, job: &Job, source: &Source, desk: &Desk) -> Result<()> {
+        for note in self.publication(job, desk)?.prepare(source).await? {
+            self.setup.watch.event(&Event::Warning(note));
+        }
+        Ok(())
+    }
+}
+
+/// Where the output of `job` goes, and what it says of itself; `run` and `ledger` are their ids.
+pub(super) fn publication(
+    job: &Job,
+    desk: &Desk,
+    stores: &Stores,
+    (run, ledger): (&str, &str),
+) -> Result<Publication> {
+    let location = stores.locate(&job.output.path)?;
+    let spec = job.output.layout.unwrap_or(match job.source.input {
+        SourceInput::Table(_) if desk.is_table => LayoutSpec::Mirror,
+        _ => LayoutSpec::Single,
+    });
+    let layout = match spec {
+        LayoutSpec::Mirror => Layout::Mirror,
+        LayoutSpec::Single => Layout::Single,
+        LayoutSpec::Keyed => Layout::Keyed {
+            key: job.source.key.clone(),
+        },
+    };
+    let is_folder =
+        job.output.path.ends_with('/') || (spec == LayoutSpec::Mirror && !desk.is_single_file);
+    let form = if is_folder { Form::Folder } else { Form::File };
+    let meta = match job.answer.meta {
+        Meta::Off => MetaColumns::Off,
+        Meta::Minimal => MetaColumns::Minimal,
+    };
+    let about = [
+        (
+            "columnist.model",
+            format!("{}/{}", job.model.provider, job.model.model),
+        ),
+        (JOB_KEY, job.name.clone()),
+        ("columnist.prompt", desk.shape.fingerprint()),
+    ];
+    let identity = [
+        (RUN_KEY, run.to_owned()),
+        (LEDGER_KEY, ledger.to_owned()),
+        (JOB_KEY, job.name.clone()),
+    ];
+    Ok(Publication {
+        target: Target { location, form },
+        layout,
+        overwrite: job.output.overwrite,
+        column: job.answer.column.clone(),
+        meta,
+        about: about.map(|(key, value)| (key.to_owned(), value)).to_vec(),
+        digest: job.fingerprints().output,
+        identity: identity
+            .map(|(key, value)| (key.to_owned(), value))
+            .to_vec(),
+    })
 }
 
 /// A job's parts, checked against its source and its provider.

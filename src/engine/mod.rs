@@ -30,6 +30,7 @@ mod join;
 mod land;
 mod live;
 mod next;
+mod older;
 mod open;
 mod parts;
 mod plan;
@@ -75,6 +76,7 @@ use open::Office;
 
 pub use clean::{Cleaned, clean};
 pub use live::Live;
+pub use older::find_ledger;
 pub use plan::{Checked, CheckedRow, PlanReport, check, plan};
 pub use points::crash_points;
 pub use report::{Awaits, Report};

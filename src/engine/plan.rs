@@ -16,7 +16,7 @@ use crate::work::{Frame, KeyRule, Usage};
 
 use super::Setup;
 use super::book::Book;
-use super::draw_up::Desk;
+use super::draw_up::{Desk, publication};
 use super::files::Files;
 use super::open::check_ours;
 use super::prepare::{Planning, Sink, Tally};
@@ -72,6 +72,8 @@ pub struct Checked {
     pub notes: Vec<String>,
     /// The first rows.
     pub first: Vec<CheckedRow>,
+    /// What a person should know before running it.
+    pub notes: Vec<String>,
 }
 
 /// Batches smaller than this wait as long as large ones, for little.
@@ -93,6 +95,7 @@ pub async fn plan(setup: Setup, provider: Arc<dyn Provider>) -> Result<PlanRepor
     let mut source = open_source(job, &setup, &files).await?;
     let desk = Desk::check(job, &source, &*provider)?;
     let mut notes = source.notes().to_vec();
+    notes.extend(dropped(&setup, &source, &desk).await?);
     if needs_snapshot(job, &source) {
         let folder = components
             .stores
@@ -135,6 +138,13 @@ pub async fn plan(setup: Setup, provider: Arc<dyn Provider>) -> Result<PlanRepor
     let mut report = report(job, &source, &desk, &tally, book.state());
     notes.append(&mut report.notes);
     Ok(PlanReport { notes, ..report })
+}
+
+/// Tries what publishing needs of the source; what of it will not come along, a sentence each.
+async fn dropped(setup: &Setup, source: &Source, desk: &Desk) -> Result<Vec<String>> {
+    let stores = &setup.components.stores;
+    let publication = publication(&setup.job, desk, stores, ("", ""))?;
+    publication.prepare(source).await
 }
 
 fn report(job: &Job, source: &Source, desk: &Desk, tally: &Tally, state: &State) -> PlanReport {
@@ -228,6 +238,7 @@ pub async fn check(setup: Setup, provider: Arc<dyn Provider>, rows: u64) -> Resu
     let files = Files::aside(&root)?;
     let source = open_source(job, &setup, &files).await?;
     let desk = Desk::check(job, &source, &*provider)?;
+    let notes = dropped(&setup, &source, &desk).await?;
     let mut template = compile(job, &source)?;
     let columns = desk.columns;
     let mut scan = Scan::of(columns.iter().cloned()).limit(rows);
@@ -261,5 +272,6 @@ pub async fn check(setup: Setup, provider: Arc<dyn Provider>, rows: u64) -> Resu
         sent: columns,
         notes: source.notes().to_vec(),
         first,
+        notes,
     })
 }

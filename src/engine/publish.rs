@@ -76,6 +76,21 @@ impl Publication {
         scribe.write(vec![published]).await
     }
 
+    /// Tries all that publishing does with `source`, before any spend. What of it will not come along,
+    /// a sentence each. What is not a table of Parquet files is kept as such first, and always fits.
+    pub(super) async fn prepare(&self, source: &Source) -> Result<Vec<String>> {
+        if !source.is_table() {
+            return Ok(Vec::new());
+        }
+        let prepared = output::Prepared {
+            sources: sources(source),
+            layout: self.layout.clone(),
+            columns: self.columns().schema(),
+            target: self.target.clone(),
+        };
+        output::prepare(prepared).await
+    }
+
     fn start(&self, tasks: &Tasks, plan: &PlanState, state: &State) -> PublishStarted {
         let (components, number) = (&tasks.components, plan.started.plan);
         let mut open = state.open_attempts();

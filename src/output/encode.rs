@@ -99,7 +99,7 @@ impl Encoder {
         let placed = row_group.columns().iter().zip(columns).zip(indexes);
         placed
             .map(|((chunk, column), (column_index, offset_index))| {
-                let chunk = moved(chunk, Arc::clone(column), shift)?;
+                let chunk = moved(chunk, Arc::clone(column), shift, true)?;
                 Ok(Placed {
                     offset_index: offset_index.map(|index| starting_at(index, &chunk)),
                     column_index,
@@ -151,11 +151,13 @@ impl Group {
     }
 }
 
-/// The metadata of `chunk` when all its bytes move by `shift` and it is the output's `column`.
+/// The metadata of `chunk` when all its bytes move by `shift` and it is the output's `column`. Its
+/// statistics come along where they are `trusted`.
 pub(super) fn moved(
     chunk: &ColumnChunkMetaData,
     column: ColumnDescPtr,
     shift: i64,
+    trusted: bool,
 ) -> ParquetResult<ColumnChunkMetaData> {
     let place = |offset: i64| if offset > 0 { offset + shift } else { offset };
     let mut builder = ColumnChunkMetaData::builder(column)
@@ -170,7 +172,7 @@ pub(super) fn moved(
         .set_unencoded_byte_array_data_bytes(chunk.unencoded_byte_array_data_bytes())
         .set_repetition_level_histogram(chunk.repetition_level_histogram().cloned())
         .set_definition_level_histogram(chunk.definition_level_histogram().cloned());
-    if let Some(statistics) = chunk.statistics() {
+    if let Some(statistics) = chunk.statistics().filter(|_| trusted) {
         builder = builder.set_statistics(statistics.clone());
     }
     if let Some(statistics) = chunk.geo_statistics() {
@@ -249,7 +251,7 @@ mod tests {
             .set_data_page_offset(data)
             .build()
             .unwrap();
-        let chunk = moved(&chunk, column, 100).unwrap();
+        let chunk = moved(&chunk, column, 100, true).unwrap();
         let got = (chunk.dictionary_page_offset(), chunk.data_page_offset());
         assert_eq!(got, expect, "{dictionary:?} {data}");
     }

@@ -1,24 +1,20 @@
-//! A look at a footer's raw bytes, for what the Parquet library does not tell: whether columns are
-//! encrypted under a footer that is not. Their chunks would be copied without their keys' names.
+//! A look at a footer's raw bytes, for what the Parquet library does not tell: which columns are
+//! encrypted under a footer that is not, and whether a row group has its columns in another order
+//! than the schema. Chunks would be copied without their keys' names, or under others' names.
 
 use bytes::Bytes;
 use parquet::errors::ParquetError;
 use parquet::file::reader::ChunkReader;
 
 use super::error::{corrupt, from_parquet};
+use super::thrift::{BINARY, Compact, LIST, STRUCT};
 use crate::base::{Error, Result};
+
+/// The length of the magic with which a file begins.
+pub(super) const MAGIC_BYTES: u64 = 4;
 
 /// The length of the metadata's length and the magic after it.
 const END_BYTES: u64 = 8;
-
-/// `encryption_algorithm` in `FileMetaData`.
-const ENCRYPTION_FIELD: i64 = 8;
-
-/// What stands where a structure ends.
-const STOP: u8 = 0;
-
-/// How deep structures may nest; the format's own need six.
-const DEPTH_MAX: u32 = 32;
 
 /// How many bytes at the file's end are not data: the metadata, its length, the magic.
 pub(super) fn tail_length(reader: &impl ChunkReader) -> Result<u64> {
@@ -27,17 +23,13 @@ pub(super) fn tail_length(reader: &impl ChunkReader) -> Result<u64> {
     Ok((u64::from(u32::from_le_bytes(length)) + END_BYTES).min(reader.len()))
 }
 
-/// Refuses what is not Parquet, is cut, or is encrypted.
-pub(super) fn check(reader: &impl ChunkReader, name: &str) -> Result<()> {
-    let encrypted = || {
-        Error::invalid("an encrypted Parquet file cannot be carried over")
-            .with("path", name)
-            .hint("use a query, or `layout = \"keyed\"` over a decrypted copy")
-    };
+/// Refuses what is not Parquet, is cut, or is encrypted. The paths that the first row group gives to
+/// its columns, in its own order.
+pub(super) fn check(reader: &impl ChunkReader, name: &str) -> Result<Vec<String>> {
     let end = end_of(reader, name)?;
     match &end[4..] {
         b"PAR1" => {}
-        b"PARE" => return Err(encrypted()),
+        b"PARE" => return Err(encrypted(name)),
         _ => return Err(corrupt("not a Parquet file, or cut at its end", name)),
     }
     let tail = tail_length(reader)?;
@@ -48,11 +40,18 @@ pub(super) fn check(reader: &impl ChunkReader, name: &str) -> Result<()> {
     let metadata = reader
         .get_bytes(reader.len() - tail, length)
         .map_err(|error| from_parquet(error, "cannot read the footer", name))?;
-    match Compact(&metadata).has_field(ENCRYPTION_FIELD) {
-        Some(false) => Ok(()),
-        Some(true) => Err(encrypted()),
-        None => Err(corrupt("the footer is damaged", name)),
+    let seen = Seen::of(&metadata).ok_or_else(|| corrupt("the footer is damaged", name))?;
+    match &seen.encrypted[..] {
+        [] if seen.is_encrypted => Err(encrypted(name)),
+        [] => Ok(seen.paths),
+        columns => Err(encrypted(name).with("columns", columns.join(", "))),
     }
+}
+
+fn encrypted(name: &str) -> Error {
+    Error::invalid("a Parquet file with encrypted columns cannot be carried over")
+        .with("path", name)
+        .hint("write a decrypted copy of the table, and name that as `source.table`")
 }
 
 fn end_of(reader: &impl ChunkReader, name: &str) -> Result<Bytes> {
@@ -65,128 +64,128 @@ fn end_of(reader: &impl ChunkReader, name: &str) -> Result<Bytes> {
     }
 }
 
-/// Thrift's compact protocol, as far as skipping needs it. `None` is damage.
-struct Compact<'a>(&'a [u8]);
+/// What a footer says beside what the library tells. Fields are named as in `parquet.thrift`.
+#[derive(Debug, Default)]
+struct Seen {
+    /// `FileMetaData.encryption_algorithm` is there.
+    is_encrypted: bool,
+    /// The columns that have a `crypto_metadata`, or no `meta_data`.
+    encrypted: Vec<String>,
+    /// The `path_in_schema` of the first row group's columns.
+    paths: Vec<String>,
+}
 
-impl Compact<'_> {
-    /// Whether the structure that starts here has the field `wanted`.
-    fn has_field(&mut self, wanted: i64) -> Option<bool> {
-        let mut id = 0;
-        loop {
-            match self.field(&mut id)? {
-                STOP => return Some(false),
-                _ if id == wanted => return Some(true),
-                kind => self.skip(kind, DEPTH_MAX, false)?,
+impl Seen {
+    fn of(metadata: &[u8]) -> Option<Seen> {
+        let mut seen = Seen::default();
+        Compact(metadata).fields(|from, id, kind| match (id, kind) {
+            (4, LIST) => {
+                let (kind, count) = from.list()?;
+                for at in 0..count {
+                    seen.row_group(from, kind, at == 0)?;
+                }
+                Some(true)
             }
-        }
-    }
-
-    /// The type of the next field, or [`STOP`] at the structure's end.
-    fn field(&mut self, id: &mut i64) -> Option<u8> {
-        let head = self.byte()?;
-        match head >> 4 {
-            _ if head == STOP => {}
-            0 => *id = self.zigzag()?,
-            delta => *id += i64::from(delta),
-        }
-        Some(head & 0x0f)
-    }
-
-    /// Skips a value. A boolean is in its field's type, but takes a byte in a list.
-    fn skip(&mut self, kind: u8, depth: u32, in_list: bool) -> Option<()> {
-        let depth = depth.checked_sub(1)?;
-        match kind {
-            1 | 2 => self.advance(usize::from(in_list)),
-            3 => self.advance(1),
-            4..=6 => self.varint().map(drop),
-            7 => self.advance(8),
-            8 => {
-                let length = self.varint()?;
-                self.advance(usize::try_from(length).ok()?)
+            (8, _) => {
+                seen.is_encrypted = true;
+                Some(false)
             }
-            9 | 10 => self.skip_list(depth),
-            12 => self.skip_struct(depth),
-            _ => None,
-        }
+            _ => Some(false),
+        })?;
+        Some(seen)
     }
 
-    fn skip_list(&mut self, depth: u32) -> Option<()> {
-        let head = self.byte()?;
-        let count = match head >> 4 {
-            15 => self.varint()?,
-            short => u64::from(short),
-        };
+    fn row_group(&mut self, from: &mut Compact<'_>, kind: u8, is_first: bool) -> Option<()> {
+        if kind != STRUCT {
+            return None;
+        }
+        from.fields(|from, id, kind| {
+            if (id, kind) != (1, LIST) || !is_first {
+                return Some(false);
+            }
+            let (kind, count) = from.list()?;
+            if kind != STRUCT {
+                return None;
+            }
+            (0..count).try_for_each(|_| self.column(from))?;
+            Some(true)
+        })
+    }
+
+    fn column(&mut self, from: &mut Compact<'_>) -> Option<()> {
+        let (mut path, mut key_path, mut is_encrypted) = (None, None, false);
+        from.fields(|from, id, kind| {
+            match (id, kind) {
+                // `meta_data`, whose third field is the path.
+                (3, STRUCT) => read_path(from, 3, &mut path)?,
+                // `crypto_metadata`, a union: the second kind holds the path, as its first field.
+                (8, STRUCT) => {
+                    is_encrypted = true;
+                    from.fields(|from, id, kind| {
+                        if (id, kind) == (2, STRUCT) {
+                            read_path(from, 1, &mut key_path)?;
+                            return Some(true);
+                        }
+                        Some(false)
+                    })?;
+                }
+                _ => return Some(false),
+            }
+            Some(true)
+        })?;
+        let number = self.paths.len();
+        let is_hidden = path.is_none();
+        let path = path
+            .or(key_path)
+            .unwrap_or_else(|| format!("column {number}"));
+        if is_encrypted || is_hidden {
+            self.encrypted.push(path.clone());
+        }
+        self.paths.push(path);
+        Some(())
+    }
+}
+
+/// Reads the path in field `wanted` of the structure that starts here, its parts joined by dots.
+fn read_path(from: &mut Compact<'_>, wanted: i64, path: &mut Option<String>) -> Option<()> {
+    from.fields(|from, id, kind| {
+        if (id, kind) != (wanted, LIST) {
+            return Some(false);
+        }
+        let (kind, count) = from.list()?;
+        if kind != BINARY {
+            return None;
+        }
+        let mut parts = Vec::new();
         for _ in 0..count {
-            self.skip(head & 0x0f, depth, true)?;
+            parts.push(String::from_utf8_lossy(from.binary()?).into_owned());
         }
-        Some(())
-    }
-
-    fn skip_struct(&mut self, depth: u32) -> Option<()> {
-        let mut id = 0;
-        loop {
-            match self.field(&mut id)? {
-                STOP => return Some(()),
-                kind => self.skip(kind, depth, false)?,
-            }
-        }
-    }
-
-    fn zigzag(&mut self) -> Option<i64> {
-        let raw = self.varint()?;
-        Some((raw >> 1).cast_signed() ^ -(raw & 1).cast_signed())
-    }
-
-    fn varint(&mut self) -> Option<u64> {
-        let mut value = 0;
-        for shift in (0..64).step_by(7) {
-            let byte = self.byte()?;
-            value |= u64::from(byte & 0x7f) << shift;
-            if byte & 0x80 == 0 {
-                return Some(value);
-            }
-        }
-        None
-    }
-
-    fn byte(&mut self) -> Option<u8> {
-        let (first, rest) = self.0.split_first()?;
-        self.0 = rest;
-        Some(*first)
-    }
-
-    fn advance(&mut self, count: usize) -> Option<()> {
-        self.0 = self.0.get(count..)?;
-        Some(())
-    }
+        *path = Some(parts.join("."));
+        Some(true)
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// Fields: 1 = i32 5, 2 = list of two structs, 3 = binary "ab", then 8 by a long field header.
-    const FIELDS: &[u8] = &[
-        0x15, 0x0a, 0x19, 0x2c, 0x11, 0x00, 0x17, 1, 2, 3, 4, 5, 6, 7, 8, 0x00, 0x18, 2, b'a',
-        b'b', 0x0c, 0x10, 0x00, 0x00,
+    /// A row group of two columns: `a` as it should be, `b` without metadata but with a key.
+    const FOOTER: &[u8] = &[
+        0x49, 0x1c, 0x19, 0x2c, // row_groups: one; columns: two
+        0x3c, 0x39, 0x18, 1, b'a', 0, 0, // meta_data { path_in_schema: [a] }
+        0x8c, 0x2c, 0x19, 0x18, 1, b'b', 0, 0, 0, // crypto_metadata { key { path: [b] } }
+        0, // end of the row group
+        0x4c, 0, 0, // encryption_algorithm, end
     ];
 
     #[test]
-    fn a_field_is_found_behind_others_of_every_make() {
-        assert_eq!(Compact(FIELDS).has_field(8), Some(true));
-        assert_eq!(Compact(FIELDS).has_field(7), Some(false));
-    }
-
-    #[test]
-    fn damage_is_noticed_and_never_panics() {
-        for cut in 0..FIELDS.len() - 4 {
-            assert_eq!(Compact(&FIELDS[..cut]).has_field(8), None, "{cut}");
+    fn encrypted_columns_are_named() {
+        let seen = Seen::of(FOOTER).unwrap();
+        assert!(seen.is_encrypted);
+        assert_eq!(seen.paths, ["a", "b"]);
+        assert_eq!(seen.encrypted, ["b"]);
+        for cut in 0..FOOTER.len() {
+            assert!(Seen::of(&FOOTER[..cut]).is_none(), "{cut}");
         }
-        let deep = vec![0x1c; 10_000];
-        assert_eq!(Compact(&deep).has_field(9), None);
-        let endless = [
-            0x19, 0xf5, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f, 1,
-        ];
-        assert_eq!(Compact(&endless).has_field(9), None);
     }
 }

@@ -5,6 +5,9 @@
 //!                                          previous   the old output, where an exchange is impossible
 //! ```
 //!
+//! A folder has no marker, for it is there at once: readers that take every file for data would trip
+//! over one. (Older versions left a `_SUCCESS`; such a folder is still known as ours.)
+//!
 //! The area has a dot in its name, so that it is never a job's ledger, and the target's name, so that
 //! what a crash left there is known to be ours to remove. The ledger's lease sees to it that only one
 //! process publishes to a target.
@@ -13,9 +16,13 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
+use parquet::errors::ParquetError;
+use parquet::file::metadata::{PageIndexPolicy, ParquetMetaDataReader};
+
 use super::error::from_io;
-use super::marker::{Marker, OUR_FOLDER, PUBLISHING, SUCCESS};
-use super::{Existing, Form};
+use super::marker::{Marker, OUR_FOLDER, PUBLISHING, SUCCESS, is_skipped};
+use super::schema::identity_of;
+use super::{Existing, Form, RUN_KEY};
 use crate::base::{Error, Result};
 
 /// The place where an output is built.
@@ -76,14 +83,10 @@ impl Staging {
         }
     }
 
-    /// Writes the `_SUCCESS` and makes the names of a folder durable.
-    pub(super) fn succeed(&self, success: &[u8]) -> Result<()> {
+    /// Makes the names of a folder's files durable.
+    pub(super) fn settle(&self) -> Result<()> {
         let new = self.new_output();
-        let path = new.join(SUCCESS);
-        let written = fs::write(&path, success).and_then(|()| File::open(&path)?.sync_all());
-        written
-            .and_then(|()| sync_folders(&new))
-            .map_err(|error| from_io(error, WRITING, new.display()))
+        sync_folders(&new).map_err(|error| from_io(error, WRITING, new.display()))
     }
 
     /// Puts the output in its place. What was there is in the staging area afterwards, or gone.
@@ -207,7 +210,42 @@ pub(super) fn examine_folder(target: &Path) -> Result<Existing> {
     };
     let (success, publishing) = (read(SUCCESS)?, read(PUBLISHING)?);
     refuse_ours_inside(&files, target.display())?;
+    if success.is_none() && publishing.is_none() {
+        return Ok(without_marker(target, &files));
+    }
     Ok(Existing::of_folder(&files, success, publishing))
+}
+
+/// Whose a folder is that appeared at once, and so has no marker: each of its files says by itself who
+/// wrote it. What engines skip may lie beside them.
+fn without_marker(target: &Path, files: &[String]) -> Existing {
+    let mut seen = files.iter().filter(|file| !is_skipped(file)).peekable();
+    let Some(first) = seen.peek() else {
+        return if files.is_empty() {
+            Existing::Nothing
+        } else {
+            Existing::Foreign
+        };
+    };
+    let identity = identity_in(&target.join(first));
+    let is_ours = identity.iter().any(|(key, _)| key == RUN_KEY);
+    if is_ours && seen.all(|file| identity_in(&target.join(file)) == identity) {
+        let complete = true;
+        return Existing::Ours { identity, complete };
+    }
+    Existing::Foreign
+}
+
+/// Who wrote a file, as its key-values say; nobody, if it is no Parquet file that can be read.
+fn identity_in(path: &Path) -> Vec<(String, String)> {
+    let read = File::open(path)
+        .map_err(ParquetError::from)
+        .and_then(|file| {
+            let skip = PageIndexPolicy::Skip;
+            let reader = ParquetMetaDataReader::new().with_page_index_policy(skip);
+            reader.parse_and_finish(&file)
+        });
+    read.map_or_else(|_| Vec::new(), |read| identity_of(read.file_metadata()))
 }
 
 /// What holds ledgers is never replaced with the folder around it.

@@ -1,4 +1,4 @@
-//! `_SUCCESS` and `_PUBLISHING`: the two objects that say what a folder is.
+//! `_SUCCESS` and `_PUBLISHING`: the two objects that say what a folder on object storage is.
 //!
 //! `_SUCCESS` is written last, and lists the files of a complete output; Hadoop's readers know its
 //! name. `_PUBLISHING` is written first where a folder cannot be put in place at once, and lists
@@ -56,8 +56,13 @@ impl Marker {
 
     /// Whether a file of this path may be in a folder that is ours: it is listed, or engines skip it.
     pub(super) fn knows(&self, path: &str) -> bool {
-        self.files.contains(path) || path.split('/').any(|part| part.starts_with(['_', '.']))
+        self.files.contains(path) || is_skipped(path)
     }
+}
+
+/// Whether engines skip a file of this path.
+pub(super) fn is_skipped(path: &str) -> bool {
+    path.split('/').any(|part| part.starts_with(['_', '.']))
 }
 
 /// The bytes of a `_SUCCESS`.

@@ -7,7 +7,7 @@
 //!                                       ▲ encoded from the stream of new columns
 //!
 //! local file     <parent>/_columnist/.staging/<name>/<id>/new   one rename ──► <parent>/<name>
-//! local folder   the same, a folder with its `_SUCCESS`         one exchange ─► <parent>/<name>/
+//! local folder   the same, a folder without any marker          one exchange ─► <parent>/<name>/
 //! one object     an upload that appears when it is completed
 //! object folder  `_PUBLISHING`, the files, `_SUCCESS` last
 //! ```
@@ -15,6 +15,9 @@
 //! # Promises
 //! - Old columns are the source's encoded column chunks, byte for byte. Row groups, statistics, page
 //!   indexes, bloom filters, sorting columns and key-value metadata come along.
+//! - Before a chunk is copied its pages are walked. A footer that is wrong about them is mended in the
+//!   copy; a chunk whose pages do not add up is refused.
+//! - [`prepare()`] does all that publishing does with a source, but for the bytes, before any spend.
 //! - A table with another number of rows than the source's never becomes visible.
 //! - A file and a local folder are the old one or the new one, whatever happens. A folder on object
 //!   storage is complete exactly when it has its `_SUCCESS`.
@@ -31,11 +34,14 @@ mod bridge;
 mod encode;
 mod error;
 mod examine;
+mod extent;
 mod feed;
 mod footer;
 mod layout;
 mod local;
 mod marker;
+mod pages;
+mod prepare;
 mod publish;
 mod read;
 mod remote;
@@ -46,6 +52,8 @@ mod spill;
 mod splice;
 #[cfg(test)]
 mod tests;
+mod thrift;
+mod types;
 mod write;
 
 use std::fmt;
@@ -57,6 +65,7 @@ use futures::stream::BoxStream;
 
 pub use answers::{AnswerColumns, MetaColumns};
 pub use examine::{Existing, check_writable, examine};
+pub use prepare::{Prepared, prepare};
 pub use publish::{clear, publish};
 pub use schema::{check_names, new_schema};
 
@@ -96,7 +105,7 @@ pub enum Layout {
 pub enum Form {
     /// One Parquet file.
     File,
-    /// A folder of Parquet files with a `_SUCCESS`.
+    /// A folder of Parquet files; on object storage with a `_SUCCESS`.
     Folder,
 }
 

@@ -161,9 +161,8 @@ impl Stage {
         published: &Published,
         steps: &Steps,
     ) -> Result<()> {
-        let success = success(identity, published);
         match self {
-            Stage::Disk(staging, form) => reveal_on_disk(staging, form, success, steps).await,
+            Stage::Disk(staging, form) => reveal_on_disk(staging, form, steps).await,
             Stage::Object(_) => Ok(()),
             Stage::Objects(folder) => {
                 let files = published.files.iter();
@@ -171,7 +170,7 @@ impl Stage {
                 steps.fence.pass()?;
                 remote::delete_stale(&folder, &files).await?;
                 steps.visible("output.before_success").await?;
-                remote::succeed(&folder, success).await?;
+                remote::succeed(&folder, success(identity, published)).await?;
                 steps.point("output.after_success").await;
                 steps.point("output.before_cleaning").await;
                 remote::clean(&folder).await
@@ -193,17 +192,10 @@ impl Stage {
     }
 }
 
-async fn reveal_on_disk(
-    staging: Staging,
-    form: Form,
-    success: Vec<u8>,
-    steps: &Steps,
-) -> Result<()> {
+async fn reveal_on_disk(staging: Staging, form: Form, steps: &Steps) -> Result<()> {
     if form == Form::Folder {
-        steps.point("output.before_success").await;
         let staging = staging.clone();
-        blocking(move || staging.succeed(&success)).await?;
-        steps.point("output.after_success").await;
+        blocking(move || staging.settle()).await?;
     }
     let revealing = staging.clone();
     let revealed = match steps.visible("output.before_rename").await {

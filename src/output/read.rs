@@ -11,11 +11,13 @@ use object_store::ObjectStoreExt;
 use parquet::errors::Result as ParquetResult;
 use parquet::file::metadata::{
     PageIndexPolicy, ParquetMetaData, ParquetMetaDataOptions, ParquetMetaDataReader,
+    RowGroupMetaData,
 };
 use parquet::file::reader::{ChunkReader, Length};
 
 use super::bridge::Bridge;
 use super::error::{corrupt, from_io, from_parquet, from_store, into_parquet};
+use super::extent::{data_starts, told_ranges};
 use super::footer;
 use super::sink::Sink;
 use crate::base::{Location, Result};
@@ -27,6 +29,12 @@ pub(super) struct Source {
     metadata: ParquetMetaData,
     /// Where its column chunks end and its footer begins.
     data_end: u64,
+    /// What the footer gives to its chunks, in the file's order.
+    chunks: Vec<Range<u64>>,
+    /// Where it says that the data pages of its chunks begin, in the file's order.
+    starts: Vec<u64>,
+    /// Whether its page indexes could not be read, and are left behind.
+    pub(super) lost_indexes: bool,
 }
 
 /// The bytes of a file.
@@ -65,26 +73,64 @@ impl Source {
     pub(super) fn open(location: &Location, bridge: &Bridge) -> Result<Source> {
         let reader = Reader::open(location, bridge)?;
         let size = reader.len();
-        footer::check(&reader, reader.name())?;
+        let paths = footer::check(&reader, reader.name())?;
         let metadata = ParquetMetaDataReader::new()
-            .with_column_index_policy(PageIndexPolicy::Optional)
-            .with_offset_index_policy(PageIndexPolicy::Optional)
+            .with_page_index_policy(PageIndexPolicy::Skip)
             .with_metadata_options(Some(
                 ParquetMetaDataOptions::new().with_encoding_stats_as_mask(false),
             ))
             .parse_and_finish(&reader)
             .map_err(|error| from_parquet(error, "not a Parquet file", reader.name()))?;
+        check_order(&metadata, &paths, reader.name())?;
         let data_end = size - footer::tail_length(&reader)?;
+        let chunks = told_ranges(metadata.row_groups());
+        let starts = data_starts(metadata.row_groups());
+        let (metadata, lost_indexes) = with_indexes(metadata, &reader, &chunks, data_end);
         Ok(Source {
             reader,
             metadata,
             data_end,
+            chunks,
+            starts,
+            lost_indexes,
         })
+    }
+
+    /// Whether its bytes come from an object store, a request at a time.
+    pub(super) fn is_remote(&self) -> bool {
+        matches!(self.reader, Reader::Store(_))
+    }
+
+    /// Whether the chunk that lies at `range` ends where another one begins, and begins where
+    /// another one ends or the file does.
+    pub(super) fn is_flush(&self, range: &Range<u64>) -> bool {
+        let at = self
+            .chunks
+            .partition_point(|other| other.start < range.start);
+        let begins = match at.checked_sub(1) {
+            Some(before) => self.chunks[before].end == range.start,
+            None => range.start == footer::MAGIC_BYTES,
+        };
+        let next = self.chunks.get(at + 1);
+        begins && next.is_some_and(|next| next.start == range.end)
+    }
+
+    /// What a chunk whose data pages begin at `start` cannot reach beyond: those of the next one, or the
+    /// end of the data.
+    pub(super) fn limit_of(&self, start: u64) -> u64 {
+        let next = self.starts.partition_point(|other| *other <= start);
+        let next = self.starts.get(next).copied();
+        next.unwrap_or(self.data_end).min(self.data_end)
     }
 
     /// What its footer and its indexes say.
     pub(super) fn metadata(&self) -> &ParquetMetaData {
         &self.metadata
+    }
+
+    /// Where its data end and its footer begins.
+    pub(super) fn data_end(&self) -> u64 {
+        self.data_end
     }
 
     /// How many bytes it has.
@@ -109,6 +155,9 @@ impl Source {
             return Ok(());
         }
         self.check(&range)?;
+        if sink.pass_by(range.end - range.start) {
+            return Ok(());
+        }
         match &self.reader {
             Reader::Disk { file, .. } => {
                 if sink.put_from_file(file, &range)? {
@@ -219,6 +268,78 @@ impl Remote {
             sink.put(bytes)?;
         }
         Ok(())
+    }
+}
+
+/// `metadata` with its page indexes, unless these are damaged or lie where they cannot: no reader
+/// needs them. Says whether they are left behind.
+fn with_indexes(
+    metadata: ParquetMetaData,
+    reader: &Reader,
+    chunks: &[Range<u64>],
+    data_end: u64,
+) -> (ParquetMetaData, bool) {
+    let columns = || {
+        metadata
+            .row_groups()
+            .iter()
+            .flat_map(RowGroupMetaData::columns)
+    };
+    let indexes = columns().flat_map(|column| {
+        let content = (column.column_index_offset(), column.column_index_length());
+        let pages = (column.offset_index_offset(), column.offset_index_length());
+        [content, pages]
+    });
+    let mut told = indexes.filter(|(offset, _)| offset.is_some()).peekable();
+    if told.peek().is_none() {
+        return (metadata, false);
+    }
+    // The library reads them at once, from the first to the last.
+    let data = chunks
+        .iter()
+        .map(|chunk| chunk.end)
+        .max()
+        .unwrap_or_default();
+    let is_sound = told.all(|(offset, length)| {
+        let start = offset.and_then(|offset| u64::try_from(offset).ok());
+        let length = length.and_then(|length| u64::try_from(length).ok());
+        let (start, length) = start.zip(length).unwrap_or_default();
+        length > 0 && start >= data && start.saturating_add(length) <= data_end
+    });
+    if !is_sound {
+        return (metadata, true);
+    }
+    let mut indexed = ParquetMetaDataReader::new_with_metadata(metadata.clone())
+        .with_page_index_policy(PageIndexPolicy::Optional);
+    let read = indexed
+        .read_page_indexes(reader)
+        .and_then(|()| indexed.finish());
+    match read {
+        Ok(indexed) if indexed.offset_index().is_some() => (indexed, false),
+        Ok(indexed) => (indexed, true),
+        Err(error) => {
+            tracing::debug!(%error, path = reader.name(), "page indexes cannot be read");
+            (metadata, true)
+        }
+    }
+}
+
+/// Refuses a row group whose columns stand in another order than the schema's: some readers go by
+/// the one, some by the other.
+fn check_order(metadata: &ParquetMetaData, paths: &[String], name: &str) -> Result<()> {
+    let columns = metadata.file_metadata().schema_descr().columns();
+    let odd = columns
+        .iter()
+        .zip(paths)
+        .find(|(column, path)| column.path().string() != **path);
+    match odd {
+        None => Ok(()),
+        Some((column, found)) => Err(corrupt(
+            "the columns of a row group stand in another order than the schema's",
+            name,
+        )
+        .with("column", column.path().string())
+        .with("found", found)),
     }
 }
 

@@ -12,6 +12,7 @@ use arrow::ipc::convert::fb_to_schema;
 use parquet::arrow::{ARROW_SCHEMA_META_KEY, encode_arrow_schema, parquet_to_arrow_schema};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::{FileMetaData, KeyValue};
+use parquet::schema::types::SchemaDescriptor;
 
 use super::{Layout, ROW_COLUMN, SourceFile};
 use crate::base::{Error, Result};
@@ -59,13 +60,18 @@ pub fn check_names<'a>(
     Ok(())
 }
 
-/// The fields of a source file as readers see them, and the schema's own metadata.
-pub(super) fn source_schema(file: &FileMetaData, name: &str) -> Result<Schema> {
+/// The fields of a source file as readers see them, and the schema's own metadata; `readable` is its
+/// schema without what this program does not know.
+pub(super) fn source_schema(
+    file: &FileMetaData,
+    readable: &SchemaDescriptor,
+    name: &str,
+) -> Result<Schema> {
     let hint = key_value(file, ARROW_SCHEMA_META_KEY).and_then(decode_schema);
     if let Some(hint) = hint.filter(|hint| fits(hint, file)) {
         return Ok(hint);
     }
-    let schema = parquet_to_arrow_schema(file.schema_descr(), None);
+    let schema = parquet_to_arrow_schema(readable, None);
     schema.map_err(|error: ParquetError| {
         Error::invalid("the source's columns have no Arrow types")
             .with("path", name)

@@ -11,6 +11,7 @@ use parquet::schema::types::{SchemaDescPtr, SchemaDescriptor, Type, TypePtr};
 use super::error::from_parquet;
 use super::read::Source;
 use super::schema::{check_names, generated_fields, joined, key_values, source_schema};
+use super::types::{writable, writable_schema};
 use super::{Layout, SourceFile};
 use crate::base::{Error, Result};
 
@@ -56,7 +57,10 @@ impl Shape {
         let encoded = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
         let selection = Selection::of(first, layout, &names(&encoded)[..generated_count])?;
         let file = first.metadata().file_metadata();
-        let old = source_schema(file, first.name())?;
+        let readable = writable_schema(file);
+        let readable = readable
+            .map_err(|error| from_parquet(error, "cannot take the schema over", first.name()))?;
+        let old = source_schema(file, &readable, first.name())?;
         let schema = joined(&old, &selection.roots, &encoded);
         let kept = names(&schema).into_iter().take(selection.roots.len());
         check_names(kept.chain(path_names(layout, sources)), names(&encoded))?;
@@ -167,10 +171,14 @@ fn parquet_root(schema: &Schema) -> Result<TypePtr> {
 }
 
 fn output_schema(file: &FileMetaData, copied: &[TypePtr], new: &Type) -> Result<SchemaDescriptor> {
-    let fields = copied.iter().chain(new.get_fields()).cloned().collect();
-    let root = Type::group_type_builder(file.schema().name())
-        .with_fields(fields)
-        .build()
+    let copied = copied.iter().map(writable).collect::<Result<Vec<_>, _>>();
+    let root = copied
+        .and_then(|copied| {
+            let fields = copied.into_iter().chain(new.get_fields().iter().cloned());
+            Type::group_type_builder(file.schema().name())
+                .with_fields(fields.collect())
+                .build()
+        })
         .map_err(|error| from_parquet(error, "cannot join the schemas", file.schema().name()))?;
     Ok(SchemaDescriptor::new(Arc::new(root)))
 }

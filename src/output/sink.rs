@@ -21,6 +21,8 @@ pub(super) enum Sink {
     Disk(Disk),
     /// An object that appears when it is finished.
     Upload(Box<Upload>),
+    /// Nowhere: the bytes are only counted.
+    Nowhere(u64),
 }
 
 /// A file on disk while it is written.
@@ -88,6 +90,7 @@ impl Sink {
         match self {
             Sink::Disk(disk) => disk.written,
             Sink::Upload(upload) => upload.written,
+            Sink::Nowhere(written) => *written,
         }
     }
 
@@ -95,7 +98,7 @@ impl Sink {
     pub(super) fn folder(&self) -> Option<&Path> {
         match self {
             Sink::Disk(disk) => disk.path.parent(),
-            Sink::Upload(_) => None,
+            Sink::Upload(_) | Sink::Nowhere(_) => None,
         }
     }
 
@@ -104,6 +107,21 @@ impl Sink {
         match self {
             Sink::Disk(disk) => disk.append(&bytes),
             Sink::Upload(upload) => upload.append(bytes),
+            Sink::Nowhere(written) => {
+                *written += bytes.len() as u64;
+                Ok(())
+            }
+        }
+    }
+
+    /// Counts `length` bytes and says so where bytes go nowhere; else they have to be read and put.
+    pub(super) fn pass_by(&mut self, length: u64) -> bool {
+        match self {
+            Sink::Nowhere(written) => {
+                *written += length;
+                true
+            }
+            Sink::Disk(_) | Sink::Upload(_) => false,
         }
     }
 
@@ -112,7 +130,7 @@ impl Sink {
     pub(super) fn put_from_file(&mut self, source: &File, range: &Range<u64>) -> Result<bool> {
         match self {
             Sink::Disk(disk) => disk.append_from(source, range).map(|()| true),
-            Sink::Upload(_) => Ok(false),
+            Sink::Upload(_) | Sink::Nowhere(_) => Ok(false),
         }
     }
 
@@ -121,6 +139,7 @@ impl Sink {
         match self {
             Sink::Disk(disk) => disk.finish(),
             Sink::Upload(upload) => upload.finish(),
+            Sink::Nowhere(written) => Ok(written),
         }
     }
 
@@ -145,6 +164,10 @@ impl Write for Sink {
         match self {
             Sink::Disk(disk) => disk.append(buf),
             Sink::Upload(upload) => upload.append_slice(buf),
+            Sink::Nowhere(written) => {
+                *written += buf.len() as u64;
+                Ok(())
+            }
         }
         .map_err(io::Error::other)?;
         Ok(buf.len())

@@ -1,6 +1,7 @@
 //! One output file: old column chunks copied as they are, new ones encoded beside them, row group by
 //! row group, and a footer for both.
 
+use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -13,12 +14,15 @@ use parquet::file::metadata::{
 use parquet::file::page_index::column_index::ColumnIndexMetaData;
 use parquet::file::page_index::offset_index::OffsetIndexMetaData;
 
-use super::encode::{Encoder, Placed, dictionary_offset, moved, shifted};
-use super::error::{corrupt, from_parquet};
+use super::encode::{Encoder, Placed, moved, shifted};
+use super::error::from_parquet;
+use super::extent::Extent;
+use super::prepare::Dropped;
 use super::read::Source;
 use super::shape::{Selection, Shape};
 use super::sink::Sink;
-use crate::base::{Error, Result};
+use super::types::{Trust, unknown_types};
+use crate::base::Result;
 
 /// An output file while it is written, on a blocking thread.
 #[derive(Debug)]
@@ -34,6 +38,9 @@ pub(super) struct Splicer {
     created_by: Option<String>,
     sources: usize,
     version: i32,
+    trust: Trust,
+    /// What does not come along, and of which file.
+    dropped: BTreeMap<Dropped, String>,
 }
 
 const MAGIC: &[u8] = b"PAR1";
@@ -56,6 +63,8 @@ impl Splicer {
             created_by: None,
             sources: 0,
             version: 1,
+            trust: Trust::default(),
+            dropped: BTreeMap::new(),
         })
     }
 
@@ -69,10 +78,17 @@ impl Splicer {
         &self.encoder
     }
 
-    /// Notes what `source` says of itself as a file.
-    pub(super) fn note(&mut self, source: &Source) {
+    /// Notes what `source` says of itself as a file, be it the only one here or one `among_others`.
+    pub(super) fn note(&mut self, source: &Source, among_others: bool) {
         let file = source.metadata().file_metadata();
         let creator = file.created_by().map(str::to_owned);
+        self.trust = Trust::of(file, among_others);
+        if source.lost_indexes {
+            self.drop(Dropped::Indexes, source.name());
+        }
+        for column in unknown_types(file.schema()) {
+            self.drop(Dropped::Type(column), source.name());
+        }
         self.version = self.version.max(file.version());
         self.created_by = match self.sources {
             0 => creator,
@@ -94,20 +110,84 @@ impl Splicer {
         let begin = sink.written();
         let columns = self.shape.schema.columns().to_vec();
         let (old, new) = columns.split_at(selection.leaves.len());
-        let shifts = copy_chunks(source, selection, at, sink)?;
+        let chunks = selection.leaves.iter();
+        let chunks = chunks.map(|leaf| Extent::of(source, at, *leaf));
+        let chunks = chunks.collect::<Result<Vec<_>>>()?;
+        let shifts = copy_chunks(source, &chunks, sink)?;
         let broken = |error| from_parquet(error, WRITING, source.name());
         let placed = self.encoder.place(group, new, sink).map_err(broken)?;
         let mut all = Vec::with_capacity(columns.len());
-        for ((leaf, column), shift) in selection.leaves.iter().zip(old).zip(shifts) {
-            let chunk = source.metadata().row_group(at).column(*leaf);
-            let chunk = moved(chunk, Arc::clone(column), shift).map_err(broken)?;
-            let chunk = copy_bloom_filter(source, at, *leaf, chunk, sink)?;
-            all.push(place_old(source, at, *leaf, chunk, shift));
+        let olds = selection.leaves.iter().zip(old).zip(shifts).zip(&chunks);
+        for (((leaf, column), shift), extent) in olds {
+            let trusted = self.trust.statistics_of(*leaf);
+            let chunk = moved(&extent.metadata, Arc::clone(column), shift, trusted);
+            let chunk = chunk.map_err(broken)?;
+            let chunk = self.copy_bloom_filter(source, (at, *leaf), chunk, sink)?;
+            all.push(self.place_old(source, (at, *leaf), (chunk, shift), extent));
         }
         all.extend(placed);
         let row_group = source.metadata().row_group(at);
         self.close_row_group(row_group, selection, begin, all)
             .map_err(broken)
+    }
+
+    /// An old chunk with the indexes that it had, as far as they are true of its pages.
+    fn place_old(
+        &mut self,
+        source: &Source,
+        (at, leaf): (usize, usize),
+        (chunk, shift): (ColumnChunkMetaData, i64),
+        extent: &Extent<'_>,
+    ) -> Placed {
+        let metadata = source.metadata();
+        let pages = metadata.offset_index().map(|all| &all[at][leaf]);
+        let offset_index = pages.filter(|index| extent.agrees_with(index));
+        if pages.is_some() && offset_index.is_none() {
+            self.drop(Dropped::Indexes, source.name());
+        }
+        let column_index = metadata.column_index().map(|all| &all[at][leaf]);
+        let column_index = column_index.filter(|_| self.trust.statistics_of(leaf));
+        Placed {
+            chunk,
+            column_index: column_index.cloned().unwrap_or(ColumnIndexMetaData::NONE),
+            offset_index: offset_index.cloned().map(|index| shifted(index, shift)),
+        }
+    }
+
+    /// Carries a chunk's bloom filter over. One that cannot be told apart is left behind: it only
+    /// ever saves time.
+    fn copy_bloom_filter(
+        &mut self,
+        source: &Source,
+        (at, leaf): (usize, usize),
+        chunk: ColumnChunkMetaData,
+        sink: &mut Sink,
+    ) -> Result<ColumnChunkMetaData> {
+        let told = source.metadata().row_group(at).column(leaf);
+        if told.bloom_filter_offset().is_none_or(|offset| offset == 0) {
+            return Ok(chunk);
+        }
+        let Some(range) = bloom_filter_range(source, told)? else {
+            let column = told.column_path().string();
+            self.drop(Dropped::BloomFilter(column), source.name());
+            return Ok(chunk);
+        };
+        let place = sink.written().cast_signed();
+        let length = i32::try_from(range.end - range.start).ok();
+        source.copy(range, sink)?;
+        let builder = chunk.into_builder().set_bloom_filter_offset(Some(place));
+        let built = builder.set_bloom_filter_length(length).build();
+        built.map_err(|error| from_parquet(error, WRITING, source.name()))
+    }
+
+    /// Notes that something of `file` does not come along.
+    pub(super) fn drop(&mut self, what: Dropped, file: &str) {
+        self.dropped.entry(what).or_insert_with(|| file.to_owned());
+    }
+
+    /// What did not come along, each with the first file in which it was.
+    pub(super) fn dropped(&self) -> &BTreeMap<Dropped, String> {
+        &self.dropped
     }
 
     fn close_row_group(
@@ -208,18 +288,11 @@ impl Splicer {
     }
 }
 
-/// Copies the selected chunks of a row group, neighbours together, and says by how much each moved.
-fn copy_chunks(
-    source: &Source,
-    selection: &Selection,
-    at: usize,
-    sink: &mut Sink,
-) -> Result<Vec<i64>> {
-    let mut shifts = Vec::with_capacity(selection.leaves.len());
+/// Copies the chunks of a row group, neighbours together, and says by how much each moved.
+fn copy_chunks(source: &Source, chunks: &[Extent<'_>], sink: &mut Sink) -> Result<Vec<i64>> {
+    let mut shifts = Vec::with_capacity(chunks.len());
     let mut pending: Range<u64> = 0..0;
-    for leaf in &selection.leaves {
-        let chunk = source.metadata().row_group(at).column(*leaf);
-        let range = chunk_range(chunk, source.name())?;
+    for Extent { range, .. } in chunks {
         if range.start != pending.end {
             source.copy(pending, sink)?;
             pending = range.start..range.start;
@@ -232,77 +305,26 @@ fn copy_chunks(
     Ok(shifts)
 }
 
-/// Where a chunk's bytes lie in the source.
-fn chunk_range(chunk: &ColumnChunkMetaData, name: &str) -> Result<Range<u64>> {
-    if chunk.file_path().is_some_and(|path| !path.is_empty()) {
-        return Err(
-            Error::invalid("a Parquet file whose columns lie in other files")
-                .with("path", name)
-                .hint("use a query; this table cannot be copied column by column"),
-        );
-    }
-    let start = dictionary_offset(chunk).unwrap_or(chunk.data_page_offset());
-    let range = u64::try_from(start)
-        .ok()
-        .zip(u64::try_from(chunk.compressed_size()).ok())
-        .and_then(|(start, length)| Some(start..start.checked_add(length)?));
-    range.ok_or_else(|| corrupt("the footer points outside of the file", name))
-}
-
-/// An old chunk with the indexes that it had.
-fn place_old(
-    source: &Source,
-    at: usize,
-    leaf: usize,
-    chunk: ColumnChunkMetaData,
-    shift: i64,
-) -> Placed {
-    let metadata = source.metadata();
-    let column_index = metadata.column_index().map(|all| all[at][leaf].clone());
-    let offset_index = metadata.offset_index().map(|all| all[at][leaf].clone());
-    Placed {
-        chunk,
-        column_index: column_index.unwrap_or(ColumnIndexMetaData::NONE),
-        offset_index: offset_index.map(|index| shifted(index, shift)),
-    }
-}
-
-/// Carries a chunk's bloom filter over. One that cannot be told apart is left behind: it only ever
-/// saves time.
-fn copy_bloom_filter(
-    source: &Source,
-    at: usize,
-    leaf: usize,
-    chunk: ColumnChunkMetaData,
-    sink: &mut Sink,
-) -> Result<ColumnChunkMetaData> {
-    let told = source.metadata().row_group(at).column(leaf);
-    let Some(range) = bloom_filter_range(source, told)? else {
-        return Ok(chunk);
-    };
-    let place = sink.written().cast_signed();
-    let length = i32::try_from(range.end - range.start).ok();
-    source.copy(range, sink)?;
-    let builder = chunk.into_builder().set_bloom_filter_offset(Some(place));
-    let built = builder.set_bloom_filter_length(length).build();
-    built.map_err(|error| from_parquet(error, WRITING, source.name()))
-}
-
+/// Where a chunk's bloom filter lies, by its own header; none if it is no such thing.
 fn bloom_filter_range(source: &Source, chunk: &ColumnChunkMetaData) -> Result<Option<Range<u64>>> {
-    let offset = chunk
-        .bloom_filter_offset()
-        .and_then(|at| u64::try_from(at).ok());
-    let Some(start) = offset.filter(|start| *start > 0) else {
+    let start = chunk.bloom_filter_offset().map(u64::try_from);
+    let Some(Ok(start)) = start else {
         return Ok(None);
     };
-    let told = chunk
-        .bloom_filter_length()
-        .and_then(|n| u64::try_from(n).ok());
-    if let Some(length) = told {
-        return Ok(Some(start..start.saturating_add(length)));
+    let end = source
+        .data_end()
+        .min(start.saturating_add(BLOOM_HEADER_MAX));
+    if start >= end {
+        return Ok(None);
     }
-    let header = source.read(start..source.size().min(start + BLOOM_HEADER_MAX))?;
-    Ok(bloom_filter_length(&header).map(|length| start..start + length))
+    let told = chunk.bloom_filter_length().map(u64::try_from);
+    let length = match told {
+        // Where the footer tells a length, it is the header's own.
+        Some(told) => bloom_filter_length(&source.read(start..end)?).filter(|n| Ok(*n) == told),
+        None => bloom_filter_length(&source.read(start..end)?),
+    };
+    let range = length.and_then(|length| Some(start..start.checked_add(length)?));
+    Ok(range.filter(|range| range.end <= source.data_end()))
 }
 
 /// The longest header of a bloom filter: a field of up to five bytes, and [`BLOOM_REST`].

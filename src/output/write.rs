@@ -1,5 +1,6 @@
 //! Writes one output file from its source files and the stream of new columns, on a blocking thread.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, Int64Array, RecordBatch, StringArray};
@@ -11,6 +12,7 @@ use super::encode::{Encoder, Group};
 use super::error::from_parquet;
 use super::feed::RowFeed;
 use super::layout::FilePlan;
+use super::prepare::Dropped;
 use super::read::Source;
 use super::shape::Shape;
 use super::sink::Sink;
@@ -61,6 +63,7 @@ impl Common {
                 Some(begun) => begun,
                 empty => empty.insert(self.begin(&source, sink)?),
             };
+            splicer.note(&source, plan.sources.len() > 1);
             self.write_source(splicer, source_file, &source, feed, sink)?;
             rows += source_file.rows;
         }
@@ -68,6 +71,31 @@ impl Common {
             Some(splicer) => splicer.finish(sink).map(|()| rows),
             None => Err(Error::internal("an output file without a source")),
         }
+    }
+
+    /// Does what [`Common::write`] does, but for the bytes: the new columns are empty, and what would be
+    /// copied is counted. Says what does not come along.
+    pub(super) fn try_out(&self, plan: &FilePlan) -> Result<BTreeMap<Dropped, String>> {
+        let mut sink = Sink::Nowhere(0);
+        let mut begun = None;
+        for source_file in &self.sources[plan.sources.clone()] {
+            let source = self.open(source_file)?;
+            let splicer = match &mut begun {
+                Some(begun) => begun,
+                empty => empty.insert(self.begin(&source, &mut sink)?),
+            };
+            let selection = splicer.shape().select(&source, &self.layout)?;
+            splicer.note(&source, plan.sources.len() > 1);
+            for at in 0..source.metadata().num_row_groups() {
+                let broken = |error| from_parquet(error, ENCODING, source.name());
+                let group = splicer.encoder().group().map_err(broken)?;
+                splicer.append(&source, &selection, at, group, &mut sink)?;
+            }
+        }
+        let lost = || Error::internal("an output file without a source");
+        let splicer = begun.ok_or_else(lost)?;
+        let dropped = splicer.dropped().clone();
+        splicer.finish(&mut sink).map(|()| dropped)
     }
 
     /// Opens a source file and checks that it is the one that was pinned.
@@ -107,7 +135,6 @@ impl Common {
     ) -> Result<()> {
         let selection = splicer.shape().select(source, &self.layout)?;
         let mut generated = Generated::of(splicer.shape(), file);
-        splicer.note(source);
         for (at, row_group) in source.metadata().row_groups().iter().enumerate() {
             let rows = u64::try_from(row_group.num_rows()).unwrap_or_default();
             let group = fill(splicer.encoder(), &mut generated, rows, feed)

@@ -233,6 +233,9 @@ pub enum LayoutSpec {
 pub struct LedgerSpec {
     /// An absolute path or a URL of a folder.
     pub path: String,
+    /// Where an older version would have put it, if that is elsewhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub older: Option<String>,
     /// How long a holder's claim lasts without being renewed.
     pub lease: Duration,
     /// How long "not found at the provider" must hold before it means "never accepted".

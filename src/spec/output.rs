@@ -91,8 +91,10 @@ impl Reader<'_> {
         let settle = self.duration("ledger.settle", Duration::ZERO);
         let on_ambiguous = self.word("ledger.on_ambiguous", &policies);
         let keep_prompts = self.bool("ledger.keep_prompts");
+        let (path, older) = self.ledger_path(name, output)?;
         Some(LedgerSpec {
-            path: self.ledger_path(name, output)?,
+            path,
+            older,
             lease: lease.unwrap_or(60 * second),
             settle: settle.unwrap_or(600 * second),
             on_ambiguous: on_ambiguous.unwrap_or(AmbiguousPolicy::Wait),
@@ -100,24 +102,29 @@ impl Reader<'_> {
         })
     }
 
-    /// As written, or `_columnist/<name>/` beside the output's fixed part, so that every night of a
-    /// job that writes `dt={{ vars.ds }}/` uses one ledger.
-    fn ledger_path(&mut self, name: Option<&str>, output: Option<&Address>) -> Option<String> {
+    /// Where the ledger is, and where an older version would have put it: as written, or
+    /// [`DefaultLedger`].
+    fn ledger_path(
+        &mut self,
+        name: Option<&str>,
+        output: Option<&Address>,
+    ) -> Option<(String, Option<String>)> {
         if self.node("ledger.path").is_some() {
-            return self
-                .writable_address("ledger.path", false)
-                .map(|address| address.text);
+            let written = self.writable_address("ledger.path", false)?;
+            return Some((written.text, None));
         }
         let output = output?;
-        let Some(folder) = &output.fixed_folder else {
-            self.missing("ledger.path", ": the output has no folder to stand beside");
+        let Some(ledger) = DefaultLedger::of(output) else {
+            let root = output.fixed_folder.as_deref().unwrap_or_default();
+            let why = format!(": the output has no folder to stand beside, root=`{root}`");
+            self.missing("ledger.path", &why);
             return None;
         };
-        let path = default_ledger(folder, name?);
+        let ledger = ledger.of_job(name?);
         let moved = self.node("output.path").map(|node| node.at.clone());
         match moved {
             Some(at @ (At::Set(_) | At::Flag(_))) if self.draft.file.is_some() => {
-                let path = self.own_ledger(name?).unwrap_or(path);
+                let path = self.own_ledger(name?).unwrap_or(ledger.0);
                 self.wrong(
                     &at,
                     "an output given on the command line needs a `ledger.path` in the file".into(),
@@ -128,7 +135,7 @@ impl Reader<'_> {
                 );
                 None
             }
-            _ => Some(path),
+            _ => Some(ledger),
         }
     }
 
@@ -138,8 +145,8 @@ impl Reader<'_> {
         let Value::Text(text) = &node.value else {
             return None;
         };
-        let folder = self.address_of(&node.at, text, true)?.fixed_folder?;
-        Some(default_ledger(&folder, name))
+        let output = self.address_of(&node.at, text, true)?;
+        Some(DefaultLedger::of(&output)?.of_job(name).0)
     }
 
     /// Publishing replaces the output: it must not be, hold or lie in what is read, nor hold what
@@ -224,6 +231,33 @@ const OTHER_FORMATS: [&str; 11] = [
     ".orc",
 ];
 
-fn default_ledger(folder: &str, name: &str) -> String {
-    address::join(folder, &format!("_columnist/{name}/"))
+/// The folder in which a job's ledger stands where the file says nothing: that of the output, where it
+/// is always the same. Where `{{ vars.x }}` makes a part of it each night, the table's root is the last
+/// folder above that part, and the ledger stands beside the root: one for all nights, and never among
+/// the files that readers take for the table.
+struct DefaultLedger {
+    folder: String,
+    /// Where it stood before: in the table's root.
+    older: Option<String>,
+}
+
+impl DefaultLedger {
+    /// None where nothing stands above the root.
+    fn of(output: &Address) -> Option<DefaultLedger> {
+        let fixed = output.fixed_folder.as_deref()?;
+        if !output.has_vars {
+            let (folder, older) = (fixed.to_owned(), None);
+            return Some(DefaultLedger { folder, older });
+        }
+        Some(DefaultLedger {
+            folder: address::parent(fixed)?.to_owned(),
+            older: Some(fixed.to_owned()),
+        })
+    }
+
+    /// The ledger of the job of that name, and its older place.
+    fn of_job(&self, name: &str) -> (String, Option<String>) {
+        let place = |folder: &String| address::join(folder, &format!("_columnist/{name}/"));
+        (place(&self.folder), self.older.as_ref().map(place))
+    }
 }

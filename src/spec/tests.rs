@@ -699,23 +699,49 @@ fn every_night_of_a_job_uses_one_ledger() {
         ("s3://lake/triaged/", "s3://lake/_columnist/small/"),
         (
             "s3://lake/triaged/dt={{ vars.ds }}/",
-            "s3://lake/triaged/_columnist/small/",
+            "s3://lake/_columnist/small/",
         ),
         (
-            "s3://lake/t/dt={{vars.ds}}/part/x.parquet",
-            "s3://lake/t/_columnist/small/",
+            "s3://lake/a/t/dt={{vars.ds}}/part/x.parquet",
+            "s3://lake/a/_columnist/small/",
         ),
-        ("out/{{ vars.ds }}.parquet", "/jobs/out/_columnist/small/"),
-        ("{{ vars.ds }}.parquet", "/jobs/_columnist/small/"),
+        ("s3://lake/x.parquet", "s3://lake/_columnist/small/"),
+        ("out/x.parquet", "/jobs/out/_columnist/small/"),
+        ("out/{{ vars.ds }}.parquet", "/jobs/_columnist/small/"),
+        ("{{ vars.ds }}.parquet", "/_columnist/small/"),
         ("../out.parquet", "/_columnist/small/"),
     ] {
         assert_eq!(ledger(output).as_deref(), Ok(expect), "{output}");
     }
-    let mistakes = ledger("s3://lake-{{ vars.ds }}/x").expect_err("no fixed part");
-    assert!(
-        mistakes[0]
-            .starts_with("`ledger.path` is missing: the output has no folder to stand beside")
-    );
+    for nothing_above in [
+        "s3://lake-{{ vars.ds }}/x",
+        "s3://lake/dt={{ vars.ds }}/",
+        "/dt={{ vars.ds }}/",
+    ] {
+        let mistakes = ledger(nothing_above).expect_err("nothing stands above");
+        assert!(
+            mistakes[0]
+                .starts_with("`ledger.path` is missing: the output has no folder to stand beside"),
+            "{mistakes:?}"
+        );
+    }
+}
+
+#[test]
+fn the_ledgers_older_place_is_known_where_it_was_another() {
+    for (output, expect) in [
+        ("t/dt={{ vars.ds }}/", Some("/jobs/t/_columnist/small/")),
+        ("t/", None),
+        ("t/x.parquet", None),
+    ] {
+        let mut draft = draft(&small("").replace("out.parquet", output));
+        draft.var("ds=2026-08-01");
+        let older = resolve(&draft).map(|job| job.ledger.older);
+        assert_eq!(older, Ok(expect.map(str::to_owned)), "{output}");
+    }
+    let mut draft = draft(&small("ledger.path = \"l\"").replace("out.parquet", "t/{{ vars.ds }}/"));
+    draft.var("ds=1");
+    assert_eq!(resolve(&draft).map(|job| job.ledger.older), Ok(None));
 }
 
 #[test]
@@ -921,12 +947,12 @@ fn a_one_liner_is_named_after_its_output() {
         (
             "lake/triaged/dt={{ vars.ds }}/",
             "triaged",
-            "/home/me/lake/triaged/_columnist/triaged/",
+            "/home/me/lake/_columnist/triaged/",
         ),
         (
             "lake/{{ vars.ds }}.parquet",
             "lake",
-            "/home/me/lake/_columnist/lake/",
+            "/home/me/_columnist/lake/",
         ),
     ] {
         let job = resolve(&one_liner(output)).unwrap_or_else(|m| panic!("{output}: {m:?}"));

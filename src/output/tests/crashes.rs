@@ -145,7 +145,7 @@ async fn a_local_file_is_old_or_new_after_any_crash() {
 async fn a_local_folder_is_old_or_new_after_any_crash() {
     let root = tempfile::tempdir().unwrap();
     let target = folder_target(&root.path().join("out"));
-    check_every_point(&target, None, "output.after_rename", 10).await;
+    check_every_point(&target, None, "output.after_rename", 8).await;
     publish(attempt(&root.path().join("in"), &target, 6, "last"))
         .await
         .unwrap();
@@ -161,7 +161,7 @@ fn in_memory(path: &str, form: Form) -> Target {
         path: path.into(),
         url: Url::parse(&format!("memory://bucket/{path}")).unwrap(),
         local: None,
-        private: false,
+        private: None,
     };
     Target { location, form }
 }

@@ -3,6 +3,7 @@
 
 mod carried;
 mod crashes;
+mod footers;
 mod layouts;
 mod refused;
 mod stores;

@@ -21,7 +21,7 @@ impl Bucket {
             path: path.into(),
             url: Url::parse(&format!("memory://bucket/{path}")).unwrap(),
             local: None,
-            private: false,
+            private: None,
         }
     }
 

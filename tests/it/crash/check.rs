@@ -71,7 +71,8 @@ fn check_rows(stage: &mut Stage) -> Option<Vec<Row>> {
     Some(rows)
 }
 
-/// The rows of the output, by id; nothing if there is none, or a folder without its `_SUCCESS`.
+/// The rows of the output, by id; nothing if there is none, or a folder on object storage without its
+/// `_SUCCESS`.
 fn read_output(stage: &mut Stage) -> Option<BTreeMap<usize, Row>> {
     let is_folder = stage.story.table == Table::Folder;
     let files = if is_folder {
@@ -82,17 +83,20 @@ fn read_output(stage: &mut Stage) -> Option<BTreeMap<usize, Row>> {
     let places: Vec<_> = files.iter().map(|name| stage.locate(name)).collect();
     let success = stage.locate("out/_SUCCESS");
     let got = stage.within(async |_| {
-        if is_folder && read(&success).await.is_none() {
+        if is_folder && success.local.is_none() && read(&success).await.is_none() {
             return None;
         }
         let mut got = Vec::new();
         for place in &places {
             got.push(read(place).await);
         }
-        got.into_iter().collect::<Option<Vec<_>>>().or_else(|| {
-            assert!(!is_folder, "a folder with its `_SUCCESS` lacks a file");
-            None
-        })
+        let there = got.iter().flatten().count();
+        let is_whole = there == got.len() || (there == 0 && success.local.is_some());
+        assert!(
+            !is_folder || is_whole,
+            "a folder that is there lacks a file"
+        );
+        got.into_iter().collect::<Option<Vec<_>>>()
     })?;
     let mut rows = BTreeMap::new();
     for bytes in got {
