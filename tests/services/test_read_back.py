@@ -231,7 +231,7 @@ def test_a_hive_folder_is_mirrored(tmp_path, sandbox):
     job.run()
     files = {path.relative_to(tmp_path / "out") for path in (tmp_path / "out").rglob("*") if path.is_file()}
     names = {path.relative_to(tmp_path / "in") for path in (tmp_path / "in").rglob("*.parquet")}
-    assert {str(path) for path in files} == {str(path) for path in names} | {"_SUCCESS"}
+    assert {str(path) for path in files} == {str(path) for path in names}
     for name in names:
         table = check_old_columns(tmp_path / "in" / name, tmp_path / "out" / name)
         check_answers(table.to_pylist(), f"On {str(name)[3:13]}: {{}}")
