@@ -181,9 +181,15 @@ async fn command(cli: &Cli, components: Components, screen: Arc<Screen>) -> Resu
             let look = look(args.job.resolve_planned(None, around)?).await?;
             show::show(&look, &args.row, args.json).await
         }
-        Command::Cancel(args) => look::cancel(&look(args.target.resolve_planned(around)?).await?).await,
+        Command::Cancel(args) => {
+            look::cancel(&look(args.target.resolve_planned(around)?).await?).await
+        }
         Command::Gc(args) => {
-            look::gc(&look(args.target.resolve_planned(around)?).await?, args.older_than).await
+            look::gc(
+                &look(args.target.resolve_planned(around)?).await?,
+                args.older_than,
+            )
+            .await
         }
     }
 }

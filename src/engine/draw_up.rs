@@ -7,11 +7,11 @@ use std::sync::atomic::AtomicBool;
 
 use crate::base::{Error, Result, Stores};
 use crate::ledger::action::{Action, PlanStarted};
-use crate::output::{self, Existing, Form, Layout, MetaColumns, RUN_KEY, Target, check_names};
+use crate::output::{self, Existing, check_names};
 use crate::prompt::render_system;
 use crate::provider::{Provider, Trial};
 use crate::source::{Predicate, RowIds, Source};
-use crate::spec::{Job, LayoutSpec, Meta, SourceInput};
+use crate::spec::{Job, Meta};
 use crate::work::progress::Event;
 use crate::work::{CustomId, Frame, KeyRule, Limits, Shape};
 
@@ -21,7 +21,7 @@ use super::open::Office;
 use super::points;
 use super::poll::Pauses;
 use super::progress::Seen;
-use super::publish::Publication;
+use super::publish::{LEDGER_KEY, Publication};
 use super::queue::Queue;
 use super::run::{Goal, Stop};
 use super::sources::{
@@ -38,10 +38,6 @@ pub(super) enum Drawn {
     Waiting,
 }
 
-/// The key-value that holds the ledger's id.
-pub(super) const LEDGER_KEY: &str = "columnist.ledger";
-/// The key-value that holds the job's name.
-const JOB_KEY: &str = "columnist.job";
 /// Requests that are tried before the others, where no free call can tell.
 const TRIAL: u64 = 3;
 
@@ -384,6 +380,10 @@ impl Office {
 
     /// Tries what publishing needs of the source, and says what will not come along.
     async fn try_publishing(&self, job: &Job, source: &Source, desk: &Desk) -> Result<()> {
+        // What is written down first, as Parquet of our own, always fits.
+        if needs_snapshot(job, source) {
+            return Ok(());
+        }
         for note in self.publication(job, desk)?.prepare(source).await? {
             self.setup.watch.event(&Event::Warning(note));
         }
@@ -396,52 +396,12 @@ pub(super) fn publication(
     job: &Job,
     desk: &Desk,
     stores: &Stores,
-    (run, ledger): (&str, &str),
+    ids: (&str, &str),
 ) -> Result<Publication> {
     let location = stores.locate(&job.output.path)?;
-    let spec = job.output.layout.unwrap_or(match job.source.input {
-        SourceInput::Table(_) if desk.is_table => LayoutSpec::Mirror,
-        _ => LayoutSpec::Single,
-    });
-    let layout = match spec {
-        LayoutSpec::Mirror => Layout::Mirror,
-        LayoutSpec::Single => Layout::Single,
-        LayoutSpec::Keyed => Layout::Keyed {
-            key: job.source.key.clone(),
-        },
-    };
-    let is_folder =
-        job.output.path.ends_with('/') || (spec == LayoutSpec::Mirror && !desk.is_single_file);
-    let form = if is_folder { Form::Folder } else { Form::File };
-    let meta = match job.answer.meta {
-        Meta::Off => MetaColumns::Off,
-        Meta::Minimal => MetaColumns::Minimal,
-    };
-    let about = [
-        (
-            "columnist.model",
-            format!("{}/{}", job.model.provider, job.model.model),
-        ),
-        (JOB_KEY, job.name.clone()),
-        ("columnist.prompt", desk.shape.fingerprint()),
-    ];
-    let identity = [
-        (RUN_KEY, run.to_owned()),
-        (LEDGER_KEY, ledger.to_owned()),
-        (JOB_KEY, job.name.clone()),
-    ];
-    Ok(Publication {
-        target: Target { location, form },
-        layout,
-        overwrite: job.output.overwrite,
-        column: job.answer.column.clone(),
-        meta,
-        about: about.map(|(key, value)| (key.to_owned(), value)).to_vec(),
-        digest: job.fingerprints().output,
-        identity: identity
-            .map(|(key, value)| (key.to_owned(), value))
-            .to_vec(),
-    })
+    let source = (desk.is_table, desk.is_single_file);
+    let fingerprint = desk.shape.fingerprint();
+    Ok(Publication::of(job, location, source, fingerprint, ids))
 }
 
 /// A job's parts, checked against its source and its provider.

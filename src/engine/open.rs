@@ -14,9 +14,10 @@ use crate::work::progress::{Event, Then, Wait, Waits};
 
 use super::book::Book;
 use super::calls::Calls;
-use super::draw_up::{Drawn, LEDGER_KEY};
+use super::draw_up::Drawn;
 use super::files::Files;
 use super::next::Pace;
+use super::publish::LEDGER_KEY;
 use super::report::{Awaits, Report, is_over};
 use super::run::{Goal, Loop, Stop};
 use super::sources::pins;

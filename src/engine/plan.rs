@@ -72,8 +72,6 @@ pub struct Checked {
     pub notes: Vec<String>,
     /// The first rows.
     pub first: Vec<CheckedRow>,
-    /// What a person should know before running it.
-    pub notes: Vec<String>,
 }
 
 /// Batches smaller than this wait as long as large ones, for little.
@@ -142,6 +140,9 @@ pub async fn plan(setup: Setup, provider: Arc<dyn Provider>) -> Result<PlanRepor
 
 /// Tries what publishing needs of the source; what of it will not come along, a sentence each.
 async fn dropped(setup: &Setup, source: &Source, desk: &Desk) -> Result<Vec<String>> {
+    if needs_snapshot(&setup.job, source) {
+        return Ok(Vec::new());
+    }
     let stores = &setup.components.stores;
     let publication = publication(&setup.job, desk, stores, ("", ""))?;
     publication.prepare(source).await
@@ -238,7 +239,8 @@ pub async fn check(setup: Setup, provider: Arc<dyn Provider>, rows: u64) -> Resu
     let files = Files::aside(&root)?;
     let source = open_source(job, &setup, &files).await?;
     let desk = Desk::check(job, &source, &*provider)?;
-    let notes = dropped(&setup, &source, &desk).await?;
+    let mut notes = source.notes().to_vec();
+    notes.extend(dropped(&setup, &source, &desk).await?);
     let mut template = compile(job, &source)?;
     let columns = desk.columns;
     let mut scan = Scan::of(columns.iter().cloned()).limit(rows);
@@ -270,7 +272,6 @@ pub async fn check(setup: Setup, provider: Arc<dyn Provider>, rows: u64) -> Resu
             .collect(),
         rows: source.rows(),
         sent: columns,
-        notes: source.notes().to_vec(),
         first,
         notes,
     })

@@ -6,11 +6,14 @@ use arrow::array::RecordBatch;
 use futures::StreamExt;
 use tokio::sync::mpsc;
 
-use crate::base::{Error, Result};
+use crate::base::{Error, Location, Result};
 use crate::ledger::action::{Action, PublishStarted, Published, stored_counts};
 use crate::ledger::state::{PlanState, State};
-use crate::output::{self, AnswerColumns, Existing, Layout, MetaColumns, PUBLISH_KEY, Target};
+use crate::output::{
+    self, AnswerColumns, Existing, Form, Layout, MetaColumns, PUBLISH_KEY, RUN_KEY, Target,
+};
 use crate::source::Source;
+use crate::spec::{Job, LayoutSpec, Meta, SourceInput};
 use crate::work::progress::Event;
 use crate::work::{RowStatus, StatusCounts};
 
@@ -19,6 +22,11 @@ use super::join::{Rows, join};
 use super::report::check_sum;
 use super::scribe::Scribe;
 use super::tasks::Tasks;
+
+/// The key-value that holds the ledger's id.
+pub(super) const LEDGER_KEY: &str = "columnist.ledger";
+/// The key-value that holds the job's name.
+const JOB_KEY: &str = "columnist.job";
 
 /// Where the output goes, and what it says of itself.
 #[derive(Clone, Debug)]
@@ -38,6 +46,59 @@ pub(super) struct Publication {
 }
 
 impl Publication {
+    /// Where the output of `job` goes, and what it says of itself. `fingerprint` is the prompt's.
+    pub(super) fn of(
+        job: &Job,
+        location: Location,
+        (is_table, is_single_file): (bool, bool),
+        fingerprint: String,
+        (run, ledger): (&str, &str),
+    ) -> Publication {
+        let spec = job.output.layout.unwrap_or(match job.source.input {
+            SourceInput::Table(_) if is_table => LayoutSpec::Mirror,
+            _ => LayoutSpec::Single,
+        });
+        let layout = match spec {
+            LayoutSpec::Mirror => Layout::Mirror,
+            LayoutSpec::Single => Layout::Single,
+            LayoutSpec::Keyed => Layout::Keyed {
+                key: job.source.key.clone(),
+            },
+        };
+        let is_folder =
+            job.output.path.ends_with('/') || (spec == LayoutSpec::Mirror && !is_single_file);
+        let form = if is_folder { Form::Folder } else { Form::File };
+        let meta = match job.answer.meta {
+            Meta::Off => MetaColumns::Off,
+            Meta::Minimal => MetaColumns::Minimal,
+        };
+        let about = [
+            (
+                "columnist.model",
+                format!("{}/{}", job.model.provider, job.model.model),
+            ),
+            (JOB_KEY, job.name.clone()),
+            ("columnist.prompt", fingerprint),
+        ];
+        let identity = [
+            (RUN_KEY, run.to_owned()),
+            (LEDGER_KEY, ledger.to_owned()),
+            (JOB_KEY, job.name.clone()),
+        ];
+        Publication {
+            target: Target { location, form },
+            layout,
+            overwrite: job.output.overwrite,
+            column: job.answer.column.clone(),
+            meta,
+            about: about.map(|(key, value)| (key.to_owned(), value)).to_vec(),
+            digest: job.fingerprints().output,
+            identity: identity
+                .map(|(key, value)| (key.to_owned(), value))
+                .to_vec(),
+        }
+    }
+
     /// Publishes `plan`. The intent is durable before anything becomes visible; an output that
     /// became visible before it could be written down is recognised, and not made again.
     pub(super) async fn carry_out(
@@ -77,11 +138,8 @@ impl Publication {
     }
 
     /// Tries all that publishing does with `source`, before any spend. What of it will not come along,
-    /// a sentence each. What is not a table of Parquet files is kept as such first, and always fits.
+    /// a sentence each.
     pub(super) async fn prepare(&self, source: &Source) -> Result<Vec<String>> {
-        if !source.is_table() {
-            return Ok(Vec::new());
-        }
         let prepared = output::Prepared {
             sources: sources(source),
             layout: self.layout.clone(),

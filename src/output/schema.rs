@@ -12,7 +12,7 @@ use arrow::ipc::convert::fb_to_schema;
 use parquet::arrow::{ARROW_SCHEMA_META_KEY, encode_arrow_schema, parquet_to_arrow_schema};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::{FileMetaData, KeyValue};
-use parquet::schema::types::SchemaDescriptor;
+use parquet::schema::types::{ColumnDescPtr, SchemaDescriptor};
 
 use super::{Layout, ROW_COLUMN, SourceFile};
 use crate::base::{Error, Result};
@@ -71,12 +71,38 @@ pub(super) fn source_schema(
     if let Some(hint) = hint.filter(|hint| fits(hint, file)) {
         return Ok(hint);
     }
-    let schema = parquet_to_arrow_schema(readable, None);
-    schema.map_err(|error: ParquetError| {
+    let schema = parquet_to_arrow_schema(readable, None).map_err(|error: ParquetError| {
         Error::invalid("the source's columns have no Arrow types")
             .with("path", name)
             .because(error)
-    })
+    })?;
+    let mut leaves = readable.columns().iter();
+    let fields = schema.fields().iter();
+    let fields = fields.map(|field| without_zone(field, &mut leaves));
+    let fields: Vec<FieldRef> = fields.collect();
+    Ok(Schema::new_with_metadata(fields, schema.metadata().clone()))
+}
+
+/// `field` without the zone that is made up for a moment of the older, converted type: other readers
+/// make up none, and would take ours for the writer's.
+fn without_zone(field: &FieldRef, leaves: &mut std::slice::Iter<'_, ColumnDescPtr>) -> FieldRef {
+    let kind = match field.data_type() {
+        DataType::Struct(fields) => {
+            let fields = fields.iter().map(|field| without_zone(field, leaves));
+            DataType::Struct(fields.collect())
+        }
+        DataType::List(item) => DataType::List(without_zone(item, leaves)),
+        DataType::Map(entries, sorted) => DataType::Map(without_zone(entries, leaves), *sorted),
+        other => {
+            let leaf = leaves.next();
+            let is_older = leaf.is_some_and(|leaf| leaf.logical_type_ref().is_none());
+            match other {
+                DataType::Timestamp(unit, Some(_)) if is_older => DataType::Timestamp(*unit, None),
+                other => other.clone(),
+            }
+        }
+    };
+    Arc::new(field.as_ref().clone().with_data_type(kind))
 }
 
 /// The columns that are not in the source's files but come beside the new ones: Hive partitions
