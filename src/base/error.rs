@@ -1,6 +1,7 @@
 //! One error for the whole crate, made of strings and a boxed source, so that it can lie on the
 //! ground floor. Its kind says what the caller can do about it; each kind has one exit code.
 
+use std::borrow::Cow;
 use std::error::Error as StdError;
 use std::fmt;
 
@@ -140,17 +141,35 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0.message)?;
         for (key, value) in &self.0.context {
-            write!(f, ", {key}=`{value}`")?;
+            write!(f, ", {key}=`{}`", in_short(value))?;
         }
         Ok(())
     }
+}
+
+/// Characters of a value or a cause that are told: its beginning, and its end.
+const TOLD: (usize, usize) = (400, 100);
+
+/// `text`, without the middle of it if it is long: readers put what they could not read into their
+/// errors, and that may be megabytes of somebody's rows.
+#[must_use]
+pub fn in_short(text: &str) -> Cow<'_, str> {
+    let (first, last) = TOLD;
+    // Most are shorter than that in bytes.
+    if text.len() <= first + last || text.chars().count() <= first + last {
+        return text.into();
+    }
+    let head: String = text.chars().take(first).collect();
+    let tail: Vec<char> = text.chars().rev().take(last).collect();
+    let tail: String = tail.into_iter().rev().collect();
+    format!("{head} … {tail}").into()
 }
 
 impl fmt::Debug for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:?}: {self}", self.0.kind)?;
         if let Some(source) = &self.0.source {
-            write!(f, "; caused by: {source}")?;
+            write!(f, "; caused by: {}", in_short(&source.to_string()))?;
         }
         Ok(())
     }
@@ -183,6 +202,27 @@ impl<T, E: Into<Box<dyn StdError + Send + Sync>>> ResultExt<T> for Result<T, E> 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_error_tells_little_of_what_is_long() {
+        let long = "é".repeat(1_000_000);
+        let cause = Error::data(format!("cannot parse {long}, at the end"));
+        let error = Error::invalid("unreadable")
+            .with("said", &long)
+            .because(cause);
+        for told in [error.to_string(), format!("{error:?}")] {
+            assert!(
+                told.chars().count() < 1_200,
+                "{} characters",
+                told.chars().count()
+            );
+            assert!(told.contains("é … é"), "{told}");
+        }
+        let short = "x".repeat(500);
+        assert_eq!(in_short(&short), short);
+        assert!(in_short(&format!("{short}, the end")).ends_with("xxx, the end"));
+        assert_eq!(error.value("said"), Some(&*long), "the value itself stays");
+    }
 
     #[test]
     fn an_error_reads_as_a_sentence_with_values_and_keeps_its_cause() {

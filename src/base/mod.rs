@@ -24,7 +24,7 @@ use std::sync::Arc;
 pub use clock::{Clock, FastClock, SystemClock, Time, TokioClock};
 pub(crate) use crash::points;
 pub use crash::{Crash, CrashPoint, Points};
-pub use error::{Error, ErrorKind, Result, ResultExt};
+pub use error::{Error, ErrorKind, Result, ResultExt, in_short};
 pub use ids::Ids;
 pub use index::{HashKey, KeyIndex};
 pub use kill::{Kill, KillAt};

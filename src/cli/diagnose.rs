@@ -21,7 +21,7 @@ use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
-use crate::base::Error;
+use crate::base::{Error, in_short};
 use crate::spec::{Excerpt, Mistake, Mistakes, Place};
 
 /// Whether to colour what is said.
@@ -86,14 +86,14 @@ pub(super) fn render(error: &Error, colour: Colour) -> String {
             render_mistakes(mistakes, colour, &mut out);
         } else if !said.contains(&text) {
             // Some libraries say all their causes in each of them.
-            let text = text.replace('\n', "\n    ");
+            let text = in_short(&text).replace('\n', "\n    ");
             let _ = writeln!(out, "  {} {text}", colour.faint("caused by:"));
         }
         said = text;
         cause = source.source();
     }
     if let Some(hint) = hint(error) {
-        let _ = writeln!(out, "\n{} {hint}", colour.cyan("hint:"));
+        let _ = writeln!(out, "\n{} {}", colour.cyan("hint:"), in_short(hint));
     }
     out
 }
@@ -111,7 +111,7 @@ pub(super) fn render_json(error: &Error) -> String {
         "level": "error",
         "message": error.to_string(),
         "causes": causes(error),
-        "hint": hint(error),
+        "hint": hint(error).map(in_short),
         "exit_code": error.kind().exit_code(),
     })
     .to_string()
@@ -124,7 +124,7 @@ pub(super) fn causes(error: &Error) -> Vec<Value> {
     while let Some(source) = cause {
         match source.downcast_ref::<Mistakes>() {
             Some(mistakes) => causes.extend(mistakes.iter().map(mistake_value)),
-            None => causes.push(source.to_string().into()),
+            None => causes.push(in_short(&source.to_string()).into()),
         }
         cause = source.source();
     }
@@ -243,6 +243,20 @@ mod tests {
              caused by: connection\n    refused\n\nhint: start the server\n"
         );
         assert!(render(&error, Colour::Always).starts_with("\x1b[1;31merror:\x1b[0m cannot"));
+    }
+
+    #[test]
+    fn no_error_tells_much_of_a_row() {
+        let row = "secret ".repeat(200_000);
+        let source = arrow::error::ArrowError::JsonError(format!("cannot read {row}"));
+        let error = Error::invalid("cannot read")
+            .with("said", &row)
+            .because(source)
+            .hint(&row);
+        for told in [render(&error, Colour::Never), render_json(&error)] {
+            assert!(told.len() < 2_000, "{} bytes", told.len());
+            assert!(told.contains("cannot read secret"), "{told}");
+        }
     }
 
     #[test]
