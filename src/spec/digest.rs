@@ -44,17 +44,8 @@ impl Job {
     }
 
     fn plan_part(&self) -> Value {
-        let mut source = json!({
-            "input": input_part(&self.source.input),
-            "key": self.source.key,
-            "where": self.source.filter,
-            "limit": self.source.limit,
-        });
-        if let Some(sample) = self.source.sample {
-            source["sample"] = json!({ "rows": sample.rows, "seed": sample.seed });
-        }
         json!({
-            "source": source,
+            "source": self.source_part(),
             "prompt": {
                 "system": self.prompt.system,
                 "user": self.prompt.user,
@@ -75,6 +66,27 @@ impl Job {
             },
             "vars": self.vars,
         })
+    }
+
+    fn source_part(&self) -> Value {
+        let source = &self.source;
+        let mut part = json!({
+            "input": input_part(&source.input),
+            "key": source.key,
+            "where": source.filter,
+            "limit": source.limit,
+        });
+        if let Some(sample) = source.sample {
+            part["sample"] = json!({ "rows": sample.rows, "seed": sample.seed });
+        }
+        // Left out where nothing is said, so that older plans keep their fingerprints.
+        if !source.types.is_empty() {
+            part["types"] = json!(source.types);
+        }
+        if let Some(delimiter) = source.delimiter {
+            part["delimiter"] = json!(delimiter);
+        }
+        part
     }
 
     fn output_part(&self) -> Value {

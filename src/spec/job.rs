@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use arrow::datatypes::DataType;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::work::AnswerType;
+use crate::work::{AnswerType, sql_type};
 
 /// A job, resolved: paths are absolute or URLs, defaults are filled in, files are read.
 ///
@@ -82,6 +83,23 @@ pub struct SourceSpec {
     /// Rows that are drawn from all, where not all that are chosen get a prompt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sample: Option<SampleSpec>,
+    /// The SQL types of columns of CSV and NDJSON.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub types: BTreeMap<String, String>,
+    /// What separates the values of CSV.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delimiter: Option<u8>,
+}
+
+impl SourceSpec {
+    /// The types that the job names, as Arrow's.
+    #[must_use]
+    pub fn column_types(&self) -> BTreeMap<String, DataType> {
+        let types = self.types.iter();
+        types
+            .filter_map(|(column, name)| Some((column.clone(), sql_type::parse(name)?)))
+            .collect()
+    }
 }
 
 /// Rows that are drawn.

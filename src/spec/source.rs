@@ -6,6 +6,7 @@ use super::address;
 use super::file::Value;
 use super::job::{SampleSpec, SourceInput, SourceSpec};
 use super::reader::Reader;
+use crate::work::sql_type;
 
 /// The most rows of a sample: what is kept while they are drawn is eight bytes for each.
 const SAMPLE_MAX: u64 = 1_000_000;
@@ -18,6 +19,8 @@ impl Reader<'_> {
         let limit = self.count("source.limit", 1, u64::MAX);
         let sample = self.sample();
         let (input, pattern) = input?;
+        let types = self.types();
+        let delimiter = self.delimiter();
         Some(SourceSpec {
             input,
             pattern,
@@ -25,6 +28,8 @@ impl Reader<'_> {
             filter,
             limit,
             sample,
+            types,
+            delimiter,
         })
     }
 
@@ -111,6 +116,47 @@ impl Reader<'_> {
             }
         }
         tables
+    }
+
+    fn types(&mut self) -> BTreeMap<String, String> {
+        let mut types = BTreeMap::new();
+        for (column, node) in self.table("source.types").into_iter().flatten() {
+            let advice = "write an SQL type, such as VARCHAR, BIGINT, DOUBLE, DECIMAL(12, 2), BOOLEAN, DATE or TIMESTAMP";
+            match &node.value {
+                Value::Text(name) if sql_type::parse(name).is_some() => {
+                    types.insert(column.clone(), name.clone());
+                }
+                Value::Text(name) => {
+                    let problem = format!("`source.types.{column}` is no type, found `{name}`");
+                    self.wrong(&node.at, problem, advice);
+                }
+                other => {
+                    let problem = format!(
+                        "`source.types.{column}` must be the name of a type, found {}",
+                        other.describe()
+                    );
+                    self.wrong(&node.at, problem, advice);
+                }
+            }
+        }
+        types
+    }
+
+    fn delimiter(&mut self) -> Option<u8> {
+        let text = self.text("source.delimiter")?;
+        match text.as_bytes() {
+            [byte] if byte.is_ascii() && !matches!(byte, b'"' | b'\n' | b'\r') => Some(*byte),
+            _ => {
+                let problem =
+                    format!("`source.delimiter` must be one ASCII character, found `{text}`");
+                self.refuse(
+                    "source.delimiter",
+                    problem,
+                    self.suggestion("source.delimiter"),
+                );
+                None
+            }
+        }
     }
 
     /// Reads the local file that `path` names: its address and its text, byte for byte.

@@ -5,6 +5,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use arrow::datatypes::DataType;
 use proptest::prelude::*;
 
 use crate::base::mutate::one_spoilt;
@@ -1201,5 +1202,35 @@ proptest! {
             let back: Job = serde_json::from_str(&text).expect("and read again");
             prop_assert_eq!(back, job);
         }
+    }
+}
+
+#[test]
+fn the_types_and_the_delimiter_of_text_are_read_or_refused() {
+    let small = small("").replace(
+        "source.table",
+        "source.types = { zip = \"varchar\", price = \"DECIMAL(12, 2)\" }\n\
+         source.delimiter = \";\"\nsource.table",
+    );
+    let job = resolve(&draft(&small)).expect("is right");
+    let types = job.source.column_types();
+    assert_eq!(types["zip"], DataType::Utf8);
+    assert_eq!(types["price"], DataType::Decimal128(12, 2));
+    assert_eq!(job.source.delimiter, Some(b';'));
+    let plain = resolve(&draft(&self::small(""))).expect("is right");
+    assert_ne!(plain.fingerprints().plan, job.fingerprints().plan);
+
+    let wrong = small
+        .replace("\"varchar\"", "\"STR\"")
+        .replace("\"DECIMAL(12, 2)\"", "7")
+        .replace("\";\"", "\"::\"");
+    let mistakes = resolve(&draft(&wrong)).expect_err("wrong").join("\n");
+    for words in [
+        "`source.types.zip` is no type, found `STR`",
+        "`source.types.price` must be the name of a type, found a whole number",
+        "write an SQL type, such as VARCHAR",
+        "`source.delimiter` must be one ASCII character, found `::`",
+    ] {
+        assert!(mistakes.contains(words), "no {words} in {mistakes}");
     }
 }

@@ -10,6 +10,7 @@ pub mod price;
 pub mod progress;
 pub mod request;
 pub mod row;
+pub mod sql_type;
 
 pub use answer::AnswerType;
 pub use batch::{BatchId, BatchStatus, BatchView, RequestCounts, ResultFile};
