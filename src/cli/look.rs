@@ -130,6 +130,13 @@ fn check_words(checked: &Checked) -> String {
         .iter()
         .map(|(name, kind)| format!("{name} {kind}"));
     let _ = writeln!(text, "columns  {}", columns.collect::<Vec<_>>().join(", "));
+    for table in &checked.text {
+        let name = match &*table.table {
+            "" => String::new(),
+            name => format!("{name}: "),
+        };
+        let _ = writeln!(text, "types    {name}{}", table.columns.join("; "));
+    }
     let _ = writeln!(text, "sent     {}", checked.sent.join(", "));
     for note in &checked.notes {
         let _ = writeln!(text, "note     {note}");

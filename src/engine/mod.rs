@@ -81,6 +81,7 @@ pub use plan::{Checked, CheckedRow, PlanReport, check, plan};
 pub use points::crash_points;
 pub use report::{Awaits, Report};
 pub use show::{Story, Told, show};
+pub use sources::source_input;
 pub use status::{BatchLine, StatusReport, cancel, status};
 
 /// Opens providers.

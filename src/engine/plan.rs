@@ -9,7 +9,7 @@ use crate::ledger::action::PlanCounts;
 use crate::ledger::state::State;
 use crate::prompt::{Prompt, Prompts};
 use crate::provider::Provider;
-use crate::source::{Scan, Source};
+use crate::source::{Scan, Source, TextNotes};
 use crate::spec::Job;
 use crate::work::price::{Price, Tariff, micro_usd};
 use crate::work::{Frame, KeyRule, Usage};
@@ -64,6 +64,8 @@ pub struct CheckedRow {
 pub struct Checked {
     /// The source's columns, with their types.
     pub columns: Vec<(String, String)>,
+    /// The tables of text that it reads, with the types that their columns got.
+    pub text: Vec<TextNotes>,
     /// The source's rows, where that is known without reading them.
     pub rows: Option<u64>,
     /// The columns that the prompt names: what leaves this machine.
@@ -270,6 +272,7 @@ pub async fn check(setup: Setup, provider: Arc<dyn Provider>, rows: u64) -> Resu
         columns: fields
             .map(|f| (f.name().clone(), f.data_type().to_string()))
             .collect(),
+        text: source.text_notes().to_vec(),
         rows: source.rows(),
         sent: columns,
         first,

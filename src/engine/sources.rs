@@ -5,25 +5,41 @@ use futures::StreamExt;
 use crate::base::{KeyIndex, Result};
 use crate::ledger::action::Pin;
 use crate::prompt::{Prompt, Prompts, Template};
-use crate::source::{Draw, Input, Predicate, RowIds, Scan, Source, check_unique};
+use crate::source::{Draw, Input, Predicate, RowIds, Scan, Source, TextOptions, check_unique};
 use crate::spec::{Job, LayoutSpec, SourceInput};
 
 use super::files::Files;
 use super::prior::INDEX_KEYS;
 
-/// Opens what the job reads.
-pub(super) async fn open_source(job: &Job, setup: &super::Setup, files: &Files) -> Result<Source> {
-    let input = match &job.source.input {
+/// What the job reads, in the words of its source.
+#[must_use]
+pub fn source_input(job: &Job) -> Input {
+    let text = TextOptions {
+        types: job.source.column_types(),
+        delimiter: job.source.delimiter,
+    };
+    match &job.source.input {
         SourceInput::Table(address) => Input::Table {
             address: address.clone(),
+            text,
         },
         SourceInput::Query { sql, tables, .. } => Input::Query {
             sql: sql.clone(),
             tables: tables.clone(),
             vars: job.vars.clone(),
+            text,
         },
-    };
-    Source::open(&input, &setup.components.stores, files.scratch()).await
+    }
+}
+
+/// Opens what the job reads.
+pub(super) async fn open_source(job: &Job, setup: &super::Setup, files: &Files) -> Result<Source> {
+    Source::open(
+        &source_input(job),
+        &setup.components.stores,
+        files.scratch(),
+    )
+    .await
 }
 
 /// Whether the rows are first written down as Parquet of our own: those that are not Parquet as they stand,
@@ -60,8 +76,12 @@ pub(super) async fn open_snapshot(
         || format!("{}/", folder.url.as_str().trim_end_matches('/')),
         str::to_owned,
     );
-    let input = Input::Table { address };
-    Source::open(&input, &setup.components.stores, files.scratch()).await
+    Source::open(
+        &Input::table(address),
+        &setup.components.stores,
+        files.scratch(),
+    )
+    .await
 }
 
 /// What pins the source's files.

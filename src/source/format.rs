@@ -1,27 +1,18 @@
 //! What a file holds, by its name.
 
 use std::str::FromStr;
-use std::sync::Arc;
 
 use datafusion::common::parsers::CompressionTypeVariant;
-use datafusion::datasource::file_format::FileFormat;
-use datafusion::datasource::file_format::arrow::ArrowFormat;
-use datafusion::datasource::file_format::csv::CsvFormat;
 use datafusion::datasource::file_format::file_compression_type::FileCompressionType;
-use datafusion::datasource::file_format::json::JsonFormat;
-use datafusion::datasource::file_format::parquet::ParquetFormat;
-
-/// How many records of a text file are looked at to find its types.
-pub(super) const INFERRED_RECORDS: usize = 100_000;
 
 /// What a file holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Format {
     /// Arrow IPC, as a file or a stream.
     Arrow,
-    /// Comma-separated values with a header line.
+    /// Separated values with a header line.
     Csv(CompressionTypeVariant),
-    /// One JSON object per line.
+    /// JSON objects: one per line, one behind the other, or in a list.
     Json(CompressionTypeVariant),
     /// Parquet.
     Parquet,
@@ -75,27 +66,6 @@ impl Format {
                 Some(FileCompressionType::from(packed))
             }
             _ => None,
-        }
-    }
-
-    /// DataFusion's reader of it, once it is unpacked.
-    pub(super) fn reader(self) -> Arc<dyn FileFormat> {
-        match self {
-            Format::Arrow => Arc::new(ArrowFormat),
-            Format::Csv(_) => Arc::new(
-                CsvFormat::default()
-                    .with_has_header(true)
-                    // Text has line breaks; a quoted value may hold them.
-                    .with_newlines_in_values(true),
-            ),
-            Format::Json(_) => {
-                Arc::new(JsonFormat::default().with_schema_infer_max_rec(INFERRED_RECORDS))
-            }
-            Format::Parquet => Arc::new(
-                ParquetFormat::default()
-                    .with_force_view_types(false)
-                    .with_skip_metadata(false),
-            ),
         }
     }
 }

@@ -17,6 +17,7 @@ use super::scan::{Resolved, scan_table};
 use super::slice::{Scan, Slices};
 use super::snapshot;
 use super::table::{ParquetTable, SourceFile};
+use super::text::{TextNotes, TextOptions, TextUse};
 
 /// What to read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,12 +30,27 @@ pub enum Input {
         tables: BTreeMap<String, String>,
         /// The values that `$name` stands for.
         vars: BTreeMap<String, String>,
+        /// What is said of the tables that are text.
+        text: TextOptions,
     },
     /// A file, folder or glob, as an absolute path or a URL.
     Table {
         /// Where.
         address: String,
+        /// What is said of it, if it is text.
+        text: TextOptions,
     },
+}
+
+impl Input {
+    /// A table of whose text nothing is said.
+    #[must_use]
+    pub fn table(address: impl Into<String>) -> Input {
+        Input::Table {
+            address: address.into(),
+            text: TextOptions::default(),
+        }
+    }
 }
 
 /// A source whose schema is known, and whose rows can be read as often as needed.
@@ -59,20 +75,31 @@ impl Source {
     /// `Refused` or `Unavailable` if a store does not answer.
     pub async fn open(input: &Input, stores: &Arc<Stores>, scratch: &Path) -> Result<Source> {
         match input {
-            Input::Table { address } => {
+            Input::Table { address, text } => {
                 let listing = listing::list(stores, address).await?;
-                Source::of_listing(listing, stores, scratch).await
+                Source::of_listing(listing, text, stores, scratch).await
             }
-            Input::Query { sql, tables, vars } => {
+            Input::Query {
+                sql,
+                tables,
+                vars,
+                text,
+            } => {
                 let context = context(stores, scratch)?;
-                let query = Query::open(context, stores, sql, tables, vars).await?;
+                let query = Query::open(context, stores, sql, tables, vars, text).await?;
                 Source::of_query(query)
             }
         }
     }
 
-    async fn of_listing(listing: Listing, stores: &Arc<Stores>, scratch: &Path) -> Result<Source> {
+    async fn of_listing(
+        listing: Listing,
+        text: &TextOptions,
+        stores: &Arc<Stores>,
+        scratch: &Path,
+    ) -> Result<Source> {
         if listing.format == Format::Parquet {
+            TextUse::default().check(text)?;
             let table = ParquetTable::open(listing).await?;
             let schema = Arc::clone(&table.schema);
             check_names(&schema)?;
@@ -81,7 +108,7 @@ impl Source {
                 schema,
             });
         }
-        Source::of_query(Query::files(context(stores, scratch)?, listing).await?)
+        Source::of_query(Query::files(context(stores, scratch)?, listing, text).await?)
     }
 
     fn of_query(query: Query) -> Result<Source> {
@@ -112,6 +139,15 @@ impl Source {
         match &self.kind {
             Kind::Table(table) => &table.files,
             Kind::Query(_) => &[],
+        }
+    }
+
+    /// The tables of text that are read, and the columns that were found in them.
+    #[must_use]
+    pub fn text_notes(&self) -> &[TextNotes] {
+        match &self.kind {
+            Kind::Table(_) => &[],
+            Kind::Query(query) => &query.text,
         }
     }
 
@@ -221,7 +257,7 @@ impl Source {
             Some(local) => text_of(local)?,
             None => format!("{}/", folder.url.as_str().trim_end_matches('/')),
         };
-        Source::open(&Input::Table { address }, stores, scratch).await
+        Source::open(&Input::table(address), stores, scratch).await
     }
 }
 

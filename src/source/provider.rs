@@ -3,8 +3,8 @@
 //! Which files there are, in which order, and what their partition columns hold is decided here:
 //! DataFusion's own listing reads hidden files and takes Hive's word for null as a string. Parquet is
 //! read by our own scan as well, page by page, for DataFusion's holds whole row groups; what a query
-//! asks of the rows goes down into it, to skip row groups and rows. The other formats are read by
-//! DataFusion.
+//! asks of the rows goes down into it, to skip row groups and rows. CSV and JSON are read by our own
+//! reader, and Arrow by DataFusion's.
 
 use std::any::Any;
 use std::sync::Arc;
@@ -14,6 +14,8 @@ use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::tree_node::TreeNodeRecursion;
 use datafusion::common::{DataFusionError, ScalarValue};
+use datafusion::datasource::file_format::FileFormat;
+use datafusion::datasource::file_format::arrow::ArrowFormat;
 use datafusion::datasource::listing::PartitionedFile;
 use datafusion::datasource::physical_plan::{FileGroup, FileScanConfigBuilder};
 use datafusion::datasource::source_as_provider;
@@ -34,31 +36,53 @@ use crate::base::{Error, Result};
 
 use super::columns::without_views;
 use super::context::{BATCH_ROWS, from_datafusion};
-use super::csv_columns::csv_columns;
-use super::first_keys::in_order_of_appearance;
 use super::format::Format;
 use super::listing::Listing;
 use super::predicate::Predicate;
 use super::scan::{Resolved, scan_table};
 use super::table::ParquetTable;
-use super::unpacked::Unpacked;
+use super::text::{TextOptions, TextScan, TextTable};
 
-/// A table that SQL can name, and what a person should know of it.
-pub(super) type Provided = (Arc<dyn TableProvider>, Vec<String>);
+/// A table, and what was found out about it.
+pub(super) struct Provided {
+    pub(super) table: Arc<dyn TableProvider>,
+    /// The same, if its files are text.
+    pub(super) text: Option<Arc<TextTable>>,
+    /// What a person should know of it.
+    pub(super) notes: Vec<String>,
+}
 
 /// The table over `listing`; its store is registered under `number`.
 pub(super) async fn provide(
     context: &SessionContext,
     listing: Listing,
     number: usize,
+    options: &TextOptions,
 ) -> Result<Provided> {
-    if listing.format == Format::Parquet {
-        let mut table = ParquetTable::open(listing).await?;
-        let notes = std::mem::take(&mut table.notes);
-        return Ok((Arc::new(Pages(Arc::new(table))), notes));
-    }
-    let files = Files::open(context, &listing, number).await?;
-    Ok((Arc::new(files), listing.notes))
+    let (table, text): (Arc<dyn TableProvider>, _) = match listing.format {
+        Format::Parquet => {
+            let mut table = ParquetTable::open(listing).await?;
+            let notes = std::mem::take(&mut table.notes);
+            return Ok(Provided {
+                table: Arc::new(Pages(Arc::new(table))),
+                text: None,
+                notes,
+            });
+        }
+        Format::Arrow => (
+            Arc::new(Files::open(context, &listing, number).await?),
+            None,
+        ),
+        Format::Csv(_) | Format::Json(_) => {
+            let text = Arc::new(TextTable::open(&listing, options).await?);
+            (Arc::new(Texts(Arc::clone(&text))), Some(text))
+        }
+    };
+    Ok(Provided {
+        table,
+        text,
+        notes: listing.notes,
+    })
 }
 
 /// How many rows a query may hold at once in a batch, at most `rows`: by the width of the columns that
@@ -69,11 +93,15 @@ pub(super) fn rows_at_once(plan: &LogicalPlan, rows: usize) -> usize {
     let _ = plan.apply_with_subqueries(|node| {
         if let LogicalPlan::TableScan(scan) = node
             && let Ok(provider) = source_as_provider(&scan.source)
-            && let Some(Pages(table)) = (provider.as_ref() as &dyn Any).downcast_ref()
         {
-            let all = || (0..table.schema.fields().len()).collect();
-            let columns = scan.projection.clone().unwrap_or_else(all);
-            fitting = fitting.min(table.rows_at_once(&columns, rows));
+            let provider = provider.as_ref() as &dyn Any;
+            if let Some(Pages(table)) = provider.downcast_ref() {
+                let all = || (0..table.schema.fields().len()).collect();
+                let columns = scan.projection.clone().unwrap_or_else(all);
+                fitting = fitting.min(table.rows_at_once(&columns, rows));
+            } else if let Some(Texts(table)) = provider.downcast_ref() {
+                fitting = fitting.min(table.rows_at_once(rows));
+            }
         }
         Ok(TreeNodeRecursion::Continue)
     });
@@ -166,11 +194,73 @@ impl PartitionStream for PageStream {
     }
 }
 
-/// Files of another format, read by DataFusion.
+/// CSV and JSON files, read by our own reader.
+#[derive(Debug)]
+struct Texts(Arc<TextTable>);
+
+#[async_trait]
+impl TableProvider for Texts {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.0.schema)
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::Base
+    }
+
+    async fn scan(
+        &self,
+        _state: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        _filters: &[Expr],
+        limit: Option<usize>,
+    ) -> datafusion::common::Result<Arc<dyn ExecutionPlan>> {
+        let all = || (0..self.0.schema.fields().len()).collect();
+        let columns = projection.cloned().unwrap_or_else(all);
+        let schema = Arc::new(self.0.schema.project(&columns)?);
+        let rows = TextStream {
+            table: Arc::clone(&self.0),
+            scan: TextScan {
+                columns,
+                batch_rows: BATCH_ROWS,
+                limit: limit.map(|limit| limit as u64),
+            },
+            schema: Arc::clone(&schema),
+        };
+        let exec =
+            StreamingTableExec::try_new(schema, vec![Arc::new(rows)], None, [], false, limit)?;
+        Ok(Arc::new(exec))
+    }
+}
+
+/// One scan of a table of text files, as DataFusion's operators take it.
+#[derive(Debug)]
+struct TextStream {
+    table: Arc<TextTable>,
+    scan: TextScan,
+    schema: SchemaRef,
+}
+
+impl PartitionStream for TextStream {
+    fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    fn execute(&self, _: Arc<TaskContext>) -> SendableRecordBatchStream {
+        let batches = self.table.scan(self.scan.clone());
+        let batches =
+            batches.map(|batch| batch.map_err(|error| DataFusionError::External(Box::new(error))));
+        Box::pin(RecordBatchStreamAdapter::new(
+            Arc::clone(&self.schema),
+            batches,
+        ))
+    }
+}
+
+/// Arrow files, read by DataFusion.
 #[derive(Debug)]
 struct Files {
     url: ObjectStoreUrl,
-    format: Format,
     list: Vec<PartitionedFile>,
     parts: TableSchema,
     schema: SchemaRef,
@@ -180,11 +270,7 @@ impl Files {
     async fn open(context: &SessionContext, listing: &Listing, number: usize) -> Result<Files> {
         let internal = |error| from_datafusion(error, "cannot register the table");
         let url = ObjectStoreUrl::parse(format!("columnist://{number}")).map_err(internal)?;
-        let plain = Arc::clone(&listing.base.store);
-        let store: Arc<dyn ObjectStore> = match listing.format.packed() {
-            Some(packed) => Arc::new(Unpacked::new(plain, packed)),
-            None => plain,
-        };
+        let store = Arc::clone(&listing.base.store);
         context.register_object_store(url.as_ref(), Arc::clone(&store));
         let stored = infer(context, listing, &store).await?;
         let is_new = |name: &String| stored.index_of(name).is_err();
@@ -214,7 +300,6 @@ impl Files {
         let schema = Arc::clone(parts.table_schema());
         Ok(Files {
             url,
-            format: listing.format,
             list,
             parts,
             schema,
@@ -229,13 +314,9 @@ async fn infer(
 ) -> Result<SchemaRef> {
     let files = listing.files.iter();
     let objects: Vec<_> = files.map(|file| file.object.clone()).collect();
-    let schema = match listing.format {
-        Format::Csv(_) => csv_columns(store, &objects).await.map(Arc::new),
-        format => {
-            let reader = format.reader();
-            reader.infer_schema(&context.state(), store, &objects).await
-        }
-    };
+    let schema = ArrowFormat
+        .infer_schema(&context.state(), store, &objects)
+        .await;
     let schema = schema.map_err(|error| {
         from_datafusion(error, "cannot find out the columns of the table")
             .with("table", &listing.address)
@@ -243,15 +324,9 @@ async fn infer(
     if schema.fields().is_empty() {
         return Err(Error::invalid("the table has no columns")
             .with("table", &listing.address)
-            .hint("a CSV file needs a header line, an NDJSON file one object per line"));
+            .hint("write it anew, with the columns that it is to have"));
     }
-    let schema = with_text(&without_views(&schema));
-    match listing.format {
-        Format::Json(_) => Ok(Arc::new(
-            in_order_of_appearance(schema, &listing.files[0].object, store).await?,
-        )),
-        _ => Ok(Arc::new(schema)),
-    }
+    Ok(Arc::new(with_text(&without_views(&schema))))
 }
 
 /// A column without a single value in it is text: its type cannot be told, and one that holds only
@@ -282,7 +357,7 @@ impl TableProvider for Files {
         _filters: &[Expr],
         limit: Option<usize>,
     ) -> datafusion::common::Result<Arc<dyn ExecutionPlan>> {
-        let reader = self.format.reader();
+        let reader = ArrowFormat;
         let source = reader.file_source(self.parts.clone());
         let config = FileScanConfigBuilder::new(self.url.clone(), source)
             .with_file_group(FileGroup::new(self.list.clone()))

@@ -35,9 +35,17 @@ impl Failure {
 impl Pull {
     /// Reads `stream`. To be made where the runtime is, and read where blocking is allowed.
     pub(super) fn new(stream: BoxStream<'static, object_store::Result<Bytes>>) -> (Pull, Failure) {
+        Pull::on(Handle::current(), stream)
+    }
+
+    /// Reads `stream`, which `runtime` drives.
+    pub(super) fn on(
+        runtime: Handle,
+        stream: BoxStream<'static, object_store::Result<Bytes>>,
+    ) -> (Pull, Failure) {
         let failure = Failure::default();
         let pull = Pull {
-            runtime: Handle::current(),
+            runtime,
             stream,
             piece: Bytes::new(),
             failure: failure.clone(),

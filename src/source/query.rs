@@ -25,9 +25,10 @@ use super::listing::{self, Listing};
 use super::pieces::pieces;
 use super::pin::Pin;
 use super::predicate::value_of;
-use super::provider::{provide, rows_at_once};
+use super::provider::{Provided, provide, rows_at_once};
 use super::scan::{Resolved, as_index, cut, keep};
 use super::slice::{RowNumbers, Slice, Slices};
+use super::text::{TextNotes, TextOptions, TextUse};
 
 /// A plan that can be run, again and again.
 pub(super) struct Query {
@@ -39,6 +40,8 @@ pub(super) struct Query {
     pub(super) inputs: Vec<Pin>,
     /// What a person should know of the tables.
     pub(super) notes: Vec<String>,
+    /// The columns of its tables of text, with the types that they got.
+    pub(super) text: Vec<TextNotes>,
 }
 
 impl fmt::Debug for Query {
@@ -57,16 +60,20 @@ impl Query {
         sql: &str,
         tables: &BTreeMap<String, String>,
         vars: &BTreeMap<String, String>,
+        options: &TextOptions,
     ) -> Result<Query> {
         let (mut inputs, mut all_notes) = (Vec::new(), Vec::new());
+        let mut used = TextUse::default();
         for (number, (name, address)) in tables.iter().enumerate() {
             let listing = listing::list(stores, address)
                 .await
                 .map_err(|e| e.with("name", name))?;
             inputs.extend(listing.pins());
-            let (table, notes) = provide(&context, listing, number)
+            let provided = provide(&context, listing, number, options)
                 .await
                 .map_err(|e| e.with("name", name))?;
+            let Provided { table, text, notes } = provided;
+            used.note(name, text.as_deref());
             all_notes.extend(notes.iter().map(|note| format!("{name}: {note}")));
             context
                 .register_table(TableReference::bare(name.clone()), table)
@@ -81,24 +88,33 @@ impl Query {
             .map_err(|error| explain(error, tables))?;
         only_reads(&plan)?;
         let plan = bind(plan, vars)?;
-        Ok(Query::of(context, plan, (inputs, all_notes)))
+        let text = used.check(options)?;
+        Ok(Query::of(context, plan, (inputs, all_notes), text))
     }
 
     /// Reads files of another format than Parquet as they are.
-    pub(super) async fn files(context: SessionContext, listing: Listing) -> Result<Query> {
+    pub(super) async fn files(
+        context: SessionContext,
+        listing: Listing,
+        options: &TextOptions,
+    ) -> Result<Query> {
         let inputs = listing.pins();
-        let (table, notes) = provide(&context, listing, 0).await?;
+        let mut used = TextUse::default();
+        let Provided { table, text, notes } = provide(&context, listing, 0, options).await?;
+        used.note("", text.as_deref());
+        let text = used.check(options)?;
         let plan = context
             .read_table(table)
             .map_err(|error| from_datafusion(error, "cannot read the table"))?
             .into_unoptimized_plan();
-        Ok(Query::of(context, plan, (inputs, notes)))
+        Ok(Query::of(context, plan, (inputs, notes), text))
     }
 
     fn of(
         context: SessionContext,
         plan: LogicalPlan,
         (inputs, notes): (Vec<Pin>, Vec<String>),
+        text: Vec<TextNotes>,
     ) -> Query {
         let schema = Arc::new(without_views(plan.schema().as_arrow()));
         Query {
@@ -107,6 +123,7 @@ impl Query {
             schema,
             inputs,
             notes,
+            text,
         }
     }
 

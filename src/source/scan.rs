@@ -79,16 +79,18 @@ pub(super) fn scan_table(table: Arc<ParquetTable>, scan: Resolved) -> Slices {
             let _ = reader.sink.send.blocking_send(Err(error));
         }
     });
-    stream::unfold((receive, Some(reader)), next_slice).boxed()
+    stream::unfold((receive, Some(reader)), next_sent).boxed()
 }
 
-type Receiving = (mpsc::Receiver<Result<Slice>>, Option<JoinHandle<()>>);
+type Receiving<T> = (mpsc::Receiver<Result<T>>, Option<JoinHandle<()>>);
 
-/// The next slice. When there is none, the thread is asked whether it came to its end, so that a
-/// panic in it is never taken for the end of the table.
-async fn next_slice((mut receive, reader): Receiving) -> Option<(Result<Slice>, Receiving)> {
-    if let Some(slice) = receive.recv().await {
-        return Some((slice, (receive, reader)));
+/// The next of what a thread sends. When there is none, the thread is asked whether it came to its end,
+/// so that a panic in it is never taken for the end of the table.
+pub(super) async fn next_sent<T>(
+    (mut receive, reader): Receiving<T>,
+) -> Option<(Result<T>, Receiving<T>)> {
+    if let Some(sent) = receive.recv().await {
+        return Some((sent, (receive, reader)));
     }
     let ended = reader?.await;
     let failed = ended.or_err(ErrorKind::Internal, "reading the table was cut off");

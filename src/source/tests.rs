@@ -69,9 +69,7 @@ async fn open(address: &Path) -> crate::base::Result<Source> {
 }
 
 async fn open_text(address: &str) -> crate::base::Result<Source> {
-    let input = Input::Table {
-        address: address.to_owned(),
-    };
+    let input = Input::table(address);
     Source::open(&input, &Arc::default(), &std::env::temp_dir()).await
 }
 
@@ -94,6 +92,7 @@ async fn query(
                 .map(|(n, v)| ((*n).to_owned(), (*v).to_owned()))
                 .collect(),
         ),
+        text: TextOptions::default(),
     };
     Source::open(&input, &Arc::default(), &std::env::temp_dir()).await
 }
@@ -786,9 +785,7 @@ async fn a_file_in_a_store_reads_as_the_same_file_on_disk() {
         "memory:///lake/",
         "memory:///lake/*/a*",
     ] {
-        let input = Input::Table {
-            address: address.to_owned(),
-        };
+        let input = Input::table(address.to_owned());
         let source = Source::open(&input, &stores, folder.path()).await.unwrap();
         let read = everything(&source).await;
         assert_eq!(read.columns(), table.columns(), "{address}");

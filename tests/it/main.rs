@@ -25,5 +25,6 @@ mod show;
 mod signals;
 mod submits;
 mod terminal;
+mod text_tables;
 mod tidy;
 mod world;

@@ -16,8 +16,9 @@ use futures::StreamExt;
 use super::asked::{Ask, Asked};
 use crate::base::{Components, Error, ErrorKind, Result, ResultExt, Sorter};
 use crate::emulator::Sandbox;
+use crate::engine::source_input;
 use crate::source::{Input, RowIds, Scan, Source};
-use crate::spec::{Job, LayoutSpec, Meta, SourceInput};
+use crate::spec::{Job, LayoutSpec, Meta};
 use crate::work::{AnswerType, RowStatus, StatusCounts};
 
 /// What was found.
@@ -49,9 +50,9 @@ pub(super) async fn judge(
     (components, memory): (&Components, usize),
     scratch: &Path,
 ) -> Result<Verdict> {
-    let source = Source::open(&input(job), &components.stores, scratch).await?;
+    let source = Source::open(&source_input(job), &components.stores, scratch).await?;
     let address = job.output.path.clone();
-    let output = Source::open(&Input::Table { address }, &components.stores, scratch).await?;
+    let output = Source::open(&Input::table(address), &components.stores, scratch).await?;
     let is_keyed = job.output.layout == Some(LayoutSpec::Keyed);
     let key = if is_keyed { &job.source.key[..] } else { &[] };
     let table = if is_keyed { &source } else { &output };
@@ -90,19 +91,6 @@ pub(super) async fn judge(
     verdict.wrong += row.saturating_sub(verdict.rows);
     verdict.settle(sums, sandbox, job.prompt.dedupe)?;
     Ok(verdict)
-}
-
-fn input(job: &Job) -> Input {
-    match &job.source.input {
-        SourceInput::Table(address) => Input::Table {
-            address: address.clone(),
-        },
-        SourceInput::Query { sql, tables, .. } => Input::Query {
-            sql: sql.clone(),
-            tables: tables.clone(),
-            vars: job.vars.clone(),
-        },
-    }
 }
 
 /// How many rows a source has.

@@ -104,7 +104,7 @@ async fn a_table_of_another_format_in_a_store_is_refused_as_well() {
             "*/data/**/*.parquet",
         ] {
             let address = format!("memory:///lake/{address}");
-            let input = Input::Table { address };
+            let input = Input::table(address);
             let error = Source::open(&input, &stores, folder.path())
                 .await
                 .unwrap_err();

@@ -1,0 +1,79 @@
+//! One record of a text file: its values by column, as they were written.
+
+use std::ops::Range;
+
+/// What stands in a cell.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// Nothing: the column is not there, or null.
+    #[default]
+    Null,
+    /// A CSV value without quotes.
+    Bare,
+    /// A CSV value in quotes.
+    Quoted,
+    /// A string of JSON.
+    Text,
+    /// A number of JSON.
+    Number,
+    /// `true` or `false` of JSON.
+    Bool,
+    /// An object or a list of JSON, as it was written.
+    Nested,
+}
+
+/// A record. It is filled again and again, so that its buffers are allocated once.
+#[derive(Debug, Default)]
+pub(super) struct Row {
+    /// The line on which it begins.
+    pub(super) line: u64,
+    /// What the cells hold, one behind the other.
+    pub(super) text: String,
+    /// By the file's columns.
+    cells: Vec<(Kind, Range<usize>)>,
+}
+
+impl Row {
+    /// Empties the record, which begins on `line`.
+    pub(super) fn clear(&mut self, line: u64) {
+        self.line = line;
+        self.text.clear();
+        self.cells.clear();
+    }
+
+    /// How many cells there are.
+    pub(super) fn len(&self) -> usize {
+        self.cells.len()
+    }
+
+    /// Adds a cell behind the others.
+    pub(super) fn push(&mut self, kind: Kind, range: Range<usize>) {
+        self.cells.push((kind, range));
+    }
+
+    /// Takes the cells from `len` on away.
+    pub(super) fn truncate(&mut self, len: usize) {
+        self.cells.truncate(len);
+    }
+
+    /// Where the text of a cell lies.
+    pub(super) fn range(&self, column: usize) -> Range<usize> {
+        self.cells[column].1.clone()
+    }
+
+    /// Puts a cell into a column.
+    pub(super) fn set(&mut self, column: usize, kind: Kind, range: Range<usize>) {
+        if self.cells.len() <= column {
+            self.cells.resize(column + 1, (Kind::Null, 0..0));
+        }
+        self.cells[column] = (kind, range);
+    }
+
+    /// What stands in a column.
+    pub(super) fn get(&self, column: usize) -> (Kind, &str) {
+        match self.cells.get(column) {
+            Some((kind, range)) => (*kind, &self.text[range.clone()]),
+            None => (Kind::Null, ""),
+        }
+    }
+}
