@@ -251,6 +251,7 @@ pub(super) fn progress_value(progress: &Progress) -> Value {
         "requests": {
             "planned": progress.planned.requests,
             "to_send": progress.to_send(),
+            "unconfirmed": progress.unconfirmed,
             "sent": progress.sent,
             "done_at_provider": progress.done,
             "again": progress.again,

@@ -32,6 +32,7 @@ pub(super) fn states(progress: &Progress) -> String {
         (rows.failed, "failed"),
         (rows.skipped, "skipped"),
         (rows.deferred, "deferred"),
+        (rows.unconfirmed, "not confirmed by the provider"),
         (rows.sent, &*sent),
         (rows.again, "to send again"),
         (rows.to_send, &*to_send),
@@ -200,15 +201,16 @@ mod tests {
             ),
             (
                 Progress {
+                    unconfirmed: 2,
                     sent: 4,
                     done: 1,
                     again: 1,
                     succeeded: 3,
                     failed: 1,
-                    ..planned(10)
+                    ..planned(12)
                 },
-                "3 answered, 1 failed, 4 at the provider (1 of 4 requests done), 1 to send again, 1 to send",
-                "4 of 10 rows done",
+                "3 answered, 1 failed, 2 not confirmed by the provider, 4 at the provider (1 of 4 requests done), 1 to send again, 1 to send",
+                "4 of 12 rows done",
             ),
             (
                 Progress {

@@ -263,6 +263,7 @@ impl Office {
                 .hint("`columnist run` or `columnist submit` comes first"));
         };
         let number = plan.started.plan;
+        self.setup.waits_for("the source to be looked at");
         let stored = self.stored_job(number)?;
         let job = self.setup.job.clone().completed_by(&stored);
         if stored.fingerprints() != job.fingerprints() {

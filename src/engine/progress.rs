@@ -137,10 +137,11 @@ fn add(
         return;
     }
     match state.attempts_of(chunk).last() {
-        Some(attempt) if attempt.phase.is_open() => {
+        Some(attempt) if attempt.phase == Phase::Accepted => {
             progress.sent += requests;
             progress.done += done(attempt, sight).min(requests);
         }
+        Some(attempt) if attempt.phase == Phase::Promised => progress.unconfirmed += requests,
         // Nothing more is sent of it.
         _ if plan.canceled => progress.failed += requests,
         _ if chunk.stored.wave > 0 => progress.again += requests,
@@ -150,8 +151,7 @@ fn add(
 
 fn done(attempt: &Attempt, sight: &Sight) -> u64 {
     let done = sight.done.get(&attempt.promised.attempt).copied();
-    done.filter(|_| attempt.phase == Phase::Accepted)
-        .unwrap_or_default()
+    done.unwrap_or_default()
 }
 
 /// Whether what failed in passing in the last wave is sent once more.
@@ -175,49 +175,52 @@ mod tests {
         progress(&story.0, 0, &Sight::default())
     }
 
-    /// What is to be sent, at the provider, to be sent again, answered, and settled without an answer.
-    fn stands(story: &Story) -> [u64; 5] {
+    /// What is to be sent, not confirmed, at the provider, to be sent again, answered, and settled without
+    /// an answer.
+    fn stands(story: &Story) -> [u64; 6] {
         let at = of(story);
-        [at.to_send(), at.sent, at.again, at.succeeded, at.failed]
+        let sent = [at.to_send(), at.unconfirmed, at.sent];
+        let home = [at.again, at.succeeded, at.failed];
+        [sent[0], sent[1], sent[2], home[0], home[1], home[2]]
     }
 
     #[test]
     fn a_request_is_in_one_state_however_often_it_was_sent() {
         let mut story = Story::of(&[3, 4]);
-        assert_eq!(stands(&story), [7, 0, 0, 0, 0]);
+        assert_eq!(stands(&story), [7, 0, 0, 0, 0, 0]);
         let first = story.accepted(0);
-        assert_eq!(stands(&story), [4, 3, 0, 0, 0]);
+        assert_eq!(stands(&story), [4, 0, 3, 0, 0, 0]);
         story.rejected(1, true);
-        assert_eq!(stands(&story), [4, 3, 0, 0, 0]);
+        assert_eq!(stands(&story), [4, 0, 3, 0, 0, 0]);
         story.promised(1);
-        assert_eq!(stands(&story), [0, 7, 0, 0, 0]);
+        assert_eq!(stands(&story), [0, 4, 3, 0, 0, 0]);
         story.lands(&first, 2);
-        assert_eq!(stands(&story), [0, 4, 2, 1, 0]);
+        assert_eq!(stands(&story), [0, 4, 0, 2, 1, 0]);
         let second = story.0.attempts.keys().next_back().cloned().expect("one");
         story.lands(&second, 1);
-        assert_eq!(stands(&story), [0, 0, 3, 4, 0]);
+        assert_eq!(stands(&story), [0, 0, 0, 3, 4, 0]);
         // The three are sent again, in a chunk of their own.
         story.stored(1, 0, 3);
-        assert_eq!(stands(&story), [0, 0, 3, 4, 0]);
+        assert_eq!(stands(&story), [0, 0, 0, 3, 4, 0]);
         let again = story.accepted(2);
-        assert_eq!(stands(&story), [0, 3, 0, 4, 0]);
+        assert_eq!(stands(&story), [0, 0, 3, 0, 4, 0]);
         story.lands(&again, 1);
-        assert_eq!(stands(&story), [0, 0, 1, 6, 0]);
+        assert_eq!(stands(&story), [0, 0, 0, 1, 6, 0]);
         // And the last of them a third time, which is the last.
         story.stored(2, 0, 1);
         story.landed(3, 1);
-        assert_eq!(stands(&story), [0, 0, 0, 6, 1]);
+        assert_eq!(stands(&story), [0, 0, 0, 0, 6, 1]);
     }
 
     #[test]
     fn what_is_published_is_not_sent_again() {
         let mut story = Story::of(&[3]);
         story.landed(0, 1);
-        assert_eq!(stands(&story), [0, 0, 1, 2, 0]);
+        assert_eq!(stands(&story), [0, 0, 0, 1, 2, 0]);
         story.published(true);
-        assert_eq!(stands(&story), [0, 0, 1, 2, 0]);
+        assert_eq!(stands(&story), [0, 0, 0, 1, 2, 0]);
         story.published(false);
-        assert_eq!(stands(&story), [0, 0, 0, 2, 1]);
+        assert_eq!(stands(&story), [0, 0, 0, 0, 2, 1]);
     }
 
     #[test]
@@ -225,7 +228,7 @@ mod tests {
         let mut story = Story::of(&[3, 4]);
         story.landed(0, 1);
         story.tell(Action::CancelAsked { plan: 0 });
-        assert_eq!(stands(&story), [0, 0, 0, 2, 5]);
+        assert_eq!(stands(&story), [0, 0, 0, 0, 2, 5]);
     }
 
     #[test]

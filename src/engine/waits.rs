@@ -33,8 +33,7 @@ impl Scene<'_> {
             waits.push(Wait::of("the rest of the rows to be read"));
         }
         waits.extend(self.batches());
-        let open = self.state.attempts.values();
-        waits.extend(open.filter_map(|attempt| self.unknown(attempt)));
+        waits.extend(self.unknown());
         if let Some(plan) = self.plan {
             waits.extend(self.chunks(plan));
         }
@@ -87,29 +86,48 @@ impl Scene<'_> {
         at.filter(|at| *at > self.now)
     }
 
-    /// An attempt of which nobody knows whether the provider took it, and which is not being made.
-    fn unknown(&self, attempt: &Attempt) -> Option<Wait> {
+    /// The attempts of which nobody knows whether the provider took them, and which are not being made.
+    fn unknown(&self) -> Vec<Wait> {
+        let unknown = self.state.attempts.values().filter(|a| self.is_unknown(a));
+        let (unsettled, open): (Vec<&Attempt>, Vec<_>) =
+            unknown.partition(|attempt| attempt.unsettled.is_some());
+        let (maybe, absent): (Vec<&Attempt>, Vec<_>) =
+            open.into_iter().partition(|a| !a.candidates.is_empty());
+        let mut waits = Vec::new();
+        if let [first, ..] = &*unsettled {
+            let why = first.unsettled.as_deref().unwrap_or_default();
+            waits.push(Wait::of(format!("a person's {}: {why}", word(&unsettled))));
+        }
+        if let [first, ..] = &*maybe {
+            let batches: Vec<_> = first.candidates.iter().map(ToString::to_string).collect();
+            let batches = if maybe.len() == 1 {
+                batches.join(" or ")
+            } else {
+                "batches that are there".to_owned()
+            };
+            let next = maybe.iter().filter_map(|attempt| self.next_look(attempt));
+            let what = format!("{}: it may be {batches}", word(&maybe));
+            waits.push(Wait::of(what).until(next.min(), Then::NextLook));
+        }
+        if !absent.is_empty() {
+            let settles = absent.iter().map(|a| settles_at(a, self.settle));
+            let next = absent.iter().filter_map(|attempt| self.next_look(attempt));
+            let wait = Wait::of(word(&absent));
+            // The last of them to settle; while one was not looked for, nobody knows when that is.
+            waits.push(match settles.collect::<Option<Vec<_>>>() {
+                Some(settles) => wait.until(settles.into_iter().max(), Then::End),
+                None => wait.until(next.min(), Then::NextLook),
+            });
+        }
+        waits
+    }
+
+    fn is_unknown(&self, attempt: &Attempt) -> bool {
         let promised = &attempt.promised;
         let chunk = promised.chunk;
         let is_ours = self.plan.is_some_and(|p| p.started.plan == promised.plan);
         let is_sent = is_ours && self.desk.busy.contains(&Step::Submit { chunk });
-        if attempt.phase != Phase::Promised || is_sent {
-            return None;
-        }
-        let requests = promised.requests;
-        let what = format!("word whether the provider took chunk {chunk} ({requests} requests)");
-        if let Some(why) = &attempt.unsettled {
-            return Some(Wait::of(format!("a person's {what}: {why}")));
-        }
-        if !attempt.candidates.is_empty() {
-            let named: Vec<_> = attempt.candidates.iter().map(ToString::to_string).collect();
-            let what = format!("{what}: it may be {}", named.join(" or "));
-            return Some(Wait::of(what).until(self.next_look(attempt), Then::NextLook));
-        }
-        Some(match settles_at(attempt, self.settle) {
-            Some(at) => Wait::of(what).until(Some(at), Then::End),
-            None => Wait::of(what).until(self.next_look(attempt), Then::NextLook),
-        })
+        attempt.phase == Phase::Promised && !is_sent
     }
 
     /// What is to be sent, and why it is not.
@@ -201,6 +219,16 @@ pub(super) fn settles_at(attempt: &Attempt, settle: Duration) -> Option<Time> {
         .sought_since
         .filter(|_| is_sought)
         .map(|since| since + settle)
+}
+
+/// What is waited for where it is not known whether the provider took `attempts`.
+fn word(attempts: &[&Attempt]) -> String {
+    let requests: u64 = attempts.iter().map(|a| a.promised.requests).sum();
+    let which = match attempts {
+        [attempt] => format!("chunk {}", attempt.promised.chunk),
+        attempts => format!("{} chunks", attempts.len()),
+    };
+    format!("word whether the provider took {which} ({requests} requests)")
 }
 
 fn requests(chunks: &[&ChunkState]) -> u64 {
@@ -309,6 +337,22 @@ mod tests {
         });
         let person = format!("a person's {word}: they cannot be read");
         check(&story, &desk, &[(&person, None)]);
+    }
+
+    #[test]
+    fn what_nobody_knows_of_several_chunks_is_one_wait_until_the_last_settles() {
+        let mut story = Story::of(&[3, 4]);
+        let desk = Desk::default();
+        for (chunk, seconds) in [(0, 50), (1, 60)] {
+            let attempt = story.promised(chunk);
+            story.tell(Action::Sought {
+                attempt,
+                as_of: at(seconds),
+                candidates: Vec::new(),
+            });
+        }
+        let word = "word whether the provider took 2 chunks (7 requests)";
+        check(&story, &desk, &[(word, Some(660))]);
     }
 
     #[test]

@@ -165,7 +165,9 @@ pub struct Progress {
     pub rows: u64,
     /// What the plan made of those that it has looked at.
     pub planned: Planned,
-    /// Requests that the provider has, or may have.
+    /// Requests that are being sent, or of which nobody knows yet whether the provider took them.
+    pub unconfirmed: u64,
+    /// Requests that the provider has taken.
     pub sent: u64,
     /// How many of them are done, as far as the provider tells.
     pub done: u64,
@@ -196,6 +198,8 @@ pub struct RowStates {
     pub unplanned: u64,
     /// To be sent.
     pub to_send: u64,
+    /// Being sent, or not known to be at the provider.
+    pub unconfirmed: u64,
     /// At the provider.
     pub sent: u64,
     /// Failed in passing, and to be sent again.
@@ -224,7 +228,7 @@ impl Progress {
     /// Requests that are to be sent for the first time.
     #[must_use]
     pub fn to_send(&self) -> u64 {
-        let known = self.sent + self.again + self.succeeded + self.failed;
+        let known = self.unconfirmed + self.sent + self.again + self.succeeded + self.failed;
         self.planned.requests.saturating_sub(known)
     }
 
@@ -239,16 +243,19 @@ impl Progress {
     pub fn by_row(&self) -> RowStates {
         let own = [
             self.to_send(),
+            self.unconfirmed,
             self.sent,
             self.again,
             self.succeeded,
             self.failed,
         ];
         let shared = share(self.planned.identical, own);
-        let [to_send, sent, again, succeeded, failed] = std::array::from_fn(|n| own[n] + shared[n]);
+        let [to_send, unconfirmed, sent, again, succeeded, failed] =
+            std::array::from_fn(|n| own[n] + shared[n]);
         RowStates {
             unplanned: self.unplanned(),
             to_send,
+            unconfirmed,
             sent,
             again,
             succeeded,
@@ -283,10 +290,10 @@ impl Progress {
 }
 
 /// `total` in parts as large to each other as `parts` are; all in the first where those are nothing.
-fn share(total: u64, parts: [u64; 5]) -> [u64; 5] {
+fn share(total: u64, parts: [u64; 6]) -> [u64; 6] {
     let all: u128 = parts.iter().copied().map(u128::from).sum();
     if all == 0 {
-        return [total, 0, 0, 0, 0];
+        return [total, 0, 0, 0, 0, 0];
     }
     // The ends of the parts are rounded, and not the parts: so they sum to the whole.
     let end = |sum: u128| u64::try_from(u128::from(total) * sum / all).unwrap_or(total);
@@ -442,11 +449,11 @@ mod tests {
     proptest! {
         #[test]
         fn rows_by_state_sum_to_the_rows(
-            parts in prop::array::uniform5(0u64..1 << 40),
+            parts in prop::array::uniform6(0u64..1 << 40),
             identical in 0u64..1 << 40,
             others in prop::array::uniform5(0u64..1 << 40),
         ) {
-            let [to_send, sent, again, succeeded, failed] = parts;
+            let [to_send, unconfirmed, sent, again, succeeded, failed] = parts;
             let progress = Progress {
                 rows: parts.iter().sum::<u64>() + identical + others.iter().sum::<u64>(),
                 planned: Planned {
@@ -457,6 +464,7 @@ mod tests {
                     failed: others[2],
                     deferred: others[3],
                 },
+                unconfirmed,
                 sent,
                 again,
                 succeeded,
@@ -464,9 +472,10 @@ mod tests {
                 ..Progress::default()
             };
             let rows = progress.by_row();
-            prop_assert_eq!(rows.settled() + rows.unplanned + rows.to_send + rows.sent + rows.again, progress.rows);
+            let open = rows.unplanned + rows.to_send + rows.unconfirmed + rows.sent + rows.again;
+            prop_assert_eq!(rows.settled() + open, progress.rows);
             prop_assert_eq!(rows.unplanned, others[4]);
-            prop_assert!(rows.to_send >= to_send && rows.sent >= sent && rows.failed >= failed);
+            prop_assert!(rows.to_send >= to_send && rows.unconfirmed >= unconfirmed && rows.sent >= sent && rows.failed >= failed);
         }
     }
 }
