@@ -1,10 +1,12 @@
 //! The bars of a terminal: the rows in a bar, and beneath it in words where they stand, what was
 //! spent, and what is waited for.
 
+use std::io;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use console::Term;
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle, TermLike};
 
 use crate::base::Time;
 use crate::work::progress::{Progress, Waits};
@@ -38,14 +40,67 @@ pub(super) struct View<'a> {
     pub now: Time,
 }
 
+/// How often the bars are drawn at most.
+const DRAWS_PER_SECOND: u8 = 20;
+
+/// A terminal whose cursor rests at the start of the last bar. At its end, where it would be left, the
+/// `^C` that a terminal echoes wraps, and the bars could not be taken back.
+#[derive(Debug)]
+struct AtStart(Term);
+
+impl TermLike for AtStart {
+    fn width(&self) -> u16 {
+        TermLike::width(&self.0)
+    }
+
+    fn height(&self) -> u16 {
+        TermLike::height(&self.0)
+    }
+
+    fn move_cursor_up(&self, n: usize) -> io::Result<()> {
+        self.0.move_cursor_up(n)
+    }
+
+    fn move_cursor_down(&self, n: usize) -> io::Result<()> {
+        self.0.move_cursor_down(n)
+    }
+
+    fn move_cursor_right(&self, n: usize) -> io::Result<()> {
+        self.0.move_cursor_right(n)
+    }
+
+    fn move_cursor_left(&self, n: usize) -> io::Result<()> {
+        self.0.move_cursor_left(n)
+    }
+
+    fn write_line(&self, text: &str) -> io::Result<()> {
+        self.0.write_line(text)
+    }
+
+    fn write_str(&self, text: &str) -> io::Result<()> {
+        self.0.write_str(text)
+    }
+
+    fn clear_line(&self) -> io::Result<()> {
+        self.0.clear_line()
+    }
+
+    fn flush(&self) -> io::Result<()> {
+        self.0.write_str("\r")?;
+        self.0.flush()
+    }
+}
+
 /// A line of words. What is too long for the terminal is cut: a line that wraps could not be taken back.
 const LINE: &str = "{prefix:>7}  {wide_msg}";
 /// A bar, and words behind it.
 const BAR: &str = "{prefix:>7}  [{bar:24}] {wide_msg}";
 
 impl Bars {
-    /// Bars on `target`, which are drawn when there is something to show.
-    pub(super) fn new(target: ProgressDrawTarget) -> Self {
+    /// Bars on standard error, which are drawn when there is something to show.
+    pub(super) fn new() -> Self {
+        let terminal = Box::new(AtStart(Term::buffered_stderr()));
+        let target = ProgressDrawTarget::term_like_with_hz(terminal, DRAWS_PER_SECOND);
         let all = MultiProgress::with_draw_target(target);
         Bars {
             waiting: all.add(bar("waiting", LINE)),

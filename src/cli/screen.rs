@@ -9,8 +9,6 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use indicatif::ProgressDrawTarget;
-
 use crate::base::{Clock, Time};
 use crate::engine::Live;
 use crate::work::progress::{Event, Planned, Progress, Waits, Watch};
@@ -243,7 +241,7 @@ impl Screen {
         }
         let (progress, left) = (state.progress, state.time_left(now));
         let bars = state.bars.get_or_insert_with(|| {
-            let bars = Bars::new(ProgressDrawTarget::stderr());
+            let bars = Bars::new();
             self.outlet.above(Some(bars.all()));
             bars
         });

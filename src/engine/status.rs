@@ -287,6 +287,31 @@ mod tests {
     }
 
     #[test]
+    fn work_is_pending_until_all_is_published_or_a_person_must_come() {
+        let pending =
+            |story: &Story, published| is_pending(&story.0, story.0.plans.get(&0), published);
+        let mut story = Story::of(&[3, 4]);
+        assert!(pending(&story, false), "it is to be sent");
+        story.landed(0, 0);
+        let open = story.accepted(1);
+        assert!(pending(&story, false), "a batch is open");
+        assert!(
+            pending(&story, true),
+            "a batch is open, though the output is there"
+        );
+        story.lands(&open, 0);
+        assert!(pending(&story, false), "it is to be published");
+        assert!(!pending(&story, true));
+
+        let mut story = Story::of(&[3, 4]);
+        let open = story.accepted(0);
+        story.tell(Action::CancelAsked { plan: 0 });
+        assert!(pending(&story, false), "what it finished is to come home");
+        story.lands(&open, 0);
+        assert!(!pending(&story, false), "nothing more is sent of it");
+    }
+
+    #[test]
     fn a_plan_may_send_until_it_is_whole() {
         assert!(sends(&Story::with_trial(0)), "its rows are not read yet");
         let mut story = Story::of(&[3, 3]);

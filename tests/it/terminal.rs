@@ -1,7 +1,7 @@
 //! What a person at a terminal sees: the real binary on a pseudo-terminal (`script`, of util-linux), its
 //! output read as a terminal reads it.
 
-use std::io::Read;
+use std::io::{Read, Write};
 use std::process::Stdio;
 
 use serde_json::Value;
@@ -27,7 +27,12 @@ impl Seen {
 
 /// Calls the program on a terminal.
 fn look(shell: &Shell, args: &str) -> Seen {
-    let line = format!("stty rows {ROWS} cols {COLUMNS}; exec {PROGRAM} {args}");
+    look_until(shell, args, (COLUMNS, None))
+}
+
+/// The same on so many columns; Ctrl-C is pressed as soon as `word` is to be seen.
+fn look_until(shell: &Shell, args: &str, (columns, mut word): (u16, Option<&str>)) -> Seen {
+    let line = format!("stty rows {ROWS} cols {columns}; exec {PROGRAM} {args}");
     let program = shell.command(&[]);
     let env = program
         .get_envs()
@@ -40,11 +45,12 @@ fn look(shell: &Shell, args: &str) -> Seen {
         .envs(env)
         .env("TERM", "xterm")
         .env("SHELL", "/bin/sh")
-        .stdin(Stdio::null())
+        .stdin(Stdio::piped())
         .stdout(Stdio::piped());
     let mut child = command.spawn().expect("`script` is there");
     let mut out = child.stdout.take().expect("piped");
-    let mut terminal = vt100::Parser::new(ROWS, COLUMNS, 0);
+    let mut keys = child.stdin.take().expect("piped");
+    let mut terminal = vt100::Parser::new(ROWS, columns, 0);
     let (mut screens, mut bytes) = (Vec::new(), [0; 4096]);
     loop {
         let read = out.read(&mut bytes).expect("output");
@@ -53,6 +59,11 @@ fn look(shell: &Shell, args: &str) -> Seen {
         }
         terminal.process(&bytes[..read]);
         screens.push(terminal.screen().contents());
+        if word.is_some_and(|word| terminal.screen().contents().contains(word)) {
+            word = None;
+            keys.write_all(b"\x03").expect("a key");
+            keys.flush().expect("a key");
+        }
     }
     Seen {
         code: child.wait().expect("an end").code(),
@@ -124,6 +135,21 @@ fn bars_stand_once_beneath_the_warnings_and_give_way_to_a_summary() {
     let line = machine.last().replace('\n', "");
     let line: Value = serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line}"));
     assert_eq!(line["unchanged"], true);
+}
+
+#[test]
+fn an_interrupt_leaves_no_bar_behind() {
+    let mut night = Night::new("openai", "5m..6m");
+    night.grow(24);
+    // So few that every line is cut, and the terminal's own ^C would wrap behind it.
+    let narrow = (50, Some("at the provider"));
+    let seen = look_until(&night.shell, "run job.toml", narrow);
+    let last = seen.last();
+    assert_eq!(seen.code, Some(130), "{last}");
+    assert!(lines(last, "rows  [").is_empty(), "{last}");
+    let words = last.replace('\n', "");
+    assert!(words.contains("To resume: "), "{last}");
+    assert!(last.contains("triage: not published yet"), "{last}");
 }
 
 #[test]
