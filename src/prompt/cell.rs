@@ -2,32 +2,33 @@
 //!
 //! See the table in the [module's doc](super) for what each type becomes.
 
+use std::cmp::Ordering;
+use std::fmt;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, MapArray, StructArray};
+use arrow::array::{Array, ArrayRef, ArrowPrimitiveType, AsArray, MapArray, StructArray};
 use arrow::compute::cast;
 use arrow::datatypes::{
-    DataType, Decimal32Type, Decimal64Type, Decimal128Type, Decimal256Type, DecimalType,
+    DataType, Decimal32Type, Decimal64Type, Decimal128Type, Decimal256Type, DecimalType, Field,
     Float16Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, UInt8Type,
     UInt16Type, UInt32Type, UInt64Type,
 };
-use arrow::util::display::{ArrayFormatter, DurationFormat, FormatOptions};
-use minijinja::value::{Enumerator, Object};
+use minijinja::value::{Enumerator, Object, ObjectRepr};
 use minijinja::{Error, ErrorKind, Value};
 
-use super::missing::Notes;
+use super::decimal::{compared, from_digits};
+use super::print::json;
+use super::text::{bytes_text, formatted, shortest};
 
 /// A column of the batch that is being rendered.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Cells<'c> {
-    /// Its name.
-    pub(super) name: &'c str,
+    /// What the table says of it: its name, and what kind of value lies in its bytes.
+    pub(super) field: &'c Field,
     /// Its values.
     pub(super) array: &'c ArrayRef,
     /// What stands for its nulls.
     pub(super) null: &'c Value,
-    /// Where its nulls and decimals are noted.
-    pub(super) notes: &'c Notes,
 }
 
 /// The column without the layouts that only save space: dictionaries and runs.
@@ -39,13 +40,33 @@ pub(super) fn plain(array: &ArrayRef) -> Result<ArrayRef, arrow::error::ArrowErr
     }
 }
 
+/// Whether values of a type are [decimals](super::decimal), or hold some.
+pub(super) fn holds_decimals(data_type: &DataType) -> bool {
+    match data_type {
+        DataType::Decimal32(..)
+        | DataType::Decimal64(..)
+        | DataType::Decimal128(..)
+        | DataType::Decimal256(..) => true,
+        DataType::List(field)
+        | DataType::LargeList(field)
+        | DataType::FixedSizeList(field, _)
+        | DataType::ListView(field)
+        | DataType::LargeListView(field)
+        | DataType::Map(field, _)
+        | DataType::RunEndEncoded(_, field) => holds_decimals(field.data_type()),
+        DataType::Struct(fields) => fields.iter().any(|field| holds_decimals(field.data_type())),
+        DataType::Dictionary(_, values) => holds_decimals(values),
+        _ => false,
+    }
+}
+
 impl Cells<'_> {
     /// The value of a row.
     pub(super) fn value(&self, row: usize) -> Value {
-        self.cell(self.array, row)
+        self.cell(self.field, self.array, row)
     }
 
-    fn cell(&self, array: &ArrayRef, row: usize) -> Value {
+    fn cell(&self, field: &Field, array: &ArrayRef, row: usize) -> Value {
         if array.is_null(row) {
             return self.null.clone();
         }
@@ -55,126 +76,118 @@ impl Cells<'_> {
             DataType::Utf8 => Value::from(array.as_string::<i32>().value(row)),
             DataType::LargeUtf8 => Value::from(array.as_string::<i64>().value(row)),
             DataType::Utf8View => Value::from(array.as_string_view().value(row)),
-            DataType::Binary => self.text(array.as_binary::<i32>().value(row)),
-            DataType::LargeBinary => self.text(array.as_binary::<i64>().value(row)),
-            DataType::BinaryView => self.text(array.as_binary_view().value(row)),
-            DataType::FixedSizeBinary(_) => self.text(array.as_fixed_size_binary().value(row)),
-            data_type if data_type.is_numeric() => self.number(array, row),
-            data_type if data_type.is_nested() => self.nested(array, row),
-            _ => formatted(array, row),
-        }
-    }
-
-    fn number(&self, array: &ArrayRef, row: usize) -> Value {
-        match array.data_type() {
-            DataType::Int8 => Value::from(array.as_primitive::<Int8Type>().value(row)),
-            DataType::Int16 => Value::from(array.as_primitive::<Int16Type>().value(row)),
-            DataType::Int32 => Value::from(array.as_primitive::<Int32Type>().value(row)),
-            DataType::Int64 => Value::from(array.as_primitive::<Int64Type>().value(row)),
-            DataType::UInt8 => Value::from(array.as_primitive::<UInt8Type>().value(row)),
-            DataType::UInt16 => Value::from(array.as_primitive::<UInt16Type>().value(row)),
-            DataType::UInt32 => Value::from(array.as_primitive::<UInt32Type>().value(row)),
-            DataType::UInt64 => Value::from(array.as_primitive::<UInt64Type>().value(row)),
-            DataType::Float16 => Value::from(widened(
-                array.as_primitive::<Float16Type>().value(row).to_f32(),
-            )),
-            DataType::Float32 => {
-                Value::from(widened(array.as_primitive::<Float32Type>().value(row)))
+            DataType::Binary => self.bytes(field, false, array.as_binary::<i32>().value(row)),
+            DataType::LargeBinary => self.bytes(field, false, array.as_binary::<i64>().value(row)),
+            DataType::BinaryView => self.bytes(field, false, array.as_binary_view().value(row)),
+            DataType::FixedSizeBinary(_) => {
+                self.bytes(field, true, array.as_fixed_size_binary().value(row))
             }
-            DataType::Float64 => Value::from(array.as_primitive::<Float64Type>().value(row)),
-            DataType::Decimal32(_, scale) => self.decimal::<Decimal32Type>(array, row, *scale),
-            DataType::Decimal64(_, scale) => self.decimal::<Decimal64Type>(array, row, *scale),
-            DataType::Decimal128(_, scale) => self.decimal::<Decimal128Type>(array, row, *scale),
-            DataType::Decimal256(_, scale) => self.decimal::<Decimal256Type>(array, row, *scale),
-            _ => formatted(array, row),
+            data_type if data_type.is_numeric() => number(field, array, row),
+            data_type if data_type.is_nested() => self.nested(field, array, row),
+            _ => time(array, row),
         }
     }
 
-    /// A decimal is a number in tests and sums, and exact where it is printed.
-    fn decimal<T: DecimalType>(&self, array: &ArrayRef, row: usize, scale: i8) -> Value {
-        let exact = array.as_primitive::<T>().value_as_string(row);
-        if scale <= 0
-            && let Ok(whole) = exact.parse::<i128>()
-        {
-            return Value::from(whole);
-        }
-        let number = exact.parse::<f64>().unwrap_or(f64::NAN);
-        self.notes.decimal(number, exact);
-        Value::from(number)
+    fn bytes(&self, field: &Field, is_fixed: bool, bytes: &[u8]) -> Value {
+        bytes_text(field, is_fixed, bytes).map_or_else(
+            || {
+                let name = self.field.name();
+                invalid(format!(
+                    "column `{name}` holds bytes that are no text; decode it in a query, for example with encode({name}, 'base64')"
+                ))
+            },
+            Value::from,
+        )
     }
 
-    fn text(&self, bytes: &[u8]) -> Value {
-        match std::str::from_utf8(bytes) {
-            Ok(text) => Value::from(text),
-            Err(_) => Value::from(Error::new(
-                ErrorKind::InvalidOperation,
-                format!(
-                    "column `{}` holds bytes that are not UTF-8 text; decode it in a query, for example with encode({}, 'base64')",
-                    self.name, self.name
-                ),
-            )),
-        }
-    }
-
-    fn nested(&self, array: &ArrayRef, row: usize) -> Value {
+    fn nested(&self, field: &Field, array: &ArrayRef, row: usize) -> Value {
         match array.data_type() {
-            DataType::List(_) => self.list(&array.as_list::<i32>().value(row)),
-            DataType::LargeList(_) => self.list(&array.as_list::<i64>().value(row)),
-            DataType::FixedSizeList(_, _) => self.list(&array.as_fixed_size_list().value(row)),
-            DataType::ListView(_) => self.list(&array.as_list_view::<i32>().value(row)),
-            DataType::LargeListView(_) => self.list(&array.as_list_view::<i64>().value(row)),
+            DataType::List(item) => self.list(item, &array.as_list::<i32>().value(row)),
+            DataType::LargeList(item) => self.list(item, &array.as_list::<i64>().value(row)),
+            DataType::FixedSizeList(item, _) => {
+                self.list(item, &array.as_fixed_size_list().value(row))
+            }
+            DataType::ListView(item) => self.list(item, &array.as_list_view::<i32>().value(row)),
+            DataType::LargeListView(item) => {
+                self.list(item, &array.as_list_view::<i64>().value(row))
+            }
             DataType::Struct(_) => self.record(array.as_struct(), row),
             DataType::Map(_, _) => self.map(array.as_map(), row),
             DataType::Dictionary(_, _) | DataType::RunEndEncoded(_, _) => {
                 match plain(&array.slice(row, 1)) {
-                    Ok(one) => self.cell(&one, 0),
-                    Err(error) => invalid(&error),
+                    Ok(one) => self.cell(field, &one, 0),
+                    Err(error) => invalid(error.to_string()),
                 }
             }
-            _ => formatted(array, row),
+            _ => time(array, row),
         }
     }
 
-    fn list(&self, items: &ArrayRef) -> Value {
-        (0..items.len())
-            .map(|item| self.cell(items, item))
-            .collect()
+    fn list(&self, field: &Field, items: &ArrayRef) -> Value {
+        let item = |at| self.cell(field, items, at);
+        Value::from_object(Items((0..items.len()).map(item).collect()))
     }
 
     fn record(&self, array: &StructArray, row: usize) -> Value {
         let fields = array.fields().iter().zip(array.columns());
-        Value::from_object(Record(
-            fields
-                .map(|(field, column)| (Value::from(field.name().as_str()), self.cell(column, row)))
-                .collect(),
-        ))
+        let value = |(field, column): (&Arc<Field>, &ArrayRef)| {
+            let name = Value::from(field.name().as_str());
+            (name, self.cell(field, column, row))
+        };
+        Value::from_object(Record(fields.map(value).collect()))
     }
 
     fn map(&self, array: &MapArray, row: usize) -> Value {
         let entries = array.value(row);
         let (keys, values) = (entries.column(0), entries.column(1));
-        Value::from_object(Record(
-            (0..entries.len())
-                .map(|entry| (self.cell(keys, entry), self.cell(values, entry)))
-                .collect(),
-        ))
+        let (of_keys, of_values) = (&entries.fields()[0], &entries.fields()[1]);
+        let entry = |at| {
+            (
+                self.cell(of_keys, keys, at),
+                self.cell(of_values, values, at),
+            )
+        };
+        Value::from_object(Record((0..entries.len()).map(entry).collect()))
     }
 }
 
-/// A struct or a map, with its fields in their own order.
-#[derive(Debug)]
-struct Record(Vec<(Value, Value)>);
-
-impl Object for Record {
-    fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
-        self.0
-            .iter()
-            .find(|(name, _)| name == key)
-            .map(|(_, value)| value.clone())
+fn number(field: &Field, array: &ArrayRef, row: usize) -> Value {
+    match array.data_type() {
+        DataType::Int8 => {
+            let number = primitive::<Int8Type>(array, row);
+            match field.extension_type_name() {
+                Some("arrow.bool8") => Value::from(number != 0),
+                _ => Value::from(number),
+            }
+        }
+        DataType::Int16 => Value::from(primitive::<Int16Type>(array, row)),
+        DataType::Int32 => Value::from(primitive::<Int32Type>(array, row)),
+        DataType::Int64 => Value::from(primitive::<Int64Type>(array, row)),
+        DataType::UInt8 => Value::from(primitive::<UInt8Type>(array, row)),
+        DataType::UInt16 => Value::from(primitive::<UInt16Type>(array, row)),
+        DataType::UInt32 => Value::from(primitive::<UInt32Type>(array, row)),
+        DataType::UInt64 => Value::from(primitive::<UInt64Type>(array, row)),
+        DataType::Float16 => Value::from(shortest(primitive::<Float16Type>(array, row))),
+        DataType::Float32 => Value::from(widened(primitive::<Float32Type>(array, row))),
+        DataType::Float64 => Value::from(primitive::<Float64Type>(array, row)),
+        DataType::Decimal32(_, scale) => decimal::<Decimal32Type>(array, row, *scale),
+        DataType::Decimal64(_, scale) => decimal::<Decimal64Type>(array, row, *scale),
+        DataType::Decimal128(_, scale) => decimal::<Decimal128Type>(array, row, *scale),
+        DataType::Decimal256(_, scale) => decimal::<Decimal256Type>(array, row, *scale),
+        _ => time(array, row),
     }
+}
 
-    fn enumerate(self: &Arc<Self>) -> Enumerator {
-        Enumerator::Values(self.0.iter().map(|(name, _)| name.clone()).collect())
+fn primitive<T: ArrowPrimitiveType>(array: &ArrayRef, row: usize) -> T::Native {
+    array.as_primitive::<T>().value(row)
+}
+
+/// A decimal, with its own digits; one without a fraction is an integer, if the engine has it.
+fn decimal<T: DecimalType + ArrowPrimitiveType>(array: &ArrayRef, row: usize, scale: i8) -> Value {
+    let digits = array.as_primitive::<T>().value_as_string(row);
+    match digits.parse::<i128>() {
+        Ok(whole) if scale <= 0 => Value::from(whole),
+        _ => from_digits(digits),
     }
 }
 
@@ -186,20 +199,61 @@ fn widened(number: f32) -> f64 {
         .unwrap_or_else(|_| f64::from(number))
 }
 
-const FORMAT: FormatOptions<'_> = FormatOptions::new()
-    .with_display_error(false)
-    .with_duration_format(DurationFormat::ISO8601);
-
 /// Dates, times and whatever else has one way to be written.
-fn formatted(array: &ArrayRef, row: usize) -> Value {
-    let text = ArrayFormatter::try_new(array.as_ref(), &FORMAT)
-        .and_then(|formatter| formatter.value(row).try_to_string());
-    match text {
+fn time(array: &ArrayRef, row: usize) -> Value {
+    match formatted(array, row) {
         Ok(text) => Value::from(text),
-        Err(error) => invalid(&error),
+        Err(error) => invalid(error.to_string()),
     }
 }
 
-fn invalid(error: &arrow::error::ArrowError) -> Value {
-    Value::from(Error::new(ErrorKind::InvalidOperation, error.to_string()))
+fn invalid(reason: String) -> Value {
+    Value::from(Error::new(ErrorKind::InvalidOperation, reason))
+}
+
+/// A list. It is JSON wherever its text is asked for, as it is where it is printed.
+#[derive(Debug)]
+struct Items(Vec<Value>);
+
+impl Object for Items {
+    fn repr(self: &Arc<Self>) -> ObjectRepr {
+        ObjectRepr::Seq
+    }
+
+    fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
+        self.0.get(key.as_usize()?).cloned()
+    }
+
+    fn enumerate(self: &Arc<Self>) -> Enumerator {
+        Enumerator::Seq(self.0.len())
+    }
+
+    fn render(self: &Arc<Self>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        as_json(&Value::from_dyn_object(Arc::clone(self)), f)
+    }
+}
+
+fn as_json(value: &Value, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    json(value, None, 0, f).map_err(|_| fmt::Error)
+}
+
+/// A struct or a map, with its fields in their own order. JSON, like a list.
+#[derive(Debug)]
+struct Record(Vec<(Value, Value)>);
+
+impl Object for Record {
+    fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
+        self.0
+            .iter()
+            .find(|(name, _)| name == key || compared(name, key).is_some_and(Ordering::is_eq))
+            .map(|(_, value)| value.clone())
+    }
+
+    fn enumerate(self: &Arc<Self>) -> Enumerator {
+        Enumerator::Values(self.0.iter().map(|(name, _)| name.clone()).collect())
+    }
+
+    fn render(self: &Arc<Self>, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        as_json(&Value::from_dyn_object(Arc::clone(self)), f)
+    }
 }

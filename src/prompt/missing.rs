@@ -6,8 +6,8 @@
 //! the null is used, and nothing is skipped for a null that the template tested first.
 
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 
 use minijinja::Value;
 use minijinja::value::{Object, ObjectRepr};
@@ -15,12 +15,11 @@ use minijinja::value::{Object, ObjectRepr};
 /// No column.
 const NOBODY: usize = usize::MAX;
 
-/// What happened to the nulls and the decimals of the row that is being rendered.
+/// What happened to the nulls of the row that is being rendered.
 #[derive(Debug)]
 pub(super) struct Notes {
     printed: AtomicUsize,
     touched: AtomicUsize,
-    decimals: Mutex<Vec<(f64, String)>>,
 }
 
 impl Default for Notes {
@@ -28,7 +27,6 @@ impl Default for Notes {
         Notes {
             printed: AtomicUsize::new(NOBODY),
             touched: AtomicUsize::new(NOBODY),
-            decimals: Mutex::default(),
         }
     }
 }
@@ -38,7 +36,6 @@ impl Notes {
     pub(super) fn clear(&self) {
         self.printed.store(NOBODY, Ordering::Relaxed);
         self.touched.store(NOBODY, Ordering::Relaxed);
-        self.decimals().clear();
     }
 
     /// The text of the null of `column` was asked for.
@@ -61,23 +58,6 @@ impl Notes {
     /// The column whose null was handed out last.
     pub(super) fn touched(&self) -> Option<usize> {
         Some(self.touched.load(Ordering::Relaxed)).filter(|column| *column != NOBODY)
-    }
-
-    /// Remembers how a decimal that was handed out as a number is written exactly.
-    pub(super) fn decimal(&self, number: f64, exact: String) {
-        self.decimals().push((number, exact));
-    }
-
-    /// How `number` is written, if it is a decimal of this row.
-    pub(super) fn exact(&self, number: f64) -> Option<String> {
-        self.decimals()
-            .iter()
-            .find(|(known, _)| known.to_bits() == number.to_bits())
-            .map(|(_, exact)| exact.clone())
-    }
-
-    fn decimals(&self) -> std::sync::MutexGuard<'_, Vec<(f64, String)>> {
-        self.decimals.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

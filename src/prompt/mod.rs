@@ -17,28 +17,39 @@
 //! |---|---|---|
 //! | strings of any layout | string | as it is |
 //! | integers | number | digits |
-//! | floats | number | shortest exact form, `1.0`, `NaN`, `inf` |
-//! | decimals | number | exactly, with all digits of the scale: `12.50` |
-//! | booleans | true or false | `True`, `False` |
+//! | floats | number | the fewest digits that are the same number: `1.0`, `0.1`, `NaN`, `inf` |
+//! | decimals | number, exact | all digits of the scale: `12.50` |
+//! | booleans, `arrow.bool8` | true or false | `True`, `False` |
 //! | dates, times, timestamps | string | ISO 8601; with the offset of the zone, if there is one |
 //! | durations, intervals | string | ISO 8601 durations; Arrow's words for intervals |
-//! | binary | string, if it is UTF-8; else the row fails | as it is |
+//! | `arrow.uuid`, Parquet's UUID | string | `018f3c2b-7d4e-7a10-8041-424344454647` |
+//! | binary | string, if it is UTF-8 without a zero byte; else the row fails | as it is |
+//! | binary of one length, or of another extension type | string | hexadecimal digits |
 //! | lists | sequence | JSON |
 //! | structs, maps | mapping | JSON, fields in their order |
-//! | dictionaries, runs, views | as their values | as their values |
+//! | dictionaries, runs, views, other extension types | as their values | as their values |
 //!
-//! Within `~` and filters a decimal is a number, and loses trailing zeros; print it by itself to have
-//! it exact.
+//! A value is written in the same way wherever its text is asked for: by a print, `~`, a filter, in a
+//! loop, and within a list, a struct or a map. Decimals are added, subtracted, multiplied and compared
+//! exactly; `/`, `//`, `%` and `**` give floats.
 
 mod cell;
+mod decimal;
 mod engine;
+mod filters;
+#[cfg(test)]
+mod jinja_tests;
 mod missing;
+mod operators;
 mod print;
 mod render;
 mod syntax;
 mod template;
 #[cfg(test)]
 mod tests;
+mod text;
+#[cfg(test)]
+mod value_tests;
 
 pub use render::{Prompt, Prompts, SkipReason};
 pub use template::{Template, render_system};

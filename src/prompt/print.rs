@@ -5,6 +5,7 @@ use std::fmt::Write;
 use minijinja::value::ValueKind;
 use minijinja::{Error, ErrorKind, Value};
 
+use super::decimal::is_decimal;
 use super::missing::{Notes, is_null};
 
 /// Writes `value` as `{{ value }}` does.
@@ -14,8 +15,7 @@ pub(super) fn print(value: &Value, notes: &Notes, out: &mut impl Write) -> Resul
             notes.print(NO_COLUMN);
             Ok(())
         }
-        ValueKind::Map | ValueKind::Seq | ValueKind::Iterable => json(value, notes, None, 0, out),
-        ValueKind::Number => written(number(value, notes, out)),
+        ValueKind::Map | ValueKind::Seq | ValueKind::Iterable => json(value, None, 0, out),
         ValueKind::Invalid => Err(Error::new(ErrorKind::InvalidOperation, reason(value))),
         _ => written(write!(out, "{value}")),
     }
@@ -23,17 +23,6 @@ pub(super) fn print(value: &Value, notes: &Notes, out: &mut impl Write) -> Resul
 
 /// A `none` that stems from no column of its own.
 pub(super) const NO_COLUMN: usize = usize::MAX - 1;
-
-fn number(value: &Value, notes: &Notes, out: &mut impl Write) -> std::fmt::Result {
-    let exact = (!value.is_integer())
-        .then(|| f64::try_from(value.clone()).ok())
-        .flatten()
-        .and_then(|number| notes.exact(number));
-    match exact {
-        Some(exact) => out.write_str(&exact),
-        None => write!(out, "{value}"),
-    }
-}
 
 /// What an invalid value says of itself, without the engine's brackets.
 fn reason(value: &Value) -> String {
@@ -52,13 +41,13 @@ fn reason(value: &Value) -> String {
 /// their own order.
 pub(super) fn json(
     value: &Value,
-    notes: &Notes,
     indent: Option<usize>,
     depth: usize,
     out: &mut impl Write,
 ) -> Result<(), Error> {
     match value.kind() {
         _ if is_null(value) => written(out.write_str("null")),
+        _ if is_decimal(value) => written(write!(out, "{value}")),
         ValueKind::Undefined => Err(Error::new(
             ErrorKind::UndefinedError,
             "an undefined value has no JSON",
@@ -68,18 +57,18 @@ pub(super) fn json(
             Ok(float) if !value.is_integer() && !float.is_finite() => {
                 written(out.write_str("null"))
             }
-            _ => written(number(value, notes, out)),
+            _ => written(write!(out, "{value}")),
         },
         ValueKind::Map => {
             let entries = value.try_iter()?.map(|key| {
                 let item = value.get_item(&key)?;
                 Ok((Some(key), item))
             });
-            container(entries, ['{', '}'], notes, indent, depth, out)
+            container(entries, ['{', '}'], indent, depth, out)
         }
         ValueKind::Seq | ValueKind::Iterable => {
             let items = value.try_iter()?.map(|item| Ok((None, item)));
-            container(items, ['[', ']'], notes, indent, depth, out)
+            container(items, ['[', ']'], indent, depth, out)
         }
         ValueKind::Invalid => Err(Error::new(ErrorKind::InvalidOperation, reason(value))),
         _ => string(&value.to_string(), out),
@@ -91,7 +80,6 @@ type Entry = (Option<Value>, Value);
 fn container(
     entries: impl Iterator<Item = Result<Entry, Error>>,
     brackets: [char; 2],
-    notes: &Notes,
     indent: Option<usize>,
     depth: usize,
     out: &mut impl Write,
@@ -109,7 +97,7 @@ fn container(
             string(&key.to_string(), out)?;
             written(out.write_str(": "))?;
         }
-        json(&item, notes, indent, depth + 1, out)?;
+        json(&item, indent, depth + 1, out)?;
     }
     if !is_empty {
         line(indent, depth, out)?;

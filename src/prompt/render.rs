@@ -1,18 +1,21 @@
 //! From a batch of rows to their prompts, in one buffer.
 
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::{fmt, io};
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
-use arrow::datatypes::DataType;
+use arrow::datatypes::{DataType, FieldRef};
+use minijinja::machinery::{CompiledTemplate, eval, get_compiled_template, make_string_output};
 use minijinja::value::{Enumerator, Object};
-use minijinja::{ErrorKind, Value};
+use minijinja::{AutoEscape, Environment, ErrorKind, Value};
 
 use crate::base::{Error, Result, ResultExt};
 
-use super::cell::{Cells, plain};
+use super::cell::{Cells, holds_decimals, plain};
+use super::engine::with_decimals;
 use super::missing::Notes;
+use super::operators;
 use super::print::print;
 use super::template::{NAME, Plain, Template};
 
@@ -113,36 +116,37 @@ impl Template {
     /// `Internal` if a column is missing. A row that cannot be rendered is its own failure.
     pub fn render(&mut self, batch: &RecordBatch, prompts: &mut Prompts) -> Result<()> {
         prompts.clear();
-        let arrays = self.arrays(batch)?;
+        let columns = self.read(batch)?;
         if let Some(pieces) = &self.plain {
-            self.render_plain(pieces, &arrays, batch.num_rows(), prompts);
+            self.render_plain(pieces, &columns, batch.num_rows(), prompts);
             return Ok(());
         }
-        self.render_with_engine(arrays, batch.num_rows(), prompts)
+        let has_decimals = |column: &Column| holds_decimals(column.array.data_type());
+        if columns.iter().any(has_decimals) {
+            self.render_decimals(columns, batch.num_rows(), prompts);
+            return Ok(());
+        }
+        let template = self
+            .engine
+            .get_template(NAME)
+            .or_err(crate::base::ErrorKind::Internal, "the template is gone")?;
+        let compiled = get_compiled_template(&template);
+        self.render_with(&self.engine, compiled, columns, batch.num_rows(), prompts);
+        Ok(())
     }
 
-    fn arrays(&self, batch: &RecordBatch) -> Result<Vec<ArrayRef>> {
+    fn read(&self, batch: &RecordBatch) -> Result<Vec<Column>> {
         self.columns
             .iter()
             .map(|name| {
-                let array = batch.column_by_name(name).ok_or_else(|| {
+                let (at, field) = batch.schema_ref().fields().find(name).ok_or_else(|| {
                     Error::internal("a column of the template was not read").with("column", name)
                 })?;
-                plain(array)
+                let array = plain(batch.column(at))
                     .or_err(crate::base::ErrorKind::Invalid, "cannot decode a column")
-                    .map_err(|error| error.with("column", name))
-            })
-            .collect()
-    }
-
-    fn cells<'c>(&'c self, arrays: &'c [ArrayRef]) -> Vec<Cells<'c>> {
-        let parts = self.columns.iter().zip(arrays).zip(&self.nulls);
-        parts
-            .map(|((name, array), null)| Cells {
-                name,
-                array,
-                null,
-                notes: &self.notes,
+                    .map_err(|error| error.with("column", name))?;
+                let field = Arc::clone(field);
+                Ok(Column { field, array })
             })
             .collect()
     }
@@ -151,11 +155,12 @@ impl Template {
     fn render_plain(
         &self,
         pieces: &[Plain],
-        arrays: &[ArrayRef],
+        columns: &[Column],
         rows: usize,
         prompts: &mut Prompts,
     ) {
-        let cells = self.cells(arrays);
+        let cells = columns.iter().zip(&self.nulls);
+        let cells: Vec<Cells<'_>> = cells.map(|(column, null)| column.cells(null)).collect();
         for row in 0..rows {
             let start = prompts.text.len();
             let mut without = None;
@@ -177,19 +182,27 @@ impl Template {
         }
     }
 
-    fn render_with_engine(
+    /// Decimals take another engine, and the template compiled for it.
+    fn render_decimals(&self, columns: Vec<Column>, rows: usize, prompts: &mut Prompts) {
+        let engine = self.exact.get_or_init(|| with_decimals(&self.engine));
+        match operators::compile(NAME, &self.text) {
+            Ok(compiled) => self.render_with(engine, &compiled, columns, rows, prompts),
+            Err(error) => (0..rows).for_each(|_| {
+                prompts.end(prompts.text.len(), Some(Without::Failed(explain(&error))));
+            }),
+        }
+    }
+
+    fn render_with<'e>(
         &self,
-        arrays: Vec<ArrayRef>,
+        engine: &'e Environment<'e>,
+        template: &CompiledTemplate<'e>,
+        columns: Vec<Column>,
         rows: usize,
         prompts: &mut Prompts,
-    ) -> Result<()> {
-        let template = self
-            .engine
-            .get_template(NAME)
-            .or_err(crate::base::ErrorKind::Internal, "the template is gone")?;
+    ) {
         let row = Arc::new(Row {
-            names: self.columns.clone(),
-            arrays,
+            columns,
             nulls: self.nulls.clone(),
             notes: Arc::clone(&self.notes),
             at: AtomicUsize::new(0),
@@ -203,12 +216,17 @@ impl Template {
             row.at.store(at, Ordering::Relaxed);
             self.notes.clear();
             let start = prompts.text.len();
-            let outcome =
-                template.render_captured_to(context.clone(), Appending(&mut prompts.text));
+            let outcome = eval(
+                engine,
+                &template.instructions,
+                context.clone(),
+                &template.blocks,
+                &mut make_string_output(&mut prompts.text),
+                AutoEscape::None,
+            );
             let without = self.judge(outcome.err().as_ref(), &row, at);
             prompts.end(start, without);
         }
-        Ok(())
     }
 
     /// What a row has instead of a prompt, if anything.
@@ -218,7 +236,7 @@ impl Template {
             .compared
             .iter()
             .copied()
-            .find(|column| row.arrays[*column].is_null(at));
+            .find(|column| row.columns[*column].array.is_null(at));
         let null = self.notes.printed().or(compared).or_else(|| {
             // Most likely what a filter or an operator could not take.
             error.and_then(|_| self.notes.touched())
@@ -238,7 +256,8 @@ impl Template {
 fn print_cell(cells: &Cells<'_>, row: usize, notes: &Notes, out: &mut String) -> Option<Without> {
     let array = cells.array;
     if array.is_null(row) || array.data_type() == &DataType::Null {
-        return Some(Without::Skipped(SkipReason::Null(cells.name.to_owned())));
+        let name = cells.field.name().clone();
+        return Some(Without::Skipped(SkipReason::Null(name)));
     }
     match array.data_type() {
         DataType::Utf8 => out.push_str(array.as_string::<i32>().value(row)),
@@ -268,11 +287,27 @@ fn explain(error: &minijinja::Error) -> String {
     }
 }
 
+/// A column of the batch.
+#[derive(Debug)]
+struct Column {
+    field: FieldRef,
+    array: ArrayRef,
+}
+
+impl Column {
+    fn cells<'c>(&'c self, null: &'c Value) -> Cells<'c> {
+        Cells {
+            field: &self.field,
+            array: &self.array,
+            null,
+        }
+    }
+}
+
 /// The row that is being rendered: cells are looked up when the template asks for them.
 #[derive(Debug)]
 struct Row {
-    names: Vec<String>,
-    arrays: Vec<ArrayRef>,
+    columns: Vec<Column>,
     nulls: Vec<Value>,
     notes: Arc<Notes>,
     at: AtomicUsize,
@@ -280,22 +315,14 @@ struct Row {
 
 impl Row {
     fn column(&self, name: &str) -> Option<Value> {
-        let column = self.names.iter().position(|known| known == name)?;
+        let mut columns = self.columns.iter();
+        let column = columns.position(|known| known.field.name() == name)?;
         let at = self.at.load(Ordering::Relaxed);
-        let array = &self.arrays[column];
-        if array.is_null(at) {
+        if self.columns[column].array.is_null(at) {
             self.notes.touch(column);
         }
-        let null = &self.nulls[column];
-        Some(
-            Cells {
-                name,
-                array,
-                null,
-                notes: &self.notes,
-            }
-            .value(at),
-        )
+        let cells = self.columns[column].cells(&self.nulls[column]);
+        Some(cells.value(at))
     }
 }
 
@@ -310,9 +337,9 @@ impl Object for Row {
 
     fn enumerate(self: &Arc<Self>) -> Enumerator {
         Enumerator::Values(
-            self.names
+            self.columns
                 .iter()
-                .map(|name| Value::from(name.as_str()))
+                .map(|column| Value::from(column.field.name().as_str()))
                 .collect(),
         )
     }
@@ -337,20 +364,5 @@ impl Object for Context {
             "vars" => Some(self.vars.clone()),
             name => self.cells.column(name),
         }
-    }
-}
-
-/// Writes to the end of a string. The engine writes whole strings, so each piece is UTF-8.
-struct Appending<'s>(&'s mut String);
-
-impl io::Write for Appending<'_> {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let text = std::str::from_utf8(bytes).map_err(io::Error::other)?;
-        self.0.push_str(text);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
     }
 }

@@ -4,6 +4,15 @@
 //! Where this cannot tell, it says so, and the caller takes all columns and the engine: cutting
 //! wrongly may cost time, never a wrong prompt.
 
+use minijinja::syntax::SyntaxConfig;
+
+/// The template's own trailing newline is kept.
+pub(super) fn byte_for_byte() -> SyntaxConfig {
+    let mut builder = SyntaxConfig::builder();
+    builder.keep_trailing_newline(true);
+    builder.build().expect("the usual delimiters are valid")
+}
+
 /// A piece of a template.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Piece<'s> {

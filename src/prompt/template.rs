@@ -1,13 +1,15 @@
 //! A prompt's template: compiled once, checked against the table's columns before anything is read.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
+use minijinja::machinery::{Instruction, Instructions, get_compiled_template};
 use minijinja::{Environment, ErrorKind, Value};
 
 use crate::base::{Error, Result, nearest};
 
 use super::engine::engine;
+use super::filters;
 use super::missing::{Notes, Null};
 use super::syntax::{Piece, Pieces, Tag, Token, cut, member};
 
@@ -17,7 +19,10 @@ pub(super) const NAME: &str = "prompt";
 /// A compiled template.
 #[derive(Debug)]
 pub struct Template {
+    pub(super) text: String,
     pub(super) engine: Environment<'static>,
+    /// The engine for rows that hold decimals, once there are some.
+    pub(super) exact: OnceLock<Environment<'static>>,
     pub(super) notes: Arc<Notes>,
     pub(super) columns: Vec<String>,
     pub(super) nulls: Vec<Value>,
@@ -53,7 +58,7 @@ impl Template {
         let engine = parse(text, name, &notes)?;
         let pieces = cut(text);
         check_tags(&engine, &pieces, name)?;
-        check_vars(&engine, &pieces, name, vars)?;
+        check_vars(&engine, &pieces, name, columns, vars)?;
         let needed = needed(&engine, &pieces, name, columns)?;
         let nulls = (0..needed.len())
             .map(|column| {
@@ -66,7 +71,9 @@ impl Template {
         Ok(Template {
             plain: plain(&pieces, &needed),
             compared: compared(&pieces, &needed),
+            text: text.to_owned(),
             engine,
+            exact: OnceLock::new(),
             notes,
             nulls,
             columns: needed,
@@ -95,8 +102,8 @@ pub fn render_system(
     let engine = parse(text, name, &notes)?;
     let pieces = cut(text);
     check_tags(&engine, &pieces, name)?;
-    check_vars(&engine, &pieces, name, vars)?;
-    for variable in variables(&engine) {
+    check_vars(&engine, &pieces, name, columns, vars)?;
+    for variable in variables(&engine, columns) {
         if variable == "vars" || is_global(&engine, &variable) {
             continue;
         }
@@ -153,11 +160,53 @@ fn at(name: &str, line: usize) -> impl Fn(&str) -> Error {
 }
 
 /// What the template needs from outside, in a stable order.
-fn variables(engine: &Environment<'_>) -> BTreeSet<String> {
-    engine
-        .get_template(NAME)
-        .map(|template| template.undeclared_variables(false).into_iter().collect())
-        .unwrap_or_default()
+fn variables(engine: &Environment<'_>, columns: &[&str]) -> BTreeSet<String> {
+    let Ok(template) = engine.get_template(NAME) else {
+        return BTreeSet::new();
+    };
+    let mut variables: BTreeSet<String> =
+        template.undeclared_variables(false).into_iter().collect();
+    let compiled = get_compiled_template(&template);
+    let blocks = std::iter::once(&compiled.instructions).chain(compiled.blocks.values());
+    let names: Vec<Names<'_>> = blocks.map(Names::of).collect();
+    if names.iter().any(|names| names.has_slices) {
+        // The engine overlooks what is sliced: `body` in `body[:20]`. Where the template has a name of
+        // its own as well, the column may be meant before it is set.
+        let set = |name: &str| names.iter().any(|names| names.set.contains(name));
+        let read = names.iter().flat_map(|names| &names.read);
+        let outer = |name: &&&str| columns.contains(*name) || !set(name);
+        let missed = read.filter(|name| outer(name) && !OF_THE_ENGINE.contains(*name));
+        variables.extend(missed.map(|name| (*name).to_owned()));
+    }
+    variables
+}
+
+/// Names that the engine itself gives a meaning.
+const OF_THE_ENGINE: [&str; 4] = ["caller", "loop", "self", "super"];
+
+/// The names in a compiled template.
+#[derive(Default)]
+struct Names<'t> {
+    read: BTreeSet<&'t str>,
+    set: BTreeSet<&'t str>,
+    has_slices: bool,
+}
+
+impl<'t> Names<'t> {
+    fn of(instructions: &'t Instructions<'_>) -> Names<'t> {
+        let mut names = Names::default();
+        let mut at = 0;
+        while let Some(instruction) = instructions.get(at) {
+            match instruction {
+                Instruction::Lookup(name) => drop(names.read.insert(name)),
+                Instruction::StoreLocal(name) => drop(names.set.insert(name)),
+                Instruction::Slice => names.has_slices = true,
+                _ => {}
+            }
+            at += 1;
+        }
+        names
+    }
 }
 
 fn is_global(engine: &Environment<'_>, name: &str) -> bool {
@@ -176,7 +225,14 @@ fn check_tags(engine: &Environment<'_>, pieces: &Pieces<'_>, name: &str) -> Resu
     for tag in pieces.tags() {
         let error = at(name, tag.line);
         if let Some(filter) = unknown_filter(engine, tag) {
-            return Err(error("there is no such filter").with("filter", filter));
+            let error = error("there is no such filter").with("filter", filter);
+            return Err(match filters::refused(filter) {
+                Some(why) => error.hint(why),
+                None => error,
+            });
+        }
+        if let Some(test) = unknown_test(engine, tag) {
+            return Err(error("there is no such test").with("test", test));
         }
         if let Some(Token::Word(word @ ("include" | "import" | "from" | "extends"))) =
             tag.tokens.first()
@@ -204,6 +260,25 @@ fn unknown_filter<'s>(engine: &Environment<'_>, tag: &Tag<'s>) -> Option<&'s str
     })
 }
 
+fn unknown_test<'s>(engine: &Environment<'_>, tag: &Tag<'s>) -> Option<&'s str> {
+    let tests = tag.tokens.windows(3).filter_map(|three| match three {
+        [Token::Word("is"), Token::Word("not"), Token::Word(test)]
+        | [Token::Word("is"), Token::Word(test), _] => Some(*test),
+        _ => None,
+    });
+    let last = match tag.tokens.as_slice() {
+        [.., Token::Word("is"), Token::Word(test)] => Some(*test),
+        _ => None,
+    };
+    tests
+        .chain(last)
+        .filter(|test| *test != "not")
+        .find(|test| {
+            let outcome = engine.empty_state().perform_test(test, &[]);
+            outcome.is_err_and(|error| error.kind() == ErrorKind::UnknownTest)
+        })
+}
+
 fn is_compared_with_none(pair: &[Token<'_>]) -> bool {
     let none = |token| matches!(token, Token::Word("none" | "None"));
     let sign = |token| matches!(token, Token::Sign("==" | "!="));
@@ -214,9 +289,10 @@ fn check_vars(
     engine: &Environment<'_>,
     pieces: &Pieces<'_>,
     name: &str,
+    columns: &[&str],
     vars: &BTreeMap<String, String>,
 ) -> Result<()> {
-    if !variables(engine).contains("vars") {
+    if !variables(engine, columns).contains("vars") {
         return Ok(());
     }
     for (var, line) in pieces.uses_of("vars").names {
@@ -238,7 +314,7 @@ fn needed(
 ) -> Result<Vec<String>> {
     let mut wanted = BTreeSet::new();
     let mut all = false;
-    for variable in variables(engine) {
+    for variable in variables(engine, columns) {
         if RESERVED.contains(&variable.as_str()) {
             check_reserved(&variable, pieces, name, columns)?;
         }

@@ -261,7 +261,7 @@ fn each_template_renders_each_row_as_it_should() {
             "12.50",
             null("money"),
         ),
-        ("{{ money + 1 }}", "13.5", null("money")),
+        ("{{ money + 1 }}", "13.50", null("money")),
         ("{{ ok }}{{ id }}", "True7", null("ok")),
         ("{% if ok %}t{% else %}f{% endif %}", "t", "f".into()),
         (
