@@ -34,7 +34,6 @@ use object_store::ObjectStore;
 
 use crate::base::{Error, Result};
 
-use super::columns::without_views;
 use super::context::{BATCH_ROWS, from_datafusion};
 use super::format::Format;
 use super::listing::Listing;
@@ -326,7 +325,219 @@ async fn infer(
             .with("table", &listing.address)
             .hint("write it anew, with the columns that it is to have"));
     }
-    Ok(Arc::new(with_text(&without_views(&schema))))
+    Ok(schema)
+}
+
+#[async_trait]
+impl TableProvider for Pages {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.0.schema)
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::Base
+    }
+
+    fn supports_filters_pushdown(
+        &self,
+        filters: &[&Expr],
+    ) -> datafusion::common::Result<Vec<TableProviderFilterPushDown>> {
+        Ok(pruning_only(filters))
+    }
+
+    async fn scan(
+        &self,
+        _state: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        filters: &[Expr],
+        limit: Option<usize>,
+    ) -> datafusion::common::Result<Arc<dyn ExecutionPlan>> {
+        let all = || (0..self.0.schema.fields().len()).collect();
+        let columns = projection.cloned().unwrap_or_else(all);
+        let schema = Arc::new(self.0.schema.project(&columns)?);
+        // What our scan cannot evaluate, the query does alone.
+        let filter = conjunction(unnormalize_cols(filters.iter().cloned()))
+            .and_then(|filter| Predicate::of_expression(filter, &self.0.schema).ok());
+        let scan = Resolved {
+            columns,
+            filter,
+            draw: None,
+            batch_rows: BATCH_ROWS,
+            from: 0,
+            limit: limit.map(|limit| limit as u64),
+            views: false,
+        };
+        let pages = PageStream {
+            table: Arc::clone(&self.0),
+            scan,
+            schema: Arc::clone(&schema),
+        };
+        let exec =
+            StreamingTableExec::try_new(schema, vec![Arc::new(pages)], None, [], false, limit)?;
+        Ok(Arc::new(exec))
+    }
+}
+
+/// One scan of a Parquet table, as DataFusion's operators take it.
+#[derive(Debug)]
+struct PageStream {
+    table: Arc<ParquetTable>,
+    scan: Resolved,
+    schema: SchemaRef,
+}
+
+impl PartitionStream for PageStream {
+    fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    fn execute(&self, _: Arc<TaskContext>) -> SendableRecordBatchStream {
+        let slices = scan_table(Arc::clone(&self.table), self.scan.clone());
+        let batches = slices.map(|slice| {
+            slice
+                .map(|slice| slice.batch)
+                .map_err(|error| DataFusionError::External(Box::new(error)))
+        });
+        Box::pin(RecordBatchStreamAdapter::new(
+            Arc::clone(&self.schema),
+            batches,
+        ))
+    }
+}
+
+/// CSV and JSON files, read by our own reader.
+#[derive(Debug)]
+struct Texts(Arc<TextTable>);
+
+#[async_trait]
+impl TableProvider for Texts {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.0.schema)
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::Base
+    }
+
+    async fn scan(
+        &self,
+        _state: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        _filters: &[Expr],
+        limit: Option<usize>,
+    ) -> datafusion::common::Result<Arc<dyn ExecutionPlan>> {
+        let all = || (0..self.0.schema.fields().len()).collect();
+        let columns = projection.cloned().unwrap_or_else(all);
+        let schema = Arc::new(self.0.schema.project(&columns)?);
+        let rows = TextStream {
+            table: Arc::clone(&self.0),
+            scan: TextScan {
+                columns,
+                batch_rows: BATCH_ROWS,
+                limit: limit.map(|limit| limit as u64),
+            },
+            schema: Arc::clone(&schema),
+        };
+        let exec =
+            StreamingTableExec::try_new(schema, vec![Arc::new(rows)], None, [], false, limit)?;
+        Ok(Arc::new(exec))
+    }
+}
+
+/// One scan of a table of text files, as DataFusion's operators take it.
+#[derive(Debug)]
+struct TextStream {
+    table: Arc<TextTable>,
+    scan: TextScan,
+    schema: SchemaRef,
+}
+
+impl PartitionStream for TextStream {
+    fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    fn execute(&self, _: Arc<TaskContext>) -> SendableRecordBatchStream {
+        let batches = self.table.scan(self.scan.clone());
+        let batches =
+            batches.map(|batch| batch.map_err(|error| DataFusionError::External(Box::new(error))));
+        Box::pin(RecordBatchStreamAdapter::new(
+            Arc::clone(&self.schema),
+            batches,
+        ))
+    }
+}
+
+/// Arrow files, read by DataFusion.
+#[derive(Debug)]
+struct Files {
+    url: ObjectStoreUrl,
+    list: Vec<PartitionedFile>,
+    parts: TableSchema,
+    schema: SchemaRef,
+}
+
+impl Files {
+    async fn open(context: &SessionContext, listing: &Listing, number: usize) -> Result<Files> {
+        let internal = |error| from_datafusion(error, "cannot register the table");
+        let url = ObjectStoreUrl::parse(format!("columnist://{number}")).map_err(internal)?;
+        let store = Arc::clone(&listing.base.store);
+        context.register_object_store(url.as_ref(), Arc::clone(&store));
+        let stored = infer(context, listing, &store).await?;
+        let is_new = |name: &String| stored.index_of(name).is_err();
+        let partitions: Vec<FieldRef> = listing
+            .partitions
+            .iter()
+            .filter(|name| is_new(name))
+            .map(|name| Arc::new(Field::new(name, DataType::Utf8, true)))
+            .collect();
+        let list = listing
+            .files
+            .iter()
+            .map(|file| {
+                let values = listing
+                    .partitions
+                    .iter()
+                    .zip(&file.partition)
+                    .filter(|(name, _)| is_new(name))
+                    .map(|(_, value)| ScalarValue::Utf8(value.clone()))
+                    .collect();
+                PartitionedFile::new_from_meta(file.object.clone()).with_partition_values(values)
+            })
+            .collect();
+        let parts = TableSchema::builder(stored)
+            .with_table_partition_cols(partitions)
+            .build();
+        let schema = Arc::clone(parts.table_schema());
+        Ok(Files {
+            url,
+            list,
+            parts,
+            schema,
+        })
+    }
+}
+
+async fn infer(
+    context: &SessionContext,
+    listing: &Listing,
+    store: &Arc<dyn ObjectStore>,
+) -> Result<SchemaRef> {
+    let files = listing.files.iter();
+    let objects: Vec<_> = files.map(|file| file.object.clone()).collect();
+    let schema = ArrowFormat
+        .infer_schema(&context.state(), store, &objects)
+        .await;
+    let schema = schema.map_err(|error| {
+        from_datafusion(error, "cannot find out the columns of the table")
+            .with("table", &listing.address)
+    })?;
+    if schema.fields().is_empty() {
+        return Err(Error::invalid("the table has no columns")
+            .with("table", &listing.address)
+            .hint("write it anew, with the columns that it is to have"));
+    }
+    Ok(schema)
 }
 
 /// A column without a single value in it is text: its type cannot be told, and one that holds only

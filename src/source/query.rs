@@ -9,7 +9,6 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::buffer::BooleanBuffer;
-use arrow::compute::cast;
 use arrow::datatypes::SchemaRef;
 use datafusion::common::{DataFusionError, ScalarValue, TableReference};
 use datafusion::execution::context::SQLOptions;
@@ -19,8 +18,8 @@ use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
 
 use crate::base::{Error, ErrorKind, Result, ResultExt, Stores, nearest};
 
-use super::columns::without_views;
 use super::context::{BATCH_ROWS, from_datafusion};
+use super::kept::{kept_schema, kept_values};
 use super::listing::{self, Listing};
 use super::pieces::pieces;
 use super::pin::Pin;
@@ -34,7 +33,7 @@ use super::text::{TextNotes, TextOptions, TextUse};
 pub(super) struct Query {
     context: SessionContext,
     plan: LogicalPlan,
-    /// What it returns, without view types.
+    /// What it returns, in types that a snapshot can keep.
     pub(super) schema: SchemaRef,
     /// What pins the files that it reads.
     pub(super) inputs: Vec<Pin>,
@@ -89,7 +88,7 @@ impl Query {
         only_reads(&plan)?;
         let plan = bind(plan, vars)?;
         let text = used.check(options)?;
-        Ok(Query::of(context, plan, (inputs, all_notes), text))
+        Query::of(context, plan, (inputs, all_notes), text)
     }
 
     /// Reads files of another format than Parquet as they are.
@@ -107,7 +106,7 @@ impl Query {
             .read_table(table)
             .map_err(|error| from_datafusion(error, "cannot read the table"))?
             .into_unoptimized_plan();
-        Ok(Query::of(context, plan, (inputs, notes), text))
+        Query::of(context, plan, (inputs, notes), text)
     }
 
     fn of(
@@ -115,16 +114,16 @@ impl Query {
         plan: LogicalPlan,
         (inputs, notes): (Vec<Pin>, Vec<String>),
         text: Vec<TextNotes>,
-    ) -> Query {
-        let schema = Arc::new(without_views(plan.schema().as_arrow()));
-        Query {
+    ) -> Result<Query> {
+        let schema = Arc::new(kept_schema(plan.schema().as_arrow())?);
+        Ok(Query {
             context,
             plan,
             schema,
             inputs,
             notes,
             text,
-        }
+        })
     }
 
     /// Runs the plan for some columns.
@@ -282,15 +281,8 @@ fn as_schema(batch: &RecordBatch, schema: &SchemaRef) -> Result<RecordBatch> {
         .columns()
         .iter()
         .zip(schema.fields())
-        .map(|(column, field)| {
-            if column.data_type() == field.data_type() {
-                Ok(Arc::clone(column))
-            } else {
-                cast(column, field.data_type())
-            }
-        })
-        .collect::<Result<Vec<_>, _>>()
-        .or_err(ErrorKind::Invalid, "cannot convert a column of the query")?;
+        .map(|(column, field)| kept_values(column, field))
+        .collect::<Result<Vec<_>>>()?;
     let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(batch.num_rows()));
     RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options).or_err(
         ErrorKind::Invalid,

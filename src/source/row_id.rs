@@ -8,7 +8,7 @@
 use std::fmt::Write;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, Int64Array, RecordBatch, StringArray};
+use arrow::array::{Array, ArrayRef, BinaryArray, Int64Array, RecordBatch, StringArray};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Schema};
 use arrow::row::{RowConverter, Rows, SortField};
@@ -29,6 +29,8 @@ const OFFENDERS_MAX: usize = 5;
 pub struct RowIds {
     columns: Vec<String>,
     types: Vec<DataType>,
+    /// How many bytes a value has, where all have as many.
+    lengths: Vec<Option<usize>>,
     converter: RowConverter,
 }
 
@@ -39,8 +41,13 @@ impl RowIds {
     /// `Invalid` if a column does not exist, or is of a type that makes no key.
     pub fn new(schema: &Schema, columns: &[String]) -> Result<RowIds> {
         let mut types = Vec::with_capacity(columns.len());
+        let mut lengths = Vec::with_capacity(columns.len());
         for name in columns {
             let field = schema.field(find_column(schema, name)?);
+            lengths.push(match field.data_type() {
+                DataType::FixedSizeBinary(length) => usize::try_from(*length).ok(),
+                _ => None,
+            });
             types.push(key_type(field.data_type()).ok_or_else(|| unfit(name, field.data_type()))?);
         }
         let fields = types.iter().cloned().map(SortField::new).collect();
@@ -49,6 +56,7 @@ impl RowIds {
         Ok(RowIds {
             columns: columns.to_vec(),
             types,
+            lengths,
             converter,
         })
     }
@@ -81,8 +89,13 @@ impl RowIds {
     /// # Errors
     /// `Invalid` if values of a key column cannot be written as text.
     pub fn read(&self, texts: &[String]) -> Result<Option<Vec<u8>>> {
-        let mut values = Vec::with_capacity(texts.len());
-        for ((name, kind), text) in self.columns.iter().zip(&self.types).zip(texts) {
+        let mut values: Vec<ArrayRef> = Vec::with_capacity(texts.len());
+        let columns = self.columns.iter().zip(&self.types).zip(&self.lengths);
+        for (((name, kind), length), text) in columns.zip(texts) {
+            if let Some(bytes) = length.and_then(|length| bytes_of(text, length)) {
+                values.push(Arc::new(BinaryArray::from(vec![&*bytes])));
+                continue;
+            }
             let text = StringArray::from(vec![text.as_str()]);
             let value = cast(&text, kind)
                 .or_err(
@@ -128,6 +141,18 @@ fn plain_key(batch: &RecordBatch, name: &str, wanted: &DataType) -> Result<Array
         return Ok(Arc::clone(column));
     }
     cast(column, wanted).or_err(ErrorKind::Internal, "cannot convert a key column")
+}
+
+/// So many bytes, written as a UUID or in hexadecimal digits, as prompts and errors write them.
+fn bytes_of(text: &str, length: usize) -> Option<Vec<u8>> {
+    let digits: Vec<u32> = text
+        .chars()
+        .filter(|letter| *letter != '-')
+        .map(|letter| letter.to_digit(16))
+        .collect::<Option<_>>()?;
+    let both = |pair: &[u32]| u8::try_from(pair[0] << 4 | pair[1]).ok();
+    let bytes: Vec<u8> = digits.chunks_exact(2).map(both).collect::<Option<_>>()?;
+    (digits.len() == 2 * length).then_some(bytes)
 }
 
 /// The one form of a key's type; `None` if it makes no key.

@@ -22,6 +22,7 @@ use crate::base::{Error, ErrorKind, Location, Result, ResultExt};
 use super::bytes::FileBytes;
 use super::columns::{all_views, with_partitions, with_views, without_views};
 use super::listing::{Listed, Listing};
+use super::logical::{loses_months, with_uuids};
 use super::merge::{Merged, Places, merge};
 use super::pieces::{fitting, pieces, rows_at_once, widths};
 use super::pin::Pin;
@@ -172,7 +173,7 @@ fn read_footer(listed: Listed) -> Result<Footer> {
     file.widths = widths(footer.metadata());
     Ok(Footer {
         file,
-        schema: Arc::clone(footer.schema()),
+        schema: Arc::new(with_uuids(footer.schema(), footer.parquet_schema())),
         types: footer.parquet_schema().root_schema_ptr(),
     })
 }
@@ -244,6 +245,21 @@ impl<'t> OpenFile<'t> {
         self.metadata.metadata().num_row_groups()
     }
 
+    /// An error for columns whose spans cannot be read as they are.
+    fn check_spans(&self, roots: &[usize]) -> Result<()> {
+        let file = self.metadata.metadata().file_metadata();
+        let mut fields = roots.iter().map(|root| self.metadata.schema().field(*root));
+        match fields.find(|field| loses_months(field, file)) {
+            None => Ok(()),
+            Some(field) => Err(Error::invalid(
+                "a column holds spans of months, days and milliseconds, which cannot be read",
+            )
+            .with("column", field.name())
+            .with("file", &self.file.location.url)
+            .hint("leave it out of the prompt, the key and the filter, or write it as text first")),
+        }
+    }
+
     /// Reads some columns of one row group.
     pub(super) fn read(
         &self,
@@ -257,6 +273,7 @@ impl<'t> OpenFile<'t> {
         let mut roots: Vec<usize> = stored.collect();
         roots.sort_unstable();
         roots.dedup();
+        self.check_spans(&roots)?;
         let parquet = self.metadata.parquet_schema();
         let group = self.metadata.metadata().row_group(reading.group);
         let rows = rows_at_once(group, reading.batch_rows, |leaf| {

@@ -7,8 +7,9 @@ use std::sync::Arc;
 
 use arrow::array::{
     Array, ArrayRef, AsArray, BinaryArray, Date32Array, Decimal128Array, DictionaryArray,
-    FixedSizeListArray, Float64Array, Int32Array, Int64Array, LargeStringArray, ListArray,
-    RecordBatch, StringArray, StringViewArray, StructArray, TimestampMicrosecondArray,
+    FixedSizeBinaryArray, FixedSizeListArray, Float64Array, Int32Array, Int64Array,
+    LargeStringArray, ListArray, RecordBatch, StringArray, StringViewArray, StructArray,
+    TimestampMicrosecondArray,
 };
 use arrow::datatypes::{DataType, Field, Float32Type, Int32Type, Int64Type, Schema};
 use futures::TryStreamExt;
@@ -975,4 +976,19 @@ async fn keys_are_equal_by_value_whatever_their_width_or_layout() {
     let words: DictionaryArray<Int32Type> = ["x", "y"].into_iter().collect();
     let plain = hash("utf8", Arc::new(StringArray::from(vec!["x", "y"]))).await;
     assert_eq!(plain, hash("dictionary", Arc::new(words)).await);
+}
+
+#[test]
+fn a_key_of_bytes_is_named_as_it_is_printed() {
+    let uuids = FixedSizeBinaryArray::try_from_iter([[0xab_u8; 16], [1; 16]].iter()).unwrap();
+    let table = RecordBatch::try_from_iter([("k", Arc::new(uuids) as ArrayRef)]).unwrap();
+    let ids = RowIds::new(table.schema_ref(), &["k".to_owned()]).unwrap();
+    let rows = ids.encode(&table).unwrap();
+    for text in [
+        "abababab-abab-abab-abab-abababababab",
+        "ABABABABABABABABABABABABABABABAB",
+    ] {
+        let found = ids.read(&[text.to_owned()]).unwrap();
+        assert_eq!(found.as_deref(), Some(rows.row(0).as_ref()), "{text}");
+    }
 }
