@@ -91,11 +91,12 @@ impl FromStr for KillAt {
     }
 }
 
-/// Kills this process by SIGKILL at the point that it was given.
+/// Kills this process by SIGKILL at the point that it was given, or panics there.
 #[derive(Debug)]
 pub struct Kill {
     at: KillAt,
-    last_words: fn(&'static str),
+    /// What is done before the kill; none where there is a panic.
+    last_words: Option<fn(&'static str)>,
     reached: Mutex<BTreeMap<&'static str, u64>>,
 }
 
@@ -105,7 +106,17 @@ impl Kill {
     pub fn new(at: KillAt, last_words: fn(&'static str)) -> Self {
         Kill {
             at,
-            last_words,
+            last_words: Some(last_words),
+            reached: Mutex::default(),
+        }
+    }
+
+    /// Panics at `at`, as a defect would.
+    #[must_use]
+    pub fn by_panic(at: KillAt) -> Self {
+        Kill {
+            at,
+            last_words: None,
             reached: Mutex::default(),
         }
     }
@@ -121,7 +132,10 @@ impl Kill {
 impl CrashPoint for Kill {
     fn reached(&self, name: &'static str) -> BoxFuture<'static, ()> {
         if self.note(name) {
-            (self.last_words)(name);
+            match self.last_words {
+                Some(last_words) => last_words(name),
+                None => panic!("{name} was reached, as was asked for"),
+            }
             die();
         }
         Box::pin(async {})

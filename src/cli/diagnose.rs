@@ -21,6 +21,7 @@ use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
+use super::fault::without_words;
 use crate::base::{Error, in_short};
 use crate::spec::{Excerpt, Mistake, Mistakes, Place};
 
@@ -82,6 +83,7 @@ pub(super) fn render(error: &Error, colour: Colour) -> String {
     let mut cause = error.source();
     while let Some(source) = cause {
         let text = source.to_string();
+        let text = without_words(&text).to_owned();
         if let Some(mistakes) = source.downcast_ref::<Mistakes>() {
             render_mistakes(mistakes, colour, &mut out);
         } else if !said.contains(&text) {
@@ -124,7 +126,7 @@ pub(super) fn causes(error: &Error) -> Vec<Value> {
     while let Some(source) = cause {
         match source.downcast_ref::<Mistakes>() {
             Some(mistakes) => causes.extend(mistakes.iter().map(mistake_value)),
-            None => causes.push(in_short(&source.to_string()).into()),
+            None => causes.push(in_short(&without_words(&source.to_string())).into()),
         }
         cause = source.source();
     }

@@ -8,6 +8,7 @@ mod args;
 mod bars;
 mod diagnose;
 mod exit;
+mod fault;
 mod flags;
 mod json;
 mod look;
@@ -49,9 +50,10 @@ use crate::spec::{Job, Surroundings};
 #[must_use]
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
+    fault::watch();
     keep_freed_memory();
     let voice = Voice::new(&cli.common);
-    let done = carry_out(&cli, &voice);
+    let done = fault::caught(|| carry_out(&cli, &voice));
     let exit = done.unwrap_or_else(|error| {
         let exit = voice.fail(&error);
         if let Some(args) = cli.command.road() {
@@ -80,24 +82,31 @@ fn carry_out(cli: &Cli, voice: &Voice) -> Result<Exit> {
         ..system
     };
     let screen = Arc::new(voice.screen(Arc::new(SystemClock)));
-    let exit = runtime.block_on(Box::pin(command(cli, components, Arc::clone(&screen))));
+    let command = Box::pin(command(cli, components, Arc::clone(&screen)));
+    let exit = runtime.block_on(fault::caught_while(command));
     screen.finish();
     runtime.shutdown_background();
     exit
 }
 
-/// Where this process kills itself, if `COLUMNIST_CRASH_AT` says so: how `rehearse --kill` and the
-/// tests try what a crash costs. See [`KillAt`](crate::base::KillAt) for how it is written.
+/// Where this process kills itself, if `COLUMNIST_CRASH_AT` says so, or panics, if `COLUMNIST_PANIC_AT`
+/// does: how `rehearse --kill` and the tests try what a crash costs. See [`KillAt`](crate::base::KillAt) for
+/// how it is written.
 fn crash() -> Result<Crash> {
-    let Ok(kill_at) = std::env::var(CRASH_AT) else {
+    let kill = if let Ok(kill_at) = std::env::var(CRASH_AT) {
+        Kill::new(kill_at.parse()?, json::last_words)
+    } else if let Ok(kill_at) = std::env::var(PANIC_AT) {
+        Kill::by_panic(kill_at.parse()?)
+    } else {
         return Ok(Crash::never());
     };
-    let kill = Kill::new(kill_at.parse()?, json::last_words);
     Ok(Crash::with(Arc::new(kill)))
 }
 
 /// The variable that names the point where a process kills itself.
 const CRASH_AT: &str = "COLUMNIST_CRASH_AT";
+/// The variable that names the point where a process meets a defect.
+const PANIC_AT: &str = "COLUMNIST_PANIC_AT";
 
 /// The clock that `COLUMNIST_CLOCK` describes, else the machine's: how all processes of a rehearsal
 /// show one time. See [`FastClock`] for how it is written.

@@ -80,6 +80,7 @@ pub(super) async fn go(
         Road::Collect { wait } => Box::pin(engine::collect(setup, provider, wait)).await,
     };
     let report = report?;
+    super::fault::none_so_far()?;
     if signal.caught().is_some() && !report.published {
         let line = resume::line(std::env::args(), args.on_interrupt);
         screen.event(&Event::Warning(line));
