@@ -126,7 +126,7 @@ pub(super) fn causes(error: &Error) -> Vec<Value> {
     while let Some(source) = cause {
         match source.downcast_ref::<Mistakes>() {
             Some(mistakes) => causes.extend(mistakes.iter().map(mistake_value)),
-            None => causes.push(in_short(&without_words(&source.to_string())).into()),
+            None => causes.push(in_short(without_words(&source.to_string())).into()),
         }
         cause = source.source();
     }
