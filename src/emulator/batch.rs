@@ -57,6 +57,18 @@ pub(super) struct Failure {
     pub(super) line: Option<u64>,
 }
 
+impl Failure {
+    /// One that the vendor does not tell of.
+    pub(super) fn unsaid() -> Failure {
+        Failure {
+            code: String::new(),
+            message: String::new(),
+            param: None,
+            line: None,
+        }
+    }
+}
+
 impl Object for Batch {
     const FOLDER: &'static str = "batches";
 
@@ -178,6 +190,8 @@ pub(super) enum Outcome {
     Invalid,
     Refused,
     Succeeded,
+    /// Failed because the account's credit is out.
+    Unpaid,
 }
 
 impl Outcome {
@@ -226,6 +240,8 @@ impl Luck {
             Outcome::Expired
         } else if invalid {
             Outcome::Invalid
+        } else if self.hits(Fault::NoCredit, index) {
+            Outcome::Unpaid
         } else if self.hits(Fault::Errored, index) {
             Outcome::Errored
         } else if self.hits(Fault::Refusal, index) {

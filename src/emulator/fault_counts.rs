@@ -42,6 +42,7 @@ fn of_outcome(luck: &Luck, index: u64, outcome: Outcome) -> Option<Fault> {
         Outcome::Errored => Some(Fault::Errored),
         Outcome::Refused => Some(Fault::Refusal),
         Outcome::Cut => Some(Fault::MaxTokens),
+        Outcome::Unpaid => Some(Fault::NoCredit),
         Outcome::Cancelled | Outcome::Invalid | Outcome::Succeeded => None,
     }
 }
@@ -49,7 +50,9 @@ fn of_outcome(luck: &Luck, index: u64, outcome: Outcome) -> Option<Fault> {
 /// What befell the line of a request.
 fn of_lines(luck: &Luck, index: u64) -> impl Iterator<Item = Fault> {
     let hits = |fault: &Fault| luck.hits(*fault, index);
-    let instead = [Fault::Missing, Fault::Garbage].into_iter().find(hits);
+    let instead = [Fault::Missing, Fault::Garbage, Fault::Anonymous]
+        .into_iter()
+        .find(hits);
     let is_there = instead != Some(Fault::Missing);
     let again = Some(Fault::Duplicate).filter(|fault| is_there && hits(fault));
     let beside = Some(Fault::Stranger).filter(hits);

@@ -49,9 +49,16 @@ pub enum Fault {
     Stranger,
     /// A download of results is cut in the middle of a line, with the connection.
     Truncate,
+    // What came later stands at the end: the place decides the draws.
+    /// A result line does not say whose it is; its request is billed.
+    Anonymous,
+    /// A batch fails as a whole, and nothing says why (`OpenAI`).
+    FailSilent,
+    /// A request of a batch fails because the account's credit is out.
+    NoCredit,
 }
 
-const COUNT: usize = 18;
+const COUNT: usize = 21;
 
 /// The names, in the order of the enum.
 const NAMES: [(&str, Fault); COUNT] = [
@@ -73,6 +80,9 @@ const NAMES: [(&str, Fault); COUNT] = [
     ("slow", Fault::Slow),
     ("stranger", Fault::Stranger),
     ("truncate", Fault::Truncate),
+    ("anonymous", Fault::Anonymous),
+    ("fail_silent", Fault::FailSilent),
+    ("no_credit", Fault::NoCredit),
 ];
 
 impl Fault {

@@ -53,11 +53,12 @@ impl Reply<'_> {
 /// What a batch came to.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Tally {
+    /// Answered, whether or not the line can be read.
     pub(super) succeeded: u64,
     pub(super) errored: u64,
     pub(super) cancelled: u64,
     pub(super) expired: u64,
-    /// Answers whose lines can be read.
+    /// Answers whose lines can be read: these are what the vendor counts, and bills.
     pub(super) billed: u64,
     /// Tokens of the answers that can be read.
     pub(super) input_tokens: u64,
@@ -151,7 +152,7 @@ pub(super) fn tally(store: &Store, batch: &Batch) -> Result<Tally> {
         match outcome {
             Outcome::Cancelled => tally.cancelled += 1,
             Outcome::Expired => tally.expired += 1,
-            Outcome::Errored | Outcome::Invalid => tally.errored += 1,
+            Outcome::Errored | Outcome::Invalid | Outcome::Unpaid => tally.errored += 1,
             Outcome::Cut | Outcome::Refused | Outcome::Succeeded => tally.succeeded += 1,
         }
         if outcome.is_answer() && luck.is_readable(index) {
@@ -171,6 +172,7 @@ pub(super) type WriteLine = fn(&Batch, &Reply<'_>, &mut String);
 #[derive(Clone, Copy, PartialEq)]
 enum Kind {
     Line,
+    Anonymous,
     Garbage,
     Stranger,
 }
@@ -276,7 +278,12 @@ impl Results {
             stop,
             output_tokens,
         };
+        let id = quoted(reply.record.custom_id);
         (self.write)(&self.batch, &reply, out);
+        if place.kind == Kind::Anonymous {
+            let line = out.split_off(start).replacen(&id, "null", 1);
+            out.push_str(&line);
+        }
         if place.kind == Kind::Garbage {
             answer::cut(out, start + (out.len() - start) / 2);
         }
@@ -285,11 +292,19 @@ impl Results {
     }
 }
 
+/// An id as it stands in a line.
+fn quoted(id: &str) -> String {
+    let mut text = String::new();
+    super::answer::quoted(id, &mut text);
+    text
+}
+
 /// The lines that a request gets: usually one.
 fn kinds(luck: &Luck, index: u64) -> impl Iterator<Item = Kind> {
     let own = match () {
         () if luck.hits(Fault::Missing, index) => None,
         () if luck.hits(Fault::Garbage, index) => Some(Kind::Garbage),
+        () if luck.hits(Fault::Anonymous, index) => Some(Kind::Anonymous),
         () => Some(Kind::Line),
     };
     let again = own.filter(|_| luck.hits(Fault::Duplicate, index));

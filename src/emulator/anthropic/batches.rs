@@ -195,7 +195,8 @@ fn shown(world: &World, caller: &Caller, batch: &Batch, phase: Phase) -> Result<
     let ended = matches!(phase, Phase::Ended(_));
     let counts = if ended {
         let tally = world.tally(batch)?;
-        json!({"processing": 0, "succeeded": tally.succeeded, "errored": tally.errored,
+        let unread = tally.succeeded - tally.billed;
+        json!({"processing": 0, "succeeded": tally.billed, "errored": tally.errored + unread,
             "canceled": tally.cancelled, "expired": tally.expired})
     } else {
         json!({"processing": batch.summary.count, "succeeded": 0, "errored": 0, "canceled": 0,

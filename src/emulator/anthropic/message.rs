@@ -68,6 +68,11 @@ pub(super) fn write_line(_: &Batch, reply: &Reply<'_>, out: &mut String) {
             &Problem::new(500, "api_error", "Internal server error"),
             out,
         ),
+        Outcome::Unpaid => {
+            let text = "Your credit balance is too low to access the Anthropic API. Please go to Plans \
+                        & Billing to upgrade or purchase credits.";
+            error(reply, &Problem::invalid(text), out);
+        }
         Outcome::Invalid => error(reply, &reply.problem(), out),
         Outcome::Cut | Outcome::Refused | Outcome::Succeeded => {
             out.push_str("succeeded\",\"message\":");

@@ -48,7 +48,10 @@ pub(super) async fn create(
     let attempt = online::attempt(&world, request.body);
     let luck = Luck::online(&world.config.faults, request.body);
     let outcome = luck.outcome(attempt, false);
-    if matches!(outcome, Outcome::Errored | Outcome::Expired) {
+    if matches!(
+        outcome,
+        Outcome::Errored | Outcome::Expired | Outcome::Unpaid
+    ) {
         return Err(Problem::new(500, "api_error", "Internal server error"));
     }
     let Spoken {

@@ -74,6 +74,10 @@ pub(super) fn check_tokens(
     caller: &Caller,
     batch: &Batch,
 ) -> Result<Option<Failure>, Problem> {
+    if batch.luck().hits(Fault::FailSilent, 0) {
+        world.note_fault(Fault::FailSilent);
+        return Ok(Some(Failure::unsaid()));
+    }
     let message = tokens_message(world, batch);
     if let Some(draw) = world.queue_full() {
         let status = if draw & 1 == 0 { 400 } else { 429 };

@@ -111,6 +111,14 @@ pub(super) fn write_line(batch: &Batch, reply: &Reply<'_>, out: &mut String) {
             out.push_str(&refusal(&problem, ""));
             out.push_str("},\"error\":null}");
         }
+        Outcome::Unpaid => {
+            let text =
+                "You exceeded your current quota, please check your plan and billing details.";
+            let problem = Problem::new(429, "insufficient_quota", text).code("insufficient_quota");
+            responded(reply, 429, out);
+            out.push_str(&refusal(&problem, ""));
+            out.push_str("},\"error\":null}");
+        }
         Outcome::Invalid => {
             let problem = reply.problem();
             responded(reply, problem.status, out);

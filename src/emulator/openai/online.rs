@@ -38,7 +38,7 @@ fn judge(world: &World, request: &record::Request<'_>) -> Result<Outcome, Proble
     let attempt = online::attempt(world, request.body);
     let luck = Luck::online(&world.config.faults, request.body);
     match luck.outcome(attempt, false) {
-        Outcome::Errored | Outcome::Expired => {
+        Outcome::Errored | Outcome::Expired | Outcome::Unpaid => {
             let text = "The server had an error while processing your request. Sorry about that!";
             Err(Problem::new(500, "server_error", text))
         }

@@ -21,7 +21,7 @@ pub(super) fn shown(world: &World, batch: &Batch, phase: Phase) -> Result<Value,
     if ended && !failed {
         let tally = world.tally(batch)?;
         expired |= phase == Phase::Ended(End::Completed) && tally.expired > 0;
-        counts = json!({"total": batch.summary.count, "completed": tally.succeeded,
+        counts = json!({"total": batch.summary.count, "completed": tally.billed,
             "failed": tally.errored});
         usage = json!({"input_tokens": tally.input_tokens,
             "input_tokens_details": {"cached_tokens": 0},
@@ -34,7 +34,10 @@ pub(super) fn shown(world: &World, batch: &Batch, phase: Phase) -> Result<Value,
         counts = json!({"total": batch.summary.count, "completed": share(good),
             "failed": share(batch.summary.invalid)});
     }
-    let errors = failed.then(|| json!({"object": "list", "data": batch.failures}));
+    let errors = failed
+        .then_some(&batch.failures)
+        .filter(|failures| failures.iter().any(|failure| !failure.code.is_empty()))
+        .map(|failures| json!({"object": "list", "data": failures}));
     let status = match phase {
         Phase::Validating => "validating",
         Phase::Running => "in_progress",
