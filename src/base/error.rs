@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 use std::error::Error as StdError;
 use std::fmt;
+use std::time::Duration;
 
 /// What every fallible function of the crate returns.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -56,6 +57,7 @@ struct Inner {
     context: Vec<(&'static str, String)>,
     hint: Option<String>,
     source: Option<Box<dyn StdError + Send + Sync>>,
+    wait: Option<Duration>,
 }
 
 impl Error {
@@ -67,6 +69,7 @@ impl Error {
             context: Vec::new(),
             hint: None,
             source: None,
+            wait: None,
         }))
     }
 
@@ -109,6 +112,19 @@ impl Error {
     pub fn because(mut self, source: impl Into<Box<dyn StdError + Send + Sync>>) -> Self {
         self.0.source = Some(source.into());
         self
+    }
+
+    /// Says how long whoever refused asked us to wait before the same is tried again.
+    #[must_use]
+    pub fn after(mut self, wait: Option<Duration>) -> Self {
+        self.0.wait = wait;
+        self
+    }
+
+    /// How long whoever refused asked us to wait, if it did.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        self.0.wait
     }
 
     /// The value of `key` in the context, if it has one.

@@ -9,6 +9,7 @@ use clap::{ArgAction, Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use super::exit;
 use super::flags::{JobArgs, Target};
 use crate::spec::parse_bytes;
+use crate::work::RowStatus;
 
 /// Writes a column: a table or a SQL query in, one LLM answer per row out.
 ///
@@ -74,6 +75,13 @@ pub(super) enum Command {
     /// Asks the provider to stop. Requests that are answered by then are paid for, and are landed
     /// by the next `collect` or `run`.
     Cancel(Cancel),
+    /// Have rows without an answer sent again: all that failed, by --status, or by --key
+    ///
+    /// Rows that count as failed are `failed`, `refused`, `invalid`, `truncated`, `expired`, `canceled` and
+    /// `missing`. A wish, written into the ledger without holding the job: a run that is at work takes it up when it
+    /// has published, else the next `run` or `submit` does. Rows that were answered are not sent again.
+    #[command(after_long_help = concat_help!(RETRY_EXAMPLES))]
+    Retry(Retry),
     /// The job on its real rows against the built-in sandbox, with faults; spends nothing
     ///
     /// Runs the job as it stands (source, query, template, answer, chunks, layout) against a sandbox
@@ -259,6 +267,20 @@ pub(super) struct Cancel {
     pub target: Target,
 }
 
+/// `columnist retry`
+#[derive(Debug, ClapArgs)]
+pub(super) struct Retry {
+    /// The job.
+    #[command(flatten)]
+    pub job: JobArgs,
+    /// The rows with this status; may be repeated. Without it all that count as failed
+    #[arg(long = "status", value_name = "STATUS", value_delimiter = ',', value_parser = parse_status)]
+    pub statuses: Vec<RowStatus>,
+    /// The row with this key, of those; may be repeated. Where there are several key columns, once for each, in their order; without key columns, the row's position from 0
+    #[arg(long = "key", value_name = "VALUE", allow_hyphen_values = true)]
+    pub keys: Vec<String>,
+}
+
 /// `columnist gc`
 #[derive(Debug, ClapArgs)]
 pub(super) struct Gc {
@@ -379,6 +401,15 @@ fn parse_pair(text: &str) -> Result<(String, String), String> {
     Ok((key.trim().to_ascii_lowercase(), value.to_owned()))
 }
 
+fn parse_status(text: &str) -> Result<RowStatus, String> {
+    let failures = || RowStatus::ALL.into_iter().filter(|s| s.is_failure());
+    let known = failures().find(|status| status.as_str() == text);
+    known.ok_or_else(|| {
+        let words: Vec<_> = failures().map(RowStatus::as_str).collect();
+        format!("the statuses are {}", words.join(", "))
+    })
+}
+
 /// Below this, the sorts cannot work.
 const MEMORY_MIN: usize = 16_000_000;
 
@@ -419,6 +450,12 @@ Examples:
   columnist rehearse job.toml --kill --seed 7
   columnist rehearse job.toml --limit 2000 --set model.max_requests_per_batch=200
   columnist rehearse job.toml --faults 'lost_answer=0.5,truncate=1/2' --enqueued-tokens 90000";
+
+const RETRY_EXAMPLES: &str = "\
+Examples:
+  columnist retry job.toml                            all that failed, for whatever reason
+  columnist retry job.toml --status failed,missing
+  columnist retry job.toml --key 4711 --key 4712; columnist run job.toml";
 
 const SUBMIT_EXAMPLES: &str = "\
 Examples:

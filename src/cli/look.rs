@@ -14,9 +14,10 @@ use super::exit::Exit;
 use super::json::usd;
 use super::vendor::Vendor;
 use crate::base::{Components, Error, ErrorKind, Result, ResultExt};
-use crate::engine::{self, Checked, PlanReport, Setup};
+use crate::engine::{self, Asked, Checked, PlanReport, Setup, Wanted};
 use crate::provider::Provider;
 use crate::spec::Job;
+use crate::work::RowStatus;
 use crate::work::progress::Unwatched;
 
 /// What these commands work with.
@@ -160,6 +161,33 @@ pub(super) async fn cancel(look: &Look) -> Result<Exit> {
         "asked for {open} open batches to be canceled; a run that is at work, else the next `columnist \
          collect`, tells the provider, and harvests what they finished\n"
     ))
+}
+
+/// `retry`: asks for what has no answer to be sent again.
+pub(super) async fn retry(
+    look: &Look,
+    (statuses, keys): (&[RowStatus], &[String]),
+) -> Result<Exit> {
+    let columns = look.job.source.key.len().max(1);
+    if !keys.len().is_multiple_of(columns) {
+        return Err(
+            Error::invalid("a row's key has one value for each key column")
+                .with("key_columns", look.job.source.key.join(", "))
+                .with("values", keys.len())
+                .hint("write --key once for each key column, in their order"),
+        );
+    }
+    let wanted = Wanted {
+        statuses: statuses.to_vec(),
+        keys: keys.chunks(columns).map(<[String]>::to_vec).collect(),
+    };
+    let Asked { rows, is_held } = engine::retry(look.setup("retry"), wanted).await?;
+    let who = if is_held {
+        "the run that is at work sends them when it has published"
+    } else {
+        "`columnist run` sends them"
+    };
+    print(&format!("asked for {rows} rows to be sent again; {who}\n"))
 }
 
 /// `gc`: deletes what is no longer needed.

@@ -193,6 +193,14 @@ async fn command(cli: &Cli, components: Components, screen: Arc<Screen>) -> Resu
         Command::Cancel(args) => {
             look::cancel(&look(args.target.resolve_planned(around)?).await?).await
         }
+        Command::Retry(args) => {
+            let wanted = (&*args.statuses, &*args.keys);
+            look::retry(
+                &look(args.job.resolve_planned(None, around)?).await?,
+                wanted,
+            )
+            .await
+        }
         Command::Gc(args) => {
             look::gc(
                 &look(args.target.resolve_planned(around)?).await?,

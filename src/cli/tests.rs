@@ -61,8 +61,8 @@ fn every_help_says_what_each_argument_does() {
     assert_eq!(
         names,
         [
-            "run", "submit", "collect", "plan", "check", "status", "show", "cancel", "rehearse",
-            "sandbox", "gc", "help"
+            "run", "submit", "collect", "plan", "check", "status", "show", "cancel", "retry",
+            "rehearse", "sandbox", "gc", "help"
         ]
     );
 }
@@ -213,7 +213,7 @@ fn memory_and_storage_options_are_read() {
         "columnist check a.toml --storage-option x",
         "columnist run --table a --query b",
         "columnist gc a.toml",
-        "columnist retry a.toml",
+        "columnist retry a.toml --status succeeded",
         "columnist -q -v check a.toml",
     ] {
         assert_eq!(parse(line).expect_err(line).exit_code(), 2, "{line}");

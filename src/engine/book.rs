@@ -12,8 +12,9 @@ use crate::ledger::{Append, Author, Commit, Log, Meta, Scope};
 use super::points;
 
 /// The version of the state's own form: checkpoints of another are passed over. Programs that know
-/// shape 1 alone do not know of [`Action::RequestKeys`], and must not find it folded away.
-const SHAPE: u32 = 2;
+/// shape 1 alone do not know of [`Action::RequestKeys`], and must not find it folded away; nor do those
+/// that know shape 2 of [`Action::RetryAsked`].
+const SHAPE: u32 = 3;
 
 /// The log and its fold.
 #[derive(Debug)]

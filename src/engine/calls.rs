@@ -8,8 +8,8 @@ use futures::StreamExt;
 
 use crate::base::{Crash, Result};
 use crate::provider::{
-    Body, Capability, Download, Found, Provider, Sought, Staged, Submission, SubmitError, Tag,
-    Trial,
+    Body, Capability, Download, Found, Provider, Seen, Sought, Staged, Submission, SubmitError,
+    Tag, Trial,
 };
 use crate::work::{BatchId, BatchView, Frame, Reply, ResultFile, Shape};
 
@@ -87,11 +87,11 @@ impl Provider for Calls {
         self.crash.around(FIND, self.inner.find(sought)).await
     }
 
-    async fn poll(&self, id: &BatchId) -> Result<BatchView> {
+    async fn poll(&self, id: &BatchId) -> Result<Seen<BatchView>> {
         self.crash.around(POLL, self.inner.poll(id)).await
     }
 
-    async fn fetch(&self, file: &ResultFile, offset: u64) -> Result<Download> {
+    async fn fetch(&self, file: &ResultFile, offset: u64) -> Result<Seen<Download>> {
         let call = self.inner.fetch(file, offset);
         self.crash.around(FETCH, call).await
     }
@@ -100,7 +100,7 @@ impl Provider for Calls {
         self.inner.parse(line)
     }
 
-    async fn cancel(&self, id: &BatchId) -> Result<()> {
+    async fn cancel(&self, id: &BatchId) -> Result<Seen<()>> {
         self.crash.around(CANCEL, self.inner.cancel(id)).await
     }
 

@@ -56,9 +56,11 @@ fn size(nonce: &str, limit: u64) -> u64 {
 /// The sizes of the chunks of which something may still be open at a provider.
 fn open_sizes(state: &State) -> BTreeSet<u64> {
     let chunks = state.plans.values().flat_map(|plan| plan.chunks.values());
-    let home = |chunk: &&ChunkState| state.attempts_of(chunk).all(|a| a.phase != Phase::Landed);
+    // A chunk that was split may have been taken whole before.
+    let is_landed =
+        |chunk: &&ChunkState| state.attempts_of(chunk).any(|a| a.phase == Phase::Landed);
     chunks
-        .filter(home)
+        .filter(|chunk| !is_landed(chunk))
         .map(|chunk| chunk.stored.requests)
         .collect()
 }

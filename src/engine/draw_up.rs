@@ -2,8 +2,8 @@
 //! wrong with a job or its input shows here, before any spend.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex};
 
 use crate::base::{Error, Result, Stores};
 use crate::ledger::action::{Action, PlanStarted};
@@ -16,7 +16,7 @@ use crate::work::progress::Event;
 use crate::work::{CustomId, Frame, KeyRule, Limits, Shape};
 
 use super::calls::Calls;
-use super::next::trial_failed;
+use super::next::{account_refused, trial_failed};
 use super::open::Office;
 use super::points;
 use super::poll::Pauses;
@@ -114,6 +114,10 @@ impl Office {
         if trial_failed(state, plan) {
             return None;
         }
+        // What was refused for the account's sake is asked anew, and so is what a person wants again.
+        if account_refused(state, plan).is_some() || state.is_retry_asked() {
+            return None;
+        }
         // Rows that were put off are for a run that does not put them off.
         let sealed = plan.sealed.as_ref();
         let puts_off = sealed.map_or(plan.started.deferred, |s| s.rows.deferred > 0);
@@ -208,13 +212,7 @@ impl Office {
         source: Source,
         desk: &Desk,
     ) -> Result<(PlanStarted, Source)> {
-        let number = self
-            .book
-            .state()
-            .plans
-            .keys()
-            .next_back()
-            .map_or(0, |last| last + 1);
+        let number = self.book.state().next_plan();
         let pins = pins(&source);
         for note in source.notes() {
             self.setup.watch.event(&Event::Warning(note.clone()));
@@ -232,7 +230,7 @@ impl Office {
         } else {
             source
         };
-        check_key(job, &source, &self.files).await?;
+        check_key(job, &source, &self.files, self.setup.memory).await?;
         let rows = source
             .rows()
             .ok_or_else(|| Error::internal("a source without a row count"))?;
@@ -328,6 +326,7 @@ impl Office {
             limits: desk.limits,
             publication,
             watch: Arc::clone(&self.setup.watch),
+            said: Mutex::default(),
             memory: self.setup.memory,
             changed: AtomicBool::new(false),
             unpublished: AtomicBool::new(false),

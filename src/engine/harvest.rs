@@ -13,10 +13,9 @@ use tracing::warn;
 
 use crate::base::{Components, Error, ErrorKind, Result};
 use crate::ledger::action::Oddities;
-use crate::provider::Provider;
-use crate::work::{AnswerType, BatchView, CustomId, ReplyBody, ResultFile};
+use crate::provider::{Provider, Seen};
+use crate::work::{AnswerType, BatchView, CustomId, ResultFile};
 
-use super::poll::is_unseen;
 use super::slots::{Put, Slots};
 
 /// Times that a download is taken up again without having got any further.
@@ -37,8 +36,6 @@ pub(super) struct Harvest<'a> {
     pub take_what_is_there: bool,
     pub slots: Slots,
     pub oddities: Oddities,
-    /// Requests of which an answer was seen.
-    pub answered: u64,
 }
 
 impl Harvest<'_> {
@@ -47,45 +44,59 @@ impl Harvest<'_> {
     ///
     /// # Errors
     /// `Unavailable` if a file cannot be read to its end.
-    pub(super) async fn gather(&mut self, view: &BatchView) -> Result<()> {
-        self.read_all(view).await?;
+    pub(super) async fn gather(&mut self, view: &BatchView) -> Result<Seen<()>> {
+        if let Seen::Unseen(error) = self.read_all(view).await? {
+            return Ok(Seen::Unseen(error));
+        }
         let odd = self.oddities;
-        while self.answered < view.counts.succeeded && !view.results.is_empty() {
-            let (answered, counted) = (self.answered, view.counts.succeeded);
+        while self.lost(view) > 0 && !view.results.is_empty() {
+            let (answered, counted) = (self.slots.answered(), view.counts.succeeded);
             warn!(batch = %view.id, answered, counted, "the results of a batch lack answers; reading them again");
             let wait = self.components.ids.jitter(PAUSE);
             self.components.clock.sleep(wait).await;
-            self.read_all(view).await?;
+            if let Seen::Unseen(error) = self.read_all(view).await? {
+                return Ok(Seen::Unseen(error));
+            }
             // What was seen in the first reading is odd once.
             self.oddities = odd;
-            if self.answered == answered {
+            if self.slots.answered() == answered {
                 break;
             }
         }
-        Ok(())
+        Ok(Seen::There(()))
     }
 
-    async fn read_all(&mut self, view: &BatchView) -> Result<()> {
+    /// How many answers the provider counts of which no line can be matched to a request, for whatever
+    /// reason. A server may count a failure among the answers: one more failed line than it counts is
+    /// taken for one of those.
+    pub(super) fn lost(&self, view: &BatchView) -> u64 {
+        let counted_as_answers = self.slots.failed().saturating_sub(view.counts.failed);
+        let matched = self.slots.answered() + counted_as_answers;
+        view.counts.succeeded.saturating_sub(matched)
+    }
+
+    async fn read_all(&mut self, view: &BatchView) -> Result<Seen<()>> {
         for file in &view.results {
-            match self.download(file).await {
+            match self.download(file).await? {
+                Seen::There(()) => {}
                 // A person said that what is gone is to be sent again; the rest is kept.
-                Err(error) if self.take_what_is_there && is_unseen(&error) => {
+                Seen::Unseen(error) if self.take_what_is_there => {
                     warn!(%error, "a result file is gone");
                 }
-                done => done?,
+                unseen @ Seen::Unseen(_) => return Ok(unseen),
             }
         }
-        Ok(())
+        Ok(Seen::There(()))
     }
 
     /// Reads a result file to its end, however often the connection is cut.
-    async fn download(&mut self, file: &ResultFile) -> Result<()> {
+    async fn download(&mut self, file: &ResultFile) -> Result<Seen<()>> {
         let mut lines = Lines::default();
         let mut cuts = 0;
         loop {
             let before = lines.consumed;
             let error = match self.read(file, &mut lines).await {
-                Ok(()) => return Ok(()),
+                Ok(seen) => return Ok(seen),
                 Err(error) if error.kind() == ErrorKind::Unavailable => error,
                 Err(error) => return Err(error),
             };
@@ -94,15 +105,19 @@ impl Harvest<'_> {
                 return Err(error);
             }
             warn!(%error, offset = lines.consumed, "a download was cut; taking it up again");
-            let wait = self.components.ids.jitter(Duration::from_secs(1 << cuts));
+            let own = || self.components.ids.jitter(Duration::from_secs(1 << cuts));
+            let wait = error.retry_after().unwrap_or_else(own);
             self.components.clock.sleep(wait).await;
         }
     }
 
     /// Reads on from the last whole line.
-    async fn read(&mut self, file: &ResultFile, lines: &mut Lines) -> Result<()> {
+    async fn read(&mut self, file: &ResultFile, lines: &mut Lines) -> Result<Seen<()>> {
         (lines.dropped, lines.partial) = (0, Vec::new());
-        let mut download = self.provider.fetch(file, lines.consumed).await?;
+        let mut download = match self.provider.fetch(file, lines.consumed).await? {
+            Seen::There(download) => download,
+            Seen::Unseen(error) => return Ok(Seen::Unseen(error)),
+        };
         // A provider that cannot skip starts over: what was read already is passed by.
         let Some(mut skip) = lines.consumed.checked_sub(download.offset) else {
             return Err(Error::unavailable("a download left bytes of its file out"));
@@ -122,7 +137,7 @@ impl Harvest<'_> {
         // A last line without an end is whole if it can be read, and cut if it cannot.
         let rest = std::mem::take(&mut lines.partial);
         if rest.iter().all(u8::is_ascii_whitespace) {
-            return Ok(());
+            return Ok(Seen::There(()));
         }
         let is_cut = download.total.is_none() && self.provider.parse(&rest).is_err();
         if is_cut && !lines.ends_at(seen) {
@@ -131,7 +146,8 @@ impl Harvest<'_> {
             ));
         }
         lines.consumed += (lines.dropped + rest.len()) as u64;
-        self.line(&rest)
+        self.line(&rest)?;
+        Ok(Seen::There(()))
     }
 
     fn line(&mut self, line: &[u8]) -> Result<()> {
@@ -147,9 +163,8 @@ impl Harvest<'_> {
             return Ok(());
         };
         let n = usize::try_from(n).unwrap_or(usize::MAX);
-        let is_answer = matches!(reply.body, ReplyBody::Answered { .. });
         match self.slots.put(n, &self.answer.judge(reply.body))? {
-            Put::First => self.answered += u64::from(is_answer),
+            Put::First => {}
             Put::Again => self.oddities.duplicates += 1,
         }
         Ok(())

@@ -177,7 +177,7 @@ fn reap(name: &str, shelf: Shelf, (requests, succeeded): (usize, u64)) -> Reaped
     });
     let downloads = shelf.lock().expect("no panic").downloads;
     Reaped {
-        done,
+        done: done.map(drop),
         kept,
         oddities,
         downloads,
@@ -198,7 +198,6 @@ fn harvest<'a>(
         take_what_is_there: false,
         slots: Slots::new(requests, folder, 1 << 20),
         oddities: Oddities::default(),
-        answered: 0,
     }
 }
 

@@ -12,7 +12,7 @@ use crate::ledger::state::State;
 use crate::work::{RowStatus, StatusCounts};
 
 use super::files::Files;
-use super::parts::Parts;
+use super::parts::{Found, Parts};
 
 /// Takes the rows' answers, one after the other.
 pub(super) trait Rows: Send {
@@ -30,12 +30,30 @@ pub(super) trait Rows: Send {
 struct Nothing {
     status: RowStatus,
     error: &'static str,
+    /// Whether what failed in passing is pending too: it is still to be sent again.
+    is_partial: bool,
 }
 
-/// Brings each row of `plan` its answer, in order, to `rows`; the rows by status.
+impl Nothing {
+    /// What is shown of a row: its status, its answer, and why there is none.
+    fn or(self, found: Option<Found<'_>>) -> (RowStatus, Option<&str>, Option<&str>) {
+        let Some(found) = found else {
+            return (self.status, None, Some(self.error));
+        };
+        let status = if self.is_partial && found.is_transient() {
+            RowStatus::Pending
+        } else {
+            found.status()
+        };
+        (status, found.answer(), found.error())
+    }
+}
+
+/// Brings each row of `plan` its answer, in order, to `rows`; the rows by status. Where the output is
+/// partial, rows that may still get an answer are `pending`.
 pub(super) async fn join(
     state: &State,
-    plan: u64,
+    (plan, is_partial): (u64, bool),
     files: &Files,
     memory: usize,
     rows: &mut impl Rows,
@@ -45,11 +63,13 @@ pub(super) async fn join(
         Nothing {
             status: RowStatus::Canceled,
             error: "canceled",
+            is_partial,
         }
     } else {
         Nothing {
             status: RowStatus::Pending,
             error: "not settled",
+            is_partial,
         }
     };
     let elsewhere = gather(plan, files, memory / 2).await?;
@@ -64,10 +84,7 @@ pub(super) async fn join(
             let status = match slice.row(at)? {
                 RowPlan::Asks(place) if firsts.is_first(place) => {
                     let found = parts.find(place.ordinal).await?;
-                    let (status, answer, error) = found
-                        .map_or((nothing.status, None, Some(nothing.error)), |found| {
-                            (found.status(), found.answer(), found.error())
-                        });
+                    let (status, answer, error) = nothing.or(found);
                     rows.push(status, answer, error).await?;
                     status
                 }
@@ -154,10 +171,7 @@ async fn look_up(
             _ => Parts::of(state, place.plan.into(), files, OutcomeColumns::Answers),
         };
         let found = parts.find(place.ordinal).await?;
-        let (status, answer, error) = found
-            .map_or((nothing.status, None, Some(nothing.error)), |found| {
-                (found.status(), found.answer(), found.error())
-            });
+        let (status, answer, error) = nothing.or(found);
         sorter.push(row, |out| encode(status, answer, error, out))?;
         open = Some((place.plan, parts));
     }

@@ -6,25 +6,35 @@
 
 use tracing::warn;
 
-use crate::base::{Components, Error, Result};
+use crate::base::{Components, Error, ErrorKind, Result};
 use crate::ledger::action::{ChunkStored, Landed, Oddities, stored_counts};
 use crate::ledger::outcomes::OutcomesWriter;
 use crate::ledger::requests::{RequestColumns, RequestsReader};
 use crate::ledger::state::Attempt;
-use crate::provider::Provider;
-use crate::work::price::{Price, Tariff, micro_usd};
+use crate::provider::{Provider, Seen};
+use crate::work::price::{Pricing, Tariff, micro_usd};
 use crate::work::{
-    AnswerType, BatchStatus, BatchView, CustomId, Outcome, RowStatus, StatusCounts, Usage,
+    AnswerType, BatchFailure, BatchStatus, BatchView, CustomId, Outcome, RowStatus, StatusCounts,
+    Usage,
 };
 
 use super::files::Files;
 use super::harvest::Harvest;
 use super::points;
-use super::poll::failed_in_passing;
 use super::slots::Slots;
 
 /// Bytes of outcomes that a landing holds in memory; more of them lie in a file.
 const SPOOL_MEMORY: usize = 8 << 20;
+
+/// What became of a landing.
+#[derive(Debug)]
+pub(super) enum Came {
+    /// The outcomes are durable, and are still to be written down.
+    Home(Box<Landed>),
+    /// The provider counts answers that it does not show, or does not say whose they are. They were
+    /// paid, and a person has to say what becomes of them.
+    NotShown(Error),
+}
 
 /// One batch to land, and what it takes.
 #[derive(Debug)]
@@ -32,7 +42,7 @@ pub(super) struct Landing<'a> {
     pub attempt: &'a Attempt,
     pub chunk: &'a ChunkStored,
     pub answer: &'a AnswerType,
-    pub price: Option<&'static Price>,
+    pub pricing: Pricing,
     pub provider: &'a dyn Provider,
     /// Whether results that the provider shows no more count as missing.
     pub take_what_is_there: bool,
@@ -46,7 +56,7 @@ impl Landing<'_> {
     /// # Errors
     /// `Unavailable` if the results cannot be downloaded to their end, or the part not be written:
     /// then nothing has landed, and the next try starts over.
-    pub(super) async fn land(&self, view: &BatchView) -> Result<Landed> {
+    pub(super) async fn land(&self, view: &BatchView) -> Result<Came> {
         let count = usize::try_from(self.chunk.requests).unwrap_or(usize::MAX);
         let mut harvest = Harvest {
             ids: CustomId::new(&self.attempt.promised.nonce, self.chunk.chunk),
@@ -56,31 +66,33 @@ impl Landing<'_> {
             take_what_is_there: self.take_what_is_there,
             slots: Slots::new(count, self.files.scratch(), SPOOL_MEMORY),
             oddities: Oddities::default(),
-            answered: 0,
         };
-        harvest.gather(view).await?;
+        if let Seen::Unseen(error) = harvest.gather(view).await? {
+            return Ok(Came::NotShown(error));
+        }
         tell_oddities(view, harvest.oddities);
+        let lost = harvest.lost(view);
+        if lost > 0 && !self.take_what_is_there {
+            return Ok(Came::NotShown(unmatched(lost, harvest.oddities)));
+        }
         let Sums {
             counts,
             transient,
+            account,
             usage,
             cost,
         } = self.write(view, &harvest.slots).await?;
-        Ok(Landed {
+        Ok(Came::Home(Box::new(Landed {
             attempt: self.attempt.promised.attempt.clone(),
             status: view.status.clone(),
-            error: view
-                .errors
-                .first()
-                .map(|error| format!("{}: {}", error.code, error.message)),
+            error: view.errors.first().map(|_| view.said()),
             counts: stored_counts(&counts),
             transient,
+            account,
             usage,
-            cost_micros: self
-                .price
-                .map(|_| u64::try_from(micro_usd(cost)).unwrap_or(u64::MAX)),
+            cost_micros: self.pricing.is_known().then(|| micro_usd(cost)),
             oddities: harvest.oddities,
-        })
+        })))
     }
 
     /// Writes the part: each request of the chunk, in order.
@@ -96,7 +108,7 @@ impl Landing<'_> {
             .open(&self.files.requests(promised.plan, promised.chunk))
             .await?;
         let mut sums = Sums::default();
-        let silence = silence(view);
+        let silence = silence(view, self.provider.capability().names_all);
         let (mut n, mut buffer) = (0, Vec::new());
         for some in RequestsReader::open(requests, RequestColumns::Keys)? {
             let some = some?;
@@ -108,7 +120,7 @@ impl Landing<'_> {
                 }
                 let found = slots.take(n, &mut buffer)?;
                 let outcome = found.as_ref().unwrap_or(&silence);
-                sums.add(outcome, self.price);
+                sums.add(outcome, self.pricing);
                 writer.push(some.ordinals.value(at), some.key(at), outcome)?;
                 n += 1;
             }
@@ -142,38 +154,56 @@ fn tell_oddities(view: &BatchView, oddities: Oddities) {
 struct Sums {
     counts: StatusCounts,
     transient: u64,
+    account: u64,
     usage: Usage,
     /// In millionths of a millionth of a US dollar.
     cost: u128,
 }
 
 impl Sums {
-    fn add(&mut self, outcome: &Outcome<'_>, price: Option<&Price>) {
+    fn add(&mut self, outcome: &Outcome<'_>, pricing: Pricing) {
         self.counts.add(outcome.status, 1);
         self.transient += u64::from(outcome.transient);
+        self.account += u64::from(outcome.account);
         self.usage += outcome.usage;
-        self.cost += price.map_or(0, |price| price.cost(Tariff::Batch, &outcome.usage));
+        self.cost += pricing.cost(Tariff::Batch, &outcome.usage);
     }
 }
 
-/// What a request is of which the result files say nothing.
-fn silence(view: &BatchView) -> Outcome<'static> {
+/// Answers were counted, so paid, and no line of the results says whose they are.
+fn unmatched(answers: u64, oddities: Oddities) -> Error {
+    Error::new(
+        ErrorKind::Refused,
+        "the provider counts answers, and its results do not say whose they are",
+    )
+    .with("answers", answers)
+    .with("unreadable_lines", oddities.broken)
+    .with("lines_of_others", oddities.strangers)
+}
+
+/// What a request is of which the result files say nothing. Where the provider's results name every
+/// request (`names_all`), those that were not reached too, it is missing, however the batch ended.
+fn silence(view: &BatchView, names_all: bool) -> Outcome<'static> {
+    let missing = || {
+        let why = "the provider's files say nothing of it";
+        Outcome::without_answer(RowStatus::Missing, why.into())
+    };
     match view.status {
+        _ if names_all && !view.results.is_empty() => missing(),
         BatchStatus::Expired => Outcome::without_answer(RowStatus::Expired, "expired".into()),
         BatchStatus::Canceled => Outcome::without_answer(RowStatus::Canceled, "canceled".into()),
         BatchStatus::Failed => {
-            let why = view.errors.first().map_or_else(
-                || "the batch failed".to_owned(),
-                |error| format!("{}: {}", error.code, error.message),
-            );
+            let said = view.said();
+            let why = if said.is_empty() {
+                "the batch failed, and the provider does not say why".to_owned()
+            } else {
+                said
+            };
             Outcome {
-                transient: failed_in_passing(view),
+                transient: view.failure != Some(BatchFailure::Requests),
                 ..Outcome::without_answer(RowStatus::Failed, why.into())
             }
         }
-        _ => Outcome::without_answer(
-            RowStatus::Missing,
-            "the provider's files say nothing of it".into(),
-        ),
+        _ => missing(),
     }
 }

@@ -7,7 +7,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::base::Time;
+use crate::ledger::action::read_counts;
 use crate::ledger::state::{Attempt, ChunkState, Phase, PlanState, State};
+use crate::work::RowStatus;
 
 use super::queue::{Admission, Gauge, Queue};
 
@@ -113,6 +115,12 @@ pub(super) enum Standing {
         /// The attempt that says why.
         attempt: String,
     },
+    /// The provider refused requests for the account's sake: nothing more is sent until that is mended,
+    /// and all else is home.
+    AccountRefused {
+        /// The attempt that came home with it.
+        attempt: String,
+    },
     /// There are chunks to send, and sending is not asked for.
     Unsent,
     /// Nobody can tell whether the provider took an attempt; all else is settled.
@@ -184,15 +192,20 @@ struct Asked<'a> {
 }
 
 impl Asked<'_> {
-    fn ask(&mut self, step: Step) {
+    /// Whether the step begins now.
+    fn ask(&mut self, step: Step) -> bool {
         if self.desk.busy.contains(&step) {
-            return;
+            return false;
         }
         match self.desk.not_before.get(&step) {
             Some(at) if *at > self.now => {
                 self.wake = Some(self.wake.map_or(*at, |wake| wake.min(*at)));
+                false
             }
-            _ => self.steps.push(step),
+            _ => {
+                self.steps.push(step);
+                true
+            }
         }
     }
 
@@ -230,9 +243,11 @@ fn harvest(state: &State, asked: &mut Asked<'_>, pace: &Pace) {
     for (id, attempt) in &state.attempts {
         match attempt.phase {
             Phase::Promised if attempt.unsettled.is_some() => {}
-            Phase::Promised => asked.ask(Step::Recover {
-                attempt: id.clone(),
-            }),
+            Phase::Promised => {
+                asked.ask(Step::Recover {
+                    attempt: id.clone(),
+                });
+            }
             phase if needs_recheck(phase, attempt) && is_over(state, attempt) => {
                 asked.ask_unless_given_up(Step::Recheck {
                     attempt: id.clone(),
@@ -277,7 +292,7 @@ fn is_over(state: &State, attempt: &Attempt) -> bool {
         .plans
         .get(&attempt.promised.plan)
         .and_then(|plan| plan.chunks.get(&attempt.promised.chunk));
-    chunk.is_some_and(|chunk| matches!(stage(state, chunk), Stage::Done))
+    chunk.is_some_and(|chunk| state.is_home(chunk))
 }
 
 fn is_canceled(state: &State, attempt: &Attempt) -> bool {
@@ -290,11 +305,12 @@ fn is_canceled(state: &State, attempt: &Attempt) -> bool {
 /// Where the current plan stands, and what brings it on.
 fn advance(state: &State, plan: &PlanState, asked: &mut Asked<'_>, pace: &Pace) -> Standing {
     let trial = trial(state, plan);
+    let refused = account_refused(state, plan).filter(|_| !plan.canceled);
     let gauge = pace.queue.gauge(state, asked.now);
     let mut entering = entering(state, plan, asked.desk, &gauge);
     let mut standing = Standing::Settled;
     for chunk in plan.chunks.values() {
-        let is_trial = is_trial(plan, chunk);
+        let is_trial = plan.is_trial(chunk);
         match stage(state, chunk) {
             Stage::Done => {}
             Stage::Open => standing = Standing::Working,
@@ -302,7 +318,7 @@ fn advance(state: &State, plan: &PlanState, asked: &mut Asked<'_>, pace: &Pace) 
             Stage::Unsettled(attempt) => {
                 standing = worse(standing, Standing::Unsettled { attempt });
             }
-            Stage::Unsent if plan.canceled => {}
+            Stage::Unsent if plan.canceled || refused.is_some() => {}
             Stage::Unsent if !pace.may_submit => standing = worse(standing, Standing::Unsent),
             Stage::Unsent => {
                 standing = Standing::Working;
@@ -318,16 +334,35 @@ fn advance(state: &State, plan: &PlanState, asked: &mut Asked<'_>, pace: &Pace) 
     if plan.sealed.is_none() {
         return Standing::Working;
     }
-    match standing {
-        Standing::Settled => settle(state, plan, asked, pace),
-        Standing::Unsettled { .. } if pace.publish_partial => {
-            if !is_shown(state, plan) {
-                asked.ask(Step::Publish);
+    let standing = match (standing, refused) {
+        (Standing::Settled | Standing::Unsettled { .. }, Some(attempt)) => {
+            Standing::AccountRefused {
+                attempt: attempt.to_owned(),
             }
-            standing
         }
-        _ => standing,
+        (Standing::Settled, None) => return settle(state, plan, asked, pace),
+        (standing, _) => standing,
+    };
+    let is_stuck = matches!(
+        standing,
+        Standing::Unsettled { .. } | Standing::AccountRefused { .. }
+    );
+    if is_stuck && pace.publish_partial && state.shown(plan.started.plan).is_none() {
+        asked.ask(Step::Publish);
     }
+    standing
+}
+
+/// The attempt that came home with requests of `plan` that were refused for the account's sake, if one
+/// did: nothing more of the plan is sent then, and the next run makes a new one of what has no answer.
+pub(super) fn account_refused<'a>(state: &'a State, plan: &PlanState) -> Option<&'a str> {
+    let of_plan = |attempt: &&Attempt| attempt.promised.plan == plan.started.plan;
+    let mut attempts = state.attempts.values().filter(of_plan);
+    let refused = |attempt: &&Attempt| {
+        let landed = attempt.landed.as_ref();
+        landed.is_some_and(|landed| landed.account > 0)
+    };
+    Some(&*attempts.find(refused)?.promised.attempt)
 }
 
 /// What is on its way into the queue, and not in the ledger yet.
@@ -356,7 +391,8 @@ fn send(
         return;
     }
     if asked.desk.too_large.contains(&number) && chunk.stored.requests == 1 {
-        return asked.ask(Step::Fail { chunk: number });
+        asked.ask(Step::Fail { chunk: number });
+        return;
     }
     let admission = if asked.desk.too_large.contains(&number) {
         Admission::Split
@@ -378,20 +414,12 @@ fn send(
         }
         Admission::Enter => {
             let room = asked.count(|step| matches!(step, Step::Submit { .. })) < pace.submits_max;
-            if room {
-                asked.ask(Step::Submit { chunk: number });
+            // One whose time has not come takes no room from those behind it.
+            if room && asked.ask(Step::Submit { chunk: number }) {
                 *entering += gauge.weigh(&chunk.stored);
             }
         }
     }
-}
-
-/// Whether the output shows all that has landed of `plan`.
-fn is_shown(state: &State, plan: &PlanState) -> bool {
-    state.published.as_ref().is_some_and(|published| {
-        published.plan == plan.started.plan
-            && published.landed == state.landed_count(plan.started.plan)
-    })
 }
 
 /// The worse of two standings: what is under way first, then what is not sent yet.
@@ -446,18 +474,12 @@ pub(super) enum Stage {
 
 /// Where `chunk` stands.
 pub(super) fn stage(state: &State, chunk: &ChunkState) -> Stage {
-    if chunk.split {
+    if state.is_home(chunk) {
         return Stage::Done;
     }
     let Some(last) = state.attempts_of(chunk).last() else {
         return Stage::Unsent;
     };
-    if state
-        .attempts_of(chunk)
-        .any(|attempt| attempt.phase == Phase::Landed)
-    {
-        return Stage::Done;
-    }
     match last.phase {
         Phase::Landed => Stage::Done,
         Phase::Promised if last.unsettled.is_some() => {
@@ -485,35 +507,33 @@ pub(super) fn trial_failed(state: &State, plan: &PlanState) -> bool {
     matches!(trial(state, plan), Trial::Failed(_))
 }
 
-/// Whether `chunk` is of the requests that are tried first: one chunk, or several where that was split.
-pub(super) fn is_trial(plan: &PlanState, chunk: &ChunkState) -> bool {
-    chunk.stored.wave == 0 && chunk.stored.first < plan.started.trial
-}
-
-/// What the plan's trial has said so far.
+/// What the plan's trial has said so far. One request of it that is not refused lets the others go;
+/// where the trial was split, whichever of its parts comes home first.
 pub(super) fn trial(state: &State, plan: &PlanState) -> Trial {
-    let mut verdict = if plan.started.trial == 0 {
-        Trial::Passed
-    } else {
-        Trial::Open
-    };
+    if plan.started.trial == 0 {
+        return Trial::Passed;
+    }
+    let (mut failed, mut is_whole) = (None, true);
     let wave = plan.wave(0);
-    for chunk in wave.into_iter().filter(|chunk| is_trial(plan, chunk)) {
+    for chunk in wave.into_iter().filter(|chunk| plan.is_trial(chunk)) {
         let landed = state
             .attempts_of(chunk)
             .find_map(|attempt| Some((attempt, attempt.landed.as_ref()?)));
         let Some((attempt, landed)) = landed else {
-            return Trial::Open;
+            is_whole = false;
+            continue;
         };
-        let failed = landed.counts.get("failed").copied().unwrap_or_default();
+        let refused = read_counts(&landed.counts).of(RowStatus::Failed);
         // Whatever passes may pass next time; only what the provider refuses for good stops the others.
-        let refused = failed.saturating_sub(landed.transient);
-        if refused != attempt.promised.requests {
+        if refused.saturating_sub(landed.transient) != attempt.promised.requests {
             return Trial::Passed;
         }
-        verdict = Trial::Failed(attempt.promised.attempt.clone());
+        failed = Some(attempt.promised.attempt.clone());
     }
-    verdict
+    match failed {
+        Some(attempt) if is_whole => Trial::Failed(attempt),
+        _ => Trial::Open,
+    }
 }
 
 #[cfg(test)]

@@ -349,3 +349,73 @@ fn a_new_run_sends_again_what_was_refused() {
     }));
     check(&story, &[submit(0)], &Standing::Working);
 }
+
+#[test]
+fn whichever_part_of_a_split_trial_comes_home_first_lets_the_others_go() {
+    let split = || {
+        let mut story = Story::with_trial(3);
+        story.stored(0, 0, 3);
+        story.stored(0, 3, 10);
+        story.sealed();
+        story.tell(Action::ChunkSplit { plan: 0, chunk: 0 });
+        story.stored(0, 0, 2);
+        story.stored(0, 2, 1);
+        story
+    };
+    let mut story = split();
+    let open = story.accepted(2);
+    story.landed(3, 0);
+    check(&story, &[poll(&open), submit(1)], &Standing::Working);
+
+    // One part is refused for good, and the other is not.
+    let mut story = split();
+    let failed = story.accepted(2);
+    story.fails(&failed);
+    let open = story.accepted(3);
+    check(&story, &[poll(&open)], &Standing::Working);
+    story.lands(&open, 0);
+    check(&story, &[submit(1)], &Standing::Working);
+
+    let mut story = split();
+    for part in [2, 3] {
+        let failed = story.accepted(part);
+        story.fails(&failed);
+    }
+    let next = asked(&story, &Desk::default(), &pace());
+    assert!(
+        matches!(next.standing, Standing::TrialFailed { .. }),
+        "{next:?}"
+    );
+}
+
+#[test]
+fn nothing_more_is_sent_once_the_account_was_refused_and_what_is_open_comes_home() {
+    let mut story = Story::of(&[10, 10, 10]);
+    let refused = story.accepted(0);
+    let open = story.accepted(1);
+    story.refused_account(&refused, 4);
+    check(&story, &[poll(&open)], &Standing::Working);
+    story.lands(&open, 2);
+    let standing = Standing::AccountRefused { attempt: refused };
+    check(&story, &[], &standing);
+    let partial = Pace {
+        publish_partial: true,
+        ..pace()
+    };
+    let next = asked(&story, &Desk::default(), &partial);
+    assert_eq!((next.steps, next.standing), (vec![Step::Publish], standing));
+    story.tell(Action::CancelAsked { plan: 0 });
+    check(&story, &[Step::Publish], &Standing::Settled);
+}
+
+#[test]
+fn a_chunk_whose_time_has_not_come_takes_no_room_from_those_behind_it() {
+    let mut story = Story::of(&[10, 10]);
+    story.learned(15, true);
+    let desk = Desk {
+        not_before: [(submit(0), at(30))].into(),
+        ..Desk::default()
+    };
+    let next = asked(&story, &desk, &pace());
+    assert_eq!((next.steps, next.wake), (vec![submit(1)], Some(at(30))));
+}

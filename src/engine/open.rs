@@ -245,6 +245,8 @@ impl Office {
                         .await?;
                     defer = self.setup.no_follow;
                 }
+                // A person asked for a retry meanwhile: what it means is planned anew.
+                Stop::Published if goal == Goal::Publish && self.book.state().is_retry_asked() => {}
                 _ => return Ok(self.report(plan, Some(&tasks))),
             }
         }
@@ -283,10 +285,15 @@ impl Office {
         if self.is_published(&tasks, number) && self.is_there(&tasks).await? {
             return Ok(self.report(number, Some(&tasks)).unchanged());
         }
-        match self.go(goal, Some(number), Arc::clone(&tasks)).await? {
-            Stop::SourceChanged => Err(changed()),
-            _ => Ok(self.report(number, Some(&tasks))),
+        let stop = self.go(goal, Some(number), Arc::clone(&tasks)).await?;
+        if matches!(stop, Stop::SourceChanged) {
+            return Err(changed());
         }
+        if self.book.state().is_retry_asked() {
+            let text = "a retry was asked for, and is planned anew: `columnist run` sends it";
+            self.setup.watch.event(&Event::Warning(text.to_owned()));
+        }
+        Ok(self.report(number, Some(&tasks)))
     }
 
     /// What keeps the rest of a plan that is not complete from being made of what is there now.

@@ -43,6 +43,11 @@ impl<'a> Found<'a> {
         self.outcomes.status(self.at)
     }
 
+    /// Whether sending it again can help.
+    pub(super) fn is_transient(&self) -> bool {
+        self.outcomes.is_transient(self.at)
+    }
+
     /// The answer, if there is one.
     pub(super) fn answer(&self) -> Option<&'a str> {
         self.outcomes.answer(self.at)

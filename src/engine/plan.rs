@@ -11,7 +11,7 @@ use crate::prompt::{Prompt, Prompts};
 use crate::provider::Provider;
 use crate::source::{Scan, Source, TextNotes};
 use crate::spec::Job;
-use crate::work::price::{Price, Tariff, micro_usd};
+use crate::work::price::{Pricing, Tariff, micro_usd};
 use crate::work::{Frame, KeyRule, Usage};
 
 use super::Setup;
@@ -104,19 +104,14 @@ pub async fn plan(setup: Setup, provider: Arc<dyn Provider>) -> Result<PlanRepor
             .snapshot(&folder, &components.stores, files.scratch())
             .await?;
     }
-    check_key(job, &source, &files).await?;
-    let number = book
-        .state()
-        .plans
-        .keys()
-        .next_back()
-        .map_or(0, |last| last + 1);
+    check_key(job, &source, &files, setup.memory).await?;
+    let number = book.state().next_plan();
     let asks = Asks {
         plan: number,
         shape: &desk.shape,
         rule: KeyRule::NEWEST,
     };
-    let mut prior = Prior::read(book.state(), &asks, &files).await?;
+    let mut prior = Prior::read(book.state(), &asks, &files, setup.memory).await?;
     prior.expect(book.state(), &asks, &files).await?;
     let planning = Planning {
         source: &source,
@@ -155,7 +150,7 @@ fn report(job: &Job, source: &Source, desk: &Desk, tally: &Tally, state: &State)
     let by_count = tally.requests.div_ceil(desk.limits.requests_max.max(1));
     let by_bytes = bytes.div_ceil(desk.limits.bytes_max.max(1));
     let chunks = by_count.max(by_bytes);
-    let price = Price::of(&job.model.provider, &job.model.model);
+    let pricing = Pricing::of(&desk.shape.service, &desk.shape.model);
     let each = |prompt_bytes: u64, output| Usage {
         input: prompt_bytes / BYTES_PER_TOKEN,
         output,
@@ -170,7 +165,9 @@ fn report(job: &Job, source: &Source, desk: &Desk, tally: &Tally, state: &State)
             output,
             ..Usage::default()
         };
-        price.map(|price| u64::try_from(micro_usd(price.cost(tariff, &usage))).unwrap_or(u64::MAX))
+        pricing
+            .is_known()
+            .then(|| micro_usd(pricing.cost(tariff, &usage)))
     };
     PlanReport {
         job: job.name.clone(),
@@ -183,7 +180,7 @@ fn report(job: &Job, source: &Source, desk: &Desk, tally: &Tally, state: &State)
         expected_micros: cost(Tariff::Batch, output_tokens_max / 2),
         worst_micros: cost(Tariff::Batch, output_tokens_max),
         online_worst_micros: cost(Tariff::Online, output_tokens_max),
-        notes: notes(desk, tally, chunks, state, price),
+        notes: notes(desk, tally, chunks, state, pricing),
     }
 }
 
@@ -194,13 +191,7 @@ fn overhead(frame: &Frame) -> u64 {
     frame.added_len("")
 }
 
-fn notes(
-    desk: &Desk,
-    tally: &Tally,
-    chunks: u64,
-    state: &State,
-    price: Option<&Price>,
-) -> Vec<String> {
+fn notes(desk: &Desk, tally: &Tally, chunks: u64, state: &State, pricing: Pricing) -> Vec<String> {
     let mut notes = Vec::new();
     if let Some(last) = state.plan() {
         if last.started.fingerprint != desk.shape.fingerprint() {
@@ -225,7 +216,7 @@ fn notes(
             tally.requests
         ));
     }
-    if price.is_none() {
+    if pricing == Pricing::Unknown {
         notes.push("the price of this model is not known: no cost can be given".to_owned());
     }
     notes

@@ -70,6 +70,7 @@ commits! {
     QueueFull = QUEUE_FULL, "queue_full";
     Rechecked = RECHECKED, "rechecked";
     Rejected = REJECTED, "rejected";
+    RetryAsked = RETRY_ASKED, "retry_asked";
     // The two are written together where they are written at all.
     RunStarted | LedgerMade = RUN_STARTED, "run_started";
     Sought = SOUGHT, "sought";

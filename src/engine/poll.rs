@@ -9,14 +9,14 @@ use chrono::TimeDelta;
 use crate::base::{Error, ErrorKind, Result, Time};
 use crate::ledger::action::{Action, read_counts};
 use crate::ledger::state::{Attempt, ChunkState, Phase, State};
-use crate::provider::{Provider, queue_limit};
+use crate::provider::{Provider, Seen};
 use crate::spec::AmbiguousPolicy;
 use crate::work::batch::BatchError;
-use crate::work::price::Price;
+use crate::work::price::Pricing;
 use crate::work::progress::Event;
-use crate::work::{BatchId, BatchStatus, BatchView};
+use crate::work::{BatchFailure, BatchId, BatchStatus, BatchView};
 
-use super::land::Landing;
+use super::land::{Came, Landing};
 use super::queue::refusals;
 use super::recover::other_account;
 use super::scribe::Scribe;
@@ -44,14 +44,6 @@ const LATE_MAX: Duration = Duration::from_mins(10);
 const LONG_AGO: TimeDelta = TimeDelta::hours(1);
 /// The age at which a batch is spoken of: vendors end theirs after 24 hours.
 const ALARM: Duration = Duration::from_hours(25);
-/// Errors of a batch that say "the queue is full", not "the requests are wrong".
-const QUEUE_CODES: [&str; 2] = ["token_limit_exceeded", "too_many_tasks"];
-/// Errors of a batch that speak of the account: its money, and what it may use.
-const ACCOUNT_CODES: [&str; 3] = [
-    "billing_hard_limit_reached",
-    "insufficient_quota",
-    "model_not_found",
-];
 
 impl Tasks {
     /// Looks where a batch stands, and lands it if it has ended.
@@ -65,14 +57,15 @@ impl Tasks {
         let accepted = accepted.ok_or_else(|| Error::internal("a batch without an id"))?;
         let provider = self.provider_of(attempt)?;
         let view = match provider.poll(&accepted.batch).await {
-            Ok(view) => view,
-            Err(error) if is_unseen(&error) && !is_own(provider, attempt) => {
-                return Err(other_account(&attempt.promised));
-            }
-            Err(error) if is_unseen(&error) => {
-                let gone = BatchStatus::Unknown("gone".to_owned());
-                let nothing = BatchView::bare(accepted.batch.clone(), gone);
-                return self.gone(attempt, state, (&nothing, error), scribe).await;
+            Ok(Seen::There(view)) => view,
+            Ok(Seen::Unseen(error)) => return self.unseen(attempt, state, error, scribe).await,
+            // An account that is closed shows nothing any more; a person says that it is so.
+            Err(error)
+                if error.kind() == ErrorKind::Refused
+                    && !is_own(provider, attempt)
+                    && self.may_resubmit() =>
+            {
+                return self.unseen(attempt, state, error, scribe).await;
             }
             Err(error) => return Err(error),
         };
@@ -95,30 +88,43 @@ impl Tasks {
         if let Some(error) = lacks_answers(&view) {
             return self.gone(attempt, state, (&view, error), scribe).await;
         }
-        if let Some(error) = refused_as_a_whole(&view, &QUEUE_CODES) {
-            return self.put_back(attempt, state, error, scribe).await;
+        match view.failed_as_a_whole() {
+            Some(BatchFailure::QueueFull(limit)) => {
+                self.put_back(attempt, state, (&view, limit), scribe).await
+            }
+            Some(BatchFailure::Account) => self.refused(attempt, &view, scribe).await,
+            _ => self.land(attempt, state, &view, scribe).await,
         }
-        if let Some(error) = refused_as_a_whole(&view, &ACCOUNT_CODES) {
-            return self.refused(attempt, error, scribe).await;
+    }
+
+    /// The provider says that it has no such batch: it is another account's, or gone.
+    async fn unseen(
+        &self,
+        attempt: &Attempt,
+        state: &State,
+        error: Error,
+        scribe: &Scribe,
+    ) -> Result<After> {
+        if !is_own(self.provider_of(attempt)?, attempt) && !self.may_resubmit() {
+            return Err(other_account(&attempt.promised));
         }
-        self.land(attempt, state, &view, scribe).await
+        let accepted = attempt.accepted.as_ref();
+        let batch = accepted.map_or_else(|| BatchId(String::new()), |a| a.batch.clone());
+        let nothing = BatchView::bare(batch, BatchStatus::Unknown("gone".to_owned()));
+        self.gone(attempt, state, (&nothing, error), scribe).await
+    }
+
+    /// Whether a person said that what is lost is to be sent, and paid, again.
+    fn may_resubmit(&self) -> bool {
+        self.job.ledger.on_ambiguous == AmbiguousPolicy::Resubmit
     }
 
     /// The account may not have the batch: nothing ran, nothing was paid. Once that is mended, the chunk
     /// is as good as before.
-    async fn refused(
-        &self,
-        attempt: &Attempt,
-        error: &BatchError,
-        scribe: &Scribe,
-    ) -> Result<After> {
-        let rejected = rejected_for_now(attempt, error);
+    async fn refused(&self, attempt: &Attempt, view: &BatchView, scribe: &Scribe) -> Result<After> {
+        let rejected = rejected_for_now(attempt, view);
         scribe.write(vec![rejected]).await?;
-        Err(Error::new(ErrorKind::Refused, "the provider refused a batch for the account's sake")
-            .with("provider", &attempt.promised.provider)
-            .with("code", &error.code)
-            .with("said", &error.message)
-            .hint("check the account's credit and spend limits, and that it may use the model; then run again"))
+        Err(refused_for_the_account(attempt).with("said", view.said()))
     }
 
     /// The provider took the batch, and does not show what it held: that is lost, or late, or was not
@@ -130,16 +136,8 @@ impl Tasks {
         (view, error): (&BatchView, Error),
         scribe: &Scribe,
     ) -> Result<After> {
-        if self.job.ledger.on_ambiguous != AmbiguousPolicy::Resubmit {
-            let lost = "the provider took a batch, and does not show this account what it answered";
-            return Err(Error::new(ErrorKind::Refused, lost)
-                .with("batch", &view.id)
-                .hint(
-                    "what one account made no other can see: set the key and the base URL that it was \
-                     submitted with. If it or its results were deleted there, or never come, run once with \
-                     --set ledger.on_ambiguous=resubmit: its requests are sent, and paid, again",
-                )
-                .because(error));
+        if !self.may_resubmit() {
+            return Err(not_shown(view, error));
         }
         self.land(attempt, state, view, scribe).await
     }
@@ -161,6 +159,7 @@ impl Tasks {
         };
         let view = BatchView {
             errors: vec![error],
+            failure: Some(BatchFailure::Requests),
             ..BatchView::bare(BatchId(String::new()), BatchStatus::Failed)
         };
         self.land(last, state, &view, scribe).await
@@ -182,19 +181,22 @@ impl Tasks {
             attempt,
             chunk: &chunk.stored,
             answer: &plan.started.shape.answer,
-            price: Price::of(&attempt.promised.provider, &plan.started.shape.model),
+            pricing: Pricing::of(&plan.started.shape.service, &plan.started.shape.model),
             provider: self.provider_of(attempt)?,
-            take_what_is_there: self.job.ledger.on_ambiguous == AmbiguousPolicy::Resubmit,
+            take_what_is_there: self.may_resubmit(),
             files: &self.files,
             components: &self.components,
         };
-        let landed = landing.land(view).await?;
+        let landed = match landing.land(view).await? {
+            Came::Home(landed) => landed,
+            Came::NotShown(error) => return Err(not_shown(view, error)),
+        };
         self.watch.event(&Event::Landed {
             batch: view.id.to_string(),
             requests: attempt.promised.requests,
             counts: read_counts(&landed.counts),
         });
-        scribe.write(vec![Action::Landed(Box::new(landed))]).await?;
+        scribe.write(vec![Action::Landed(landed)]).await?;
         Ok(After::Done)
     }
 
@@ -252,10 +254,10 @@ impl Tasks {
         &self,
         attempt: &Attempt,
         state: &State,
-        error: &BatchError,
+        (view, named): (&BatchView, Option<u64>),
         scribe: &Scribe,
     ) -> Result<After> {
-        let rejected = rejected_for_now(attempt, error);
+        let rejected = rejected_for_now(attempt, view);
         let (plan, chunk) = (attempt.promised.plan, attempt.promised.chunk);
         let stored = state
             .plans
@@ -266,7 +268,6 @@ impl Tasks {
         let mut without = state.clone();
         without.apply(&rejected)?;
         let refusals = refusals(&without, stored);
-        let named = queue_limit(&error.message);
         let now = self.components.clock.now();
         let learned = learn(
             &self.queue,
@@ -299,13 +300,12 @@ impl Tasks {
     pub(super) async fn cancel(&self, attempt: &Attempt, scribe: &Scribe) -> Result<After> {
         let provider = self.provider_of(attempt)?;
         if let Some(accepted) = &attempt.accepted {
-            match provider.cancel(&accepted.batch).await {
-                Err(error) if is_unseen(&error) && !is_own(provider, attempt) => {
+            match provider.cancel(&accepted.batch).await? {
+                Seen::Unseen(_) if !is_own(provider, attempt) && !self.may_resubmit() => {
                     return Err(other_account(&attempt.promised));
                 }
                 // What is gone needs no cancel; the next look says so.
-                Err(error) if !is_unseen(&error) => return Err(error),
-                _ => {}
+                Seen::Unseen(_) | Seen::There(()) => {}
             }
         }
         let attempt = attempt.promised.attempt.clone();
@@ -315,12 +315,38 @@ impl Tasks {
 }
 
 /// The provider refused a batch as a whole, and would take it later.
-fn rejected_for_now(attempt: &Attempt, error: &BatchError) -> Action {
+fn rejected_for_now(attempt: &Attempt, view: &BatchView) -> Action {
     Action::Rejected {
         attempt: attempt.promised.attempt.clone(),
-        why: format!("{}: {}", error.code, error.message),
+        why: view.said(),
         again: true,
     }
+}
+
+/// The account may not have what it asks for now. Nothing was paid.
+pub(super) fn refused_for_the_account(attempt: &Attempt) -> Error {
+    let what = "the provider refused requests for the account's sake; nothing was paid for them";
+    Error::new(ErrorKind::Refused, what)
+        .with("provider", &attempt.promised.provider)
+        .hint(
+            "check the account's credit, its quota and spend limits, and that it may use the model; \
+             then run again: what was refused is sent again, and counts against no row",
+        )
+}
+
+/// The provider counts answers, so that they were paid, and they cannot be had.
+fn not_shown(view: &BatchView, error: Error) -> Error {
+    let lost = "the provider took a batch, and does not show this account what it answered";
+    Error::new(ErrorKind::Refused, lost)
+        .with("batch", &view.id)
+        .with("why", &error)
+        .hint(
+            "what one account made no other can see: set the key and the base URL that it was \
+             submitted with. If it or its results were deleted there, never come, or do not say whose \
+             the answers are, run once with --set ledger.on_ambiguous=resubmit: what has no answer is \
+             sent, and paid, again",
+        )
+        .because(error)
 }
 
 /// Answers were paid for, and the file that would hold them has not come, or is kept no more.
@@ -337,31 +363,6 @@ fn lacks_answers(view: &BatchView) -> Option<Error> {
         .with("answers", view.counts.succeeded)
         .with("said", why)
     })
-}
-
-/// The provider's word that a batch failed as a whole for one of these reasons, and not for what is
-/// in it. One that answered some of its requests first did not.
-fn refused_as_a_whole<'v>(view: &'v BatchView, codes: &[&str]) -> Option<&'v BatchError> {
-    let ran = view.counts.succeeded > 0 || !view.results.is_empty();
-    if view.status != BatchStatus::Failed || ran {
-        return None;
-    }
-    view.errors
-        .iter()
-        .find(|error| codes.contains(&error.code.as_str()))
-}
-
-/// Whether a batch failed for a reason that passes or can be mended: its requests are as good as
-/// before.
-pub(super) fn failed_in_passing(view: &BatchView) -> bool {
-    let codes = [&QUEUE_CODES[..], &ACCOUNT_CODES].concat();
-    let passes = |error: &BatchError| codes.contains(&error.code.as_str());
-    view.errors.iter().any(passes)
-}
-
-/// Whether the provider says that it has nothing of that name, for this account.
-pub(super) fn is_unseen(error: &Error) -> bool {
-    error.value("status") == Some("404")
 }
 
 /// Whether `attempt` was made with the key and at the endpoint that `provider` was opened with.

@@ -20,9 +20,13 @@ use crate::work::{KeyRule, Keyer, RequestKey, RowStatus, Shape};
 
 use super::files::Files;
 use super::next::trial_failed;
+use super::retry::Anew;
 
-/// Keys that an index holds in memory before it writes them to the scratch folder.
-pub(super) const INDEX_KEYS: usize = 900_000;
+/// The part of the memory setting that the index of a plan's keys may use. Those that are there beside it
+/// have half as much.
+pub(super) fn index_memory(memory: usize) -> usize {
+    memory / 8 * 5
+}
 
 /// What a plan asks, and by which keys it looks for that.
 #[derive(Debug)]
@@ -86,10 +90,16 @@ impl Asks<'_> {
 
 impl Prior {
     /// What the plans before that of `asks` left.
-    pub(super) async fn read(state: &State, asks: &Asks<'_>, files: &Files) -> Result<Prior> {
+    pub(super) async fn read(
+        state: &State,
+        asks: &Asks<'_>,
+        files: &Files,
+        memory: usize,
+    ) -> Result<Prior> {
+        let memory = index_memory(memory);
         let mut prior = Prior {
-            answered: KeyIndex::new(files.scratch(), INDEX_KEYS)?,
-            unanswered: KeyIndex::new(files.scratch(), INDEX_KEYS)?,
+            answered: KeyIndex::new(files.scratch(), memory)?,
+            unanswered: KeyIndex::new(files.scratch(), memory / 2)?,
             older: Vec::new(),
             rows: None,
         };
@@ -104,7 +114,7 @@ impl Prior {
         if let Some((number, plan)) = last
             && plan.started.has_key
         {
-            prior.rows = Some(read_row_ids(*number, files).await?);
+            prior.rows = Some(read_row_ids(*number, files, memory / 2).await?);
         }
         Ok(prior)
     }
@@ -132,6 +142,7 @@ impl Prior {
         files: &Files,
     ) -> Result<()> {
         let plan = plan_number(earlier)?;
+        let anew = Anew::of(state, earlier.started.plan);
         let (then, now) = (
             earlier.started.shape.max_output_tokens,
             asks.shape.max_output_tokens,
@@ -148,6 +159,10 @@ impl Prior {
                 tokio::task::yield_now().await;
                 for at in (0..some.len()).filter(|at| !some.is_transient(*at)) {
                     let ordinal = some.ordinal(at);
+                    // A person wants it asked again.
+                    if anew.holds(ordinal, some.status(at)) {
+                        continue;
+                    }
                     let index = match worth(some.status(at), then, now) {
                         Worth::Answer => &mut self.answered,
                         Worth::Verdict => &mut self.unanswered,
@@ -238,8 +253,8 @@ fn plan_number(plan: &PlanState) -> Result<u32> {
 }
 
 /// The rows of a plan, by the hash of their key.
-async fn read_row_ids(plan: u64, files: &Files) -> Result<KeyIndex> {
-    let mut ids = KeyIndex::new(files.scratch(), INDEX_KEYS)?;
+async fn read_row_ids(plan: u64, files: &Files, memory: usize) -> Result<KeyIndex> {
+    let mut ids = KeyIndex::new(files.scratch(), memory)?;
     for slice in RowMapReader::open(files.open(&files.rows(plan)).await?)? {
         let slice = slice?;
         tokio::task::yield_now().await;

@@ -19,6 +19,7 @@ use crate::work::{RowStatus, StatusCounts};
 
 use super::files::Files;
 use super::join::{Rows, join};
+use super::next::account_refused;
 use super::report::check_sum;
 use super::scribe::Scribe;
 use super::tasks::Tasks;
@@ -151,14 +152,13 @@ impl Publication {
 
     fn start(&self, tasks: &Tasks, plan: &PlanState, state: &State) -> PublishStarted {
         let (components, number) = (&tasks.components, plan.started.plan);
-        let mut open = state.open_attempts();
         PublishStarted {
             publish: components.ids.uuid(components.clock.now()).to_string(),
             plan: number,
             digest: self.digest.clone(),
             output: self.target.location.url.to_string(),
             landed: state.landed_count(number),
-            partial: tasks.partial && open.any(|attempt| attempt.promised.plan == number),
+            partial: tasks.partial && is_partial(state, plan),
         }
     }
 
@@ -225,7 +225,8 @@ impl Publication {
         started: &PublishStarted,
     ) -> Result<StatusCounts> {
         let (files, memory) = (&tasks.files, tasks.memory);
-        let counts = join(state, plan.started.plan, files, memory, &mut Nowhere).await?;
+        let which = (plan.started.plan, started.partial);
+        let counts = join(state, which, files, memory, &mut Nowhere).await?;
         check_counts(&counts, plan.started.rows, started.partial)?;
         Ok(counts)
     }
@@ -269,6 +270,13 @@ impl Publication {
     }
 }
 
+/// Whether rows of `plan` may still get an answer.
+fn is_partial(state: &State, plan: &PlanState) -> bool {
+    let mut open = state.open_attempts();
+    let is_open = open.any(|attempt| attempt.promised.plan == plan.started.plan);
+    is_open || (!plan.canceled && account_refused(state, plan).is_some())
+}
+
 /// A task that ends with whoever reads from it.
 struct Abort(tokio::task::JoinHandle<()>);
 
@@ -286,7 +294,7 @@ async fn join_all(
     memory: usize,
     builder: &mut Builder,
 ) -> Result<StatusCounts> {
-    let counts = join(state, plan, files, memory, builder).await?;
+    let counts = join(state, (plan, partial), files, memory, builder).await?;
     check_counts(&counts, rows, partial)?;
     builder.flush().await?;
     Ok(counts)

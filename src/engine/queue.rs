@@ -9,7 +9,7 @@ use chrono::TimeDelta;
 
 use crate::base::Time;
 use crate::ledger::action::ChunkStored;
-use crate::ledger::state::{Attempt, ChunkState, Phase, State};
+use crate::ledger::state::{Attempt, ChunkState, Phase, QueueLimit, State};
 use crate::provider::QueueUnit;
 
 /// A provider's queue, as one model of one account meets it.
@@ -50,6 +50,22 @@ const TOKENS_BESIDE: u64 = 9;
 const COUNTED_MIN: u64 = 20;
 
 impl Queue {
+    /// Whose queue it is: the model's where its tokens are counted; nobody's in particular where all
+    /// models of the account share one.
+    pub(super) fn counted_by(&self) -> &str {
+        match self.unit {
+            QueueUnit::PromptTokens => &self.model,
+            QueueUnit::Requests => "",
+        }
+    }
+
+    /// Whether `learned` speaks of this queue. What older versions learned of a shared one bears the
+    /// name of the model that they met it with.
+    fn is_this(&self, learned: &QueueLimit) -> bool {
+        let is_shared = self.unit == QueueUnit::Requests;
+        learned.account == self.account && (is_shared || learned.model == self.model)
+    }
+
     /// How full it is now, and how full it may be, as far as the ledger knows.
     pub(super) fn gauge(&self, state: &State, now: Time) -> Gauge {
         let mut gauge = Gauge {
@@ -74,7 +90,7 @@ impl Queue {
         let learned = state
             .queues
             .iter()
-            .rfind(|queue| queue.account == self.account && queue.model == self.model)
+            .rfind(|queue| self.is_this(queue))
             .filter(|queue| now - queue.at < if queue.told { TOLD } else { INFERRED })
             .map(|queue| queue.limit);
         learned.into_iter().chain(self.limit).min()

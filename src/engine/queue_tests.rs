@@ -108,7 +108,11 @@ fn only_the_same_account_and_model_count() {
         (Some(150), 100)
     );
     assert_eq!(gauge(QueueUnit::Requests, "other", "model"), (None, 0));
-    assert_eq!(gauge(QueueUnit::Requests, "account", "other"), (None, 100));
+    // One queue of requests is all models'.
+    assert_eq!(
+        gauge(QueueUnit::Requests, "account", "other"),
+        (Some(150), 100)
+    );
     assert_eq!(
         gauge(QueueUnit::PromptTokens, "account", "other"),
         (None, 0)
@@ -188,4 +192,24 @@ fn refusals_are_counted_in_a_row() {
     story.rejected(0, true);
     story.rejected(0, true);
     assert_eq!(refusals(&story.0, &story.0.plans[&0].chunks[&0]), 2);
+}
+
+#[test]
+fn what_is_learned_of_a_shared_queue_holds_for_every_model() {
+    let other = |unit| Queue {
+        model: "another".into(),
+        ..queue(unit)
+    };
+    let mut story = Story::of(&[100]);
+    let limit = |story: &Story, unit| other(unit).gauge(&story.0, at(1)).limit;
+    // By the name of the model that met it, as older versions wrote it.
+    story.learned(40, true);
+    assert_eq!(limit(&story, QueueUnit::Requests), Some(40));
+    assert_eq!(limit(&story, QueueUnit::PromptTokens), None);
+    for (unit, model) in [
+        (QueueUnit::Requests, ""),
+        (QueueUnit::PromptTokens, "another"),
+    ] {
+        assert_eq!(other(unit).counted_by(), model);
+    }
 }

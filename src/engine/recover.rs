@@ -17,7 +17,7 @@ use crate::provider::{Found, Provider, Sought, Tag};
 use crate::spec::AmbiguousPolicy;
 use crate::work::{BatchId, BatchView};
 
-use super::poll::{is_own, is_unseen};
+use super::poll::is_own;
 use super::scribe::Scribe;
 use super::submit::{After, accepted};
 
@@ -52,14 +52,10 @@ impl Recovery<'_> {
     /// being read, for then nothing is known.
     pub(super) async fn look(&self) -> Result<After> {
         let may_overrule = self.policy == AmbiguousPolicy::Resubmit && !self.was_overruled();
-        let found = match self.find().await {
+        match self.find().await? {
             // Where there is no list to look at, a person's word is all there is.
-            Err(error) if is_unseen(&error) && may_overrule => {
-                return self.give_up(true).await;
-            }
-            found => found?,
-        };
-        match found {
+            Found::Unlisted(_) if may_overrule => self.give_up(true).await,
+            Found::Unlisted(error) => Err(error),
             Found::Ours(views) => self.adopt(&views).await,
             // What one account made no other can see: nothing follows from its absence.
             _ if !is_own(self.provider, self.attempt) && !may_overrule => {
@@ -78,6 +74,7 @@ impl Recovery<'_> {
     pub(super) async fn look_again(&self) -> Result<After> {
         let attempt = self.attempt.promised.attempt.clone();
         match self.find().await? {
+            Found::Unlisted(error) => return Err(error),
             Found::Ours(views) => self.waste(&views).await?,
             _ if !is_own(self.provider, self.attempt) => return Ok(After::GivenUp),
             // Only the results of a running batch can tell; a later run looks again.
@@ -128,6 +125,7 @@ impl Recovery<'_> {
         for view in views {
             let attempt = self.attempt.promised.attempt.clone();
             warn!(attempt, batch = %view.id, "a second batch of one chunk; it is canceled");
+            // One that is gone by now is canceled as well as can be.
             self.provider.cancel(&view.id).await?;
             let batch = view.id.clone();
             self.write(Action::Wasted { attempt, batch }).await?;

@@ -81,6 +81,8 @@ pub struct Report {
     pub output: String,
     /// Where the ledger is.
     pub ledger: String,
+    /// Requests that the provider refused for the account's sake, and that wait until it is mended.
+    pub account_refused: u64,
     /// Whether the output shows the plan.
     pub published: bool,
     /// Whether there was nothing to do.
@@ -136,6 +138,9 @@ impl Report {
                 .map(|accepted| accepted.batch.to_string());
             report.batches.extend(batch);
             if let Some(landed) = &attempt.landed {
+                if attempt.promised.plan == plan {
+                    report.account_refused += landed.account;
+                }
                 report.oddities += landed.oddities;
                 report.usage += landed.usage;
                 report.cost_micros = report
@@ -167,9 +172,12 @@ impl Report {
     }
 
     /// The exit code: 0, 3 where more rows failed than allowed, 5 where a person must say what became
-    /// of a chunk, 75 where work is pending.
+    /// of a chunk, 7 where the account has to be mended, 75 where work is pending.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
+        if self.account_refused > 0 {
+            return ErrorKind::Refused.exit_code();
+        }
         if self.unsettled > 0 {
             return ErrorKind::Ambiguous.exit_code();
         }
@@ -195,10 +203,9 @@ fn unpublished(plan: &PlanState) -> StatusCounts {
 
 /// Whether the provider has nothing of `chunk`, as far as anybody knows.
 fn is_unsent(state: &State, chunk: &ChunkState) -> bool {
-    let home = state.attempts_of(chunk).any(|a| a.phase == Phase::Landed);
     let last = state.attempts_of(chunk).last();
     let free = |a: &Attempt| matches!(a.phase, Phase::RejectedForNow | Phase::Absent);
-    !chunk.split && !home && last.is_none_or(free)
+    !state.is_home(chunk) && last.is_none_or(free)
 }
 
 /// What is waited for before all of `plan` that may be sent can be.
@@ -211,8 +218,8 @@ fn awaits(state: &State, plan: &PlanState, unsent: u64) -> Option<Awaits> {
     if plan.sealed.is_none() && !plan.canceled {
         return Some(Awaits::Planning);
     }
-    let trial = plan.chunks.get(&0).filter(|_| plan.started.trial > 0);
-    if unsent > 0 && trial.is_some_and(|chunk| state.attempts_of(chunk).any(is_taken)) {
+    let mut trial = plan.chunks.values().filter(|chunk| plan.is_trial(chunk));
+    if unsent > 0 && trial.any(|chunk| state.attempts_of(chunk).any(is_taken)) {
         return Some(Awaits::Trial);
     }
     if unsent > 0 && waits_in_queue(state, plan) {
@@ -280,6 +287,7 @@ pub(super) fn check_sum(counts: &StatusCounts, rows: u64) -> Result<()> {
 mod tests {
     use super::super::story::Story;
     use super::*;
+    use crate::ledger::action::Action;
 
     fn awaits_of(story: &Story) -> Option<Awaits> {
         Report::of(&story.0, 0, |_| false).awaits
@@ -301,5 +309,21 @@ mod tests {
         assert_eq!(awaits_of(&story), Some(Awaits::Queue));
         let report = Report::of(&story.0, 0, |_| false);
         assert_eq!((report.unsent, report.progress.to_send()), (2, 9));
+    }
+
+    #[test]
+    fn a_trial_that_was_split_is_awaited_like_any_other() {
+        let awaits = |story: &Story| Report::of(&story.0, 0, |_| false).awaits;
+        let mut story = Story::with_trial(3);
+        story.stored(0, 0, 3);
+        story.stored(0, 3, 10);
+        story.sealed();
+        assert_eq!(awaits(&story), Some(Awaits::Provider));
+        story.tell(Action::ChunkSplit { plan: 0, chunk: 0 });
+        story.stored(0, 0, 2);
+        story.stored(0, 2, 1);
+        story.landed(2, 0);
+        story.accepted(3);
+        assert_eq!(awaits(&story), Some(Awaits::Trial));
     }
 }

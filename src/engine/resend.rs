@@ -19,7 +19,7 @@ impl Tasks {
         state: &State,
         wave: u32,
     ) -> Result<Vec<ChunkStored>> {
-        let next = plan.chunks.keys().next_back().map_or(0, |last| last + 1);
+        let next = plan.next_chunk();
         let place = (plan.started.plan, wave, next);
         let mut chunks = self.chunk_writer(state, self.limits, place);
         let mut stored = Vec::new();

@@ -5,10 +5,11 @@
 //! down, and `next` is asked what follows.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::future;
+use futures::{FutureExt, future};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -22,6 +23,7 @@ use crate::work::progress::{Event, Progress, Waits};
 use super::GRACE;
 use super::book::Book;
 use super::next::{Desk, Next, Pace, Standing, Step, next};
+use super::poll::refused_for_the_account;
 use super::progress::progress;
 use super::recover::unsettled;
 use super::scribe::{Entry, Scribe};
@@ -63,6 +65,8 @@ pub(super) struct Ended {
     pub result: Result<After>,
 }
 
+/// Times that the receipt of a batch is tried to be written down.
+const RECEIPT_TRIES: u32 = 4;
 /// Steps that failed because something was away are tried again so many times in a row.
 const TRIES_MAX: u32 = 8;
 
@@ -79,8 +83,6 @@ pub(super) struct Loop<'a> {
     scribe: Scribe,
     entries: mpsc::Receiver<Entry>,
     tries: BTreeMap<Step, u32>,
-    /// Why which chunks wait, as far as it was said.
-    told: BTreeSet<(u64, String)>,
     /// How far it is and what it waits for, as that was told last.
     last_told: (Option<Progress>, Waits),
     /// Why a batch is not shown, of the first that is not.
@@ -108,7 +110,6 @@ impl<'a> Loop<'a> {
             scribe,
             entries,
             tries: BTreeMap::new(),
-            told: BTreeSet::new(),
             last_told: (None, Waits::default()),
             unseen: None,
         }
@@ -147,13 +148,30 @@ impl<'a> Loop<'a> {
     /// Goes on until the goal is reached.
     ///
     /// # Errors
-    /// The first error that another try would not mend. The ledger is whole in any case; what is at
-    /// the provider stays there for the next run.
+    /// The first error that another try would not mend. It ends the run as an interrupt does: what is
+    /// being sent comes to its receipt first. The ledger is whole in any case; what is at the provider
+    /// stays there for the next run.
     pub(super) async fn run(mut self, interrupt: &CancellationToken) -> Result<Stop> {
         self.begin_planning();
+        let stop = self.work(interrupt).await;
+        let until = interrupt
+            .is_cancelled()
+            .then(|| self.tasks.components.clock.now() + GRACE);
+        self.finish(is_submit, until, interrupt).await;
+        if let Some(until) = until
+            && self.pace.cancel_on_interrupt
+        {
+            self.cancel_all(until, interrupt).await?;
+        }
+        stop
+    }
+
+    /// Asks what is next and does it, until the goal is reached, the run is asked to stop, or something
+    /// fails.
+    async fn work(&mut self, interrupt: &CancellationToken) -> Result<Stop> {
         loop {
             if interrupt.is_cancelled() {
-                return self.wind_up().await;
+                return Ok(Stop::Interrupted);
             }
             if let Some(stop) = self.stop() {
                 return Ok(stop);
@@ -184,42 +202,53 @@ impl<'a> Loop<'a> {
         }
     }
 
-    /// Begins nothing more, and lets what is being sent come to its receipt. Open batches go on at
-    /// the provider, unless they are to be canceled.
-    async fn wind_up(mut self) -> Result<Stop> {
-        let until = self.tasks.components.clock.now() + GRACE;
-        self.finish(|step| matches!(step, Step::Submit { .. }), until)
-            .await?;
-        if self.pace.cancel_on_interrupt {
-            self.cancel_all(until).await?;
-        }
-        Ok(Stop::Interrupted)
-    }
-
     /// Takes in what others have written: whoever asks for a cancel needs no lease. It is looked for
     /// before anything is sent, and with each look at a batch; where the ledger is away, with the next.
     async fn take_in(&mut self) -> Result<()> {
         match self.book.catch_up().await {
             Err(error) if error.kind() == ErrorKind::Unavailable => {
-                warn!(%error, "the ledger was not read for what others ask");
+                let what = "the ledger was not read for what others ask";
+                self.tasks.warn_seldom(what, &format!("{what}: {error}"));
                 Ok(())
             }
             done => done,
         }
     }
 
-    /// Waits for the steps of a kind, until a moment.
-    async fn finish(&mut self, kind: impl Fn(&Step) -> bool, until: Time) -> Result<()> {
+    /// Begins nothing more, and lets the steps of a kind come to their ends: until a moment, if one is
+    /// given, or for so long after the run was asked to stop meanwhile. What fails while this lasts is
+    /// for the log alone: why the run ends is known already.
+    async fn finish(
+        &mut self,
+        kind: impl Fn(&Step) -> bool,
+        mut until: Option<Time>,
+        interrupt: &CancellationToken,
+    ) {
         let clock = Arc::clone(&self.tasks.components.clock);
-        while self.desk.busy.iter().any(&kind) && clock.now() < until {
-            self.wait(Some(until), future::pending()).await?;
+        while self.desk.busy.iter().any(&kind) && !self.running.is_empty() {
+            if interrupt.is_cancelled() && until.is_none() {
+                until = Some(clock.now() + GRACE);
+            }
+            if until.is_some_and(|until| clock.now() >= until) {
+                return;
+            }
+            let is_known = until.is_some();
+            let call = async {
+                if is_known {
+                    future::pending::<()>().await;
+                } else {
+                    interrupt.cancelled().await;
+                }
+            };
+            if let Err(error) = self.wait(until, call).await {
+                warn!(%error, "while the run came to its end");
+            }
         }
-        Ok(())
     }
 
     /// Asks for every open batch to be canceled, and tells the provider as far as time allows; the
     /// next run goes on with it, and harvests what they finished.
-    async fn cancel_all(&mut self, until: Time) -> Result<()> {
+    async fn cancel_all(&mut self, until: Time, interrupt: &CancellationToken) -> Result<()> {
         let open = self.book.state().open_attempts();
         let plans: BTreeSet<u64> = open.map(|attempt| attempt.promised.plan).collect();
         let asked = plans.into_iter().map(|plan| Action::CancelAsked { plan });
@@ -231,7 +260,8 @@ impl<'a> Loop<'a> {
         for step in self.next().steps.into_iter().filter(is_cancel) {
             self.begin(step);
         }
-        self.finish(is_cancel, until).await
+        self.finish(is_cancel, Some(until), interrupt).await;
+        Ok(())
     }
 
     fn plan(&self) -> Option<&PlanState> {
@@ -258,10 +288,8 @@ impl<'a> Loop<'a> {
         self.planning = true;
         let state = self.book.shared();
         self.running.spawn(async move {
-            let result = tasks
-                .plan(&state, plan, &scribe)
-                .await
-                .map(|()| After::Done);
+            let work = tasks.plan(&state, plan, &scribe);
+            let result = Box::pin(unless_it_panics(work)).await.map(|()| After::Done);
             Ended { step: None, result }
         });
     }
@@ -272,7 +300,8 @@ impl<'a> Loop<'a> {
         let (tasks, scribe) = (Arc::clone(&self.tasks), self.scribe.clone());
         let (state, plan) = (self.book.shared(), self.plan);
         self.running.spawn(async move {
-            let result = tasks.carry_out(&step, &state, plan, &scribe).await;
+            let work = tasks.carry_out(&step, &state, plan, &scribe);
+            let result = Box::pin(unless_it_panics(work)).await;
             Ended {
                 step: Some(step),
                 result,
@@ -308,9 +337,31 @@ impl<'a> Loop<'a> {
                 });
             }
         }
-        self.book.record(entry.actions).await?;
+        self.record(entry.actions).await?;
         // Nobody waits any more when the task was dropped; the facts are true all the same.
         let _ = entry.written.send(());
+        Ok(())
+    }
+
+    /// Writes facts down. The receipt of a batch is worth more than one try: without it the batch has to
+    /// be looked for.
+    async fn record(&mut self, actions: Vec<Action>) -> Result<()> {
+        let is_receipt = |action: &Action| matches!(action, Action::Accepted(_));
+        let tries = if actions.iter().any(is_receipt) {
+            RECEIPT_TRIES
+        } else {
+            1
+        };
+        for tried in 1.. {
+            match self.book.record(actions.clone()).await {
+                Err(error) if error.kind() == ErrorKind::Unavailable && tried < tries => {
+                    warn!(%error, "a receipt was not written down; trying again");
+                    let clock = &self.tasks.components.clock;
+                    clock.sleep(Duration::from_secs(1 << tried)).await;
+                }
+                done => return done,
+            }
+        }
         Ok(())
     }
 
@@ -335,7 +386,7 @@ impl<'a> Loop<'a> {
             }
             Ok(After::Later(at, why)) => {
                 self.tries.remove(&step);
-                self.say_once(&step, &why);
+                self.say_why_it_waits(&step, at, &why);
                 self.desk.not_before.insert(step, at);
             }
             Ok(After::SendAgain(plan, chunk, at)) => {
@@ -379,14 +430,18 @@ impl<'a> Loop<'a> {
         attempt.is_some_and(|attempt| attempt.phase == Phase::Accepted)
     }
 
-    /// Says why a step waits, the first time that it does so for this reason. Not to whoever asked for
-    /// a stop, and keeps it from being sent.
-    fn say_once(&mut self, step: &Step, why: &str) {
+    /// Says why a step waits, and for how long. Not to whoever asked for a stop, and keeps it from being
+    /// sent.
+    fn say_why_it_waits(&self, step: &Step, at: Time, why: &str) {
         let Step::Submit { chunk } = step else {
             return;
         };
-        if !self.tasks.interrupt.is_cancelled() && self.told.insert((*chunk, why.to_owned())) {
-            self.tasks.warn(&format!("chunk {chunk} waits: {why}"));
+        if !self.tasks.interrupt.is_cancelled() {
+            // What is left of a second counts as one.
+            let wait = (at - self.tasks.components.clock.now()).num_milliseconds();
+            let wait = (wait + 999) / 1000;
+            let text = format!("chunk {chunk} waits: {why}; trying again in {wait} s");
+            self.tasks.warn_seldom(why, &text);
         }
     }
 
@@ -408,14 +463,16 @@ impl<'a> Loop<'a> {
         if *tries >= TRIES_MAX {
             return Err(error);
         }
-        let wait = Duration::from_secs(1 << (*tries).min(6));
+        let own = Duration::from_secs(1 << (*tries).min(6));
+        let components = &self.tasks.components;
+        // The time that is named is kept to.
+        let wait = error.retry_after();
+        let wait = wait.unwrap_or_else(|| components.ids.jitter(own));
         let hint = error.hint_text().map(|hint| format!(" ({hint})"));
         let hint = hint.unwrap_or_default();
-        self.tasks.warn(&format!(
-            "{error}{hint}; trying again in {} s",
-            wait.as_secs()
-        ));
-        let at = self.tasks.components.clock.now() + self.tasks.components.ids.jitter(wait);
+        let text = format!("{error}{hint}; trying again in {} s", wait.as_secs());
+        self.tasks.warn_seldom(error.message(), &text);
+        let at = components.clock.now() + wait;
         self.desk.not_before.insert(step, at);
         Ok(())
     }
@@ -447,8 +504,13 @@ impl<'a> Loop<'a> {
                 return Err(Tasks::trial_failed(self.book.state(), attempt));
             }
             Standing::Refused { attempt } => return Err(refused(attempt)),
-            Standing::Unsettled { .. } if self.is_shown_partially() => {
+            Standing::AccountRefused { .. } | Standing::Unsettled { .. }
+                if self.is_shown_partially() =>
+            {
                 return Ok(Some(Stop::Published));
+            }
+            Standing::AccountRefused { attempt } => {
+                return Err(self.refused_for_the_account(attempt));
             }
             Standing::Unsettled { attempt } => {
                 let attempt = self.book.state().attempts.get(attempt);
@@ -471,11 +533,37 @@ impl<'a> Loop<'a> {
 }
 
 impl Loop<'_> {
+    /// Why nothing more of the plan is sent, by what an attempt came home with.
+    fn refused_for_the_account(&self, attempt: &str) -> Error {
+        let none = || Error::internal("no such attempt");
+        let Some(attempt) = self.book.state().attempts.get(attempt) else {
+            return none();
+        };
+        let landed = attempt.landed.as_ref();
+        let requests = landed.map_or(0, |landed| landed.account);
+        refused_for_the_account(attempt).with("requests", requests)
+    }
+
     /// Whether the output shows all that can be settled, as a person asked for.
     fn is_shown_partially(&self) -> bool {
         let shown = |plan| self.tasks.is_shown(self.book.state(), plan);
         self.pace.publish_partial && self.plan().is_some_and(shown)
     }
+}
+
+fn is_submit(step: &Step) -> bool {
+    matches!(step, Step::Submit { .. })
+}
+
+/// What `work` comes to. A panic is an error like others: nothing else has to end with it.
+async fn unless_it_panics<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
+    let panicked = |_| {
+        Err(Error::internal(
+            "a step panicked; this is a defect of columnist",
+        ))
+    };
+    let done = AssertUnwindSafe(work).catch_unwind().await;
+    done.unwrap_or_else(panicked)
 }
 
 fn refused(attempt: &str) -> Error {

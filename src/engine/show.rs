@@ -5,18 +5,18 @@ use std::sync::Arc;
 use crate::base::{Error, Result};
 use crate::ledger::outcomes::{OutcomeColumns, OutcomesReader};
 use crate::ledger::requests::{RequestColumns, RequestsReader};
-use crate::ledger::row_map::{Place, RowMapReader, RowPlan, read_keys};
+use crate::ledger::row_map::{Place, RowPlan, read_keys};
 use crate::ledger::state::{Attempt, ChunkState, State};
 use crate::provider::Provider;
 use crate::spec::Job;
-use crate::work::price::{Price, Tariff, micro_usd};
+use crate::work::price::{Pricing, Tariff, micro_usd};
 use crate::work::{CustomId, RowStatus, Shape, Usage};
 
 use super::Setup;
 use super::book::Book;
 use super::files::Files;
 use super::open::check_name;
-use super::whereabouts::{Found, find};
+use super::whereabouts::{Found, find, read_row};
 
 /// One row's story.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -108,7 +108,10 @@ pub async fn show(mut setup: Setup, key: &[String]) -> Result<Story> {
         }
     }
     let place = if planned {
-        read_row(plan.started.plan, row, &files, &mut story).await?
+        let number = plan.started.plan;
+        let (words, place) = read_row(number, row, &files, |row| words(number, &row)).await?;
+        story.plan = words;
+        place
     } else {
         None
     };
@@ -157,37 +160,25 @@ impl Frames {
 
 const UNPLANNED: &str = "not planned: the source has changed since";
 
-/// What the plan made of the row; the place of its request, if it asks one.
-async fn read_row(plan: u64, row: u64, files: &Files, story: &mut Story) -> Result<Option<Place>> {
-    let mut before = 0;
-    for slice in RowMapReader::open(files.open(&files.rows(plan)).await?)? {
-        let slice = slice?;
-        let len = slice.len() as u64;
-        if row < before + len {
-            let at = usize::try_from(row - before).unwrap_or_default();
-            let (words, place) = match slice.row(at)? {
-                RowPlan::Asks(place) if u64::from(place.plan) == plan => (
-                    format!("asks request {} of plan {plan}", place.ordinal),
-                    Some(place),
-                ),
-                RowPlan::Asks(place) => (
-                    format!(
-                        "asks what request {} of plan {} asked",
-                        place.ordinal, place.plan
-                    ),
-                    Some(place),
-                ),
-                RowPlan::Skipped(Some(why)) => (format!("skipped: {why}"), None),
-                RowPlan::Skipped(None) => ("skipped: not selected".to_owned(), None),
-                RowPlan::Failed(why) => (format!("failed: {why}"), None),
-                RowPlan::Deferred => ("deferred".to_owned(), None),
-            };
-            story.plan = words;
-            return Ok(place);
-        }
-        before += len;
+/// What the plan made of a row, in words; the place of its request, if it asks one.
+fn words(plan: u64, row: &RowPlan<'_>) -> (String, Option<Place>) {
+    match row {
+        RowPlan::Asks(place) if u64::from(place.plan) == plan => (
+            format!("asks request {} of plan {plan}", place.ordinal),
+            Some(*place),
+        ),
+        RowPlan::Asks(place) => (
+            format!(
+                "asks what request {} of plan {} asked",
+                place.ordinal, place.plan
+            ),
+            Some(*place),
+        ),
+        RowPlan::Skipped(Some(why)) => (format!("skipped: {why}"), None),
+        RowPlan::Skipped(None) => ("skipped: not selected".to_owned(), None),
+        RowPlan::Failed(why) => (format!("failed: {why}"), None),
+        RowPlan::Deferred => ("deferred".to_owned(), None),
     }
-    Err(Error::data("the row map has fewer rows than the plan").with("row", row))
 }
 
 /// The request at `place`, and every attempt at it.
@@ -315,9 +306,9 @@ async fn told(
         told.error = some.error(at).map(str::to_owned);
         told.model = some.text("model", at).map(str::to_owned);
         told.usage = some.usage(at);
-        let price = Price::of(&attempt.promised.provider, &shape.model);
-        let cost = price.map(|price| micro_usd(price.cost(Tariff::Batch, &told.usage)));
-        told.cost_micros = cost.map(|cost| u64::try_from(cost).unwrap_or(u64::MAX));
+        let pricing = Pricing::of(&shape.service, &shape.model);
+        let cost = pricing.cost(Tariff::Batch, &told.usage);
+        told.cost_micros = pricing.is_known().then(|| micro_usd(cost));
     }
     Ok((told, key))
 }

@@ -18,7 +18,33 @@ use crate::work::{Finish, Outcome, RowStatus, Usage};
 struct Slot {
     at: u64,
     len: u32,
-    succeeded: bool,
+    worth: Worth,
+}
+
+/// What an outcome is worth, where one request has several: an answer was paid for, and a success is
+/// what is wanted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+enum Worth {
+    /// It was not reached.
+    #[default]
+    Nothing,
+    /// It failed, unpaid.
+    Failure,
+    /// It was answered, and not as it should be.
+    Answer,
+    /// It was answered.
+    Success,
+}
+
+impl Worth {
+    fn of(status: RowStatus) -> Worth {
+        match status {
+            RowStatus::Succeeded => Worth::Success,
+            RowStatus::Invalid | RowStatus::Refused | RowStatus::Truncated => Worth::Answer,
+            RowStatus::Failed => Worth::Failure,
+            _ => Worth::Nothing,
+        }
+    }
 }
 
 /// The outcomes of one batch, as they come.
@@ -28,6 +54,8 @@ pub(super) struct Slots {
     spool: Spool,
     record: Vec<u8>,
     models: Models,
+    answered: u64,
+    failed: u64,
 }
 
 /// Whether a request had an outcome already.
@@ -47,20 +75,24 @@ impl Slots {
             spool: Spool::new(folder, memory_max),
             record: Vec::new(),
             models: Models::default(),
+            answered: 0,
+            failed: 0,
         }
     }
 
-    /// Keeps the outcome of request `n`. Where there are several, a success wins over the others,
-    /// and else the first.
+    /// Keeps the outcome of request `n`. Where there are several, a success wins over the others, an
+    /// answer over what is none, and else the first.
     pub(super) fn put(&mut self, n: usize, outcome: &Outcome<'_>) -> Result<Put> {
         let slot = self.of_request[n];
-        let succeeded = outcome.status == RowStatus::Succeeded;
         let put = if slot.len == 0 {
             Put::First
         } else {
             Put::Again
         };
-        if put == Put::First || (succeeded && !slot.succeeded) {
+        let worth = Worth::of(outcome.status);
+        let wins = worth > slot.worth && worth >= Worth::Answer;
+        if put == Put::First || wins {
+            self.count(slot.worth, worth);
             self.record.clear();
             encode(outcome, &mut self.models, &mut self.record);
             let len = u32::try_from(self.record.len()).or_err(
@@ -68,9 +100,25 @@ impl Slots {
                 "an answer is larger than four gigabytes",
             )?;
             let at = self.spool.append(&self.record)?;
-            self.of_request[n] = Slot { at, len, succeeded };
+            self.of_request[n] = Slot { at, len, worth };
         }
         Ok(put)
+    }
+
+    fn count(&mut self, old: Worth, new: Worth) {
+        self.answered += u64::from(new >= Worth::Answer && old < Worth::Answer);
+        self.failed += u64::from(new == Worth::Failure);
+        self.failed -= u64::from(old == Worth::Failure);
+    }
+
+    /// Requests that have an answer.
+    pub(super) fn answered(&self) -> u64 {
+        self.answered
+    }
+
+    /// Requests that have failed.
+    pub(super) fn failed(&self) -> u64 {
+        self.failed
     }
 
     /// How many requests there are.
@@ -186,6 +234,7 @@ const RAW: u8 = 2;
 const ERROR: u8 = 4;
 const MODEL: u8 = 8;
 const TRANSIENT: u8 = 16;
+const ACCOUNT: u8 = 1 << 5;
 
 fn encode(outcome: &Outcome<'_>, models: &mut Models, out: &mut Vec<u8>) {
     let mark = |is_there: bool, mark: u8| if is_there { mark } else { 0 };
@@ -193,7 +242,8 @@ fn encode(outcome: &Outcome<'_>, models: &mut Models, out: &mut Vec<u8>) {
         | mark(outcome.raw.is_some(), RAW)
         | mark(outcome.error.is_some(), ERROR)
         | mark(outcome.model.is_some(), MODEL)
-        | mark(outcome.transient, TRANSIENT);
+        | mark(outcome.transient, TRANSIENT)
+        | mark(outcome.account, ACCOUNT);
     let finish = outcome.finish.map_or(u8::MAX, |finish| finish as u8);
     out.extend_from_slice(&[outcome.status.code(), marks, finish]);
     let used = outcome.usage;
@@ -281,6 +331,7 @@ fn decode<'a>(bytes: &'a [u8], models: &'a Models) -> Option<Outcome<'a>> {
     Some(Outcome {
         status: RowStatus::from_code(*status)?,
         transient: marks & TRANSIENT > 0,
+        account: marks & ACCOUNT > 0,
         finish: finish(*code),
         usage,
         answer,
@@ -313,6 +364,7 @@ mod tests {
             |(status, transient, code, tokens, (answer, raw, error, model))| Outcome {
                 status: RowStatus::from_code(status).expect("a status"),
                 transient,
+                account: transient && code % 2 == 1,
                 finish: finish(code),
                 usage: Usage {
                     input: tokens[0],
@@ -342,12 +394,20 @@ mod tests {
             for (n, outcome) in &lines {
                 let put = slots.put(*n, outcome).expect("no I/O error");
                 prop_assert_eq!(put == Put::First, expect[*n].is_none());
-                let succeeded = |o: &Outcome<'_>| o.status == RowStatus::Succeeded;
-                let wins = expect[*n].as_ref().is_none_or(|old| !succeeded(old) && succeeded(outcome));
+                let worth = |o: &Outcome<'_>| match o.status {
+                    RowStatus::Succeeded => 2,
+                    RowStatus::Invalid | RowStatus::Refused | RowStatus::Truncated => 1,
+                    _ => 0,
+                };
+                let wins = expect[*n].as_ref().is_none_or(|old| worth(old) < worth(outcome));
                 if wins {
                     expect[*n] = Some(outcome.clone());
                 }
             }
+            let count = |is: fn(RowStatus) -> bool| expect.iter().flatten().filter(|o| is(o.status)).count() as u64;
+            let is_answer = |status| status < RowStatus::Failed;
+            prop_assert_eq!(slots.answered(), count(is_answer));
+            prop_assert_eq!(slots.failed(), count(|status| status == RowStatus::Failed));
             let mut buffer = Vec::new();
             for (n, expect) in expect.into_iter().enumerate() {
                 prop_assert_eq!(slots.take(n, &mut buffer).expect("no I/O error"), expect);

@@ -9,7 +9,7 @@ use crate::source::{Draw, Input, Predicate, RowIds, Scan, Source, TextOptions, c
 use crate::spec::{Job, LayoutSpec, SourceInput};
 
 use super::files::Files;
-use super::prior::INDEX_KEYS;
+use super::prior::index_memory;
 
 /// What the job reads, in the words of its source.
 #[must_use]
@@ -96,12 +96,17 @@ pub(super) fn pins(source: &Source) -> Vec<Pin> {
 }
 
 /// The key is there, not null, and unique over the whole table.
-pub(super) async fn check_key(job: &Job, source: &Source, files: &Files) -> Result<()> {
+pub(super) async fn check_key(
+    job: &Job,
+    source: &Source,
+    files: &Files,
+    memory: usize,
+) -> Result<()> {
     if job.source.key.is_empty() {
         return Ok(());
     }
     let ids = RowIds::new(source.schema(), &job.source.key)?;
-    let mut index = KeyIndex::new(files.scratch(), INDEX_KEYS)?;
+    let mut index = KeyIndex::new(files.scratch(), index_memory(memory))?;
     check_unique(source, &ids, |key, row| index.insert(key, row)).await
 }
 

@@ -25,7 +25,7 @@ impl Tasks {
             requests_max: half,
             ..self.limits
         };
-        let next = plan.chunks.keys().next_back().map_or(0, |last| last + 1);
+        let next = plan.next_chunk();
         let place = (stored.plan, stored.wave, next);
         let mut chunks = self.chunk_writer(state, limits, place);
         let mut actions = vec![Action::ChunkSplit {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::base::{Error, Result, Time};
+use crate::base::{Error, Location, Result, Time};
 use crate::ledger::action::{Action, Counts};
 use crate::ledger::state::{Attempt, ChunkState, Phase, PlanState, State};
 use crate::ledger::{Holder, Leases, Scope};
@@ -11,7 +11,7 @@ use crate::work::progress::Progress;
 use super::Setup;
 use super::book::Book;
 use super::live::Live;
-use super::next::trial_failed;
+use super::next::{account_refused, trial_failed};
 use super::open::check_ours;
 use super::poll::overdue;
 use super::progress::{Sight, progress};
@@ -90,17 +90,7 @@ pub async fn status(setup: Setup) -> Result<StatusReport> {
         None => setup.job.clone(),
     };
     let now = setup.components.clock.now();
-    let holder = Holder::this_process("status", "status", now);
-    let uptime = std::sync::Arc::clone(&setup.components.uptime);
-    let leases = Leases::new(
-        &setup.components,
-        uptime,
-        &root,
-        holder,
-        setup.job.ledger.lease,
-    );
-    let held = leases.holder(&Scope::job()).await?;
-    let holder = held.and_then(|held| held.holder);
+    let holder = holder(&setup, &root).await?;
     let live = match &holder {
         Some(holder) => Live::of(&root, &holder.run).await,
         None => None,
@@ -110,9 +100,7 @@ pub async fn status(setup: Setup) -> Result<StatusReport> {
     let settle = setup.job.ledger.settle;
     let line = |attempt| line(attempt, (now, settle), live.as_ref());
     let batches: Vec<BatchLine> = shown.map(line).collect();
-    let published = state.published.as_ref().filter(|published| {
-        published.plan == number && published.landed == state.landed_count(number)
-    });
+    let published = state.shown(number);
     Ok(StatusReport {
         planned: plan.is_some_and(|plan| plan.sealed.is_some()),
         differs: plan.is_some_and(|p| p.started.digest != job.fingerprints().plan),
@@ -152,8 +140,20 @@ fn sight(live: Option<&Live>) -> Sight {
 /// to write. What was canceled, or what the trial showed to be in vain, waits for a person.
 fn is_pending(state: &State, plan: Option<&PlanState>, is_published: bool) -> bool {
     let is_open = state.open_attempts().next().is_some();
-    let is_stuck = |plan: &PlanState| plan.canceled || trial_failed(state, plan);
+    let is_stuck = |plan: &PlanState| {
+        plan.canceled || trial_failed(state, plan) || account_refused(state, plan).is_some()
+    };
     is_open || plan.is_some_and(|plan| !is_published && !is_stuck(plan))
+}
+
+/// Who holds the job, if anybody does.
+pub(super) async fn holder(setup: &Setup, root: &Location) -> Result<Option<Holder>> {
+    let components = &setup.components;
+    let asking = Holder::this_process("status", "status", components.clock.now());
+    let uptime = std::sync::Arc::clone(&components.uptime);
+    let leases = Leases::new(components, uptime, root, asking, setup.job.ledger.lease);
+    let held = leases.holder(&Scope::job()).await?;
+    Ok(held.and_then(|held| held.holder))
 }
 
 /// Asks for everything open to be canceled, and for nothing more to be sent of the last plan. The
@@ -193,16 +193,12 @@ pub async fn cancel(setup: Setup) -> Result<u64> {
 fn may_send(state: &State, plan: &PlanState) -> bool {
     let is_home = |chunk: &&ChunkState| {
         let mut attempts = state.attempts_of(chunk);
-        chunk.split || attempts.any(|a| matches!(a.phase, Phase::Landed | Phase::RejectedForGood))
+        state.is_home(chunk) || attempts.any(|a| a.phase == Phase::RejectedForGood)
     };
     let is_whole = plan.sealed.is_some() && plan.chunks.values().all(|chunk| is_home(&chunk));
     // What fails in passing is sent again before the output is published, and not after.
     let number = plan.started.plan;
-    let is_published = state.published.as_ref().is_some_and(|published| {
-        published.plan == number
-            && published.landed == state.landed_count(number)
-            && !published.partial
-    });
+    let is_published = state.shown(number).is_some_and(|shown| !shown.partial);
     let last = plan.wave(plan.last_wave()).into_iter();
     let mut landed = last
         .flat_map(|chunk| state.attempts_of(chunk))
@@ -210,7 +206,7 @@ fn may_send(state: &State, plan: &PlanState) -> bool {
     !is_whole || (!is_published && landed.any(|landed| landed.transient > 0))
 }
 
-async fn read(setup: &Setup) -> Result<(Book, crate::base::Location)> {
+pub(super) async fn read(setup: &Setup) -> Result<(Book, Location)> {
     let components = &setup.components;
     let root = components.stores.locate(&setup.job.ledger.path)?.private();
     let book = Book::read(components, &root, setup.command).await?;

@@ -166,17 +166,32 @@ impl Story {
         attempt
     }
 
+    /// All its requests failed for good.
+    pub(super) fn fails(&mut self, attempt: &str) {
+        self.comes_home(attempt, ("failed", 0), 0);
+    }
+
+    /// So many of its requests were refused for the account's sake.
+    pub(super) fn refused_account(&mut self, attempt: &str, requests: u64) {
+        self.comes_home(attempt, ("succeeded", requests), requests);
+    }
+
     pub(super) fn lands(&mut self, attempt: &str, transient: u64) {
+        self.comes_home(attempt, ("succeeded", transient), 0);
+    }
+
+    fn comes_home(&mut self, attempt: &str, (most, transient): (&str, u64), account: u64) {
         let requests = self.0.attempts[attempt].promised.requests;
         let mut counts = crate::ledger::action::Counts::new();
-        counts.insert("succeeded".into(), requests - transient);
-        counts.insert("failed".into(), transient);
+        counts.insert(most.into(), requests - transient);
+        *counts.entry("failed".into()).or_default() += transient;
         self.tell(Action::Landed(Box::new(Landed {
             attempt: attempt.to_owned(),
             status: BatchStatus::Completed,
             error: None,
             counts,
             transient,
+            account,
             usage: Usage {
                 input: 7 * requests,
                 ..Usage::default()

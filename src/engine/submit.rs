@@ -12,7 +12,6 @@ use crate::provider::{Body, Gate, Provider, Rejection, Staged, Submission, Submi
 use crate::work::{BatchView, CustomId, Frame, Shape};
 
 use super::body::body;
-use super::poll::is_unseen;
 use super::queue::{Queue, refusals};
 use super::scribe::Scribe;
 
@@ -218,29 +217,28 @@ impl Sending<'_> {
         };
         let (mut actions, error, after) = match rejection {
             Rejection::Later(error, wait) => {
-                let wait = wait.unwrap_or_default().max(later(refusals));
+                // The time that is named is kept to; our own grows from refusal to refusal.
+                let wait = wait.unwrap_or_else(|| later(refusals));
                 let after = After::Later(now + wait, error.message().to_owned());
                 (vec![], error, Some(after))
             }
-            Rejection::QueueFull(error, limit) => {
-                let (learned, wait) = self.lesson(refusals, limit);
+            Rejection::QueueFull { error, limit, wait } => {
+                let (learned, own) = self.lesson(refusals, limit);
+                let wait = wait.unwrap_or(own);
                 let after = After::Later(now + wait, error.message().to_owned());
                 (learned, error, Some(after))
             }
             Rejection::TooLarge(error) => (vec![], error, Some(After::TooLarge(chunk))),
-            // The uploaded body may be gone by now; a new one is as good as the first.
-            Rejection::Final(error)
-                if matches!(self.source, BodySource::There(_))
-                    && (error.kind() != ErrorKind::Refused || is_unseen(&error)) =>
-            {
+            rejection if self.is_of_the_uploaded(&rejection) => {
                 let attempt = tag.attempt.clone();
+                let again = After::NotBefore(now);
                 (
                     vec![Action::Discarded { attempt }],
-                    error,
-                    Some(After::NotBefore(now)),
+                    rejection.into_error(),
+                    Some(again),
                 )
             }
-            Rejection::Away(error) | Rejection::Final(error) => (vec![], error, None),
+            rejection => (vec![], rejection.into_error(), None),
         };
         info!(attempt = tag.attempt, %error, "the provider did not take a chunk");
         // Money, credentials and damaged files can be mended, who was away comes back, and the chunk is
@@ -253,6 +251,18 @@ impl Sending<'_> {
         actions.insert(0, again(&error, may_again));
         self.scribe.write(actions).await?;
         after.ok_or(error)
+    }
+
+    /// Whether the refusal may speak of the uploaded body: that may be gone by now, and a new one is as
+    /// good as the first.
+    fn is_of_the_uploaded(&self, rejection: &Rejection) -> bool {
+        let is_there = matches!(self.source, BodySource::There(_));
+        is_there
+            && match rejection {
+                Rejection::Unseen(_) => true,
+                Rejection::Final(error) => error.kind() != ErrorKind::Refused,
+                _ => false,
+            }
     }
 
     /// What is learned from a full queue, and how long to wait at least.
@@ -293,7 +303,7 @@ pub(super) fn learn(
     let (limit, told) = queue.gauge(state, now).lesson(chunk, refusals, named)?;
     Some(Action::QueueFull {
         account: queue.account.clone(),
-        model: queue.model.clone(),
+        model: queue.counted_by().to_owned(),
         limit,
         told,
         at: now,

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use arrow::datatypes::DataType;
@@ -32,6 +32,7 @@ use super::prompts::with_prompts;
 use super::publish::Publication;
 use super::queue::Queue;
 use super::recover::Recovery;
+use super::said::Said;
 use super::scribe::Scribe;
 use super::sources::{compile, draw, pins};
 use super::submit::{After, BodySource, Sending, Uploaded};
@@ -56,6 +57,8 @@ pub(super) struct Tasks {
     pub others: BTreeMap<String, Arc<dyn Provider>>,
     pub publication: Publication,
     pub watch: Arc<dyn Watch>,
+    /// What was said to a person already.
+    pub said: Mutex<Said>,
     pub memory: usize,
     pub changed: AtomicBool,
     /// The output is to be made again, though the ledger says that it was.
@@ -125,7 +128,7 @@ impl Tasks {
         let number = plan.started.plan;
         let first_wave = plan.wave(0).into_iter();
         let stored = first_wave.map(|chunk| chunk.stored.requests).sum();
-        let next = plan.chunks.keys().next_back().map_or(0, |last| last + 1);
+        let next = plan.next_chunk();
         let draft = self.files.draft("rows.parquet");
         let sink = Sink::Ledger {
             chunks: Box::new(self.chunk_writer(state, self.limits, (number, 0, next))),
@@ -138,7 +141,7 @@ impl Tasks {
             shape: &self.shape,
             rule: plan.key_rule,
         };
-        let prior = Prior::read(state, &asks, &self.files).await?;
+        let prior = Prior::read(state, &asks, &self.files, self.memory).await?;
         let mut planning = self.planning(plan.started.trial, plan.started.deferred)?;
         planning.draw = draw(&self.job, self.source()?, self.filter.as_ref()).await?;
         let template = compile(&self.job, self.source()?)?;
@@ -211,6 +214,18 @@ impl Tasks {
         self.watch.event(&Event::Warning(text.to_owned()));
     }
 
+    /// The same for what may come up again and again: of all that is about `what` the first is said, and
+    /// then one at growing intervals.
+    pub(super) fn warn_seldom(&self, what: &str, text: &str) {
+        let now = self.components.clock.now();
+        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        match said.may_say(what, now) {
+            None => {}
+            Some(0) => self.warn(text),
+            Some(kept_back) => self.warn(&format!("{text} (and {kept_back} times before)")),
+        }
+    }
+
     /// Whether publishing found that the source is not what was planned.
     pub(super) fn source_changed(&self) -> bool {
         self.changed.load(Ordering::Acquire)
@@ -224,15 +239,11 @@ impl Tasks {
 
     /// Whether the output shows all that has landed of `plan`, rows that nobody can settle or not.
     pub(super) fn is_shown(&self, state: &State, plan: &PlanState) -> bool {
-        let landed = state.landed_count(plan.started.plan);
         if self.unpublished.load(Ordering::Acquire) {
             return false;
         }
-        state.published.as_ref().is_some_and(|published| {
-            published.plan == plan.started.plan
-                && published.digest == self.publication.digest
-                && published.landed == landed
-        })
+        let shown = state.shown(plan.started.plan);
+        shown.is_some_and(|published| published.digest == self.publication.digest)
     }
 
     /// From now on the output counts as not published.
@@ -284,9 +295,12 @@ impl Tasks {
         let requests = stored.requests;
         match after {
             After::Done => self.watch.event(&Event::Submitted { chunk, requests }),
-            After::Lost => self.warn(&format!(
-                "the answer for chunk {chunk} was lost; the provider is asked what it has"
-            )),
+            After::Lost => self.warn_seldom(
+                "an answer was lost",
+                &format!(
+                    "the answer for chunk {chunk} was lost; the provider is asked what it has"
+                ),
+            ),
             _ => {}
         }
         Ok(after)

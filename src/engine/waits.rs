@@ -7,7 +7,7 @@ use crate::base::Time;
 use crate::ledger::state::{Attempt, ChunkState, Phase, PlanState, State};
 use crate::work::progress::{Look, Then, Wait, Waits};
 
-use super::next::{Desk, Stage, Step, Trial, is_trial, stage, trial};
+use super::next::{Desk, Stage, Step, Trial, stage, trial};
 use super::progress::Sight;
 
 /// What the loop knows.
@@ -148,7 +148,7 @@ impl Scene<'_> {
         let is_tried = trial(self.state, plan) == Trial::Passed;
         let (free, held): (Vec<&ChunkState>, Vec<_>) = unsent
             .into_iter()
-            .partition(|chunk| is_tried || is_trial(plan, chunk));
+            .partition(|chunk| is_tried || plan.is_trial(chunk));
         if !held.is_empty() {
             let trial = plan.started.trial;
             let others = requests(&held);

@@ -11,7 +11,7 @@ use arrow::datatypes::{DataType, Field, Schema};
 use futures::StreamExt;
 
 use crate::base::{Error, Result};
-use crate::ledger::row_map::RowMapReader;
+use crate::ledger::row_map::{RowMapReader, RowPlan};
 use crate::ledger::state::PlanState;
 use crate::source::{RowIds, Scan, Source};
 
@@ -177,4 +177,27 @@ async fn in_source(source: &Source, ids: &RowIds, id: &[u8]) -> Result<Option<u6
         }
     }
     Ok(None)
+}
+
+/// What `read` makes of what `plan` made of the row at that position.
+///
+/// # Errors
+/// `Data` if the plan has no such row.
+pub(super) async fn read_row<T>(
+    plan: u64,
+    row: u64,
+    files: &Files,
+    read: impl FnOnce(RowPlan<'_>) -> T,
+) -> Result<T> {
+    let mut before = 0;
+    for slice in RowMapReader::open(files.open(&files.rows(plan)).await?)? {
+        let slice = slice?;
+        let len = slice.len() as u64;
+        if row < before + len {
+            let at = usize::try_from(row - before).unwrap_or_default();
+            return Ok(read(slice.row(at)?));
+        }
+        before += len;
+    }
+    Err(Error::data("the row map has fewer rows than the plan").with("row", row))
 }

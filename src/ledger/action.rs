@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::base::Time;
-use crate::work::{BatchId, BatchStatus, KeyRule, Shape, StatusCounts, Usage};
+use crate::work::{BatchId, BatchStatus, KeyRule, RowStatus, Shape, StatusCounts, Usage};
 
 /// One fact.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -69,7 +69,8 @@ pub enum Action {
     QueueFull {
         /// Whose queue: the fingerprint of endpoint and key.
         account: String,
-        /// The model, for the queue is one model's where tokens are counted.
+        /// The model, for the queue is one model's where tokens are counted; empty where all models
+        /// of the account share one.
         model: String,
         /// What fits in.
         limit: u64,
@@ -132,6 +133,8 @@ pub enum Action {
         /// Which plan.
         plan: u64,
     },
+    /// A person asked for requests that have no answer to be sent again. The next plan asks them anew.
+    RetryAsked(RetryAsked),
     /// The provider was told to cancel the batch.
     CancelSent {
         /// Which attempt.
@@ -153,6 +156,30 @@ pub enum Action {
         /// Which plan.
         plan: u64,
     },
+}
+
+/// Requests that a person asked to be sent again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RetryAsked {
+    /// The last plan at that time: outcomes of it, and of those before it, are meant.
+    pub plan: u64,
+    /// All requests whose outcome has one of these statuses.
+    #[serde(default)]
+    pub statuses: Vec<RowStatus>,
+    /// And these, whatever status they have, unless they were answered.
+    #[serde(default)]
+    pub requests: Vec<RequestPlace>,
+    /// When.
+    pub at: Time,
+}
+
+/// A request, by where it was planned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct RequestPlace {
+    /// The plan.
+    pub plan: u64,
+    /// Its number within the plan.
+    pub ordinal: u64,
 }
 
 /// The first fact of every ledger.
@@ -346,6 +373,9 @@ pub struct Landed {
     pub counts: Counts,
     /// How many of them are worth another attempt.
     pub transient: u64,
+    /// How many of those failed for the account's sake, and wait until that is mended.
+    #[serde(default)]
+    pub account: u64,
     /// What was used.
     pub usage: Usage,
     /// What that cost, in millionths of a US dollar; `None` where no price is known.
@@ -365,7 +395,7 @@ pub struct Oddities {
     pub duplicates: u64,
     /// Lines for ids that are not the batch's.
     pub strangers: u64,
-    /// Lines that could not be read.
+    /// Lines that could not be read, or that name no request.
     pub broken: u64,
 }
 

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::action::{
     Accepted, Action, ChunkStored, Landed, LedgerMade, PlanSealed, PlanStarted, Promised,
-    PublishStarted, Published, RunStarted,
+    PublishStarted, Published, RetryAsked, RunStarted,
 };
 use crate::base::{Error, Result, Time};
 use crate::work::{BatchId, KeyRule};
@@ -31,6 +31,8 @@ pub struct State {
     pub published: Option<Published>,
     /// What was learned of providers' queues, the newest of each last.
     pub queues: Vec<QueueLimit>,
+    /// What people asked to be sent again, the newest last.
+    pub retries: Vec<RetryAsked>,
 }
 
 /// What was learned of a queue at a provider.
@@ -38,7 +40,7 @@ pub struct State {
 pub struct QueueLimit {
     /// Whose queue: the fingerprint of endpoint and key.
     pub account: String,
-    /// The model.
+    /// The model; empty where the queue is all models'.
     pub model: String,
     /// What fits in.
     pub limit: u64,
@@ -156,6 +158,19 @@ impl PlanState {
         chunks
     }
 
+    /// The number of the next chunk.
+    #[must_use]
+    pub fn next_chunk(&self) -> u64 {
+        self.chunks.keys().next_back().map_or(0, |last| last + 1)
+    }
+
+    /// Whether `chunk` is of the requests that are tried first: one chunk, or several where that was
+    /// split.
+    #[must_use]
+    pub fn is_trial(&self, chunk: &ChunkState) -> bool {
+        chunk.stored.wave == 0 && chunk.stored.first < self.started.trial
+    }
+
     /// The newest wave.
     #[must_use]
     pub fn last_wave(&self) -> u32 {
@@ -196,6 +211,7 @@ impl State {
                 at: *at,
             }),
             Action::CancelAsked { plan } => self.plan_mut(*plan)?.canceled = true,
+            Action::RetryAsked(asked) => self.retries.push(asked.clone()),
             Action::PublishStarted(started) => self.publishing = Some(started.clone()),
             Action::Published(published) => {
                 self.publishing = None;
@@ -227,6 +243,37 @@ impl State {
             .values()
             .next_back()
             .filter(|plan| plan.abandoned.is_none())
+    }
+
+    /// The number of the next plan.
+    #[must_use]
+    pub fn next_plan(&self) -> u64 {
+        self.plans.keys().next_back().map_or(0, |last| last + 1)
+    }
+
+    /// Whether somebody asked for a retry, and no plan has been made since.
+    #[must_use]
+    pub fn is_retry_asked(&self) -> bool {
+        let last = self.retries.last();
+        last.is_some_and(|asked| asked.plan + 1 == self.next_plan())
+    }
+
+    /// The publication that shows all that has landed of `plan`, if there is one. Its rows may be
+    /// `pending`.
+    #[must_use]
+    pub fn shown(&self, plan: u64) -> Option<&Published> {
+        let shows = |published: &&Published| {
+            published.plan == plan && published.landed == self.landed_count(plan)
+        };
+        self.published.as_ref().filter(shows)
+    }
+
+    /// Whether nothing more will come of `chunk`: its results are ours, or its requests are in other
+    /// chunks.
+    #[must_use]
+    pub fn is_home(&self, chunk: &ChunkState) -> bool {
+        let mut attempts = self.attempts_of(chunk);
+        chunk.split || attempts.any(|attempt| attempt.phase == Phase::Landed)
     }
 
     /// The attempts of a chunk, in order.
@@ -269,8 +316,7 @@ impl State {
     }
 
     fn start_plan(&mut self, started: &PlanStarted) -> Result<()> {
-        let next = self.plans.keys().next_back().map_or(0, |last| last + 1);
-        if started.plan != next {
+        if started.plan != self.next_plan() {
             return Err(corrupt("a plan is out of order", "plan", started.plan));
         }
         let plan = PlanState {

@@ -55,14 +55,14 @@ pub trait Provider: Debug + Display + Send + Sync + 'static {
     ///
     /// # Errors
     /// `Unavailable` when the provider does not answer: the batch is as it was. `Refused` for
-    /// credentials, and for a batch that this account cannot see.
-    async fn poll(&self, id: &BatchId) -> Result<BatchView>;
+    /// credentials.
+    async fn poll(&self, id: &BatchId) -> Result<Seen<BatchView>>;
 
     /// Opens a result file at `offset` bytes, or at its start where the provider cannot skip.
     ///
     /// # Errors
     /// As for [`poll`](Provider::poll).
-    async fn fetch(&self, file: &ResultFile, offset: u64) -> Result<Download>;
+    async fn fetch(&self, file: &ResultFile, offset: u64) -> Result<Seen<Download>>;
 
     /// Understands one line of a result file.
     ///
@@ -74,7 +74,7 @@ pub trait Provider: Debug + Display + Send + Sync + 'static {
     ///
     /// # Errors
     /// As for [`poll`](Provider::poll). A batch that has ended already is no error.
-    async fn cancel(&self, id: &BatchId) -> Result<()>;
+    async fn cancel(&self, id: &BatchId) -> Result<Seen<()>>;
 
     /// Deletes an uploaded body at the provider. One that is gone already is no error.
     ///
@@ -104,6 +104,9 @@ pub struct Capability {
     pub window_hours: u32,
     /// What the provider counts in its queue of batches that have not ended.
     pub queue: QueueUnit,
+    /// Whether the results of a batch have a line for every request, also for those that were not
+    /// reached: what has none is missing then, however the batch ended.
+    pub names_all: bool,
 }
 
 /// What a provider counts in its queue.
@@ -165,6 +168,36 @@ pub struct Submission {
     pub gate: Gate,
 }
 
+/// What the provider showed of a thing that it was asked for by name.
+#[derive(Debug)]
+pub enum Seen<T> {
+    /// This.
+    There(T),
+    /// It says that it has nothing of that name, for this account.
+    Unseen(Error),
+}
+
+impl<T> Seen<T> {
+    /// The same of what `map` makes of it.
+    pub fn map<U>(self, map: impl FnOnce(T) -> U) -> Seen<U> {
+        match self {
+            Seen::There(thing) => Seen::There(map(thing)),
+            Seen::Unseen(error) => Seen::Unseen(error),
+        }
+    }
+
+    /// The thing itself.
+    ///
+    /// # Errors
+    /// What the provider said instead.
+    pub fn there(self) -> Result<T> {
+        match self {
+            Seen::There(thing) => Ok(thing),
+            Seen::Unseen(error) => Err(error),
+        }
+    }
+}
+
 /// Why a submission did not come back with a batch.
 #[derive(Debug)]
 pub enum SubmitError {
@@ -182,13 +215,37 @@ pub enum Rejection {
     Later(Error, Option<std::time::Duration>),
     /// Nothing answered. The same again, as long as there is hope.
     Away(Error),
-    /// The queue is full. The same again when something has left it; `limit` is what the provider
-    /// says fits in, in its own unit (tokens for OpenAI).
-    QueueFull(Error, Option<u64>),
+    /// The queue is full. The same again when something has left it.
+    QueueFull {
+        /// What the provider said.
+        error: Error,
+        /// What it says fits in, in its own unit.
+        limit: Option<u64>,
+        /// The wait that it asked for.
+        wait: Option<std::time::Duration>,
+    },
     /// The chunk is too large for one batch.
     TooLarge(Error),
     /// Never: credentials, access or money, or a body that is wrong.
     Final(Error),
+    /// The provider has nothing of the name that the submission refers to: an uploaded body that is
+    /// gone, or the very place that was called.
+    Unseen(Error),
+}
+
+impl Rejection {
+    /// What the provider said.
+    #[must_use]
+    pub fn into_error(self) -> Error {
+        match self {
+            Rejection::Later(error, _)
+            | Rejection::QueueFull { error, .. }
+            | Rejection::Away(error)
+            | Rejection::TooLarge(error)
+            | Rejection::Final(error)
+            | Rejection::Unseen(error) => error,
+        }
+    }
 }
 
 /// What was asked of the provider when its answer was lost.
@@ -220,6 +277,8 @@ pub enum Found {
         /// The provider's `Date` when the listing began.
         as_of: Option<Time>,
     },
+    /// The provider says that it has no such list: nothing can be found, nor concluded.
+    Unlisted(Error),
     /// The listings were read to their end and hold no batch of ours, as of a moment of the
     /// provider's own clock.
     Absent {

@@ -17,7 +17,7 @@ use url::Url;
 
 use super::account::{Account, Network};
 use super::verdict::{Complaint, Judge, Verdict};
-use super::{Rejection, SubmitError};
+use super::{Rejection, Seen, SubmitError};
 use crate::base::backoff::{asked_wait, http_date};
 use crate::base::http::{
     HeaderMap, HttpError, HttpRequest, HttpResponse, HttpService, Method, RequestBody, Retrying,
@@ -136,14 +136,22 @@ impl Caller {
         whole(response, url).await.map_err(HttpError::Lost)
     }
 
-    /// Sends `request`, again if need be, and reads the whole answer; a status that reports an
-    /// error is one here.
-    pub(super) async fn safe(&self, request: HttpRequest) -> Result<Answer> {
-        let answer = self.asked(request).await?;
+    /// Sends `request` for a thing by its name, again if need be, and reads the whole answer; a status
+    /// that reports an error is one here, unless it says that there is no such thing.
+    pub(super) async fn safe(&self, request: HttpRequest) -> Result<Seen<Answer>> {
+        self.seen(self.asked(request).await?)
+    }
+
+    /// `answer` if it is a success, or says that there is nothing of that name; else its error.
+    pub(super) fn seen(&self, answer: Answer) -> Result<Seen<Answer>> {
         if answer.status.is_success() {
-            Ok(answer)
-        } else {
-            Err(self.error(&answer))
+            return Ok(Seen::There(answer));
+        }
+        let complaint = self.complaint(&answer);
+        let error = self.error_of(&answer, &complaint);
+        match complaint.verdict {
+            Verdict::Unseen => Ok(Seen::Unseen(error)),
+            _ => Err(error),
         }
     }
 
@@ -155,13 +163,16 @@ impl Caller {
     }
 
     /// Opens `request` for reading, again if need be, and hands the body over as it comes.
-    pub(super) async fn open(&self, request: HttpRequest) -> Result<HttpResponse> {
+    pub(super) async fn open(&self, request: HttpRequest) -> Result<Seen<HttpResponse>> {
         let url = shown(&request.url);
         let response = self.reach(request).await?;
         if response.status.is_success() || response.status == StatusCode::RANGE_NOT_SATISFIABLE {
-            return Ok(response);
+            return Ok(Seen::There(response));
         }
-        Err(self.error(&whole(response, url).await?))
+        match self.seen(whole(response, url).await?)? {
+            Seen::Unseen(error) => Ok(Seen::Unseen(error)),
+            Seen::There(_) => Err(Error::internal("an answer is a success and is none")),
+        }
     }
 
     async fn reach(&self, request: HttpRequest) -> Result<HttpResponse> {
@@ -205,7 +216,9 @@ impl Caller {
         if let Some(id) = ids.iter().find_map(|name| answer.headers.get(*name)) {
             error = error.with("request_id", id.to_str().unwrap_or_default());
         }
-        error = error.with("url", &answer.url);
+        error = error
+            .with("url", &answer.url)
+            .after(self.wait(&answer.headers));
         match verdict.hint(&self.account.key_env) {
             Some(hint) => error.hint(hint),
             None => error,
@@ -245,13 +258,17 @@ impl Caller {
         SubmitError::Rejected(match complaint.verdict {
             Verdict::Unclear => return SubmitError::Unknown(error),
             Verdict::Later => Rejection::Later(error, self.wait(&answer.headers)),
-            Verdict::QueueFull(limit) => Rejection::QueueFull(error, limit),
+            Verdict::QueueFull(limit) => Rejection::QueueFull {
+                error,
+                limit,
+                wait: self.wait(&answer.headers),
+            },
             Verdict::TooLarge => Rejection::TooLarge(error),
+            Verdict::Unseen => Rejection::Unseen(error),
             Verdict::Access
             | Verdict::Credentials
             | Verdict::Money
             | Verdict::NoEndpoint
-            | Verdict::Unseen
             | Verdict::Wrong => Rejection::Final(error),
         })
     }

@@ -22,9 +22,8 @@ mod verdict;
 
 pub use account::{Network, Options};
 pub use api::{
-    Body, Capability, Download, Found, Provider, QueueUnit, Rejection, Sought, Staged, Submission,
-    SubmitError, Tag, Trial,
+    Body, Capability, Download, Found, Provider, QueueUnit, Rejection, Seen, Sought, Staged,
+    Submission, SubmitError, Tag, Trial,
 };
 pub use gate::Gate;
 pub use open::{KNOWN, open};
-pub use openai::queue_limit;

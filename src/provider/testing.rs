@@ -240,13 +240,14 @@ pub(super) fn told(error: SubmitError) -> (String, Error) {
     match error {
         SubmitError::Unknown(error) => ("unknown".to_owned(), error),
         SubmitError::Rejected(Rejection::TooLarge(error)) => ("too large".to_owned(), error),
-        SubmitError::Rejected(Rejection::QueueFull(error, limit)) => {
+        SubmitError::Rejected(Rejection::QueueFull { error, limit, .. }) => {
             (with("full", limit.map(u128::from)), error)
         }
         SubmitError::Rejected(Rejection::Away(error)) => ("away".to_owned(), error),
         SubmitError::Rejected(Rejection::Later(error, wait)) => {
             (with("later", wait.map(|wait| wait.as_millis())), error)
         }
+        SubmitError::Rejected(Rejection::Unseen(error)) => ("unseen".to_owned(), error),
         SubmitError::Rejected(Rejection::Final(error)) => {
             (format!("final {:?}", error.kind()).to_lowercase(), error)
         }

@@ -35,7 +35,7 @@ impl Verdict {
             401 => Verdict::Credentials,
             402 => Verdict::Money,
             403 => Verdict::Access,
-            404 => Verdict::Unseen,
+            404 | 410 => Verdict::Unseen,
             413 => Verdict::TooLarge,
             429 => Verdict::Later,
             408 | 409 | 500.. => Verdict::Unclear,

@@ -52,9 +52,9 @@ impl AnswerType {
                 } else {
                     format!("{code}: {message}").into()
                 };
-                let transient = class == FailureClass::Transient;
                 Outcome {
-                    transient,
+                    transient: class != FailureClass::Permanent,
+                    account: class == FailureClass::Account,
                     ..Outcome::without_answer(RowStatus::Failed, error)
                 }
             }
@@ -159,6 +159,7 @@ impl<'a> Outcome<'a> {
             raw: None,
             error: None,
             transient: false,
+            account: false,
             finish: None,
             model: None,
             usage: Usage::default(),
@@ -259,6 +260,9 @@ mod tests {
         };
         assert!(failed(FailureClass::Transient).transient);
         assert!(!failed(FailureClass::Permanent).transient);
+        let account = failed(FailureClass::Account);
+        assert!(account.transient && account.account);
+        assert!(!failed(FailureClass::Transient).account);
         assert_eq!(
             failed(FailureClass::Permanent).error.as_deref(),
             Some("api_error: oops")

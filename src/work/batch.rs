@@ -90,6 +90,20 @@ pub struct BatchError {
     pub line: Option<u64>,
 }
 
+/// What a failure of a whole batch means, as the provider's client judges it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BatchFailure {
+    /// The account may not have it now: its money, or what it may use. Once that is mended, the
+    /// requests are as good as before.
+    Account,
+    /// Nothing that was said speaks of the requests: they are as good as before.
+    Passing,
+    /// The queue had no room for it; so much fits in, where the provider says so, in its own unit.
+    QueueFull(Option<u64>),
+    /// What is in it is wrong, and stays so.
+    Requests,
+}
+
 impl BatchView {
     /// A batch of which nothing is known but its id and where it stands.
     #[must_use]
@@ -105,8 +119,31 @@ impl BatchView {
             results: Vec::new(),
             awaited: false,
             errors: Vec::new(),
+            failure: None,
             input_file: None,
             nonce: None,
+        }
+    }
+
+    /// What it means that the batch failed as a whole, if it did and nothing of it ran: one that
+    /// answered some of its requests first has results like any other.
+    #[must_use]
+    pub fn failed_as_a_whole(&self) -> Option<BatchFailure> {
+        let ran = self.counts.succeeded > 0 || !self.results.is_empty();
+        self.failure
+            .filter(|_| self.status == BatchStatus::Failed && !ran)
+    }
+
+    /// The provider's own word for why it failed, code and sentence; empty where it gave none.
+    #[must_use]
+    pub fn said(&self) -> String {
+        let Some(error) = self.errors.first() else {
+            return String::new();
+        };
+        match (&*error.code, &*error.message) {
+            ("", message) => message.to_owned(),
+            (code, "") => code.to_owned(),
+            (code, message) => format!("{code}: {message}"),
         }
     }
 }
@@ -132,8 +169,10 @@ pub struct BatchView {
     pub results: Vec<ResultFile>,
     /// Whether the batch has ended and there must be more to download than there is yet.
     pub awaited: bool,
-    /// Why it failed as a whole.
+    /// Why it failed as a whole, in the provider's words.
     pub errors: Vec<BatchError>,
+    /// What that means.
+    pub failure: Option<BatchFailure>,
     /// The uploaded file it was made from, where the provider has such a thing.
     pub input_file: Option<String>,
     /// The nonce of the body it was made from, where the provider keeps metadata.

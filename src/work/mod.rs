@@ -13,7 +13,7 @@ pub mod row;
 pub mod sql_type;
 
 pub use answer::AnswerType;
-pub use batch::{BatchId, BatchStatus, BatchView, RequestCounts, ResultFile};
+pub use batch::{BatchFailure, BatchId, BatchStatus, BatchView, RequestCounts, ResultFile};
 pub use chunk::{CustomId, Limits, Packer};
 pub use frame::Frame;
 pub use outcome::{FailureClass, Finish, Outcome, Reply, ReplyBody, Usage};

@@ -82,6 +82,9 @@ impl Finish {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum FailureClass {
+    /// It failed for the account's sake: its credit, its quota, its key. Worth sending again once that
+    /// is mended, and not before.
+    Account,
     /// It failed in passing (a server's error, an overload, an expiry): send it again.
     Transient,
     /// It will fail again in the same way.
@@ -141,6 +144,8 @@ pub struct Outcome<'a> {
     pub error: Option<Cow<'a, str>>,
     /// Whether sending it again can help.
     pub transient: bool,
+    /// Whether it failed for the account's sake: then sending it again helps once that is mended.
+    pub account: bool,
     /// Why the model stopped, where it answered.
     pub finish: Option<Finish>,
     /// The model that answered.

@@ -40,6 +40,49 @@ struct Long {
     output_halves: u64,
 }
 
+/// What a service takes for a model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pricing {
+    /// Nothing: no money is behind it.
+    Free,
+    /// The vendor's list price.
+    Listed(&'static Price),
+    /// Nobody here knows.
+    Unknown,
+}
+
+/// The service that is built in.
+const SANDBOX: &str = "sandbox";
+
+impl Pricing {
+    /// What `service` takes for `model`, by whose models they are and not by the dialect they are
+    /// spoken to in: a server of one's own that speaks as a vendor does has no vendor's price. `service`
+    /// is the one that request keys are made with.
+    #[must_use]
+    pub fn of(service: &str, model: &str) -> Pricing {
+        match service {
+            SANDBOX => Pricing::Free,
+            vendor => Price::of(vendor, model).map_or(Pricing::Unknown, Pricing::Listed),
+        }
+    }
+
+    /// Whether a cost can be told at all.
+    #[must_use]
+    pub fn is_known(self) -> bool {
+        self != Pricing::Unknown
+    }
+
+    /// What one request cost, in pico-USD; nothing where that is not known, which
+    /// [`is_known`](Pricing::is_known) says.
+    #[must_use]
+    pub fn cost(self, tariff: Tariff, usage: &Usage) -> u128 {
+        match self {
+            Pricing::Listed(price) => price.cost(tariff, usage),
+            Pricing::Free | Pricing::Unknown => 0,
+        }
+    }
+}
+
 /// The list price of a model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Price {
@@ -68,8 +111,7 @@ pub enum Tariff {
 impl Price {
     /// The list price of `provider`'s `model`, whose name may end in a date; `None` if it is not
     /// listed.
-    #[must_use]
-    pub fn of(provider: &str, model: &str) -> Option<&'static Price> {
+    fn of(provider: &str, model: &str) -> Option<&'static Price> {
         let table: &'static [Price] = match provider {
             "anthropic" => &ANTHROPIC,
             "openai" => &OPENAI,
@@ -136,8 +178,8 @@ impl Rates {
 
 /// A cost in micro-USD, rounded up: what is shown is never less than what is owed.
 #[must_use]
-pub fn micro_usd(pico_usd: u128) -> u128 {
-    pico_usd.div_ceil(PICOS_PER_MICRO)
+pub fn micro_usd(pico_usd: u128) -> u64 {
+    u64::try_from(pico_usd.div_ceil(PICOS_PER_MICRO)).unwrap_or(u64::MAX)
 }
 
 /// `model` without the date at its end (`-20251001`, `-2025-10-01`), if it has one.
@@ -424,6 +466,23 @@ mod tests {
         ] {
             assert_eq!(Price::of(provider, model), None, "{provider}/{model}");
         }
+    }
+
+    #[test]
+    fn a_price_is_the_services_and_not_the_dialects() {
+        let usage = Usage {
+            input: 1000,
+            output: 1000,
+            ..Usage::default()
+        };
+        let cost = |service| {
+            let pricing = Pricing::of(service, "gpt-6-luna");
+            (pricing.is_known(), pricing.cost(Tariff::Batch, &usage))
+        };
+        assert_eq!(cost("openai"), (true, 300_000_000));
+        assert_eq!(cost("sandbox"), (true, 0));
+        assert_eq!(cost("http://localhost:8000"), (false, 0));
+        assert_eq!(cost("anthropic"), (false, 0), "it has no such model");
     }
 
     #[test]

@@ -85,7 +85,14 @@ impl RowStatus {
     /// Whether it counts against `max_failed`.
     #[must_use]
     pub fn is_failure(self) -> bool {
-        (RowStatus::Invalid..=RowStatus::Missing).contains(&self)
+        use RowStatus::{
+            Canceled, Deferred, Expired, Failed, Invalid, Missing, Pending, Refused, Skipped,
+            Succeeded, Truncated,
+        };
+        match self {
+            Invalid | Refused | Truncated | Failed | Expired | Canceled | Missing => true,
+            Succeeded | Deferred | Skipped | Pending => false,
+        }
     }
 }
 

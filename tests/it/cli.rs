@@ -6,7 +6,7 @@ use crate::shell::{PROGRAM, Ran, Shell};
 use crate::world::{read_table, write_table};
 
 /// Every command, with a word of what it does.
-const COMMANDS: [(&str, &str); 10] = [
+const COMMANDS: [(&str, &str); 11] = [
     ("run", "Plan, submit, wait, collect, publish"),
     ("submit", "Plan and submit"),
     ("collect", "One pass"),
@@ -15,6 +15,7 @@ const COMMANDS: [(&str, &str); 10] = [
     ("status", "Where everything stands"),
     ("show", "One row's story"),
     ("cancel", "Cancel open batches"),
+    ("retry", "sent again"),
     ("rehearse", "spends nothing"),
     ("sandbox", "loopback"),
 ];
@@ -239,6 +240,7 @@ fn the_help_as_a_newcomer_reads_it() {
       status    Where everything stands: rows by status, chunks, batches
       show      One row's story: the prompt, the request, every attempt, the raw answer, tokens
       cancel    Cancel open batches; what they finished is harvested
+      retry     Have rows without an answer sent again: all that failed, by --status, or by --key
       rehearse  The job on its real rows against the built-in sandbox, with faults; spends nothing
       sandbox   Serve the provider dialects on loopback, for trying and testing; takes any key
       gc        Delete what is no longer needed from the ledger: prompts and snapshots of older plans
@@ -554,21 +556,20 @@ fn a_job_from_its_first_look_to_its_second_run() {
       failed     0
     requests    3 in 1 batches
     tokens      about 6 in, at most 3072 out
-    cost        about unknown expected, unknown at worst; online unknown at worst
+    cost        about $0.00 expected, $0.00 at worst; online $0.00 at worst
     note        tiny batches: 3 requests in 1; a batch of a few takes as long as one of many
-    note        the price of this model is not known: no cost can be given
     --- stderr
     "#);
     says!(shell, ["run", "job.toml"], @r#"
     exit 0
     --- stdout
-    {"job":"triage","run":"<id>","exit_code":0,"published":true,"unchanged":false,"output":"<folder>/out.parquet","ledger":"file://<folder>/_columnist/triage","rows":4,"status":{"succeeded":4},"requests":3,"identical_rows":1,"answered_before_rows":0,"unsent_chunks":0,"awaits":null,"progress":null,"open_batches":0,"unsettled_batches":0,"wasted_batches":0,"duplicate_lines":0,"stranger_lines":0,"broken_lines":0,"batches":["<batch>"],"tokens":{"input":6,"cache_read":0,"cache_write_5m":0,"cache_write_1h":0,"output":37,"reasoning":0},"cost_usd":null,"cpu_seconds":<number>,"peak_memory_bytes":<number>}
+    {"job":"triage","run":"<id>","exit_code":0,"published":true,"unchanged":false,"output":"<folder>/out.parquet","ledger":"file://<folder>/_columnist/triage","rows":4,"status":{"succeeded":4},"requests":3,"identical_rows":1,"answered_before_rows":0,"unsent_chunks":0,"awaits":null,"progress":null,"open_batches":0,"unsettled_batches":0,"wasted_batches":0,"duplicate_lines":0,"stranger_lines":0,"broken_lines":0,"batches":["<batch>"],"tokens":{"input":6,"cache_read":0,"cache_write_5m":0,"cache_write_1h":0,"output":37,"reasoning":0},"cost_usd":0.0,"cpu_seconds":<number>,"peak_memory_bytes":<number>}
     --- stderr
     4 rows planned, 3 requests to send
     chunk 0 submitted, 3 requests
     batch <batch>: completed, 3 of 3 requests
     3 answers landed of batch <batch>
-    4 of 4 rows done: 4 answered; 6 tokens in, 37 out, cost unknown; <span> so far
+    4 of 4 rows done: 4 answered; 6 tokens in, 37 out, $0.00; <span> so far
     published file://<folder>/out.parquet
     "#);
     says!(shell, ["run", "job.toml"], @r#"
@@ -586,7 +587,7 @@ fn a_job_from_its_first_look_to_its_second_run() {
     plan      0
     rows      4: 4 succeeded
     requests  3 of 3 settled
-    spent     6 tokens in, 37 out, cost unknown
+    spent     6 tokens in, 37 out, $0.00
     holder    nobody
 
     PLAN  CHUNK  BATCH                           STATE   REQUESTS  SINCE                 NEXT LOOK
@@ -606,7 +607,7 @@ fn a_job_from_its_first_look_to_its_second_run() {
     request  {"custom_id":"<custom id>","method":"POST","url":"/v1/chat/completions","body":{"max_completion_tokens":1024,"messages":[{"content":"Label: b","role":"user"}],"model":"x"}}
     model    x
     tokens   2 in, 13 out
-    cost     unknown
+    cost     $0.00
     answer   A closer look would be worthwhile. #2784dcdaaa3bab76
     --- stderr
     "#);
@@ -622,8 +623,7 @@ fn a_job_from_its_first_look_to_its_second_run() {
       failed     0
     requests    0 in 0 batches
     tokens      about 0 in, at most 0 out
-    cost        about unknown expected, unknown at worst; online unknown at worst
-    note        the price of this model is not known: no cost can be given
+    cost        about $0.00 expected, $0.00 at worst; online $0.00 at worst
     --- stderr
     "#);
 }

@@ -16,6 +16,7 @@ mod lakes;
 mod layouts;
 mod ledgers;
 mod mended;
+mod money;
 mod panics;
 mod queues;
 mod races;

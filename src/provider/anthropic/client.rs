@@ -6,9 +6,9 @@ use crate::base::http::{
     HeaderValue, HttpError, HttpResponse, Method, RequestBody, StatusCode, header,
 };
 use crate::base::{Error, Result};
-use crate::provider::Body;
 use crate::provider::call::{Answer, Caller, with_json, with_query};
 use crate::provider::verdict::{Complaint, Verdict};
+use crate::provider::{Body, Seen};
 use crate::work::batch::BatchError;
 use crate::work::{
     BatchId, BatchStatus, BatchView, FailureClass, Finish, Reply, ReplyBody, RequestCounts,
@@ -40,16 +40,19 @@ pub(super) async fn create(
 }
 
 /// `GET /v1/messages/batches/{id}`
-pub(super) async fn retrieve(caller: &Caller, id: &BatchId) -> Result<BatchView> {
+pub(super) async fn retrieve(caller: &Caller, id: &BatchId) -> Result<Seen<BatchView>> {
     let path = [&BATCHES[..], &[&id.0]].concat();
-    let answer = caller.safe(caller.request(Method::GET, &path)).await?;
+    let answer = match caller.safe(caller.request(Method::GET, &path)).await? {
+        Seen::There(answer) => answer,
+        Seen::Unseen(error) => return Ok(Seen::Unseen(error)),
+    };
     let view = view(&answer.read()?).ok_or_else(nameless)?;
     let as_of = answer.date();
-    Ok(BatchView { as_of, ..view })
+    Ok(Seen::There(BatchView { as_of, ..view }))
 }
 
 /// `GET /v1/messages/batches?limit=&after_id=`: a page of the list, the newest first.
-pub(super) async fn list(caller: &Caller, after: Option<&str>) -> Result<Answer> {
+pub(super) async fn list(caller: &Caller, after: Option<&str>) -> Result<Seen<Answer>> {
     let request = caller.request(Method::GET, &BATCHES);
     let query = [("limit", Some(PAGE)), ("after_id", after)];
     caller.safe(with_query(request, &query)).await
@@ -57,7 +60,7 @@ pub(super) async fn list(caller: &Caller, after: Option<&str>) -> Result<Answer>
 
 /// `GET /v1/messages/batches/{id}/results`. The path is built here, and `results_url` only says
 /// that there is something: so the key never leaves for a host that an answer names.
-pub(super) async fn results(caller: &Caller, file: &ResultFile) -> Result<HttpResponse> {
+pub(super) async fn results(caller: &Caller, file: &ResultFile) -> Result<Seen<HttpResponse>> {
     let path = [&BATCHES[..], &[&file.0, "results"]].concat();
     let mut request = caller.request(Method::GET, &path);
     let accept = HeaderValue::from_static("application/binary");
@@ -118,6 +121,7 @@ pub(super) fn view(batch: &wire::MessageBatch<'_>) -> Option<BatchView> {
             .into_iter()
             .collect(),
         errors: archived.into_iter().collect(),
+        failure: None,
         input_file: None,
         nonce: None,
         id,
@@ -187,17 +191,19 @@ fn failed(error: wire::ErrorResponse<'_>) -> ReplyBody<'_> {
         None => (error.kind.into_text(), error.message.into_text()),
     };
     ReplyBody::Failed {
-        class: class(&code),
+        class: class(&code, &message),
         code,
         message,
     }
 }
 
-/// What is wrong with the request stays wrong. All else passes: also what is wrong with the key or
-/// the money, of which the next submission will tell before anything is paid.
-fn class(code: &str) -> FailureClass {
+/// What is wrong with the request stays wrong, and what is wrong with the key or the money waits until
+/// that is mended. All else passes.
+fn class(code: &str, message: &str) -> FailureClass {
     match code {
-        "invalid_request_error" | "not_found_error" | "permission_error" | "request_too_large" => {
+        "authentication_error" | "billing_error" | "permission_error" => FailureClass::Account,
+        "invalid_request_error" if is_about_credit(message) => FailureClass::Account,
+        "invalid_request_error" | "not_found_error" | "request_too_large" => {
             FailureClass::Permanent
         }
         _ => FailureClass::Transient,
@@ -246,6 +252,7 @@ pub(super) fn judge(status: StatusCode, body: &[u8]) -> Complaint {
     // chunk only waits a little longer.
     let verdict = match Verdict::of(status) {
         Verdict::Later if spent => Verdict::Money,
+        Verdict::Wrong if is_about_credit(&message) => Verdict::Money,
         Verdict::Later if message.contains("queue") => Verdict::QueueFull(queue_limit(&message)),
         verdict => verdict,
     };
@@ -266,6 +273,12 @@ pub(super) fn mend(base: &Url) -> String {
             format!("does the server at {base} have the batch interface (`/v1/messages/batches`)?")
         }
     }
+}
+
+/// Whether a sentence says that there is no money left. Its status and its type are those of a request
+/// that is wrong.
+fn is_about_credit(message: &str) -> bool {
+    message.contains("credit balance is too low")
 }
 
 /// How many requests fit into the queue, where a sentence about it says "limit of" so many.

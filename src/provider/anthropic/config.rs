@@ -68,6 +68,7 @@ impl Config {
             staged: false,
             window_hours: 24,
             queue: QueueUnit::Requests,
+            names_all: true,
         };
         Ok(Config {
             account,

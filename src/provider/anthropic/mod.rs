@@ -32,7 +32,7 @@ use super::call::{Caller, complete, length};
 use super::cut::{contradiction, cut, refuse};
 use super::line::{first_line, read_line};
 use super::{
-    Body, Capability, Download, Found, Provider, Rejection, Sought, Staged, Submission,
+    Body, Capability, Download, Found, Provider, Rejection, Seen, Sought, Staged, Submission,
     SubmitError, Tag, Trial, find,
 };
 use crate::base::{Error, Result, Time};
@@ -85,12 +85,15 @@ impl Anthropic {
     }
 
     /// The batches that may be what is sought, by time and number, and the moment of the list.
-    async fn candidates(&self, sought: &Sought) -> Result<(Vec<BatchView>, Option<Time>)> {
+    async fn candidates(&self, sought: &Sought) -> Result<Seen<(Vec<BatchView>, Option<Time>)>> {
         let mut candidates = Vec::new();
         let mut as_of = None;
         let mut after: Option<String> = None;
         loop {
-            let answer = client::list(&self.caller, after.as_deref()).await?;
+            let answer = match client::list(&self.caller, after.as_deref()).await? {
+                Seen::There(answer) => answer,
+                Seen::Unseen(error) => return Ok(Seen::Unseen(error)),
+            };
             let page: wire::Page<'_> = answer.read()?;
             if after.is_none() {
                 as_of = answer.date();
@@ -106,7 +109,7 @@ impl Anthropic {
                 is_recent && fits && !sought.not.contains(&batch.id)
             }));
             if !find::turn(&mut after, last.as_deref(), page.has_more.0, is_past)? {
-                return Ok((candidates, as_of));
+                return Ok(Seen::There((candidates, as_of)));
             }
         }
     }
@@ -150,7 +153,7 @@ impl Anthropic {
     /// batch has nothing to harvest from them. `None` if the end came too early.
     async fn carries(&self, file: &ResultFile, nonce: &str, answers: u64) -> Result<Option<bool>> {
         let (mut seen, mut strangers) = (0, 0);
-        let download = self.fetch(file, 0).await?;
+        let download = self.fetch(file, 0).await?.there()?;
         let carries = |line: &[u8], is_whole: bool| {
             let reply = self.parse(line);
             let is_blank = line.iter().all(u8::is_ascii_whitespace);
@@ -258,7 +261,10 @@ impl Provider for Anthropic {
     }
 
     async fn find(&self, sought: &Sought) -> Result<Found> {
-        let (candidates, as_of) = self.candidates(sought).await?;
+        let (candidates, as_of) = match self.candidates(sought).await? {
+            Seen::There(found) => found,
+            Seen::Unseen(error) => return Ok(Found::Unlisted(error)),
+        };
         let Sifted { ours, open } = self.sift(sought, candidates).await?;
         Ok(match (ours.is_empty(), open.is_empty()) {
             (false, _) => Found::Ours(ours),
@@ -273,34 +279,34 @@ impl Provider for Anthropic {
         })
     }
 
-    async fn poll(&self, id: &BatchId) -> Result<BatchView> {
+    async fn poll(&self, id: &BatchId) -> Result<Seen<BatchView>> {
         client::retrieve(&self.caller, id).await
     }
 
-    async fn fetch(&self, file: &ResultFile, _offset: u64) -> Result<Download> {
+    async fn fetch(&self, file: &ResultFile, _offset: u64) -> Result<Seen<Download>> {
         let response = client::results(&self.caller, file).await?;
-        Ok(Download {
+        Ok(response.map(|response| Download {
             offset: 0,
             total: length(&response),
             stream: complete(response),
-        })
+        }))
     }
 
     fn parse<'a>(&self, line: &'a [u8]) -> Result<Reply<'a>> {
         read_line(line, client::reply)
     }
 
-    async fn cancel(&self, id: &BatchId) -> Result<()> {
+    async fn cancel(&self, id: &BatchId) -> Result<Seen<()>> {
         let answer = client::cancel(&self.caller, id).await?;
-        if answer.status.is_success() {
-            return Ok(());
+        let may_be_over = matches!(answer.status.as_u16(), 400 | 409);
+        match self.caller.seen(answer) {
+            // One that has ended cannot be canceled, and need not be.
+            Err(error) if may_be_over => match self.poll(id).await? {
+                Seen::There(view) if !view.status.is_ended() => Err(error),
+                seen => Ok(seen.map(drop)),
+            },
+            seen => Ok(seen?.map(drop)),
         }
-        let error = self.caller.error(&answer);
-        // One that has ended cannot be canceled, and need not be.
-        if matches!(answer.status.as_u16(), 400 | 409) && self.poll(id).await?.status.is_ended() {
-            return Ok(());
-        }
-        Err(error)
     }
 
     async fn discard(&self, _staged: &str) -> Result<()> {

@@ -42,7 +42,7 @@ fn used(input: u64, output: u64) -> Usage {
 
 /// What the lines of the fixture say, in their order.
 fn expected() -> Vec<ReplyBody<'static>> {
-    use FailureClass::{Permanent, Transient};
+    use FailureClass::{Account, Permanent, Transient};
     let cached = Usage {
         cache_read: 2048,
         ..used(11, 36)
@@ -93,7 +93,7 @@ fn expected() -> Vec<ReplyBody<'static>> {
             "no_result",
             "the line holds neither message nor error, only `a_new_type`",
         ),
-        failed(Transient, "billing_error", "no credit"),
+        failed(Account, "billing_error", "no credit"),
     ]
 }
 
@@ -382,6 +382,7 @@ async fn a_read_is_repeated_and_its_wait_is_kept_to() {
     let batch = provider
         .poll(&BatchId("msgbatch_1".into()))
         .await
+        .and_then(Seen::there)
         .expect("there");
     assert_eq!(batch.id.0, "msgbatch_1");
     let took = network.clock.now() - noon();
@@ -400,7 +401,10 @@ async fn a_batch_that_this_account_cannot_see_is_no_passing_trouble() {
         .open(NAME)
         .poll(&BatchId("msgbatch/../1".into()))
         .await
-        .expect_err("not there");
+        .expect("an answer");
+    let Seen::Unseen(error) = error else {
+        panic!("not there");
+    };
     assert_eq!(error.kind(), ErrorKind::Refused);
     assert!(
         error
@@ -491,6 +495,7 @@ async fn found(sought: Sought, script: Vec<Say>) -> (String, Vec<String>) {
             .join(" ")
     };
     let said = match found {
+        Ok(Found::Unlisted(_)) => "unlisted".to_owned(),
         Ok(Found::Ours(batches)) => format!("ours {}", ids(batches)),
         Ok(Found::Maybe { candidates, .. }) => format!("maybe {}", ids(candidates)),
         Ok(Found::Absent { as_of, .. }) => format!("absent {:?}", as_of.map(|at| at.to_rfc3339())),
@@ -683,7 +688,8 @@ async fn a_batch_that_has_ended_need_not_be_canceled() {
 async fn results_come_from_the_start_and_whole() {
     let file = ResultFile("msgbatch_1".into());
     let vendor = Vendor::new([say(200, LINES)]);
-    let download = vendor.open(NAME).fetch(&file, 77).await.expect("there");
+    let download = vendor.open(NAME).fetch(&file, 77).await;
+    let download = download.and_then(Seen::there).expect("there");
     assert_eq!(
         (download.offset, download.total),
         (0, Some(LINES.len() as u64))

@@ -13,11 +13,11 @@ use crate::base::{Error, ErrorKind, Result, ResultExt};
 use crate::provider::call::{Answer, Caller, with_json, with_query};
 use crate::provider::lax::Said;
 use crate::provider::verdict::{Complaint, Verdict};
-use crate::provider::{Body, Gate, Tag};
+use crate::provider::{Body, Gate, Seen, Tag};
 use crate::work::batch::BatchError;
 use crate::work::{
-    BatchId, BatchStatus, BatchView, FailureClass, Finish, Reply, ReplyBody, RequestCounts,
-    ResultFile, Usage,
+    BatchFailure, BatchId, BatchStatus, BatchView, FailureClass, Finish, Reply, ReplyBody,
+    RequestCounts, ResultFile, Usage,
 };
 
 use super::wire;
@@ -100,23 +100,26 @@ pub(super) async fn create(
 }
 
 /// `GET /batches/{id}`
-pub(super) async fn retrieve(caller: &Caller, id: &BatchId) -> Result<BatchView> {
+pub(super) async fn retrieve(caller: &Caller, id: &BatchId) -> Result<Seen<BatchView>> {
     let request = caller.request(Method::GET, &["batches", &id.0]);
-    let answer = caller.safe(request).await?;
+    let answer = match caller.safe(request).await? {
+        Seen::There(answer) => answer,
+        Seen::Unseen(error) => return Ok(Seen::Unseen(error)),
+    };
     let view = view(&answer.read()?).ok_or_else(nameless)?;
     let as_of = answer.date();
-    Ok(BatchView { as_of, ..view })
+    Ok(Seen::There(BatchView { as_of, ..view }))
 }
 
 /// `GET /batches?limit=&after=`: a page of the list, the newest first.
-pub(super) async fn list_batches(caller: &Caller, after: Option<&str>) -> Result<Answer> {
+pub(super) async fn list_batches(caller: &Caller, after: Option<&str>) -> Result<Seen<Answer>> {
     let request = caller.request(Method::GET, &["batches"]);
     let query = [("limit", Some(BATCHES_PAGE)), ("after", after)];
     caller.safe(with_query(request, &query)).await
 }
 
 /// `GET /files?purpose=batch&limit=&order=desc&after=`: a page of the list, the newest first.
-pub(super) async fn list_files(caller: &Caller, after: Option<&str>) -> Result<Answer> {
+pub(super) async fn list_files(caller: &Caller, after: Option<&str>) -> Result<Seen<Answer>> {
     let request = caller.request(Method::GET, &["files"]);
     let query = [
         ("purpose", Some("batch")),
@@ -128,7 +131,11 @@ pub(super) async fn list_files(caller: &Caller, after: Option<&str>) -> Result<A
 }
 
 /// `GET /files/{id}/content`, from `offset` on.
-pub(super) async fn content(caller: &Caller, file: &str, offset: u64) -> Result<HttpResponse> {
+pub(super) async fn content(
+    caller: &Caller,
+    file: &str,
+    offset: u64,
+) -> Result<Seen<HttpResponse>> {
     let mut request = caller.request(Method::GET, &["files", file, "content"]);
     let accept = HeaderValue::from_static("application/binary");
     request.headers.insert(header::ACCEPT, accept);
@@ -165,7 +172,9 @@ pub(super) fn view(batch: &wire::Batch<'_>) -> Option<BatchView> {
     let errors = batch.errors.0.iter().flat_map(|errors| &errors.data.0);
     let metadata = batch.metadata.0.as_ref();
     let status = status(batch.status.text());
+    let errors: Vec<BatchError> = errors.map(batch_error).collect();
     Some(BatchView {
+        failure: (status == BatchStatus::Failed).then(|| failure(&errors)),
         id: BatchId(batch.id.clone().filled()?.into_owned()),
         awaited: is_awaited(batch, &status, &counts),
         status,
@@ -189,11 +198,48 @@ pub(super) fn view(batch: &wire::Batch<'_>) -> Option<BatchView> {
             .into_iter()
             .filter_map(|file| Some(ResultFile(file.clone().filled()?.into_owned())))
             .collect(),
-        errors: errors.map(batch_error).collect(),
+        errors,
         input_file: batch.input_file_id.clone().filled().map(Into::into),
         nonce: metadata.and_then(|own| own.columnist_nonce.clone().filled().map(Into::into)),
     })
 }
+
+/// What it means that a batch failed with `errors`. There may be none, or none that is known here: what
+/// no error calls wrong is as good as before, for a batch that failed validation has run nothing.
+fn failure(errors: &[BatchError]) -> BatchFailure {
+    let has = |codes: &[&str]| errors.iter().find(|error| codes.contains(&&*error.code));
+    if let Some(error) = has(&QUEUE_CODES) {
+        return BatchFailure::QueueFull(queue_limit(&error.message));
+    }
+    if has(&MONEY_CODES).or(has(&["model_not_found"])).is_some() {
+        return BatchFailure::Account;
+    }
+    if has(&BODY_CODES).is_some() || errors.iter().any(|error| error.line.is_some()) {
+        return BatchFailure::Requests;
+    }
+    BatchFailure::Passing
+}
+
+/// Errors of a batch that say "the queue is full", not "the requests are wrong".
+const QUEUE_CODES: [&str; 2] = ["token_limit_exceeded", "too_many_tasks"];
+/// Errors that speak of the account's money.
+const MONEY_CODES: [&str; 3] = [
+    "billing_hard_limit_reached",
+    "billing_not_active",
+    "insufficient_quota",
+];
+/// Errors of a batch that speak of the uploaded body, where they do not name a line of it.
+const BODY_CODES: [&str; 9] = [
+    "duplicate_custom_id",
+    "empty_file",
+    "invalid_json_line",
+    "invalid_method",
+    "invalid_request",
+    "invalid_url",
+    "mismatched_model",
+    "missing_required_parameter",
+    "request_too_large",
+];
 
 /// Whether a file is still to come: the output, where requests were completed; any at all, where the
 /// batch ran to its end.
@@ -339,15 +385,17 @@ fn failed<'a>(status: u64, code: Text<'a>, message: Text<'a>) -> ReplyBody<'a> {
     }
 }
 
-/// What is wrong with the request stays wrong. All else passes: also what is wrong with the key or
-/// the money, of which the next submission will tell before anything is paid.
+/// What is wrong with the request stays wrong, and what is wrong with the key or the money waits until
+/// that is mended. All else passes.
 fn class(status: u64, code: &str, message: &str) -> FailureClass {
+    if is_about_money(code) || matches!(status, 401 | 402) {
+        return FailureClass::Account;
+    }
     let is_wrong = match status {
-        _ if is_about_money(code) => false,
         0 | 200..300 => {
             code.starts_with("invalid_") || code.starts_with("unsupported_") || is_permanent(code)
         }
-        401 | 402 | 408 | 409 | 425 | 429 | 500.. => false,
+        408 | 409 | 425 | 429 | 500.. => false,
         _ => !speaks_of_capacity(message),
     };
     if is_wrong {
@@ -365,7 +413,7 @@ fn is_permanent(code: &str) -> bool {
 }
 
 fn is_about_money(code: &str) -> bool {
-    matches!(code, "billing_hard_limit_reached" | "insufficient_quota")
+    MONEY_CODES.contains(&code)
 }
 
 /// A few servers report that they are busy as if the request were wrong.
@@ -414,8 +462,7 @@ pub(super) fn mend(base: &Url) -> String {
 }
 
 /// How many tokens fit into the queue, as the sentence of `token_limit_exceeded` says it.
-#[must_use]
-pub fn queue_limit(message: &str) -> Option<u64> {
+fn queue_limit(message: &str) -> Option<u64> {
     let (_, rest) = message.split_once("Limit: ")?;
     let digits: String = rest
         .chars()

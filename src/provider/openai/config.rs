@@ -68,6 +68,7 @@ impl Config {
             staged: true,
             window_hours: 24,
             queue: QueueUnit::PromptTokens,
+            names_all: false,
         };
         Ok(Config {
             account,

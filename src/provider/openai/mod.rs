@@ -25,7 +25,6 @@ use async_trait::async_trait;
 use futures::{StreamExt, stream};
 use serde_json::{Map, Value, json};
 
-pub use client::queue_limit;
 pub(super) use config::NAME;
 
 use super::account::{Network, Options};
@@ -33,7 +32,7 @@ use super::call::{Caller, complete, length};
 use super::cut::{contradiction, cut, refuse};
 use super::line::read_line;
 use super::{
-    Body, Capability, Download, Found, Provider, Rejection, Sought, Staged, Submission,
+    Body, Capability, Download, Found, Provider, Rejection, Seen, Sought, Staged, Submission,
     SubmitError, Tag, Trial, find,
 };
 use crate::base::http::{HttpResponse, StatusCode};
@@ -74,13 +73,16 @@ impl OpenAi {
 
     /// The uploaded files that carry the nonce and are as long as the body, and the moment of the
     /// list.
-    async fn files(&self, sought: &Sought) -> Result<(Vec<String>, Option<Time>)> {
+    async fn files(&self, sought: &Sought) -> Result<Seen<(Vec<String>, Option<Time>)>> {
         let name = client::file_name(&sought.tag);
         let mut ours = Vec::new();
         let mut as_of = None;
         let mut after: Option<String> = None;
         loop {
-            let answer = client::list_files(&self.caller, after.as_deref()).await?;
+            let answer = match client::list_files(&self.caller, after.as_deref()).await? {
+                Seen::There(answer) => answer,
+                Seen::Unseen(error) => return Ok(Seen::Unseen(error)),
+            };
             let page: wire::Page<wire::File<'_>> = answer.read()?;
             if after.is_none() {
                 as_of = answer.date();
@@ -94,7 +96,7 @@ impl OpenAi {
             ours.extend(matching.map(|file| file.id.text().to_owned()));
             let last = page.data.last().and_then(|file| file.id.clone().filled());
             if !find::turn(&mut after, last.as_deref(), page.has_more.0, is_past)? {
-                return Ok((ours, as_of));
+                return Ok(Seen::There((ours, as_of)));
             }
         }
     }
@@ -105,12 +107,15 @@ impl OpenAi {
         &self,
         sought: &Sought,
         files: &[String],
-    ) -> Result<(Vec<BatchView>, Option<Time>)> {
+    ) -> Result<Seen<(Vec<BatchView>, Option<Time>)>> {
         let mut ours = Vec::new();
         let mut as_of = None;
         let mut after: Option<String> = None;
         loop {
-            let answer = client::list_batches(&self.caller, after.as_deref()).await?;
+            let answer = match client::list_batches(&self.caller, after.as_deref()).await? {
+                Seen::There(answer) => answer,
+                Seen::Unseen(error) => return Ok(Seen::Unseen(error)),
+            };
             let page: wire::Page<wire::Batch<'_>> = answer.read()?;
             if after.is_none() {
                 as_of = answer.date();
@@ -128,7 +133,7 @@ impl OpenAi {
             }
         }
         find::oldest_first(&mut ours);
-        Ok((ours, as_of))
+        Ok(Seen::There((ours, as_of)))
     }
 }
 
@@ -232,9 +237,15 @@ impl Provider for OpenAi {
         // missing all along.
         let (files, files_as_of) = match &sought.staged {
             Some(file) => (vec![file.clone()], None),
-            None => self.files(sought).await?,
+            None => match self.files(sought).await? {
+                Seen::There(found) => found,
+                Seen::Unseen(error) => return Ok(Found::Unlisted(error)),
+            },
         };
-        let (ours, as_of) = self.batches(sought, &files).await?;
+        let (ours, as_of) = match self.batches(sought, &files).await? {
+            Seen::There(found) => found,
+            Seen::Unseen(error) => return Ok(Found::Unlisted(error)),
+        };
         if !ours.is_empty() {
             return Ok(Found::Ours(ours));
         }
@@ -244,13 +255,13 @@ impl Provider for OpenAi {
         })
     }
 
-    async fn poll(&self, id: &BatchId) -> Result<BatchView> {
+    async fn poll(&self, id: &BatchId) -> Result<Seen<BatchView>> {
         client::retrieve(&self.caller, id).await
     }
 
-    async fn fetch(&self, file: &ResultFile, offset: u64) -> Result<Download> {
+    async fn fetch(&self, file: &ResultFile, offset: u64) -> Result<Seen<Download>> {
         let response = client::content(&self.caller, &file.0, offset).await?;
-        Ok(match response.status {
+        Ok(response.map(|response| match response.status {
             StatusCode::RANGE_NOT_SATISFIABLE => nothing_more(&response, offset),
             StatusCode::PARTIAL_CONTENT => the_rest(response, offset),
             _ => Download {
@@ -258,24 +269,24 @@ impl Provider for OpenAi {
                 total: length(&response),
                 stream: complete(response),
             },
-        })
+        }))
     }
 
     fn parse<'a>(&self, line: &'a [u8]) -> Result<Reply<'a>> {
         read_line(line, client::reply)
     }
 
-    async fn cancel(&self, id: &BatchId) -> Result<()> {
+    async fn cancel(&self, id: &BatchId) -> Result<Seen<()>> {
         let answer = client::cancel(&self.caller, id).await?;
-        if answer.status.is_success() {
-            return Ok(());
+        let may_be_over = matches!(answer.status.as_u16(), 400 | 409);
+        match self.caller.seen(answer) {
+            // One that has ended cannot be canceled, and need not be.
+            Err(error) if may_be_over => match self.poll(id).await? {
+                Seen::There(view) if !view.status.is_ended() => Err(error),
+                seen => Ok(seen.map(drop)),
+            },
+            seen => Ok(seen?.map(drop)),
         }
-        let error = self.caller.error(&answer);
-        // One that has ended cannot be canceled, and need not be.
-        if matches!(answer.status.as_u16(), 400 | 409) && self.poll(id).await?.status.is_ended() {
-            return Ok(());
-        }
-        Err(error)
     }
 
     async fn discard(&self, staged: &str) -> Result<()> {

@@ -8,7 +8,9 @@ use crate::provider::Gate;
 use crate::provider::testing::{
     Say, Vendor, body as bytes, say, say_with, shape, sought, tag, told,
 };
-use crate::work::{AnswerType, Api, BatchStatus, CustomId, FailureClass, Finish, ReplyBody, Usage};
+use crate::work::{
+    AnswerType, Api, BatchFailure, BatchStatus, CustomId, FailureClass, Finish, ReplyBody, Usage,
+};
 
 const OUTPUT: &str = include_str!("../../../fixtures/wire/openai/output.jsonl");
 const ERRORS: &str = include_str!("../../../fixtures/wire/openai/error.jsonl");
@@ -75,7 +77,7 @@ fn expected_output() -> Vec<ReplyBody<'static>> {
 }
 
 fn expected_errors() -> Vec<ReplyBody<'static>> {
-    use FailureClass::{Permanent, Transient};
+    use FailureClass::{Account, Permanent, Transient};
     let unsupported = "Unsupported parameter: 'max_tokens'";
     vec![
         failed(Permanent, "unsupported_parameter", unsupported),
@@ -93,7 +95,7 @@ fn expected_errors() -> Vec<ReplyBody<'static>> {
         failed(Permanent, "http_400", "URL is not a supported endpoint."),
         failed(Transient, "no_answer", ""),
         failed(
-            Transient,
+            Account,
             "insufficient_quota",
             "You exceeded your current quota.",
         ),
@@ -331,10 +333,10 @@ async fn a_refusal_is_certain_and_silence_is_not() {
             say(403, &error("unsupported_country_region_territory", "no")),
             "final refused",
         ),
-        (say(404, &error("model_not_found", "no")), "final refused"),
+        (say(404, &error("model_not_found", "no")), "unseen"),
         (
             say(404, &error("", "No such File object: file-1")),
-            "final refused",
+            "unseen",
         ),
         (say(404, "404 page not found"), "final invalid"),
         (say(405, ""), "final invalid"),
@@ -430,7 +432,7 @@ fn every_status_is_known_or_kept_and_files_may_be_missing() {
     let view = check(full, BatchStatus::Failed, &[]);
     assert_eq!(view.errors.len(), 2);
     assert_eq!(view.errors[0].code, "token_limit_exceeded");
-    assert_eq!(queue_limit(&view.errors[0].message), Some(90_000));
+    assert_eq!(view.failure, Some(BatchFailure::QueueFull(Some(90_000))));
     assert_eq!((view.errors[0].line, view.errors[1].line), (None, Some(17)));
 }
 
@@ -469,8 +471,59 @@ fn a_queues_limit_is_read_from_its_sentence() {
         ("Limit: 99999999999999999999999", None),
         ("", None),
     ] {
-        assert_eq!(queue_limit(text), expect, "{text}");
+        let failed = json!({ "id": "b", "status": "failed", "errors": { "data": [
+            { "code": "token_limit_exceeded", "message": text }] } });
+        let failed = failed.to_string();
+        let wire = serde_json::from_str(&failed).expect("a batch");
+        let view = client::view(&wire).expect("has an id");
+        assert_eq!(
+            view.failure,
+            Some(BatchFailure::QueueFull(expect)),
+            "{text}"
+        );
     }
+}
+
+#[test]
+fn what_a_failed_batch_means_is_read_from_its_errors() {
+    use BatchFailure::{Account, Passing, QueueFull, Requests};
+    let check = |status: &str, errors: Value, expect: Option<BatchFailure>| {
+        let batch = json!({ "id": "b", "status": status, "errors": errors }).to_string();
+        let wire = serde_json::from_str(&batch).expect("a batch");
+        let view = client::view(&wire).expect("has an id");
+        assert_eq!(view.failed_as_a_whole(), expect, "{batch}");
+    };
+    let one = |code: &str, line: Value| json!({ "data": [{ "code": code, "message": "m", "line": line }] });
+    for nothing in [
+        Value::Null,
+        json!({}),
+        json!({ "data": [] }),
+        json!({ "data": null }),
+    ] {
+        check("failed", nothing, Some(Passing));
+    }
+    check("failed", one("server_error", Value::Null), Some(Passing));
+    check("failed", one("server_error", json!(3)), Some(Requests));
+    check(
+        "failed",
+        one("mismatched_model", Value::Null),
+        Some(Requests),
+    );
+    check("failed", one("empty_file", Value::Null), Some(Requests));
+    for money in [
+        "insufficient_quota",
+        "billing_hard_limit_reached",
+        "billing_not_active",
+    ] {
+        check("failed", one(money, Value::Null), Some(Account));
+    }
+    check("failed", one("model_not_found", json!(1)), Some(Account));
+    check(
+        "failed",
+        one("too_many_tasks", Value::Null),
+        Some(QueueFull(None)),
+    );
+    check("completed", one("server_error", Value::Null), None);
 }
 
 fn batch(id: &str, made: i64, attempt: Option<&str>, file: &str) -> Value {
@@ -496,6 +549,7 @@ fn noon() -> i64 {
 async fn found(sought: Sought, script: Vec<Say>) -> (String, Vec<String>) {
     let vendor = Vendor::new(script);
     let said = match vendor.open(NAME).find(&sought).await {
+        Ok(Found::Unlisted(_)) => "unlisted".to_owned(),
         Ok(Found::Ours(batches)) => {
             let ids: Vec<String> = batches.into_iter().map(|batch| batch.id.0).collect();
             format!("ours {}", ids.join(" "))
@@ -621,6 +675,7 @@ async fn fetched(offset: u64, answer: Say) -> (u64, Option<u64>, Result<String>)
         .open(NAME)
         .fetch(&ResultFile("file-1".into()), offset)
         .await
+        .and_then(Seen::there)
         .expect("there");
     let range = (offset > 0).then(|| format!("bytes={offset}-"));
     assert_eq!(vendor.only().header("range"), range.as_deref());
@@ -736,5 +791,7 @@ async fn what_is_gone_need_not_be_deleted_nor_what_has_ended_canceled() {
     vendor.open(NAME).cancel(&id).await.expect("no error");
     assert!(vendor.is_done());
     let missing = Vendor::new([say(404, "{}")]).open(NAME).poll(&id).await;
-    assert_eq!(missing.expect_err("not there").kind(), ErrorKind::Refused);
+    assert!(matches!(missing, Ok(Seen::Unseen(_))), "{missing:?}");
+    let missing = Vendor::new([say(404, "{}")]).open(NAME).cancel(&id).await;
+    assert!(matches!(missing, Ok(Seen::Unseen(_))), "{missing:?}");
 }

@@ -36,6 +36,30 @@ pub(super) fn check_whole_or_absent(stage: &mut Stage) {
     check_rows(stage);
 }
 
+/// An error ended a run, and nothing that it had begun to send is without its receipt: the ledger says of
+/// each of its attempts what became of it.
+pub(super) fn check_receipts(stage: &mut Stage) {
+    let mut open = BTreeSet::new();
+    for fact in facts(stage) {
+        match fact {
+            Action::RunStarted(_) => open.clear(),
+            Action::Promised(promised) => {
+                open.insert(promised.attempt);
+            }
+            Action::Accepted(accepted) => {
+                open.remove(&accepted.attempt);
+            }
+            Action::Rejected { attempt, .. }
+            | Action::Lost { attempt, .. }
+            | Action::Absent { attempt, .. } => {
+                open.remove(&attempt);
+            }
+            _ => {}
+        }
+    }
+    assert!(open.is_empty(), "without a receipt: {open:?}");
+}
+
 /// Every row once, in order, with the answer to its own prompt, or a reason why not. Nothing if
 /// there is no output.
 fn check_rows(stage: &mut Stage) -> Option<Vec<Row>> {
@@ -150,8 +174,9 @@ fn check_bill(stage: &Stage, rows: &[Row]) {
         })
         .collect();
     let bill = stage.world.bill();
-    if stage.story.ways.doubled > 0 || stage.overruled {
-        // A proxy pays twice, or a person who has what nobody can tell sent again.
+    if stage.story.ways.doubled > 0 || stage.overruled || stage.retried {
+        // A proxy pays twice, or a person who has what nobody can tell, or what was answered badly, sent
+        // again.
         assert!(
             bill.total.requests_billed >= requests.len() as u64,
             "{bill:?}"
@@ -166,7 +191,8 @@ fn check_bill(stage: &Stage, rows: &[Row]) {
     if stage.story.dedupe {
         assert_eq!(bill.billed_more_than_once, 0, "{bill:?}");
     }
-    if !stage.story.may_fail() && stage.story.dedupe && !stage.story.acts.contains(&Act::Cancel) {
+    if !stage.story.sends_again() && stage.story.dedupe && !stage.story.acts.contains(&Act::Cancel)
+    {
         // Nothing failed, so that nothing had to be sent again.
         let failed = bill.total.requests_accepted - bill.total.requests_billed;
         assert_eq!(failed, 0, "{bill:?}");
@@ -194,7 +220,7 @@ fn check_batches(stage: &mut Stage) {
         "a batch is two attempts': {all:?}"
     );
     let there: BTreeSet<_> = there.into_iter().collect();
-    let unread = ["garbage", "missing"]
+    let unread = ["garbage", "missing", "anonymous"]
         .iter()
         .any(|word| stage.story.faults.contains(word));
     let has_twins = stage.story.vendor == "anthropic" && (stage.story.ways.doubled > 0 || unread);

@@ -19,7 +19,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use columnist::base::ErrorKind;
 use columnist::engine::crash_points;
 
-use check::{billed, check_end, check_whole_or_absent, facts};
+use check::{billed, check_end, check_receipts, check_whole_or_absent, facts};
 use need::{applies, stories};
 use seeds::{play_all, seeds};
 use stage::{Ended, Stage};
@@ -76,7 +76,14 @@ fn perform(stage: &mut Stage, act: Act, came: &mut Came) {
                 came.stopped.push(point);
                 check_whole_or_absent(stage);
             }
-            Ended::Done(Ok(())) => return,
+            Ended::Done(Ok(())) => {
+                stage.retried |= act == Act::Retry;
+                return;
+            }
+            // Every row was answered.
+            Ended::Done(Err(error)) if act == Act::Retry && error.kind() == ErrorKind::Invalid => {
+                return;
+            }
             Ended::Done(Err(error)) if act == Act::Cancel && error.kind() == ErrorKind::Invalid => {
                 // It was asked for before the world stopped.
                 assert!(
@@ -88,11 +95,18 @@ fn perform(stage: &mut Stage, act: Act, came: &mut Came) {
                 return;
             }
             Ended::Done(Err(error)) => {
+                check_receipts(stage);
                 let passes = match error.kind() {
                     // What is away comes back; and the lease of the dead runs out.
                     ErrorKind::Unavailable | ErrorKind::Held => true,
                     ErrorKind::Ambiguous if stage.story.policy == "fail" => true,
                     ErrorKind::Ambiguous => stage.overrule(),
+                    // A call was refused that was as good as any other.
+                    ErrorKind::Invalid => stage.story.ways.denied > 0,
+                    // Credit is there again with the next life; what nobody's id is on is given up.
+                    ErrorKind::Refused => {
+                        stage.story.faults.contains("no_credit") || stage.overrule()
+                    }
                     _ => false,
                 };
                 assert!(passes, "{error:?}");

@@ -28,6 +28,8 @@ pub(super) enum Need {
     Doubled,
     /// An output that is a folder.
     Folder,
+    /// Rows without an answer, which a person wants sent again.
+    Retry,
     /// Calls whose answers are lost, and calls that are refused.
     Lossy,
     /// A queue that is soon full.
@@ -45,6 +47,7 @@ impl Need {
         match what.as_str() {
             "call.cancel" | "commit.cancel_asked" | "commit.cancel_sent" => Need::Cancel,
             "commit.plan_abandoned" => Need::Change,
+            "commit.retry_asked" => Need::Retry,
             "commit.cleaned" => Need::Clean,
             "file.snapshot" => Need::Csv,
             "output.rename" | "output.cleaning" => Need::Disk,
@@ -91,7 +94,7 @@ impl Need {
             Need::Doubled => Story {
                 ways: Ways {
                     doubled: 60,
-                    late: 0,
+                    ..Ways::default()
                 },
                 // Twins that end together are found together.
                 batch_time: (TEN_MINUTES, TEN_MINUTES),
@@ -103,6 +106,11 @@ impl Need {
             },
             Need::Lossy => Story {
                 faults: "lost_answer=0.3,refused_lost=0.3,429=0.4",
+                ..story
+            },
+            Need::Retry => Story {
+                acts: vec![Act::Run, Act::Retry, Act::Run],
+                faults: "refusal=0.4,max_tokens=0.2",
                 ..story
             },
             Need::Narrow => Story {

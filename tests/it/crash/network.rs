@@ -7,10 +7,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::{Bytes, BytesMut};
 use columnist::base::http::{
-    HttpError, HttpRequest, HttpResponse, HttpService, Method, RequestBody, RouterService,
+    HeaderMap, HttpError, HttpRequest, HttpResponse, HttpService, Method, RequestBody,
+    RouterService, StatusCode,
 };
 use columnist::base::{Clock, Error, Ids, Time};
-use futures::TryStreamExt as _;
+use futures::{StreamExt as _, TryStreamExt as _, stream};
 
 use super::time::WorldClock;
 
@@ -21,6 +22,8 @@ pub(super) struct Ways {
     pub late: u64,
     /// Of a hundred calls, how many arrive twice.
     pub doubled: u64,
+    /// Of a hundred looks at a batch, how many are refused as if the call were wrong: that ends a run.
+    pub denied: u64,
 }
 
 /// The latest that a late call arrives: well within the time for which "not found" must hold.
@@ -82,6 +85,14 @@ impl HttpService for Network {
     async fn send(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
         self.deliver().await;
         let makes = request.method == Method::POST && request.url.path().ends_with("/batches");
+        let looks = request.method == Method::GET && request.url.path().contains("/batches/");
+        if looks && self.draws(self.ways.denied) {
+            return Ok(HttpResponse {
+                status: StatusCode::BAD_REQUEST,
+                headers: HeaderMap::default(),
+                body: stream::once(async { Ok("not so".into()) }).boxed(),
+            });
+        }
         let late = makes && self.draws(self.ways.late);
         let doubled = makes && self.draws(self.ways.doubled);
         if !late && !doubled {

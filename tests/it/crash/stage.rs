@@ -9,7 +9,7 @@ use bytes::Bytes;
 use columnist::base::http::RouterService;
 use columnist::base::{Clock as _, Components, Crash, Ids, Location, Result, Stores, Time};
 use columnist::emulator::{Faults, SandboxConfig};
-use columnist::engine::{self, Report};
+use columnist::engine::{self, Report, Wanted};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
@@ -44,6 +44,8 @@ pub(super) struct Stage {
     pub reached: BTreeSet<&'static str>,
     /// Whether a person had to say what becomes of a batch.
     pub overruled: bool,
+    /// Whether a person asked for what has no answer to be sent again.
+    pub retried: bool,
     /// What the last run came to.
     pub report: Option<Report>,
     /// How many rows the table had before it last grew.
@@ -112,6 +114,7 @@ impl Stage {
             hook: None,
             reached: BTreeSet::new(),
             overruled: false,
+            retried: false,
             report: None,
             rows_before: story.rows,
             story,
@@ -272,7 +275,8 @@ impl Stage {
     /// batch shows whose it is by its lines, and every line of a small one may be missing or broken.
     pub(super) fn overrule(&mut self) -> bool {
         let faults = self.story.faults;
-        self.overruled = faults.contains("missing") || faults.contains("garbage");
+        let words = ["missing", "garbage", "anonymous"];
+        self.overruled = words.iter().any(|word| faults.contains(word));
         self.world.job["ledger"]["on_ambiguous"] = "resubmit".into();
         self.overruled
     }
@@ -306,6 +310,10 @@ async fn carry_out(world: &World, act: Act) -> Result<Option<Report>> {
             submitted.map(|_| None)
         }
         Act::Cancel => engine::cancel(world.setup("cancel")).await.map(|_| None),
+        Act::Retry => {
+            let all = Wanted::default();
+            engine::retry(world.setup("retry"), all).await.map(|_| None)
+        }
         Act::Clean => {
             let cleaned = engine::clean(world.setup("gc"), world.provider(), Duration::ZERO);
             cleaned.await.map(|_| None)

@@ -33,6 +33,8 @@ pub(super) enum Act {
     Submit,
     /// `columnist cancel`.
     Cancel,
+    /// `columnist retry`.
+    Retry,
     /// `columnist gc`.
     Clean,
     /// Rows are added to the table.
@@ -74,7 +76,7 @@ pub(super) struct Story {
 }
 
 /// What the sandbox does wrong. The first four are the four squares of each call.
-const FAULTS: [&str; 10] = [
+const FAULTS: [&str; 14] = [
     "",
     "lost_answer=0.3",
     "429=0.2,5xx=0.1",
@@ -84,6 +86,10 @@ const FAULTS: [&str; 10] = [
     "truncate=0.4,short=0.4,late_output=0.5,slow=0.2",
     "expire=0.2,max_tokens=0.1,refusal=0.1",
     "fail_batch=0.3,429=0.1",
+    "anonymous=0.2",
+    "no_credit=0.2",
+    "no_credit=0.2,lost_answer=0.2,refused_lost=0.2",
+    "fail_silent=0.3,429=0.1",
     "lost_answer=0.1,refused_lost=0.1,errored=0.1,expire=0.1,duplicate=0.1,truncate=0.2,short=0.2,late_output=0.3",
 ];
 
@@ -101,6 +107,7 @@ impl Story {
         let is_slow = below(24) == 0;
         let table = [Table::File, Table::File, Table::Folder, Table::Csv][below(4)];
         let late = if below(4) == 0 { 40 } else { 0 };
+        let denied = if below(4) == 0 { 10 } else { 0 };
         Story {
             vendor,
             seed,
@@ -130,7 +137,11 @@ impl Story {
             policy: "wait",
             narrow: below(8) == 0,
             faults: FAULTS[below(FAULTS.len())],
-            ways: Ways { late, doubled: 0 },
+            ways: Ways {
+                late,
+                doubled: 0,
+                denied,
+            },
             batch_time: if is_slow {
                 (18 * HOUR, 30 * HOUR)
             } else {
@@ -163,9 +174,16 @@ impl Story {
         }
     }
 
+    /// Whether what failed may have been sent again, though every row ends with an answer.
+    pub(super) fn sends_again(&self) -> bool {
+        self.may_fail() || self.faults.contains("no_credit")
+    }
+
     /// Whether a row may end without an answer.
     pub(super) fn may_fail(&self) -> bool {
         let words = [
+            "anonymous",
+            "fail_silent",
             "errored",
             "missing",
             "garbage",

@@ -1,0 +1,210 @@
+//! `retry`: what has no answer is to be sent again, because a person says so.
+//!
+//! The wish is a fact in the ledger, and takes no lease. The next plan reads it: outcomes that it means
+//! do not count as settled there, so that their requests are asked anew, with all the attempts that a
+//! new request has. A run that holds the job makes that plan when it has published; else the next one.
+
+use std::collections::BTreeSet;
+
+use crate::base::{Error, Result};
+use crate::ledger::action::{Action, RequestPlace, RetryAsked, read_counts};
+use crate::ledger::outcomes::OutcomeColumns;
+use crate::ledger::row_map::{Place, RowPlan};
+use crate::ledger::state::{PlanState, State};
+use crate::spec::Job;
+use crate::work::{RowStatus, StatusCounts};
+
+use super::Setup;
+use super::book::Book;
+use super::files::Files;
+use super::open::check_ours;
+use super::parts::Parts;
+use super::status::read;
+use super::whereabouts::{find, read_row};
+
+/// What `retry` is to send again.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Wanted {
+    /// Rows with one of these statuses; none for all that count as failed.
+    pub statuses: Vec<RowStatus>,
+    /// Of those the rows whose keys have these values, one for each key column; none for all.
+    pub keys: Vec<Vec<String>>,
+}
+
+/// What was asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Asked {
+    /// Rows that it means, as far as is known now. A run that is at work may add to them.
+    pub rows: u64,
+    /// Whether a run holds the job, which will take it up.
+    pub is_held: bool,
+}
+
+/// Asks for what has no answer to be sent again.
+///
+/// # Errors
+/// `Invalid` if there is nothing that it could mean, if a row is answered or not settled yet, or if the
+/// ledger is another job's.
+pub async fn retry(setup: Setup, wanted: Wanted) -> Result<Asked> {
+    if let Some(status) = wanted.statuses.iter().find(|status| !status.is_failure()) {
+        return Err(Error::invalid("rows of this status are not sent again")
+            .with("status", status)
+            .hint(format!("the statuses are {}", words(&all_failures()))));
+    }
+    let (mut book, root) = read(&setup).await?;
+    check_ours(book.state(), &setup.job)?;
+    let statuses = if wanted.statuses.is_empty() {
+        all_failures()
+    } else {
+        wanted.statuses
+    };
+    let (requests, rows) = if wanted.keys.is_empty() {
+        (Vec::new(), count(book.state(), &statuses)?)
+    } else {
+        let files = Files::aside(&root)?;
+        let places = places(&setup, &book, &files, &wanted.keys, &statuses).await?;
+        (places, wanted.keys.len() as u64)
+    };
+    let all = requests.is_empty();
+    let asked = RetryAsked {
+        plan: book.state().next_plan().saturating_sub(1),
+        statuses: if all { statuses } else { Vec::new() },
+        requests,
+        at: setup.components.clock.now(),
+    };
+    book.record(vec![Action::RetryAsked(asked)]).await?;
+    let is_held = super::status::holder(&setup, &root).await?.is_some();
+    Ok(Asked { rows, is_held })
+}
+
+fn all_failures() -> Vec<RowStatus> {
+    let all = RowStatus::ALL.into_iter();
+    all.filter(|status| status.is_failure()).collect()
+}
+
+fn words(statuses: &[RowStatus]) -> String {
+    let words: Vec<_> = statuses.iter().map(|status| status.as_str()).collect();
+    words.join(", ")
+}
+
+/// How many rows have one of `statuses`, as they were published; else how many requests have.
+fn count(state: &State, statuses: &[RowStatus]) -> Result<u64> {
+    let counts = counts(state);
+    let rows = statuses.iter().map(|status| counts.of(*status)).sum();
+    if rows > 0 {
+        return Ok(rows);
+    }
+    let there = all_failures().into_iter();
+    let there: Vec<_> = there.filter(|status| counts.of(*status) > 0).collect();
+    let error = Error::invalid("there is no row to send again").with("statuses", words(statuses));
+    Err(match &*there {
+        [] => error,
+        there => error.hint(format!("there are rows that are {}", words(there))),
+    })
+}
+
+fn counts(state: &State) -> StatusCounts {
+    let last = state.plan();
+    if let Some(shown) = last.and_then(|plan| state.shown(plan.started.plan)) {
+        return read_counts(&shown.rows);
+    }
+    let mut counts = StatusCounts::default();
+    for landed in state.attempts.values().filter_map(|a| a.landed.as_ref()) {
+        for (status, count) in read_counts(&landed.counts).iter() {
+            counts.add(status, count);
+        }
+    }
+    counts
+}
+
+/// Where the requests of the rows with `keys` are.
+async fn places(
+    setup: &Setup,
+    book: &Book,
+    files: &Files,
+    keys: &[Vec<String>],
+    statuses: &[RowStatus],
+) -> Result<Vec<RequestPlace>> {
+    let state = book.state();
+    let plan = state.plans.values().rfind(|plan| plan.sealed.is_some());
+    let plan = plan.ok_or_else(|| Error::invalid("no plan of this job is complete yet"))?;
+    // A row is what it was when it was planned, whatever the job file says now.
+    let setup = Setup {
+        job: Job {
+            ledger: setup.job.ledger.clone(),
+            ..serde_json::from_value(plan.started.job.clone())
+                .map_err(|error| Error::data("the stored job cannot be read").because(error))?
+        },
+        ..setup.clone()
+    };
+    let mut places = Vec::new();
+    for key in keys {
+        let place = place(&setup, plan, files, key).await?;
+        let status = status_at(state, place, files).await?;
+        if !status.is_some_and(|status| statuses.contains(&status)) {
+            let what = match status {
+                None => "nothing has come back for a row yet",
+                Some(RowStatus::Succeeded) => "a row is answered, and is not sent again",
+                Some(_) => "a row has another status",
+            };
+            let status = status.map_or("pending", RowStatus::as_str);
+            return Err(Error::invalid(what)
+                .with("key", key.join(", "))
+                .with("status", status));
+        }
+        places.push(RequestPlace {
+            plan: place.plan.into(),
+            ordinal: place.ordinal,
+        });
+    }
+    Ok(places)
+}
+
+/// Where the request of the row with `key` is.
+async fn place(setup: &Setup, plan: &PlanState, files: &Files, key: &[String]) -> Result<Place> {
+    let found = find(setup, plan, files, key).await?;
+    let none = || Error::invalid("a row asks nothing").with("key", key.join(", "));
+    if !found.planned {
+        return Err(none().hint("it was not planned yet: `columnist run` plans it"));
+    }
+    let place = read_row(plan.started.plan, found.row, files, |row| match row {
+        RowPlan::Asks(place) => Ok(place),
+        RowPlan::Skipped(why) => Err(none().with("skipped", why.unwrap_or("not selected"))),
+        RowPlan::Failed(why) => Err(none().with("failed", why)),
+        RowPlan::Deferred => Err(none().hint("it was deferred: `columnist run` sends it")),
+    });
+    place.await?
+}
+
+/// What has come back for the request at `place`.
+async fn status_at(state: &State, place: Place, files: &Files) -> Result<Option<RowStatus>> {
+    let mut parts = Parts::of(state, place.plan.into(), files, OutcomeColumns::Verdicts);
+    let found = parts.find(place.ordinal).await?;
+    Ok(found.map(|found| found.status()))
+}
+
+/// What of one plan is to be asked anew.
+#[derive(Debug, Default)]
+pub(super) struct Anew {
+    statuses: BTreeSet<RowStatus>,
+    requests: BTreeSet<u64>,
+}
+
+impl Anew {
+    /// What people asked for of `plan`.
+    pub(super) fn of(state: &State, plan: u64) -> Anew {
+        let mut anew = Anew::default();
+        for asked in state.retries.iter().filter(|asked| asked.plan >= plan) {
+            anew.statuses.extend(&asked.statuses);
+            let requests = asked.requests.iter().filter(|place| place.plan == plan);
+            anew.requests.extend(requests.map(|place| place.ordinal));
+        }
+        anew
+    }
+
+    /// Whether the request `ordinal`, of which `status` came back, is asked anew. What was answered
+    /// never is.
+    pub(super) fn holds(&self, ordinal: u64, status: RowStatus) -> bool {
+        status.is_failure() && (self.statuses.contains(&status) || self.requests.contains(&ordinal))
+    }
+}
