@@ -417,7 +417,11 @@ mod tests {
                     "{n}: {}",
                     taken(&index)
                 );
-                assert!(index.runs.len() <= 3 * 4, "{n}: {} runs", index.runs.len());
+                assert!(
+                    index.runs.len() < 2 * FAN_IN,
+                    "{n}: {} runs",
+                    index.runs.len()
+                );
             }
         }
         for n in (0..400_000).step_by(97) {

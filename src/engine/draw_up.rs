@@ -332,7 +332,7 @@ impl Office {
             unpublished: AtomicBool::new(false),
             pauses: Pauses::default(),
             seen: Seen::default(),
-            queue: self.queue(job),
+            queue: Queue::of(self.provider.capability(), &job.model),
             lease: self.lease.clone(),
             interrupt: self.setup.interrupt.clone(),
             partial: self.setup.publish_partial,
@@ -360,16 +360,6 @@ impl Office {
             );
         }
         Ok(others)
-    }
-
-    fn queue(&self, job: &Job) -> Queue {
-        let capability = self.provider.capability();
-        Queue {
-            unit: capability.queue,
-            account: capability.account.clone(),
-            model: job.model.model.clone(),
-            limit: job.model.max_enqueued,
-        }
     }
 
     fn publication(&self, job: &Job, desk: &Desk) -> Result<Publication> {

@@ -10,7 +10,8 @@ use chrono::TimeDelta;
 use crate::base::Time;
 use crate::ledger::action::ChunkStored;
 use crate::ledger::state::{Attempt, ChunkState, Phase, QueueLimit, State};
-use crate::provider::QueueUnit;
+use crate::provider::{Capability, QueueUnit};
+use crate::spec::ModelSpec;
 
 /// A provider's queue, as one model of one account meets it.
 #[derive(Clone, Debug)]
@@ -50,6 +51,16 @@ const TOKENS_BESIDE: u64 = 9;
 const COUNTED_MIN: u64 = 20;
 
 impl Queue {
+    /// The queue that a job meets at its provider.
+    pub(super) fn of(capability: &Capability, model: &ModelSpec) -> Queue {
+        Queue {
+            unit: capability.queue,
+            account: capability.account.clone(),
+            model: model.model.clone(),
+            limit: model.max_enqueued,
+        }
+    }
+
     /// Whose queue it is: the model's where its tokens are counted; nobody's in particular where all
     /// models of the account share one.
     pub(super) fn counted_by(&self) -> &str {
