@@ -18,7 +18,7 @@ use std::io::{BufWriter, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use super::{ErrorKind, Result, ResultExt};
+use super::{ErrorKind, Result, ResultExt, scratch_error};
 
 /// What is looked for: the first 24 bytes of a cryptographic hash.
 pub type HashKey = [u8; 24];
@@ -147,19 +147,19 @@ struct Run {
 
 /// A run that is being written, in order.
 struct RunWriter {
+    folder: PathBuf,
     out: BufWriter<File>,
     len: usize,
     fences: Vec<Words>,
     filter: Bloom,
 }
 
-const NOT_WRITTEN: &str = "cannot write the index to the scratch folder";
-
 impl RunWriter {
     /// A run of so many records.
     fn create(folder: &Path, count: usize) -> Result<RunWriter> {
-        let file = tempfile::tempfile_in(folder).or_err(ErrorKind::Unavailable, NOT_WRITTEN)?;
+        let file = tempfile::tempfile_in(folder).map_err(|error| scratch_error(folder, error))?;
         Ok(RunWriter {
+            folder: folder.to_owned(),
             out: BufWriter::new(file),
             len: 0,
             fences: Vec::with_capacity(count.div_ceil(BLOCK)),
@@ -183,13 +183,14 @@ impl RunWriter {
             *bytes = word.to_be_bytes();
         }
         let written = self.out.write_all(&record);
-        written.or_err(ErrorKind::Unavailable, NOT_WRITTEN)
+        written.map_err(|error| scratch_error(&self.folder, error))
     }
 
     fn finish(self, level: u32) -> Result<Run> {
         let file = self.out.into_inner();
+        let file = file.map_err(|error| scratch_error(&self.folder, error.into_error()))?;
         Ok(Run {
-            file: file.or_err(ErrorKind::Unavailable, NOT_WRITTEN)?,
+            file,
             len: self.len,
             fences: self.fences,
             filter: self.filter,

@@ -15,6 +15,7 @@ mod lz4;
 #[cfg(test)]
 pub(crate) mod mutate;
 mod nearest;
+mod scratch;
 mod sort;
 mod store;
 mod uptime;
@@ -30,6 +31,7 @@ pub use index::{HashKey, KeyIndex};
 pub use kill::{Kill, KillAt};
 pub use lz4::Lz4;
 pub use nearest::nearest;
+pub use scratch::scratch_error;
 pub use sort::{Sorted, Sorter};
 pub use store::{
     BulkWriter, Location, MemoryStore, ObjectMeta, Put, Stores, make_private, store_error,

@@ -8,7 +8,7 @@ use std::fs::File;
 use std::io::{BufReader, BufWriter, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
-use super::{ErrorKind, Result, ResultExt};
+use super::{ErrorKind, Result, ResultExt, scratch_error};
 
 /// Takes records in any order.
 #[derive(Debug)]
@@ -84,20 +84,21 @@ impl Sorter {
     }
 
     fn spill(&mut self) -> Result<()> {
-        let failed = "cannot write to the scratch folder";
+        let folder = self.folder.clone();
+        let failed = |error: std::io::Error| scratch_error(&folder, error);
         self.records.sort_by_key(|record| record.0);
-        let file = tempfile::tempfile_in(&self.folder).or_err(ErrorKind::Unavailable, failed)?;
+        let file = tempfile::tempfile_in(&self.folder).map_err(failed)?;
         let mut out = BufWriter::with_capacity(1 << 16, file);
         for (key, start, len) in self.records.drain(..) {
             let head = [key.to_le_bytes(), (len as u64).to_le_bytes()];
-            out.write_all(head.as_flattened())
-                .or_err(ErrorKind::Unavailable, failed)?;
+            out.write_all(head.as_flattened()).map_err(failed)?;
             let payload = &self.bytes[start..start + len];
-            out.write_all(payload)
-                .or_err(ErrorKind::Unavailable, failed)?;
+            out.write_all(payload).map_err(failed)?;
         }
-        let mut file = out.into_inner().or_err(ErrorKind::Unavailable, failed)?;
-        file.rewind().or_err(ErrorKind::Unavailable, failed)?;
+        let mut file = out
+            .into_inner()
+            .map_err(|error| failed(error.into_error()))?;
+        file.rewind().map_err(failed)?;
         self.runs.push(file);
         self.bytes.clear();
         Ok(())

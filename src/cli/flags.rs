@@ -73,6 +73,33 @@ impl Target {
     pub(super) fn resolve_planned(&self, around: &Surroundings) -> Result<Job> {
         self.job.resolve_planned(Some(&self.key), around)
     }
+
+    /// The same, for a command that carries out all of the job: nothing may be said in vain.
+    ///
+    /// # Errors
+    /// `Invalid`, with every mistake at once.
+    pub(super) fn resolve_whole(&self, around: &Surroundings) -> Result<Job> {
+        match &self.job.resolved {
+            Some(path) => read_resolved(path),
+            None => self
+                .job
+                .draft(Some(&self.key), around)?
+                .resolve_whole(around),
+        }
+    }
+
+    /// Whether the ledger of `job` lies in a folder for temporary files only because the job file does,
+    /// or the command runs there: schedulers run commands in folders that go away.
+    pub(super) fn ledger_goes_away(&self, job: &Job, around: &Surroundings) -> bool {
+        let is_temporary = Path::new(&job.ledger.path).starts_with(std::env::temp_dir());
+        let draft = self
+            .job
+            .resolved
+            .is_none()
+            .then(|| self.job.draft(Some(&self.key), around));
+        let draft = draft.and_then(Result::ok);
+        is_temporary && draft.is_some_and(|draft| draft.has_relative_ledger())
+    }
 }
 
 /// One flag for each key of the job file that a one-liner may need. Paths are relative to the
@@ -125,7 +152,7 @@ pub(super) struct KeyFlags {
     /// Which columns say how each answer came about: off, minimal
     #[arg(long, value_name = "WHICH")]
     pub meta: Option<String>,
-    /// Who answers: provider/model
+    /// Who answers: provider/model, such as anthropic/claude-haiku-4-5 or openai/gpt-6-luna; sandbox/x, which is built in, needs no key and costs nothing
     #[arg(long, value_name = "PROVIDER/MODEL")]
     pub model: Option<String>,
     /// The most tokens that an answer may have, longer ones are `truncated`; default 1024, for choices 256

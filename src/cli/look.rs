@@ -14,7 +14,7 @@ use super::exit::Exit;
 use super::json::usd;
 use super::vendor::Vendor;
 use crate::base::{Components, Error, ErrorKind, Result, ResultExt};
-use crate::engine::{self, Asked, Checked, PlanReport, Setup, Wanted};
+use crate::engine::{self, Asked, Change, Checked, PlanReport, Setup, Wanted};
 use crate::provider::Provider;
 use crate::spec::Job;
 use crate::work::RowStatus;
@@ -67,43 +67,124 @@ fn plan_words(report: &PlanReport) -> String {
     let counts = &report.counts;
     let mut text = format!(
         "rows        {}\n  new        {}\n  changed    {}\n  identical  {}\n  answered   {}\n  \
-         skipped    {}\n  failed     {}\nrequests    {} in {} batches\ntokens      about {} in, at most {} out\n",
-        report.rows,
-        counts.new,
-        counts.changed,
-        counts.identical,
-        counts.answered,
-        counts.skipped,
-        counts.failed,
+         skipped    {}\n",
+        report.rows, counts.new, counts.changed, counts.identical, counts.answered, counts.skipped,
+    );
+    for (why, count) in report.skipped.iter().filter(|(why, _)| !why.is_empty()) {
+        let _ = writeln!(text, "    {count} {why}");
+    }
+    let _ = writeln!(text, "  failed     {}", counts.failed);
+    if let Some((gone, since)) = report.gone.filter(|gone| *gone > 0).zip(report.since) {
+        let _ = writeln!(text, "gone        {gone} rows of plan {since}");
+    }
+    let _ = write!(
+        text,
+        "requests    {} in {} batches\ntokens      about {} in, at most {} out\ncost        {}\n",
         report.requests,
         report.chunks,
         report.input_tokens,
         report.output_tokens_max,
+        cost_words(report)
     );
-    let dollars = |micros: Option<u64>| {
-        micros.map_or_else(
-            || "unknown".to_owned(),
-            |micros| format!("${:.2}", usd(micros)),
-        )
-    };
-    let _ = writeln!(
-        text,
-        "cost        about {} expected, {} at worst; online {} at worst",
-        dollars(report.expected_micros),
-        dollars(report.worst_micros),
-        dollars(report.online_worst_micros)
-    );
+    if let Some(since) = report.since.filter(|_| !report.changes.is_empty()) {
+        let _ = writeln!(text, "\nchanged since plan {since}");
+        for change in &report.changes {
+            change_words(change, &mut text);
+        }
+        text.push('\n');
+    }
     for note in &report.notes {
         let _ = writeln!(text, "note        {note}");
     }
     text
 }
 
+/// What a run costs, in one sentence.
+fn cost_words(report: &PlanReport) -> String {
+    if report.requests == 0 {
+        return "nothing: no request is to be sent".to_owned();
+    }
+    let costs = (
+        report.expected_micros,
+        report.worst_micros,
+        report.online_worst_micros,
+    );
+    let (Some(expected), Some(worst), Some(online)) = costs else {
+        return "not known: this version has no price for the model".to_owned();
+    };
+    format!(
+        "about ${:.2} expected, ${:.2} at worst; online ${:.2} at worst",
+        usd(expected),
+        usd(worst),
+        usd(online)
+    )
+}
+
+/// The longest value that stands in a line of its own, in characters.
+const VALUE_MAX: usize = 100;
+
+/// A setting, with what it was and is; of a text of several lines those that differ.
+fn change_words(change: &Change, text: &mut String) {
+    let word = |value: &Option<Value>| match value {
+        None => "(none)".to_owned(),
+        Some(Value::String(text)) => short(text),
+        Some(value) => short(&value.to_string()),
+    };
+    let is_text = change.key.starts_with("prompt.") || change.key == "source.query";
+    let sides = [&change.was, &change.now].map(|side| side.as_ref().and_then(Value::as_str));
+    let note = match &*change.key {
+        "model.max_output_tokens" => "  (asks again only what was cut, if it is higher)",
+        key if key.starts_with("output.") => "  (the same answers, published again)",
+        _ => "",
+    };
+    if let ([Some(was), Some(now)], true) = (sides, is_text) {
+        let _ = writeln!(text, "  {}", change.key);
+        for (sign, line) in changed_lines(was, now) {
+            let _ = writeln!(text, "    {sign} {}", short(line));
+        }
+        return;
+    }
+    let (was, now) = (word(&change.was), word(&change.now));
+    let _ = writeln!(text, "  {}  {was} -> {now}{note}", change.key);
+}
+
+/// The lines that differ: those of `was`, then those of `now`, without what both begin and end with.
+fn changed_lines<'t>(was: &'t str, now: &'t str) -> impl Iterator<Item = (char, &'t str)> {
+    let (was, now): (Vec<_>, Vec<_>) = (was.lines().collect(), now.lines().collect());
+    let head = was.iter().zip(&now).take_while(|(a, b)| a == b).count();
+    let (was, now) = (was[head..].to_vec(), now[head..].to_vec());
+    let ends = was.iter().rev().zip(now.iter().rev());
+    let tail = ends.take_while(|(a, b)| a == b).count();
+    let (was_end, now_end) = (was.len() - tail, now.len() - tail);
+    let was = was.into_iter().take(was_end).map(|line| ('-', line));
+    was.chain(now.into_iter().take(now_end).map(|line| ('+', line)))
+}
+
+fn short(text: &str) -> String {
+    let line = text.lines().next().unwrap_or_default();
+    match line.char_indices().nth(VALUE_MAX) {
+        Some((end, _)) => format!("{}...", &line[..end]),
+        None if line.len() < text.len() => format!("{line}..."),
+        None => line.to_owned(),
+    }
+}
+
 fn plan_json(report: &PlanReport) -> Value {
+    let changes = report
+        .changes
+        .iter()
+        .map(|change| json!({ "key": change.key, "was": change.was, "now": change.now }));
+    let skipped: serde_json::Map<_, _> = report
+        .skipped
+        .iter()
+        .map(|(why, count)| (why.clone(), (*count).into()))
+        .collect();
     json!({
         "job": report.job,
         "rows": report.rows,
         "counts": report.counts,
+        "skipped": skipped,
+        "gone": report.gone,
         "requests": report.requests,
         "batches": report.chunks,
         "input_tokens": report.input_tokens,
@@ -111,6 +192,8 @@ fn plan_json(report: &PlanReport) -> Value {
         "expected_usd": report.expected_micros.map(usd),
         "worst_usd": report.worst_micros.map(usd),
         "online_worst_usd": report.online_worst_micros.map(usd),
+        "since_plan": report.since,
+        "changes": changes.collect::<Vec<_>>(),
         "notes": report.notes,
     })
 }
@@ -144,6 +227,11 @@ fn check_words(checked: &Checked) -> String {
     }
     for row in &checked.first {
         let _ = match &row.prompt {
+            Ok(prompt) if row.more > 0 => writeln!(
+                text,
+                "\n--- row {}\n{prompt}\n... and {} characters more",
+                row.row, row.more
+            ),
             Ok(prompt) => writeln!(text, "\n--- row {}\n{prompt}", row.row),
             Err(why) => writeln!(text, "\n--- row {}: {why}", row.row),
         };

@@ -171,13 +171,13 @@ async fn command(cli: &Cli, components: Components, screen: Arc<Screen>) -> Resu
         Command::Sandbox(args) => sandbox::serve(args, &components).await,
         Command::Plan(args) => {
             look::plan(
-                &look(args.target.resolve(around)?).await?,
+                &look(args.target.resolve_whole(around)?).await?,
                 args.save.as_deref(),
             )
             .await
         }
         Command::Check(args) => {
-            look::check(&look(args.target.resolve(around)?).await?, args.rows).await
+            look::check(&look(args.target.resolve_whole(around)?).await?, args.rows).await
         }
         Command::Status(args) => {
             let manner = status::Manner {

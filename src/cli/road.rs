@@ -40,7 +40,7 @@ impl Road {
     /// The job: what is collected was planned, and needs no variable that says where it lies.
     fn job(self, args: &RunArgs, around: &Surroundings) -> Result<Job> {
         match self {
-            Road::Run | Road::Submit => args.target.resolve(around),
+            Road::Run | Road::Submit => args.target.resolve_whole(around),
             Road::Collect { .. } => args.target.resolve_planned(around),
         }
     }
@@ -54,10 +54,22 @@ pub(super) async fn go(
     components: Components,
     screen: Arc<Screen>,
 ) -> Result<Exit> {
-    let mut job = road.job(args, &Surroundings::system()?)?;
+    let around = Surroundings::system()?;
+    let mut job = road.job(args, &around)?;
     find_ledger(&mut job.ledger, &components.stores).await?;
+    if args.target.ledger_goes_away(&job, &around) {
+        screen.event(&Event::Warning(format!(
+            "the ledger lies in a folder for temporary files, and what was paid for is forgotten with it: {}; \
+             give it a place that stays ([ledger] path, --ledger)",
+            job.ledger.path
+        )));
+    }
     let (column, meta) = (job.answer.column.clone(), job.answer.meta);
     let vendor = Vendor::open(&job, &components)?;
+    let service = &vendor.provider.capability().service;
+    if let Some(doubt) = engine::unknown_model(&job, service) {
+        screen.event(&Event::Warning(doubt));
+    }
     let ticking = tick(&screen, &job, &components);
     let interrupt = CancellationToken::new();
     let signal = super::signal::watch(&interrupt, &components.uptime);

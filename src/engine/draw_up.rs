@@ -3,11 +3,11 @@
 
 use std::collections::BTreeMap;
 use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use crate::base::{Error, Result, Stores};
 use crate::ledger::action::{Action, PlanStarted};
-use crate::output::{self, Existing, check_names};
+use crate::output::check_names;
 use crate::prompt::render_system;
 use crate::provider::{Provider, Trial};
 use crate::source::{Predicate, RowIds, Source};
@@ -21,13 +21,14 @@ use super::open::Office;
 use super::points;
 use super::poll::Pauses;
 use super::progress::Seen;
-use super::publish::{LEDGER_KEY, Publication};
+use super::publish::Publication;
 use super::queue::Queue;
 use super::run::{Goal, Stop};
 use super::sources::{
     check_key, column_names, compile, first_prompt, needs_snapshot, open_snapshot, open_source,
     pins,
 };
+use super::target;
 use super::tasks::Tasks;
 
 /// Where a job's plan stands.
@@ -62,7 +63,8 @@ impl Office {
         }
         // Once more, for the harvest may have taken long.
         let publication = self.publication(&job, &desk)?;
-        self.unless_stopped(self.check_target(&publication)).await?;
+        let check = target::check(&publication, &self.ledger, &self.setup.components);
+        self.unless_stopped(check).await?;
         let (plan, source) = self.start_plan(&job, source, &desk, defer).await?;
         let tasks = self.tasks(&job, Some(source), desk, plan)?;
         Ok(Drawn::Current { tasks, plan })
@@ -74,7 +76,9 @@ impl Office {
             .waits_for("the source and the output to be looked at");
         let source = open_source(job, &self.setup, &self.files).await?;
         let desk = Desk::check(job, &source, &*self.provider)?;
-        self.check_target(&self.publication(job, &desk)?).await?;
+        desk.check_question(job, &source)?;
+        let publication = self.publication(job, &desk)?;
+        target::check(&publication, &self.ledger, &self.setup.components).await?;
         Ok((source, desk))
     }
 
@@ -279,27 +283,6 @@ impl Office {
         }
     }
 
-    /// The output is ours, or nobody's, or may be replaced; and it can be written.
-    async fn check_target(&self, publication: &Publication) -> Result<()> {
-        let target = &publication.target;
-        let ours = (LEDGER_KEY.to_owned(), self.ledger.clone());
-        let whose = match output::examine(target).await? {
-            _ if publication.overwrite => None,
-            Existing::Foreign => Some("the output exists, and was not written by columnist"),
-            Existing::Ours { identity, .. } if !identity.contains(&ours) => {
-                Some("the output exists, and was written from another ledger")
-            }
-            _ => None,
-        };
-        if let Some(whose) = whose {
-            let hint = "choose another `[output] path`, or set `overwrite = true` (--overwrite)";
-            let error = Error::invalid(whose).with("output", &target.location.url);
-            return Err(error.hint(hint));
-        }
-        let id = self.setup.components.ids.nonce(8);
-        output::check_writable(target, &id).await
-    }
-
     /// The tasks of `plan`, whose request keys are made by its own rule.
     fn tasks(
         &self,
@@ -336,6 +319,7 @@ impl Office {
             lease: self.lease.clone(),
             interrupt: self.setup.interrupt.clone(),
             partial: self.setup.publish_partial,
+            held_back: OnceLock::new(),
         }))
     }
 
@@ -447,6 +431,34 @@ impl Desk {
             limits: limits(job, capability.limits),
             shape,
         })
+    }
+}
+
+impl Desk {
+    /// That a row has something of its own to ask: a prompt that names no column is a slip, and its one
+    /// answer would be every row's.
+    pub(super) fn check_question(&self, job: &Job, source: &Source) -> Result<()> {
+        if !self.columns.is_empty() || !job.prompt.dedupe {
+            return Ok(());
+        }
+        let names = column_names(source);
+        let prompt: String = job.prompt.user.split_whitespace().collect();
+        let in_one_brace = names.iter().find(|name| {
+            let name: String = name.split_whitespace().collect();
+            prompt.contains(&format!("{{{name}}}"))
+        });
+        let hint = match (in_one_brace, names.first()) {
+            (Some(name), _) => format!("a column has two braces: `{{{{ {name} }}}}`"),
+            (None, Some(name)) => format!("name a column, as in `{{{{ {name} }}}}`"),
+            (None, None) => "the source has no columns".to_owned(),
+        };
+        Err(
+            Error::invalid("`prompt.user` names no column, so that every row would ask the same")
+                .hint(format!(
+                    "{hint}; or, for an answer of its own to each row, set `[prompt] dedupe = false` \
+                     (--dedupe=false)"
+                )),
+        )
     }
 }
 

@@ -10,7 +10,7 @@ use futures::TryStreamExt;
 use object_store::ObjectStoreExt;
 use tempfile::TempDir;
 
-use crate::base::{Crash, Error, ErrorKind, Location, Points, Result, ResultExt};
+use crate::base::{Crash, Error, ErrorKind, Location, Points, Result, ResultExt, scratch_error};
 use crate::ledger::path::PlanFile;
 use crate::ledger::state::Attempt;
 
@@ -154,19 +154,17 @@ impl Files {
             let is_gone = matches!(error, object_store::Error::NotFound { .. });
             unread(error, is_gone, place)
         })?;
-        let failed = "cannot write to the scratch folder";
-        let mut file =
-            tempfile::tempfile_in(self.scratch()).or_err(ErrorKind::Unavailable, failed)?;
+        let failed = |error: std::io::Error| scratch_error(self.scratch(), error);
+        let mut file = tempfile::tempfile_in(self.scratch()).map_err(failed)?;
         let mut stream = got.into_stream();
         while let Some(piece) = stream
             .try_next()
             .await
             .map_err(|error| unread(error, false, place))?
         {
-            file.write_all(&piece)
-                .or_err(ErrorKind::Unavailable, failed)?;
+            file.write_all(&piece).map_err(failed)?;
         }
-        file.rewind().or_err(ErrorKind::Unavailable, failed)?;
+        file.rewind().map_err(failed)?;
         Ok(file)
     }
 }

@@ -21,6 +21,7 @@
 mod body;
 mod book;
 mod calls;
+mod changes;
 mod chunks;
 mod clean;
 mod draw_up;
@@ -58,6 +59,7 @@ mod stop;
 #[cfg(test)]
 mod story;
 mod submit;
+mod target;
 mod tasks;
 mod waits;
 mod whereabouts;
@@ -76,10 +78,11 @@ use crate::ledger::Patience;
 
 use open::Office;
 
+pub use changes::Change;
 pub use clean::{Cleaned, clean};
 pub use live::Live;
 pub use older::find_ledger;
-pub use plan::{Checked, CheckedRow, PlanReport, check, plan};
+pub use plan::{Checked, CheckedRow, PlanReport, check, plan, unknown_model};
 pub use points::crash_points;
 pub use report::{Awaits, Report};
 pub use retry::{Asked, Wanted, retry};

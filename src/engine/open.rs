@@ -451,7 +451,10 @@ impl Office {
         let report = Report::of(state, plan, landed_now);
         let published = state.plans.get(&plan).zip(tasks);
         let published = published.is_some_and(|(plan, tasks)| tasks.is_shown(state, plan));
+        let held_back = tasks.and_then(|tasks| tasks.held_back.get().copied());
         Report {
+            counts: held_back.unwrap_or(report.counts),
+            held_back: held_back.is_some(),
             job: self.setup.job.name.clone(),
             run: self.run.clone(),
             output: self.setup.job.output.path.clone(),

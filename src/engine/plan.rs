@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use futures::StreamExt;
 
-use crate::base::{Error, Result};
+use crate::base::{Error, Result, nearest};
 use crate::ledger::action::PlanCounts;
 use crate::ledger::state::State;
 use crate::prompt::{Prompt, Prompts};
@@ -14,14 +14,16 @@ use crate::spec::Job;
 use crate::work::price::{Pricing, Tariff, micro_usd};
 use crate::work::{Frame, KeyRule, Usage};
 
-use super::Setup;
 use super::book::Book;
+use super::changes::{self, Change};
 use super::draw_up::{Desk, publication};
 use super::files::Files;
 use super::open::check_ours;
 use super::prepare::{Planning, Sink, Tally};
 use super::prior::{Asks, Prior};
+use super::publish::Publication;
 use super::sources::{check_key, compile, draw, needs_snapshot, open_source};
+use super::{Setup, target};
 
 /// What a run would do.
 #[derive(Clone, Debug, PartialEq)]
@@ -46,6 +48,14 @@ pub struct PlanReport {
     pub worst_micros: Option<u64>,
     /// The most that it could cost online.
     pub online_worst_micros: Option<u64>,
+    /// The plan that this one is held against, if there is one.
+    pub since: Option<u64>,
+    /// What of the job is another than in that plan: why rows are stale.
+    pub changes: Vec<Change>,
+    /// Rows of that plan that are gone, or not chosen any more; where rows have a key.
+    pub gone: Option<u64>,
+    /// Why rows are skipped, and how many for each reason.
+    pub skipped: Vec<(String, u64)>,
     /// What a person should know before running it.
     pub notes: Vec<String>,
 }
@@ -55,8 +65,10 @@ pub struct PlanReport {
 pub struct CheckedRow {
     /// Its position.
     pub row: u64,
-    /// Its prompt, or why there is none.
+    /// How its prompt begins, or why there is none.
     pub prompt: std::result::Result<String, String>,
+    /// Characters of the prompt that are not shown.
+    pub more: u64,
 }
 
 /// What `check` found to be in order.
@@ -64,55 +76,102 @@ pub struct CheckedRow {
 pub struct Checked {
     /// The source's columns, with their types.
     pub columns: Vec<(String, String)>,
-    /// The tables of text that it reads, with the types that their columns got.
+    /// How the columns of CSV and NDJSON tables got their types, a table each.
     pub text: Vec<TextNotes>,
     /// The source's rows, where that is known without reading them.
     pub rows: Option<u64>,
     /// The columns that the prompt names: what leaves this machine.
     pub sent: Vec<String>,
-    /// What a person should know of the source.
-    pub notes: Vec<String>,
     /// The first rows.
     pub first: Vec<CheckedRow>,
+    /// What a person should know before running it.
+    pub notes: Vec<String>,
 }
+
+/// Characters of a prompt that `check` shows.
+const SHOWN_MAX: usize = 2000;
 
 /// Batches smaller than this wait as long as large ones, for little.
 const TINY: u64 = 100;
 
+/// A job as it is looked at before it is run: whatever a run would refuse is refused here.
+struct Inspected {
+    book: Book,
+    files: Files,
+    source: Source,
+    desk: Desk,
+    /// What a person should know of the source, and of what will not come along to the output.
+    notes: Vec<String>,
+}
+
+impl Inspected {
+    /// Looks at the job, its source, its ledger and its output. The result of a query is taken whole
+    /// where `whole` says so, or where its key has to be unique.
+    async fn of(setup: &Setup, provider: &dyn Provider, whole: bool) -> Result<Inspected> {
+        let (job, components) = (&setup.job, &setup.components);
+        let root = components.stores.locate(&job.ledger.path)?.private();
+        let book = Book::read(components, &root, setup.command).await?;
+        check_ours(book.state(), job)?;
+        let files = Files::aside(&root)?;
+        let mut source = open_source(job, setup, &files).await?;
+        let desk = Desk::check(job, &source, provider)?;
+        desk.check_question(job, &source)?;
+        let ledger = book.state().made.as_ref();
+        let ledger = ledger.map(|made| made.ledger.clone()).unwrap_or_default();
+        let publication = publication(job, &desk, &components.stores, ("", &ledger))?;
+        target::check(&publication, &ledger, components).await?;
+        target::check_ledger(&root, components).await?;
+        let mut notes = source.notes().to_vec();
+        notes.extend(dropped(job, &source, &publication).await?);
+        if needs_snapshot(job, &source) && (whole || !job.source.key.is_empty()) {
+            let draft = files.draft("snapshot").display().to_string();
+            let folder = components.stores.locate(&draft)?;
+            source = source
+                .snapshot(&folder, &components.stores, files.scratch())
+                .await?;
+        }
+        check_key(job, &source, &files, setup.memory).await?;
+        Ok(Inspected {
+            book,
+            files,
+            source,
+            desk,
+            notes,
+        })
+    }
+}
+
+/// Tries what publishing needs of the source; what of it will not come along, a sentence each.
+async fn dropped(job: &Job, source: &Source, publication: &Publication) -> Result<Vec<String>> {
+    if needs_snapshot(job, source) {
+        return Ok(Vec::new());
+    }
+    publication.prepare(source).await
+}
+
 /// What a run would do. Reads everything and sends nothing.
 ///
 /// # Errors
-/// Whatever is wrong with the job, its source or its key, or keeps the ledger from being read. What a
-/// run looks at besides is left to it: whether the output may be written, who holds the job, and what
-/// the provider says to a trial.
+/// Whatever is wrong with the job, its source, its key, its ledger's place or its output's. What a
+/// run looks at besides is left to it: who holds the job, and what the provider says to a trial.
 pub async fn plan(setup: Setup, provider: Arc<dyn Provider>) -> Result<PlanReport> {
     let job = &setup.job;
-    let components = &setup.components;
-    let root = components.stores.locate(&job.ledger.path)?.private();
-    let book = Book::read(components, &root, "plan").await?;
-    check_ours(book.state(), job)?;
-    let files = Files::aside(&root)?;
-    let mut source = open_source(job, &setup, &files).await?;
-    let desk = Desk::check(job, &source, &*provider)?;
-    let mut notes = source.notes().to_vec();
-    notes.extend(dropped(&setup, &source, &desk).await?);
-    if needs_snapshot(job, &source) {
-        let folder = components
-            .stores
-            .locate(&files.draft("snapshot").display().to_string())?;
-        source = source
-            .snapshot(&folder, &components.stores, files.scratch())
-            .await?;
-    }
-    check_key(job, &source, &files, setup.memory).await?;
-    let number = book.state().next_plan();
+    let Inspected {
+        book,
+        files,
+        source,
+        desk,
+        mut notes,
+    } = Box::pin(Inspected::of(&setup, &*provider, true)).await?;
+    let state = book.state();
+    let number = state.next_plan();
     let asks = Asks {
         plan: number,
         shape: &desk.shape,
         rule: KeyRule::NEWEST,
     };
-    let mut prior = Prior::read(book.state(), &asks, &files, setup.memory).await?;
-    prior.expect(book.state(), &asks, &files).await?;
+    let mut prior = Prior::read(state, &asks, &files, setup.memory).await?;
+    prior.expect(state, &asks, &files).await?;
     let planning = Planning {
         source: &source,
         key: &job.source.key,
@@ -127,22 +186,13 @@ pub async fn plan(setup: Setup, provider: Arc<dyn Provider>) -> Result<PlanRepor
         limits: desk.limits,
         trial: 0,
     };
+    let template = compile(job, &source)?;
     let (tally, _) = planning
-        .carry_out(number, compile(job, &source)?, prior, Sink::Count, |_| ())
+        .carry_out(number, template, prior, Sink::Count, |_| ())
         .await?;
-    let mut report = report(job, &source, &desk, &tally, book.state());
-    notes.append(&mut report.notes);
+    let report = report(job, &source, &desk, &tally, state);
+    notes.extend(notes_of(job, &desk, &tally, report.chunks, state));
     Ok(PlanReport { notes, ..report })
-}
-
-/// Tries what publishing needs of the source; what of it will not come along, a sentence each.
-async fn dropped(setup: &Setup, source: &Source, desk: &Desk) -> Result<Vec<String>> {
-    if needs_snapshot(&setup.job, source) {
-        return Ok(Vec::new());
-    }
-    let stores = &setup.components.stores;
-    let publication = publication(&setup.job, desk, stores, ("", ""))?;
-    publication.prepare(source).await
 }
 
 fn report(job: &Job, source: &Source, desk: &Desk, tally: &Tally, state: &State) -> PlanReport {
@@ -160,6 +210,9 @@ fn report(job: &Job, source: &Source, desk: &Desk, tally: &Tally, state: &State)
     let input_tokens = each(tally.prompt_bytes + tally.requests * system, 0).input;
     let output_tokens_max = tally.requests * u64::from(job.model.max_output_tokens);
     let cost = |tariff, output| {
+        if tally.requests == 0 {
+            return Some(0);
+        }
         let usage = Usage {
             input: input_tokens,
             output,
@@ -180,8 +233,17 @@ fn report(job: &Job, source: &Source, desk: &Desk, tally: &Tally, state: &State)
         expected_micros: cost(Tariff::Batch, output_tokens_max / 2),
         worst_micros: cost(Tariff::Batch, output_tokens_max),
         online_worst_micros: cost(Tariff::Online, output_tokens_max),
-        notes: notes(desk, tally, chunks, state, pricing),
+        since: state.plan().map(|last| last.started.plan),
+        changes: last_job(state).map_or_else(Vec::new, |last| changes::between(&last, job)),
+        gone: tally.gone,
+        skipped: tally.reasons.skipped.clone().into_iter().collect(),
+        notes: Vec::new(),
     }
+}
+
+/// The job as the last plan has it.
+fn last_job(state: &State) -> Option<Job> {
+    serde_json::from_value(state.plan()?.started.job.clone()).ok()
 }
 
 /// Bytes of text that make a token, roughly, in the languages of most tables.
@@ -191,24 +253,15 @@ fn overhead(frame: &Frame) -> u64 {
     frame.added_len("")
 }
 
-fn notes(desk: &Desk, tally: &Tally, chunks: u64, state: &State, pricing: Pricing) -> Vec<String> {
+fn notes_of(job: &Job, desk: &Desk, tally: &Tally, chunks: u64, state: &State) -> Vec<String> {
     let mut notes = Vec::new();
-    if let Some(last) = state.plan() {
-        if last.started.fingerprint != desk.shape.fingerprint() {
-            notes.push(format!(
-                "the model, the system prompt, the parameters or the answer's type changed since \
-                 plan {}: every answer is stale",
-                last.started.plan
-            ));
-        }
-        let open = state.open_attempts().filter(|open| !open.cancel_sent);
-        let open: u64 = open.map(|open| open.promised.requests).sum();
-        if open > 0 {
-            notes.push(format!(
-                "batches with {open} requests are open; a run harvests them first, and the rows that \
-                 ask the same are among the answered"
-            ));
-        }
+    let open = state.open_attempts().filter(|open| !open.cancel_sent);
+    let open: u64 = open.map(|open| open.promised.requests).sum();
+    if open > 0 {
+        notes.push(format!(
+            "batches with {open} requests are open; a run harvests them first, and the rows that \
+             ask the same are among the answered"
+        ));
     }
     if tally.requests > 0 && tally.requests / chunks.max(1) < TINY {
         notes.push(format!(
@@ -216,24 +269,47 @@ fn notes(desk: &Desk, tally: &Tally, chunks: u64, state: &State, pricing: Pricin
             tally.requests
         ));
     }
-    if pricing == Pricing::Unknown {
-        notes.push("the price of this model is not known: no cost can be given".to_owned());
+    if let Some(why) = &tally.reasons.failed {
+        notes.push(format!("the first row that cannot be asked: {why}"));
     }
+    notes.extend(unknown_model(job, &desk.shape.service));
     notes
 }
 
-/// Validates the job against its source, and renders the first `rows` rows. Asks no provider.
+/// What to say of a model that this version does not know, at the vendor's own service. A new one is as
+/// good as any: it is no mistake, and most likely a slip.
+#[must_use]
+pub fn unknown_model(job: &Job, service: &str) -> Option<String> {
+    let (provider, model) = (&job.model.provider, &job.model.model);
+    if service != provider
+        || Price::of(provider, model).is_some()
+        || Price::listed(provider).next().is_none()
+    {
+        return None;
+    }
+    let advice = match nearest(model, Price::listed(provider)) {
+        Some(near) => format!("did you mean `{provider}/{near}`? A newer model works"),
+        None => "a newer model works".to_owned(),
+    };
+    Some(format!(
+        "this version knows no model `{model}` of {provider}: {advice}, and its cost cannot be told"
+    ))
+}
+
+/// Validates the job against its source, its ledger and its output, and renders the first `rows` rows. Asks
+/// no provider.
 ///
 /// # Errors
-/// Whatever is wrong with the job or its source.
+/// As for [`plan()`].
 pub async fn check(setup: Setup, provider: Arc<dyn Provider>, rows: u64) -> Result<Checked> {
     let job = &setup.job;
-    let root = setup.components.stores.locate(&job.ledger.path)?;
-    let files = Files::aside(&root)?;
-    let source = open_source(job, &setup, &files).await?;
-    let desk = Desk::check(job, &source, &*provider)?;
-    let mut notes = source.notes().to_vec();
-    notes.extend(dropped(&setup, &source, &desk).await?);
+    let Inspected {
+        source,
+        desk,
+        mut notes,
+        ..
+    } = Box::pin(Inspected::of(&setup, &*provider, false)).await?;
+    notes.extend(unknown_model(job, &desk.shape.service));
     let mut template = compile(job, &source)?;
     let columns = desk.columns;
     let mut scan = Scan::of(columns.iter().cloned()).limit(rows);
@@ -247,14 +323,21 @@ pub async fn check(setup: Setup, provider: Arc<dyn Provider>, rows: u64) -> Resu
         template.render(&slice.batch, &mut prompts)?;
         for (at, prompt) in prompts.iter().enumerate() {
             let lost = || Error::internal("a row without a position");
+            let mut more = 0;
             let prompt = match prompt {
-                Prompt::Text(text) => Ok(text.to_owned()),
+                Prompt::Text(text) => {
+                    let end = text.char_indices().nth(SHOWN_MAX);
+                    let end = end.map_or(text.len(), |(end, _)| end);
+                    more = text[end..].chars().count() as u64;
+                    Ok(text[..end].to_owned())
+                }
                 Prompt::Skipped(why) => Err(format!("skipped: {why}")),
                 Prompt::Failed(why) => Err(format!("failed: {why}")),
             };
             first.push(CheckedRow {
                 row: slice.rows.get(at).ok_or_else(lost)?,
                 prompt,
+                more,
             });
         }
     }

@@ -5,6 +5,8 @@
 //! the plan is judged. A plan that was cut off is taken up again by doing the same once more, for
 //! the same rows make the same requests: those that are stored already are passed by.
 
+use std::collections::BTreeMap;
+
 use futures::StreamExt;
 
 use crate::base::{Error, Result};
@@ -43,11 +45,41 @@ pub(super) struct Planning<'a> {
 }
 
 /// What a plan comes to.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Tally {
     pub rows: PlanCounts,
     pub requests: u64,
     pub prompt_bytes: u64,
+    pub reasons: Reasons,
+    /// Rows of the last plan that are not among those that were looked at now. Counted where nothing is
+    /// written, for people; and where rows have a key.
+    pub gone: Option<u64>,
+}
+
+/// Why rows ask nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Reasons {
+    /// Skipped rows by their reason: there are no more of these than columns and rules.
+    pub skipped: BTreeMap<String, u64>,
+    /// The reason of the first row that failed.
+    pub failed: Option<String>,
+}
+
+impl Reasons {
+    fn count(&mut self, why: &str) {
+        match self.skipped.get_mut(why) {
+            Some(count) => *count += 1,
+            None => {
+                self.skipped.insert(why.to_owned(), 1);
+            }
+        }
+    }
+
+    fn fail(&mut self, why: &str) {
+        if self.failed.is_none() {
+            self.failed = Some(why.to_owned());
+        }
+    }
 }
 
 /// Where the requests and the rows of a plan go.
@@ -82,12 +114,16 @@ impl Planning<'_> {
             [] => None,
             key => Some(RowIds::new(self.source.schema(), key)?),
         };
+        let tally = Tally {
+            gone: prior.last_rows().filter(|_| matches!(sink, Sink::Count)),
+            ..Tally::default()
+        };
         let mut clerk = Clerk {
             planning: self,
             plan,
             prior,
             sink,
-            tally: Tally::default(),
+            tally,
             next_row: 0,
             prompted: 0,
             row_ids,
@@ -160,7 +196,7 @@ impl Clerk<'_> {
                 .limit
                 .is_some_and(|limit| self.prompted > limit)
             {
-                self.note(&RowPlan::Skipped(None), id)?;
+                self.note(&RowPlan::Skipped(Some(BEYOND_LIMIT)), id)?;
                 continue;
             }
             match prompts.get(at) {
@@ -257,8 +293,14 @@ impl Clerk<'_> {
     fn note(&mut self, row: &RowPlan<'_>, id: Option<RowKey>) -> Result<()> {
         let counts = &mut self.tally.rows;
         match row {
-            RowPlan::Skipped(_) => counts.skipped += 1,
-            RowPlan::Failed(_) => counts.failed += 1,
+            RowPlan::Skipped(why) => {
+                counts.skipped += 1;
+                self.tally.reasons.count(why.unwrap_or_default());
+            }
+            RowPlan::Failed(why) => {
+                counts.failed += 1;
+                self.tally.reasons.fail(why);
+            }
             RowPlan::Deferred => counts.deferred += 1,
             RowPlan::Asks(_) => {}
         }
@@ -268,7 +310,12 @@ impl Clerk<'_> {
     fn record(&mut self, row: &RowPlan<'_>, id: Option<RowKey>) -> Result<()> {
         self.next_row += 1;
         match &mut self.sink {
-            Sink::Count => Ok(()),
+            Sink::Count => {
+                if let (Some(gone), Some(id)) = (&mut self.tally.gone, id) {
+                    *gone -= u64::from(self.prior.had_row(id)?);
+                }
+                Ok(())
+            }
             Sink::Ledger { rows, .. } => rows.push(row, id),
         }
     }
@@ -290,8 +337,14 @@ impl Clerk<'_> {
 
     /// The rows before `row` that were not chosen have no prompt.
     fn skip_to(&mut self, row: u64) -> Result<()> {
+        let limit = self.planning.limit;
+        let why = if limit.is_some_and(|limit| self.prompted >= limit) {
+            BEYOND_LIMIT
+        } else {
+            NOT_SELECTED
+        };
         while self.next_row < row {
-            self.note(&RowPlan::Skipped(None), None)?;
+            self.note(&RowPlan::Skipped(Some(why)), None)?;
         }
         Ok(())
     }
@@ -313,6 +366,10 @@ impl Clerk<'_> {
         Ok((self.tally, Some(rows)))
     }
 }
+
+/// Why a row is skipped that no template was asked about.
+const NOT_SELECTED: &str = "not selected by `source.where`";
+const BEYOND_LIMIT: &str = "beyond `source.limit`";
 
 const TOO_LARGE: &str = "the prompt is over the provider's limit for one request";
 

@@ -46,8 +46,8 @@ pub(super) struct Prior {
     unanswered: KeyIndex,
     /// Makes the keys of older plans, by their limit of output.
     older: Vec<(u32, Keyer)>,
-    /// The rows of the last plan, where they have a key.
-    rows: Option<KeyIndex>,
+    /// The rows of the last plan, where they have a key, and how many they are.
+    rows: Option<(KeyIndex, u64)>,
 }
 
 /// What an earlier outcome is to a request of the same key.
@@ -242,9 +242,14 @@ impl Prior {
     /// Whether the last plan had a row of this id.
     pub(super) fn had_row(&mut self, id: u64) -> Result<bool> {
         match &mut self.rows {
-            Some(rows) => Ok(rows.get(padded(id))?.is_some()),
+            Some((rows, _)) => Ok(rows.get(padded(id))?.is_some()),
             None => Ok(false),
         }
+    }
+
+    /// How many rows the last plan looked at, if they have a key.
+    pub(super) fn last_rows(&self) -> Option<u64> {
+        self.rows.as_ref().map(|(_, count)| *count)
     }
 }
 
@@ -253,16 +258,17 @@ fn plan_number(plan: &PlanState) -> Result<u32> {
 }
 
 /// The rows of a plan, by the hash of their key.
-async fn read_row_ids(plan: u64, files: &Files, memory: usize) -> Result<KeyIndex> {
+async fn read_row_ids(plan: u64, files: &Files, memory: usize) -> Result<(KeyIndex, u64)> {
     let mut ids = KeyIndex::new(files.scratch(), memory)?;
+    let mut count = 0;
     for slice in RowMapReader::open(files.open(&files.rows(plan)).await?)? {
         let slice = slice?;
         tokio::task::yield_now().await;
         for id in (0..slice.len()).filter_map(|at| slice.row_id(at)) {
-            ids.insert(padded(id), 0)?;
+            count += u64::from(ids.insert(padded(id), 0)?.is_none());
         }
     }
-    Ok(ids)
+    Ok((ids, count))
 }
 
 /// A short hash as a key of an index.

@@ -231,6 +231,22 @@ impl Publication {
         Ok(counts)
     }
 
+    /// The rows by status, if some of them were canceled and would take the place of an older output.
+    pub(super) async fn holes(
+        &self,
+        tasks: &Tasks,
+        plan: &PlanState,
+        state: &State,
+    ) -> Result<Option<StatusCounts>> {
+        if output::examine(&self.target).await? == Existing::Nothing {
+            return Ok(None);
+        }
+        let counts = self
+            .count(tasks, plan, state, &self.start(tasks, plan, state))
+            .await?;
+        Ok((counts.of(RowStatus::Canceled) > 0).then_some(counts))
+    }
+
     fn columns(&self) -> AnswerColumns {
         AnswerColumns::new(&self.column, self.meta, &self.about)
     }

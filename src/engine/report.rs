@@ -89,6 +89,8 @@ pub struct Report {
     pub unchanged: bool,
     /// Whether more rows failed than the job allows.
     pub over_budget: bool,
+    /// Whether the plan was canceled, and not put over an older output.
+    pub held_back: bool,
 }
 
 impl Report {
@@ -171,8 +173,9 @@ impl Report {
         }
     }
 
-    /// The exit code: 0, 3 where more rows failed than allowed, 5 where a person must say what became
-    /// of a chunk, 7 where the account has to be mended, 75 where work is pending.
+    /// The exit code: 0, 3 where more rows failed than allowed or a canceled plan was held back, 5 where a
+    /// person must say what became of a chunk, 7 where the account has to be mended, 75 where work is
+    /// pending.
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         if self.account_refused > 0 {
@@ -180,6 +183,10 @@ impl Report {
         }
         if self.unsettled > 0 {
             return ErrorKind::Ambiguous.exit_code();
+        }
+        // To try again would send what a person has canceled.
+        if self.held_back {
+            return 3;
         }
         if !self.published {
             return ErrorKind::Pending.exit_code();

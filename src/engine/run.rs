@@ -57,6 +57,8 @@ pub(super) enum Stop {
     Idle,
     /// It was asked to stop.
     Interrupted,
+    /// The plan was canceled, and is not put over an older output.
+    HeldBack,
 }
 
 /// What a task came back with.
@@ -481,6 +483,9 @@ impl<'a> Loop<'a> {
     fn stop(&self) -> Option<Stop> {
         if self.tasks.source_changed() {
             return Some(Stop::SourceChanged);
+        }
+        if self.tasks.held_back.get().is_some() {
+            return Some(Stop::HeldBack);
         }
         let published = self
             .plan()

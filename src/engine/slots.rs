@@ -10,7 +10,7 @@ use std::io::Write;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use crate::base::{Error, ErrorKind, Result, ResultExt};
+use crate::base::{Error, ErrorKind, Result, ResultExt, scratch_error};
 use crate::work::{Finish, Outcome, RowStatus, Usage};
 
 /// Where the outcome of one request lies in the spool; nothing of it has come while `len` is zero.
@@ -175,14 +175,12 @@ impl Spool {
     }
 
     fn flush(&mut self) -> Result<()> {
-        let failed = "cannot write to the scratch folder";
+        let failed = |error: std::io::Error| scratch_error(&self.folder, error);
         let file = match self.file.take() {
             Some(file) => file,
-            None => tempfile::tempfile_in(&self.folder).or_err(ErrorKind::Unavailable, failed)?,
+            None => tempfile::tempfile_in(&self.folder).map_err(failed)?,
         };
-        (&file)
-            .write_all(&self.tail)
-            .or_err(ErrorKind::Unavailable, failed)?;
+        (&file).write_all(&self.tail).map_err(failed)?;
         self.written += self.tail.len() as u64;
         self.tail.clear();
         self.file = Some(file);

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use arrow::datatypes::DataType;
@@ -19,7 +19,7 @@ use crate::provider::{Gate, Provider};
 use crate::source::{Pin, Predicate, Source};
 use crate::spec::Job;
 use crate::work::progress::{Event, Watch};
-use crate::work::{Frame, Keyer, Limits, Shape};
+use crate::work::{Frame, Keyer, Limits, RowStatus, Shape, StatusCounts};
 
 use super::files::Files;
 use super::next::Step;
@@ -73,6 +73,8 @@ pub(super) struct Tasks {
     pub interrupt: CancellationToken,
     /// What nobody can settle is shown as `pending`.
     pub partial: bool,
+    /// The rows by status that were not put over an older output, for some were canceled.
+    pub held_back: OnceLock<StatusCounts>,
 }
 
 /// How long to wait at most between two looks for a lost attempt.
@@ -413,6 +415,20 @@ impl Tasks {
     async fn publish(&self, plan: &PlanState, state: &State, scribe: &Scribe) -> Result<After> {
         if !plan.started.snapshot && self.has_changed(&plan.started.pins).await? {
             self.changed.store(true, Ordering::Release);
+            return Ok(After::Done);
+        }
+        // A person stopped the plan, and not in order to have holes where answers were.
+        if plan.canceled
+            && !self.partial
+            && let Some(counts) = self.publication.holes(self, plan, state).await?
+        {
+            if self.held_back.set(counts).is_ok() {
+                self.warn(&format!(
+                    "the plan was canceled, and {} rows have no answer for it: the older output stays as it is; \
+                     `columnist run` asks them again, `collect --publish-partial` publishes what there is",
+                    counts.of(RowStatus::Canceled)
+                ));
+            }
             return Ok(After::Done);
         }
         self.publication

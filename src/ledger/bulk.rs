@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arrow::array::{
@@ -24,7 +24,7 @@ use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::file::reader::{ChunkReader, Length};
 use parquet::schema::types::ColumnPath;
 
-use crate::base::{Error, ErrorKind, Result, ResultExt};
+use crate::base::{Error, ErrorKind, Result, ResultExt, scratch_error};
 use crate::work::{RequestKey, RowStatus};
 
 /// Rows that are handed to Parquet at once.
@@ -35,6 +35,8 @@ const GROUP_BYTES: usize = 8 << 20;
 /// Writes `RecordBatch`es to a local Parquet file in bounded memory.
 pub(super) struct BulkWriter {
     writer: ArrowWriter<File>,
+    /// Where the file lies, for errors.
+    folder: PathBuf,
     schema: SchemaRef,
     rows: u64,
 }
@@ -47,8 +49,8 @@ impl BulkWriter {
         plain: &[&str],
         notes: &[(&str, String)],
     ) -> Result<Self> {
-        let file = File::create(path)
-            .or_err(ErrorKind::Unavailable, "cannot write to the scratch folder")?;
+        let folder = folder_of(path);
+        let file = File::create(path).map_err(|error| scratch_error(&folder, error))?;
         let notes = notes
             .iter()
             .map(|(key, value)| KeyValue::new((*key).to_owned(), value.clone()));
@@ -63,6 +65,7 @@ impl BulkWriter {
             .or_err(ErrorKind::Internal, "cannot begin a Parquet file")?;
         Ok(BulkWriter {
             writer,
+            folder,
             schema,
             rows: 0,
         })
@@ -73,24 +76,25 @@ impl BulkWriter {
         let batch = RecordBatch::try_new(Arc::clone(&self.schema), columns)
             .or_err(ErrorKind::Internal, "the columns do not fit the schema")?;
         self.rows += batch.num_rows() as u64;
-        self.writer.write(&batch).map_err(cannot_write)?;
+        let failed = |error| scratch_error(&self.folder, error);
+        self.writer.write(&batch).map_err(failed)?;
         if self.writer.in_progress_size() > GROUP_BYTES {
-            self.writer.flush().map_err(cannot_write)?;
+            self.writer.flush().map_err(failed)?;
         }
         Ok(())
     }
 
     /// Ends the file; the number of its rows.
     pub(super) fn finish(self) -> Result<u64> {
-        self.writer.close().map_err(cannot_write)?;
+        let failed = |error| scratch_error(&self.folder, error);
+        self.writer.close().map_err(failed)?;
         Ok(self.rows)
     }
 }
 
-pub(super) fn cannot_write(error: parquet::errors::ParquetError) -> Error {
-    Error::unavailable("cannot write to the scratch folder")
-        .because(error)
-        .hint("free some space, or set TMPDIR to a folder that has more")
+/// The folder of a local file.
+pub(super) fn folder_of(path: &Path) -> PathBuf {
+    path.parent().unwrap_or(path).to_owned()
 }
 
 /// Reads `columns` of the local Parquet file `file`, in order; all columns if there are none named.

@@ -6,7 +6,7 @@
 
 use std::fs::File;
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arrow::datatypes::Schema;
@@ -21,8 +21,8 @@ use parquet::file::metadata::{
 use parquet::file::writer::{SerializedPageWriter, TrackedWrite};
 use parquet::schema::types::SchemaDescPtr;
 
-use super::bulk::cannot_write;
-use crate::base::{ErrorKind, Lz4, Result, ResultExt};
+use super::bulk::folder_of;
+use crate::base::{ErrorKind, Lz4, Result, ResultExt, scratch_error};
 
 /// Bytes of a page before it is compressed: small enough to stay in the processor's own memory
 /// while it is filled, compressed and read back.
@@ -111,6 +111,8 @@ struct Chunk {
 /// A file while it is written. The columns of a row group may come in any order, each at once.
 pub(super) struct PageFile {
     sink: TrackedWrite<File>,
+    /// Where the file lies, for errors.
+    folder: PathBuf,
     schema: SchemaDescPtr,
     chunks: Vec<Chunk>,
     groups: Vec<RowGroupMetaData>,
@@ -121,16 +123,17 @@ pub(super) struct PageFile {
 impl PageFile {
     /// A new file of `schema` at `path`.
     pub(super) fn create(path: &Path, schema: &Schema) -> Result<Self> {
-        let file = File::create(path)
-            .or_err(ErrorKind::Unavailable, "cannot write to the scratch folder")?;
+        let folder = folder_of(path);
+        let file = File::create(path).map_err(|error| scratch_error(&folder, error))?;
         let schema = ArrowSchemaConverter::new()
             .convert(schema)
             .or_err(ErrorKind::Internal, "the columns have no place in Parquet")?;
         let mut sink = TrackedWrite::new(file);
         sink.write_all(MAGIC)
-            .map_err(|error| cannot_write(error.into()))?;
+            .map_err(|error| scratch_error(&folder, error))?;
         Ok(PageFile {
             sink,
+            folder,
             chunks: vec![Chunk::default(); schema.num_columns()],
             schema: Arc::new(schema),
             groups: Vec::new(),
@@ -142,7 +145,8 @@ impl PageFile {
     /// Appends a page to `column`, and empties the buffer.
     pub(super) fn write(&mut self, column: usize, page: &mut PageBuffer) -> Result<()> {
         if page.values > 0 {
-            self.write_page(column, page).map_err(cannot_write)?;
+            self.write_page(column, page)
+                .map_err(|error| scratch_error(&self.folder, error))?;
             page.clear();
         }
         Ok(())
@@ -205,7 +209,8 @@ impl PageFile {
 
     /// Writes the footer; the number of rows.
     pub(super) fn finish(mut self) -> Result<u64> {
-        self.write_footer().map_err(cannot_write)?;
+        self.write_footer()
+            .map_err(|error| scratch_error(&self.folder, error))?;
         Ok(self.rows)
     }
 

@@ -66,12 +66,18 @@ pub async fn examine(target: &Target) -> Result<Existing> {
             )
             .with("path", path.display())
             .hint("end `output.path` with `/` for a folder, or choose another name")),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Existing::Nothing),
+            Err(error) if is_nowhere(error.kind()) => Ok(Existing::Nothing),
             _ => examine_file(location).await,
         },
         (Form::File, None) if remote::exists(&location).await? => examine_file(location).await,
         (Form::File, None) => Ok(Existing::Nothing),
     }
+}
+
+/// Whether there is nothing at a path; nor can there be, where it leads through a file.
+fn is_nowhere(kind: std::io::ErrorKind) -> bool {
+    use std::io::ErrorKind::{NotADirectory, NotFound};
+    matches!(kind, NotFound | NotADirectory)
 }
 
 /// Finds out whether the output can be written at `target`; `id` names the probe, as a staging id

@@ -133,7 +133,10 @@ fn parse(text: &str, name: &str, notes: &Arc<Notes>) -> Result<Environment<'stat
     let mut engine = engine(notes);
     engine
         .add_template_owned(NAME, text.to_owned())
-        .map_err(|error| wrong(&error, name, "not a template"))?;
+        .map_err(|error| {
+            wrong(&error, name, "not a template")
+                .hint("a value is written `{{ body }}`, and a test `{% if body %}...{% endif %}`")
+        })?;
     Ok(engine)
 }
 

@@ -32,8 +32,10 @@ fn not_known(name: &str) -> Error {
         .max_by(|a, b| a.0.total_cmp(&b.0));
     match nearest {
         Some((likeness, known)) if likeness > 0.7 => error.hint(format!("did you mean {known}?")),
-        _ => error
-            .hint("for a server that speaks OpenAI's dialect, use openai/<model> with base_url"),
+        _ => error.hint(
+            "for a server that speaks OpenAI's dialect, use openai/<model> with base_url; \
+                 sandbox/<anything> is built in, and needs no key",
+        ),
     }
 }
 

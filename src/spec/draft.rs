@@ -47,6 +47,9 @@ pub enum FlagValue {
     Pairs(Vec<(String, String)>),
 }
 
+/// Endings of tables, which are no job files.
+const TABLES: [&str; 5] = ["parquet", "csv", "ndjson", "jsonl", "arrow"];
+
 /// Keys that take the place of others: who gives the one on the command line does not mean the
 /// other ones in the file any more.
 const RIVALS: [(&str, &[&str]); 7] = [
@@ -76,9 +79,14 @@ impl Draft {
             .read(&path)
             .or_err(ErrorKind::Invalid, "cannot read the job file")
             .map_err(|error| {
-                error
-                    .with("file", path.display())
-                    .hint("name a job file, or describe the job by flags: `columnist run --help`")
+                let ending = path.extension().unwrap_or_default().to_string_lossy();
+                let is_table = TABLES.contains(&&*ending.to_lowercase());
+                error.with("file", path.display()).hint(if is_table {
+                    "a job file is TOML; a table is named by `--table`, with --prompt, --column, --model and \
+                     --output beside it"
+                } else {
+                    "name a job file, or describe the job by flags: `columnist run --help`"
+                })
             })?;
         Ok(Self::of_file(path, text))
     }
@@ -100,9 +108,9 @@ impl Draft {
             }
             draft.broken.push(at.line);
             draft.mistakes.push(Mistake {
+                advice: unquoted(&at.text).unwrap_or_default(),
                 place: Place::Line(at),
                 problem: format!("not TOML: {message}"),
-                advice: String::new(),
             });
         }
         draft.text = text;
@@ -253,4 +261,14 @@ impl Draft {
             text.trim_start().starts_with(['[', ']']) || several_lines || end
         })
     }
+}
+
+/// What to do about a line whose value is a text without quotes, which is no TOML.
+fn unquoted(line: &str) -> Option<String> {
+    let (name, value) = line.split_once('=')?;
+    let (name, value) = (name.trim(), value.trim());
+    let is_bare = value.starts_with(|c: char| c.is_alphabetic() || "/.{".contains(c));
+    let is_plain = !value.contains(['"', '\'', '#', '=']);
+    (is_bare && is_plain && is_identifier(name))
+        .then(|| format!("a text stands in quotes: `{name} = \"{value}\"`"))
 }

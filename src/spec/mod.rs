@@ -28,6 +28,7 @@ mod surroundings;
 mod survey;
 #[cfg(test)]
 mod tests;
+mod unused;
 
 pub use digest::Fingerprints;
 pub use draft::{Draft, FlagValue};

@@ -6,6 +6,7 @@ use serde_json::{Map, Number, Value as Json};
 use url::Url;
 
 use crate::work::AnswerType;
+use crate::work::price::Price;
 
 use super::file::{Table, Value};
 use super::job::{AnswerSpec, Mode, ModelSpec};
@@ -72,7 +73,9 @@ impl Reader<'_> {
             .filter(|_| !text.contains(char::is_whitespace));
         if parts.is_none() {
             let problem = format!("`model.use` must be `provider/model`, found `{text}`");
-            self.refuse("model.use", problem, self.suggestion("model.use"));
+            let meant = whole_name(&text);
+            let advice = self.suggestion_of("model.use", &format!("\"{meant}\""));
+            self.refuse("model.use", problem, advice);
         }
         parts.map(|(provider, model)| (provider.to_owned(), model.to_owned()))
     }
@@ -193,4 +196,28 @@ impl Reader<'_> {
             Value::Table(table) => Json::Object(self.object(path, table)),
         })
     }
+}
+
+/// The provider and model that half of a name most likely means. The sandbox is built in.
+fn whole_name(half: &str) -> String {
+    let half = half.trim().trim_matches('/');
+    if half == "sandbox" {
+        return "sandbox/x".to_owned();
+    }
+    for (provider, start, usual) in [
+        ("anthropic", "claude", "claude-haiku-4-5"),
+        ("openai", "gpt", "gpt-6-luna"),
+    ] {
+        if half == provider {
+            return format!("{provider}/{usual}");
+        }
+        let known = Price::listed(provider).find(|model| model.contains(half));
+        if let Some(model) = known.filter(|_| !half.is_empty()) {
+            return format!("{provider}/{model}");
+        }
+        if half.starts_with(start) && !half.contains(char::is_whitespace) {
+            return format!("{provider}/{half}");
+        }
+    }
+    "anthropic/claude-haiku-4-5".to_owned()
 }

@@ -128,7 +128,11 @@ impl<'a> Reader<'a> {
 
     /// What to write at `path`, in the way in which it was written before.
     pub(super) fn suggestion(&self, path: &str) -> String {
-        let example = example(path);
+        self.suggestion_of(path, example(path))
+    }
+
+    /// The same, of the value `example`, as TOML.
+    pub(super) fn suggestion_of(&self, path: &str, example: &str) -> String {
         let name = path.rsplit('.').next().unwrap_or(path);
         match (self.node(path).map(|node| &node.at), path.split_once('.')) {
             (Some(At::Flag(flag)), _) => format!("write `{flag} {}`", in_shell(example)),
@@ -139,11 +143,17 @@ impl<'a> Reader<'a> {
     }
 
     fn wrong_type(&mut self, path: &str, node: &Node, expected: &str) {
+        self.wrong_type_with(path, node, expected, None);
+    }
+
+    /// The same, where `meant` is what was most likely meant, as TOML.
+    fn wrong_type_with(&mut self, path: &str, node: &Node, expected: &str, meant: Option<&str>) {
         let problem = format!(
             "`{path}` must be {expected}, found {}",
             node.value.describe()
         );
-        self.wrong(&node.at, problem, self.suggestion(path));
+        let advice = self.suggestion_of(path, meant.unwrap_or_else(|| example(path)));
+        self.wrong(&node.at, problem, advice);
     }
 
     /// A text, as it was written.
@@ -204,7 +214,12 @@ impl<'a> Reader<'a> {
     pub(super) fn count(&mut self, path: &str, min: u64, max: u64) -> Option<u64> {
         let node = self.node(path)?;
         let Value::Integer(number) = node.value else {
-            self.wrong_type(path, node, "a whole number");
+            let meant = match &node.value {
+                Value::Text(text) => text.trim().parse::<u64>().ok(),
+                _ => None,
+            };
+            let meant = meant.map(|number| number.to_string());
+            self.wrong_type_with(path, node, "a whole number", meant.as_deref());
             return None;
         };
         self.within(path, number, min, max)
@@ -275,7 +290,12 @@ impl<'a> Reader<'a> {
             Value::Text(text) => Some(text),
             _ => None,
         }) else {
-            self.wrong_type(path, node, "a length of time with its unit");
+            let meant = match &node.value {
+                Value::Integer(seconds) => Some(format!("\"{seconds}s\"")),
+                _ => None,
+            };
+            let expected = "a length of time with its unit";
+            self.wrong_type_with(path, node, expected, meant.as_deref());
             return None;
         };
         match humantime::parse_duration(text.trim()) {
@@ -327,11 +347,22 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// A list of texts.
+    /// A list of texts. In `--set` a text is a list, its items with commas between them, as for a flag.
     pub(super) fn texts(&mut self, path: &str) -> Option<Vec<(&'a Node, String)>> {
         let node = self.node(path)?;
+        if let (Value::Text(text), At::Set(_)) = (&node.value, &node.at) {
+            let items = text.split(',').map(|item| (node, item.trim().to_owned()));
+            return Some(items.collect());
+        }
         let Value::List(list) = &node.value else {
-            self.wrong_type(path, node, "a list of texts");
+            let meant = match &node.value {
+                Value::Text(text) => {
+                    let items = text.split(',').map(|item| format!("{:?}", item.trim()));
+                    Some(format!("[{}]", items.collect::<Vec<_>>().join(", ")))
+                }
+                _ => None,
+            };
+            self.wrong_type_with(path, node, "a list of texts", meant.as_deref());
             return None;
         };
         let mut texts = Vec::with_capacity(list.len());

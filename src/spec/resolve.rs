@@ -308,15 +308,38 @@ impl Reader<'_> {
                 let share = parse_share(text);
                 if share.is_none() {
                     let problem = format!("`{path}` must be rows or a share, found `{text}`");
-                    self.refuse(path, problem, "write a number of rows, or \"1%\"");
+                    let advice = match (text.trim().parse::<u64>(), text.trim().parse::<f64>()) {
+                        (Ok(rows), _) => self.suggestion_of(path, &rows.to_string()),
+                        (_, Ok(share)) => share_of(share),
+                        _ => "write a number of rows, or \"1%\"".to_owned(),
+                    };
+                    self.refuse(path, problem, advice);
                 }
                 share
+            }
+            Some(Value::Float(share)) => {
+                let (problem, advice) = (
+                    format!("`{path}` must be rows or a share with its `%`, found {share}"),
+                    share_of(*share),
+                );
+                self.refuse(path, problem, advice);
+                None
             }
             Some(_) => self.count(path, 0, u64::MAX).map(MaxFailed::Rows),
         };
         Some(BudgetSpec {
             max_failed: max_failed?,
         })
+    }
+}
+
+/// What was most likely meant by `max_failed = 0.01`.
+fn share_of(number: f64) -> String {
+    let percent = (number * 1e8).round() / 1e6;
+    if (0.0..=100.0).contains(&percent) && number < 1.0 {
+        format!("write \"{percent}%\" for that share, or a whole number of rows")
+    } else {
+        "write a whole number of rows, or a share such as \"1%\"".to_owned()
     }
 }
 

@@ -254,7 +254,7 @@ path = "out.parquet"
             "line 7: unknown key `prompt.usr`\n        did you mean `prompt.user`?",
             "line 10: unknown key `answer.colour`\n         did you mean `answer.column`?",
             "line 12: `model.use` must be `provider/model`, found `haiku`\n         \
-             write `use = \"anthropic/claude-haiku-4-5\"` under `[model]`",
+             write `use = \"anthropic/claude-haiku-5-5\"` under `[model]`",
             "line 13: `model.deadline` is not in this version\n         take it out",
         ],
     );
@@ -1060,6 +1060,105 @@ const AT_ONCE: [&str; 16] = [
     "ledger.on_ambiguous=fail",
     "ledger.keep_prompts=false",
 ];
+
+#[test]
+fn what_a_newcomer_writes_is_answered_by_what_works() {
+    check_more(
+        "budget.max_failed = 0.01\n",
+        &[
+            "line 7: `budget.max_failed` must be rows or a share with its `%`, found 0.01\n        \
+           write \"1%\" for that share, or a whole number of rows",
+        ],
+    );
+    for (more, expect) in [
+        (
+            "budget.max_failed = \"5\"",
+            "write `max_failed = 5` under `[budget]`",
+        ),
+        (
+            "budget.max_failed = \"0.05\"",
+            "write \"5%\" for that share",
+        ),
+        (
+            "source.limit = \"10\"",
+            "write `limit = 10` under `[source]`",
+        ),
+        (
+            "source.key = \"id\"",
+            "write `key = [\"id\"]` under `[source]`",
+        ),
+        (
+            "answer.choices = \"a, b\"",
+            "write `choices = [\"a\", \"b\"]` under `[answer]`",
+        ),
+        (
+            "model.poll_min = 5",
+            "write `poll_min = \"5s\"` under `[model]`",
+        ),
+        (
+            "source.limit = ten",
+            "a text stands in quotes: `limit = \"ten\"`",
+        ),
+    ] {
+        let more = more.replace("source.limit = ten", "[source]\nlimit = ten");
+        let mistakes = resolve(&draft(&small(&more))).expect_err(&more);
+        let said = mistakes.iter().any(|mistake| mistake.contains(expect));
+        assert!(said, "{more}: {mistakes:?}");
+    }
+    for (half, whole) in [
+        ("sandbox", "sandbox/x"),
+        ("openai", "openai/gpt-6-luna"),
+        ("gpt-9", "openai/gpt-9"),
+        ("claude-x", "anthropic/claude-x"),
+    ] {
+        let mut draft = draft(&small(""));
+        draft.set(&format!("model.use={half}"));
+        let mistakes = resolve(&draft).expect_err(half);
+        assert!(
+            mistakes[0].contains(&format!("model.use=\"{whole}\""))
+                || mistakes[0].contains(&format!("model.use={whole}")),
+            "{mistakes:?}"
+        );
+    }
+    let mut draft = draft(&small(""));
+    draft.set("source.key=id, day");
+    draft.set("answer.choices=a,b");
+    let job = resolve(&draft).expect("is right");
+    assert_eq!(job.source.key, ["id", "day"]);
+    assert_eq!(
+        job.answer.answer,
+        AnswerType::Choice(vec!["a".into(), "b".into()])
+    );
+}
+
+#[test]
+fn a_value_that_nothing_asks_for_is_a_mistake() {
+    let said_of = |user: &str| {
+        let mut draft = draft(&small(""));
+        draft.set(&format!("prompt.user={user}"));
+        draft.var("dya=1");
+        draft
+            .resolve_whole(&around())
+            .map(drop)
+            .map_err(|error| said(&error))
+    };
+    assert_eq!(said_of("{{ a }} {{ vars.dya }}"), Ok(()));
+    assert_eq!(said_of("{{ a }} {{ vars }}"), Ok(()));
+    let near = said_of("{{ a }} {{ vars.day | default('-') }}").expect_err("unused");
+    assert!(
+        near[0].contains("did you mean `--var day=...`?"),
+        "{near:?}"
+    );
+    let unused = said_of("{{ a }}").expect_err("unused");
+    assert!(
+        unused[0].contains("nothing in the job asks for `dya`"),
+        "{unused:?}"
+    );
+    // Commands that look at what is there are not asked for more than they were.
+    let mut draft = draft(&small(""));
+    draft.var("dya=1");
+    assert!(draft.resolve(&around()).is_ok());
+}
 
 /// Ledgers and fingerprints keep the word that they were written with.
 #[test]

@@ -121,6 +121,16 @@ impl Price {
         listed(model).or_else(|| listed(undated(model)?))
     }
 
+    /// The models of `provider` that are listed; none, if nothing of it is.
+    pub fn listed(provider: &str) -> impl Iterator<Item = &'static str> {
+        let table: &'static [Price] = match provider {
+            "anthropic" => &ANTHROPIC,
+            "openai" => &OPENAI,
+            _ => &[],
+        };
+        table.iter().map(|price| price.model)
+    }
+
     /// What one request cost, in pico-USD. A sum over several requests has to be a sum of their
     /// costs, for a long request has rates of its own.
     #[must_use]

@@ -73,3 +73,43 @@ async fn a_run_takes_a_cancel_up_with_its_next_look() {
         assert_eq!(world.bill().total.requests_billed, 0, "{vendor}");
     }
 }
+
+/// A cancel is no wish for holes where answers were.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_canceled_plan_is_not_put_over_an_older_output() {
+    for vendor in VENDORS {
+        let mut world = world(vendor);
+        world.job["budget"]["max_failed"] = serde_json::json!({ "rows": 100 });
+        world.run().await.expect("a run");
+        let older = std::fs::read(world.path("out.parquet")).expect("an output");
+        let bodies: Vec<_> = (10..30).map(|n| Some(format!("ticket {n}"))).collect();
+        write_table(&world.path("in.parquet"), &bodies, 16);
+        let submitted = engine::submit(world.setup("submit"), world.provider()).await;
+        submitted.expect("submitted");
+        engine::cancel(world.setup("cancel"))
+            .await
+            .expect("asked for");
+        let collect = |partial| {
+            let mut setup = world.setup("collect");
+            setup.publish_partial = partial;
+            engine::collect(setup, world.provider(), true)
+        };
+        let report = collect(false).await.expect("collected");
+        let canceled = report.counts.of(RowStatus::Canceled);
+        if canceled == 0 {
+            // The batch was quicker.
+            assert!(report.published, "{report:?}");
+            continue;
+        }
+        assert!(report.held_back && !report.published, "{report:?}");
+        assert_eq!((report.exit_code(), report.counts.total()), (3, 20));
+        let now = std::fs::read(world.path("out.parquet")).expect("an output");
+        assert!(now == older, "{vendor}: the older output was replaced");
+        let report = collect(true).await.expect("collected");
+        assert!(report.published && !report.held_back, "{report:?}");
+        assert_eq!(report.counts.of(RowStatus::Canceled), canceled);
+        // And a run asks them again.
+        let report = world.run().await.expect("a run");
+        assert_eq!(report.counts.of(RowStatus::Succeeded), 20, "{report:?}");
+    }
+}

@@ -386,7 +386,8 @@ fn the_help_as_a_newcomer_reads_it() {
               Which columns say how each answer came about: off, minimal
 
           --model <PROVIDER/MODEL>
-              Who answers: provider/model
+              Who answers: provider/model, such as anthropic/claude-haiku-4-5 or openai/gpt-6-luna;
+              sandbox/x, which is built in, needs no key and costs nothing
 
           --max-output-tokens <TOKENS>
               The most tokens that an answer may have, longer ones are `truncated`; default 1024, for

@@ -10,6 +10,7 @@ mod damage;
 mod doubt;
 mod endpoint;
 mod fence;
+mod foresight;
 mod harvest;
 mod kill;
 mod lakes;

@@ -77,7 +77,13 @@ impl Shell {
     /// An empty folder, and an environment without any key.
     pub(crate) fn new() -> Shell {
         let folder = tempfile::tempdir().expect("a folder");
-        let env = vec![("PATH".to_owned(), "/usr/bin:/bin".to_owned())];
+        // Else the folder itself would lie in one for temporary files.
+        let temporary = folder.path().join("tmp");
+        std::fs::create_dir(&temporary).expect("made");
+        let env = vec![
+            ("PATH".to_owned(), "/usr/bin:/bin".to_owned()),
+            ("TMPDIR".to_owned(), temporary.display().to_string()),
+        ];
         Shell { folder, env }
     }
 
