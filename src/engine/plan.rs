@@ -110,6 +110,7 @@ impl Inspected {
     async fn of(setup: &Setup, provider: &dyn Provider, whole: bool) -> Result<Inspected> {
         let (job, components) = (&setup.job, &setup.components);
         let root = components.stores.locate(&job.ledger.path)?.private();
+        target::check_ledger(&root, components).await?;
         let book = Book::read(components, &root, setup.command).await?;
         check_ours(book.state(), job)?;
         let files = Files::aside(&root)?;
@@ -120,7 +121,6 @@ impl Inspected {
         let ledger = ledger.map(|made| made.ledger.clone()).unwrap_or_default();
         let publication = publication(job, &desk, &components.stores, ("", &ledger))?;
         target::check(&publication, &ledger, components).await?;
-        target::check_ledger(&root, components).await?;
         let mut notes = source.notes().to_vec();
         notes.extend(dropped(job, &source, &publication).await?);
         if needs_snapshot(job, &source) && (whole || !job.source.key.is_empty()) {

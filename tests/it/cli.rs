@@ -624,7 +624,7 @@ fn a_job_from_its_first_look_to_its_second_run() {
       failed     0
     requests    0 in 0 batches
     tokens      about 0 in, at most 0 out
-    cost        about $0.00 expected, $0.00 at worst; online $0.00 at worst
+    cost        nothing: no request is to be sent
     --- stderr
     "#);
 }
