@@ -312,7 +312,7 @@ impl Clerk<'_> {
         match &mut self.sink {
             Sink::Count => {
                 if let (Some(gone), Some(id)) = (&mut self.tally.gone, id) {
-                    *gone -= u64::from(self.prior.had_row(id)?);
+                    *gone = gone.saturating_sub(u64::from(self.prior.had_row(id.hash)?));
                 }
                 Ok(())
             }
