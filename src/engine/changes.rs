@@ -107,7 +107,9 @@ mod tests {
                     use = \"openai/m\"\n[output]\npath = \"o.parquet\"\n";
         let around = Surroundings::made_up("/", |_| None, |_| Ok("SELECT 1".to_owned()));
         let mut draft = Draft::of_file(PathBuf::from("/j/t.toml"), text.to_owned());
-        sets.iter().for_each(|set| draft.set(set));
+        for set in sets {
+            draft.set(set);
+        }
         draft.resolve(&around).expect("a job")
     }
 

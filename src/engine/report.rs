@@ -40,6 +40,10 @@ impl Awaits {
 
 /// What a command came to.
 #[derive(Clone, Debug, Default, PartialEq)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "facts of the last line, each of which stands alone"
+)]
 pub struct Report {
     /// The job's name.
     pub job: String,

@@ -157,6 +157,11 @@ fn places_that_cannot_be_written_are_found() {
         );
     }
     assert_ne!(shell.call(&args("run", &ledger)).code, 0);
+
+    let shell = with_table();
+    for command in ["check", "plan"] {
+        assert_eq!(shell.call(&args(command, &[])).code, 0, "{command}");
+    }
     assert!(
         !shell.path("ledger").exists(),
         "looking left a ledger behind"

@@ -73,7 +73,7 @@ async fn a_row_that_was_not_chosen_is_found_in_what_was_planned() {
     world.run().await.expect("a run");
     let story = show(&world, "3").await.expect("a story");
     assert_eq!((story.row, story.changed), (3, false));
-    assert_eq!(story.plan, "skipped: not selected");
+    assert_eq!(story.plan, "skipped: not selected by `source.where`");
     assert_eq!(own_story(&world, 12).await.row, 12);
 
     // Where it lies now says nothing of what was planned.
@@ -98,7 +98,7 @@ async fn a_snapshot_tells_of_rows_whose_source_is_gone() {
     assert_eq!((story.row, story.changed), (7, true));
     let story = show(&world, "3").await.expect("a story");
     assert_eq!((story.row, story.changed), (16, true));
-    assert_eq!(story.plan, "skipped: not selected");
+    assert_eq!(story.plan, "skipped: not selected by `source.where`");
 }
 
 #[tokio::test(flavor = "multi_thread")]

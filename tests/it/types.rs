@@ -469,13 +469,25 @@ async fn published(world: &World, batch: &RecordBatch) -> Vec<String> {
         .column_by_name("label")
         .expect("the column")
         .as_string::<i32>();
-    for (row, label) in checked.first.iter().zip(labels.iter()) {
-        let answer = row.prompt.as_ref().ok().map(|prompt| world.answer(prompt));
-        let pair = answer.zip(label);
-        if pair.is_none_or(|(answer, label)| !label.contains(&answer)) {
+    let keys = output.column_by_name("id").map(texts);
+    for (at, row) in checked.first.iter().enumerate() {
+        let key = keys
+            .as_ref()
+            .map_or_else(|| at.to_string(), |keys| keys[at].clone());
+        let story = engine::show(world.setup("show"), &[key])
+            .await
+            .expect("a story");
+        let asked = story.prompt.expect("a prompt");
+        let shown = row.prompt.as_ref().expect("a prompt that can be rendered");
+        if !asked.starts_with(shown) {
             wrong.push(format!(
-                "row {} was asked otherwise than `check` said",
-                row.row
+                "row {at}: `check` showed {shown}, and {asked} was asked"
+            ));
+        }
+        if !labels.value(at).contains(&world.answer(&asked)) {
+            wrong.push(format!(
+                "row {at}: {} answers another prompt",
+                labels.value(at)
             ));
         }
     }
