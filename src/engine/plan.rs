@@ -304,6 +304,8 @@ pub fn unknown_model(job: &Job, service: &str) -> Option<String> {
 pub async fn check(setup: Setup, provider: Arc<dyn Provider>, rows: u64) -> Result<Checked> {
     let job = &setup.job;
     let Inspected {
+        // A snapshot lies in its scratch folder.
+        files: _files,
         source,
         desk,
         mut notes,
