@@ -11,7 +11,7 @@ use crate::prompt::{Prompt, Prompts};
 use crate::provider::Provider;
 use crate::source::{Scan, Source, TextNotes};
 use crate::spec::Job;
-use crate::work::price::{Pricing, Tariff, micro_usd};
+use crate::work::price::{Price, Pricing, Tariff, micro_usd};
 use crate::work::{Frame, KeyRule, Usage};
 
 use super::book::Book;
@@ -282,7 +282,7 @@ fn notes_of(job: &Job, desk: &Desk, tally: &Tally, chunks: u64, state: &State) -
 pub fn unknown_model(job: &Job, service: &str) -> Option<String> {
     let (provider, model) = (&job.model.provider, &job.model.model);
     if service != provider
-        || Price::of(provider, model).is_some()
+        || Pricing::of(service, model).is_known()
         || Price::listed(provider).next().is_none()
     {
         return None;

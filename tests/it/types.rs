@@ -477,7 +477,7 @@ async fn published(world: &World, batch: &RecordBatch) -> Vec<String> {
         let story = engine::show(world.setup("show"), &[key])
             .await
             .expect("a story");
-        let asked = story.prompt.expect("a prompt");
+        let asked = story.prompt.clone().unwrap_or_else(|| panic!("{story:?}"));
         let shown = row.prompt.as_ref().expect("a prompt that can be rendered");
         if !asked.starts_with(shown) {
             wrong.push(format!(
