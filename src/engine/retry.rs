@@ -44,7 +44,7 @@ pub struct Asked {
 ///
 /// # Errors
 /// `Invalid` if there is nothing that it could mean, if a row is answered or not settled yet, or if the
-/// ledger is another job's.
+/// ledger is another job's. `Unavailable` if a run begins a plan in the same moment.
 pub async fn retry(setup: Setup, wanted: Wanted) -> Result<Asked> {
     if let Some(status) = wanted.statuses.iter().find(|status| !status.is_failure()) {
         return Err(Error::invalid("rows of this status are not sent again")
@@ -73,6 +73,14 @@ pub async fn retry(setup: Setup, wanted: Wanted) -> Result<Asked> {
         at: setup.components.clock.now(),
     };
     book.record(vec![Action::RetryAsked(asked)]).await?;
+    // A plan that was begun in this moment stands after the outcomes that were looked at, and before the
+    // wish: no other plan follows for its sake.
+    if !book.state().is_retry_asked() {
+        let what = "a run planned the rows anew in this moment, and may not have seen the wish";
+        return Err(Error::unavailable(what).hint(
+            "`columnist status` shows where the rows stand; ask again for what has no answer then",
+        ));
+    }
     let is_held = super::status::holder(&setup, &root).await?.is_some();
     Ok(Asked { rows, is_held })
 }

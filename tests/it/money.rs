@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use columnist::base::http::{
     HttpError, HttpRequest, HttpResponse, HttpService, Method, RequestBody,
 };
-use columnist::base::{Clock, Error, ErrorKind, Result};
+use columnist::base::{Clock, Crash, CrashPoint, Error, ErrorKind, Result};
 use columnist::emulator::SandboxConfig;
 use columnist::engine::{self, Report, Setup, Wanted};
 use columnist::ledger::Log;
@@ -20,6 +20,7 @@ use columnist::provider::{
 };
 use columnist::work::progress::{Event, Watch};
 use columnist::work::{BatchId, BatchView, Frame, Reply, ResultFile, RowStatus, Shape};
+use futures::future::BoxFuture;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 
 use crate::world::{VENDORS, World, read_table, taking, write_rows};
@@ -671,6 +672,57 @@ async fn a_run_that_holds_the_job_takes_a_retry_up_when_it_has_published() {
         assert!(world.bill().total.requests_accepted > 40, "{vendor}");
         assert!(world.run().await.expect("a run").unchanged);
     }
+}
+
+/// Holds a retry up before it is written down, once.
+#[derive(Debug, Default)]
+struct HeldUp {
+    reached: tokio::sync::Notify,
+    go_on: Arc<tokio::sync::Notify>,
+}
+
+impl CrashPoint for HeldUp {
+    fn reached(&self, name: &'static str) -> BoxFuture<'static, ()> {
+        if name != "commit.before_retry_asked" {
+            return Box::pin(std::future::ready(()));
+        }
+        self.reached.notify_one();
+        let go_on = Arc::clone(&self.go_on);
+        Box::pin(async move { go_on.notified().await })
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_retry_that_a_new_plan_overtakes_says_so() {
+    let faults = "refusal=0.4".parse().expect("faults");
+    let config = SandboxConfig {
+        faults,
+        ..taking(1, 2)
+    };
+    let mut world = World::paused("openai", (20, 20), config);
+    world.job["budget"]["max_failed"] = serde_json::json!({ "percent": 100.0 });
+    world.run().await.expect("a run");
+    world.job["prompt"]["user"] = "Otherwise: {{ body }}".into();
+    let held_up = Arc::new(HeldUp::default());
+    let mut setup = world.setup("retry");
+    setup.components.crash = Crash::with(Arc::<HeldUp>::clone(&held_up));
+    let overtaking = async {
+        held_up.reached.notified().await;
+        let report = world.run().await.expect("a run");
+        held_up.go_on.notify_one();
+        // It is tried a second time, behind the plan.
+        held_up.reached.notified().await;
+        held_up.go_on.notify_one();
+        report
+    };
+    let retry = engine::retry(setup, Wanted::default());
+    let (asked, report) = tokio::join!(retry, overtaking);
+    assert_eq!(report.plan, 1);
+    let error = asked.expect_err("it was overtaken");
+    assert_eq!(error.kind(), ErrorKind::Unavailable, "{error:?}");
+    let again = engine::retry(world.setup("retry"), Wanted::default()).await;
+    assert!(again.expect("asked for").rows > 0);
+    assert_eq!(world.run().await.expect("a run").plan, 2);
 }
 
 /// What a plan says that a job costs, and what its run says that it cost: known or not, and for free.
