@@ -10,14 +10,13 @@ use crate::emulator::{Sandbox, SandboxConfig};
 use crate::engine;
 use crate::provider::{self, Network, Options, Provider};
 use crate::spec::Job;
+use crate::work::price::SANDBOX;
 
 /// A provider, opened for a job.
 pub(super) struct Vendor {
     pub provider: Arc<dyn Provider>,
 }
 
-/// The provider's name that means the built-in sandbox.
-const SANDBOX: &str = "sandbox";
 /// The dialect that the built-in sandbox is spoken to in.
 const DIALECT: &str = "openai";
 /// Where the built-in sandbox is, whichever process it runs in: a batch belongs to the account with

@@ -6,7 +6,7 @@ use serde_json::{Map, Number, Value as Json};
 use url::Url;
 
 use crate::work::AnswerType;
-use crate::work::price::Price;
+use crate::work::price::{Price, SANDBOX};
 
 use super::file::{Table, Value};
 use super::job::{AnswerSpec, Mode, ModelSpec};
@@ -43,6 +43,12 @@ impl Reader<'_> {
         let max_batch_age = self.duration("model.max_batch_age", Duration::from_secs(1));
         let (poll_min, poll_max) = self.polling();
         let (provider, model) = self.model_name()?;
+        // The sandbox is free: what is paid for must not pass for it.
+        if service.as_deref() == Some(SANDBOX) && provider != SANDBOX {
+            let problem = format!("`model.service` cannot be `{SANDBOX}`");
+            let advice = format!("the built-in sandbox is `use = \"{SANDBOX}/{model}\"`");
+            self.refuse("model.service", problem, advice);
+        }
         Some(ModelSpec {
             provider,
             model,

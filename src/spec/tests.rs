@@ -402,6 +402,10 @@ const WRONG: &[(&str, &str)] = &[
     ),
     ("model.service = \"\"", "`model.service` is empty"),
     (
+        "model.service = \"sandbox\"",
+        "`model.service` cannot be `sandbox`",
+    ),
+    (
         "model.params = 1",
         "`model.params` must be a table, found a whole number",
     ),

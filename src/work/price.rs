@@ -52,7 +52,7 @@ pub enum Pricing {
 }
 
 /// The service that is built in.
-const SANDBOX: &str = "sandbox";
+pub const SANDBOX: &str = "sandbox";
 
 impl Pricing {
     /// What `service` takes for `model`, by whose models they are and not by the dialect they are
