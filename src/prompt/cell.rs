@@ -14,10 +14,10 @@ use arrow::datatypes::{
     UInt16Type, UInt32Type, UInt64Type,
 };
 use minijinja::value::{Enumerator, Object, ObjectRepr};
-use minijinja::{Error, ErrorKind, Value};
+use minijinja::{Error, Value};
 
 use super::decimal::{compared, from_digits};
-use super::print::json;
+use super::print::{UNPRINTABLE, json};
 use super::text::{bytes_text, formatted, shortest};
 
 /// A column of the batch that is being rendered.
@@ -208,7 +208,7 @@ fn time(array: &ArrayRef, row: usize) -> Value {
 }
 
 fn invalid(reason: String) -> Value {
-    Value::from(Error::new(ErrorKind::InvalidOperation, reason))
+    Value::from(Error::new(UNPRINTABLE, reason))
 }
 
 /// A list. It is JSON wherever its text is asked for, as it is where it is printed.

@@ -16,10 +16,13 @@ pub(super) fn print(value: &Value, notes: &Notes, out: &mut impl Write) -> Resul
             Ok(())
         }
         ValueKind::Map | ValueKind::Seq | ValueKind::Iterable => json(value, None, 0, out),
-        ValueKind::Invalid => Err(Error::new(ErrorKind::InvalidOperation, reason(value))),
+        ValueKind::Invalid => Err(Error::new(UNPRINTABLE, reason(value))),
         _ => written(write!(out, "{value}")),
     }
 }
+
+/// The kind of error of a value that has no text, whatever else the template does with it.
+pub(super) const UNPRINTABLE: ErrorKind = ErrorKind::BadSerialization;
 
 /// A `none` that stems from no column of its own.
 pub(super) const NO_COLUMN: usize = usize::MAX - 1;
@@ -32,7 +35,7 @@ fn reason(value: &Value) -> String {
         .and_then(|text| text.strip_suffix('>'));
     let inner = inner.unwrap_or(&text);
     inner
-        .strip_prefix("invalid operation: ")
+        .strip_prefix(&format!("{UNPRINTABLE}: "))
         .unwrap_or(inner)
         .to_owned()
 }
@@ -70,7 +73,7 @@ pub(super) fn json(
             let items = value.try_iter()?.map(|item| Ok((None, item)));
             container(items, ['[', ']'], indent, depth, out)
         }
-        ValueKind::Invalid => Err(Error::new(ErrorKind::InvalidOperation, reason(value))),
+        ValueKind::Invalid => Err(Error::new(UNPRINTABLE, reason(value))),
         _ => string(&value.to_string(), out),
     }
 }

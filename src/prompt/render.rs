@@ -16,7 +16,7 @@ use super::cell::{Cells, holds_decimals, plain};
 use super::engine::with_decimals;
 use super::missing::Notes;
 use super::operators;
-use super::print::print;
+use super::print::{UNPRINTABLE, print};
 use super::template::{NAME, Plain, Template};
 
 /// Why a row has no prompt.
@@ -239,7 +239,8 @@ impl Template {
             .find(|column| row.columns[*column].array.is_null(at));
         let null = self.notes.printed().or(compared).or_else(|| {
             // Most likely what a filter or an operator could not take.
-            error.and_then(|_| self.notes.touched())
+            let of_null = error.filter(|error| error.kind() != UNPRINTABLE);
+            of_null.and_then(|_| self.notes.touched())
         });
         match (null, error) {
             (Some(column), _) if !is_spent => {

@@ -322,6 +322,11 @@ fn a_row_that_cannot_be_rendered_is_its_own_failure() {
     for (template, words) in [
         ("{{ noise }}", "decode it in a query"),
         ("{% if id %}{{ noise }}{% endif %}", "decode it in a query"),
+        // A null that was tested before is not to blame.
+        (
+            "{% if nothing is none %}{{ noise }}{% endif %}",
+            "decode it in a query",
+        ),
         ("{{ id.name }}", "undefined"),
         (
             "{% for a in range(9999) %}{% for b in range(9999) %}{% endfor %}{% endfor %}",

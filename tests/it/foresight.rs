@@ -247,7 +247,7 @@ fn a_plan_says_why_rows_are_stale_skipped_or_gone() {
         "  model.max_output_tokens  64 -> 128  (asks again only what was cut, if it is higher)\n",
         "  prompt.user\n    - Label: {{ body }}\n    + Sort: {{ body }}\n    + please\n",
         "  source.where  id < 3 -> id > 0\n",
-        "cost        not known: this version has no price for the model\n",
+        "cost        about $0.00 expected, $0.00 at worst; online $0.00 at worst\n",
     ] {
         assert!(now.contains(line), "{line:?} is missing:\n{now}");
     }

@@ -28,7 +28,7 @@ fn with_job(model: &str) -> Shell {
          [budget]\nmax_failed = \"50%\"\n[output]\npath = \"out.parquet\"\n"
     );
     shell.write("job.toml", job);
-    std::fs::create_dir(shell.path("tmp")).expect("made");
+    std::fs::create_dir_all(shell.path("tmp")).expect("made");
     let scratch = shell.path("tmp").display().to_string();
     shell.set("TMPDIR", &scratch);
     shell
