@@ -3,7 +3,7 @@
 use columnist::engine;
 use columnist::work::RowStatus;
 
-use crate::world::{VENDORS, World, read_table, write_table};
+use crate::world::{VENDORS, World, read_table, taking, write_table};
 
 fn bodies(range: std::ops::Range<usize>) -> Vec<Option<String>> {
     range.map(|n| Some(format!("ticket {n}"))).collect()
@@ -258,10 +258,10 @@ async fn a_bad_day_ends_with_every_row_accounted_for() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
+#[tokio::test(start_paused = true)]
 async fn a_plan_expects_what_open_batches_will_answer() {
     for vendor in VENDORS {
-        let world = World::new(vendor, "");
+        let world = World::paused(vendor, (40, 100), taking(60, 60));
         write_table(&world.path("in.parquet"), &bodies(0..40), 16);
         let submitted = engine::submit(world.setup("submit"), world.provider()).await;
         submitted.expect("submitted");
@@ -285,9 +285,9 @@ async fn a_plan_expects_what_open_batches_will_answer() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
+#[tokio::test(start_paused = true)]
 async fn a_plan_expects_nothing_of_what_is_to_be_canceled() {
-    let world = World::new("openai", "");
+    let world = World::paused("openai", (40, 100), taking(60, 60));
     write_table(&world.path("in.parquet"), &bodies(0..40), 16);
     let submitted = engine::submit(world.setup("submit"), world.provider()).await;
     submitted.expect("submitted");
