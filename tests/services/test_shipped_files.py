@@ -33,9 +33,6 @@ CSV = [
 ]
 ARRAYS = shipped("vega_datasets", "_data/*.json")
 
-# Not right yet, and why.
-KNOWN = {"02-sza.csv": "leading zeros are lost"}
-
 
 def name_of(path):
     return path.name
@@ -86,13 +83,7 @@ def check_cells(header, rows, table):
             assert same(row[at], value), f"row {number} of {name}: {row[at]!r} became {value!r}"
 
 
-def known(path):
-    """A file, and what is known of it."""
-    marks = [pytest.mark.xfail(reason=KNOWN[path.name])] if path.name in KNOWN else []
-    return pytest.param(path, marks=marks)
-
-
-@pytest.mark.parametrize("path", map(known, CSV), ids=lambda path: path.name)
+@pytest.mark.parametrize("path", CSV, ids=name_of)
 def test_a_csv_file(tmp_path, path):
     with path.open(encoding="utf-8", newline="") as file:
         rows = [row for _, row in zip(range(ROWS_MAX + 1), csv.reader(file), strict=False) if row]
