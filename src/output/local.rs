@@ -20,9 +20,10 @@ use parquet::errors::ParquetError;
 use parquet::file::metadata::{PageIndexPolicy, ParquetMetaDataReader};
 
 use super::error::from_io;
+use super::existing::Existing;
 use super::marker::{Marker, OUR_FOLDER, PUBLISHING, SUCCESS, is_skipped};
 use super::schema::identity_of;
-use super::{Existing, Form, RUN_KEY};
+use super::{Form, RUN_KEY};
 use crate::base::{Error, Result};
 
 /// The place where an output is built.

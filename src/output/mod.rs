@@ -34,6 +34,7 @@ mod bridge;
 mod encode;
 mod error;
 mod examine;
+mod existing;
 mod extent;
 mod feed;
 mod footer;
@@ -64,7 +65,8 @@ use arrow::datatypes::SchemaRef;
 use futures::stream::BoxStream;
 
 pub use answers::{AnswerColumns, MetaColumns};
-pub use examine::{Existing, check_writable, examine};
+pub use examine::{check_writable, examine};
+pub use existing::Existing;
 pub use prepare::{Prepared, prepare};
 pub use publish::{clear, publish};
 pub use schema::{check_names, new_schema};

@@ -15,9 +15,10 @@ use futures::TryStreamExt;
 use object_store::ObjectStoreExt;
 use object_store::path::Path;
 
+use super::Form;
 use super::error::from_store;
+use super::existing::Existing;
 use super::marker::{Marker, OUR_FOLDER, PUBLISHING, SUCCESS};
-use super::{Existing, Form};
 use crate::base::{ErrorKind, Location, Result, ResultExt};
 
 const WRITING: &str = "cannot write the output";

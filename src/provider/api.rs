@@ -6,7 +6,8 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::BoxStream;
 
-use super::Gate;
+use super::body::Body;
+use super::gate::Gate;
 use crate::base::{Error, Result, Time};
 use crate::work::{Api, BatchId, BatchView, Frame, Limits, Reply, ResultFile, Shape};
 
@@ -129,22 +130,6 @@ pub struct Tag {
     pub nonce: String,
     /// The attempt's id. Several attempts may use one body.
     pub attempt: String,
-}
-
-/// A chunk's bytes as they are sent, made while they are sent. Exactly `len` bytes follow.
-pub struct Body {
-    /// Length in bytes.
-    pub len: u64,
-    /// The bytes.
-    pub stream: BoxStream<'static, std::io::Result<Bytes>>,
-}
-
-impl Debug for Body {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Body")
-            .field("len", &self.len)
-            .finish_non_exhaustive()
-    }
 }
 
 /// A body, where `submit` can use it.

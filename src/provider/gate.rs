@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::StreamExt;
 
-use super::Body;
+use super::body::Body;
 use crate::base::{Error, ErrorKind, Result};
 
 /// Asked for every piece of a body right before it leaves, the last one included. Where it says no, or

@@ -6,6 +6,7 @@
 mod account;
 mod anthropic;
 mod api;
+mod body;
 mod call;
 mod cut;
 mod find;
@@ -22,8 +23,9 @@ mod verdict;
 
 pub use account::{Network, Options};
 pub use api::{
-    Body, Capability, Download, Found, Provider, QueueUnit, Rejection, Seen, Sought, Staged,
-    Submission, SubmitError, Tag, Trial,
+    Capability, Download, Found, Provider, QueueUnit, Rejection, Seen, Sought, Staged, Submission,
+    SubmitError, Tag, Trial,
 };
+pub use body::Body;
 pub use gate::Gate;
 pub use open::{KNOWN, open};

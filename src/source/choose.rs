@@ -9,7 +9,7 @@ use object_store::{ObjectMeta, ObjectStoreExt};
 use crate::base::{Location, Result};
 
 use super::format::Format;
-use super::listing::unreachable_store;
+use super::unreachable::unreachable_store;
 
 /// A store's object, and its path beneath the base.
 pub(super) type Found = Vec<(ObjectMeta, String)>;

@@ -11,12 +11,13 @@ use futures::TryStreamExt;
 use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStoreExt};
 
-use crate::base::{Error, ErrorKind, Location, Result, ResultExt, Stores, store_error};
+use crate::base::{Error, ErrorKind, Location, Result, ResultExt, Stores};
 
 use super::choose::{Choice, Found};
 use super::foreign;
 use super::format::Format;
 use super::pin::{self, Pin};
+use super::unreachable::unreachable_store;
 
 /// What Hive and Spark write for a null partition value.
 const HIVE_NULL: &str = "__HIVE_DEFAULT_PARTITION__";
@@ -326,10 +327,4 @@ fn mixed_partitions(address: &str, relative: &str, partitions: &[String]) -> Err
         .with("file", relative)
         .with("partitions", partitions.join("/"))
         .hint("move it, or choose files with a glob")
-}
-
-/// A store that does not answer, as our error.
-pub(super) fn unreachable_store(error: object_store::Error, address: &str) -> Error {
-    store_error(error, "read from the store", address)
-        .hint("check the bucket's name, the endpoint, and the credentials in the environment")
 }

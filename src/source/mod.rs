@@ -57,6 +57,7 @@ mod table;
 mod tests;
 mod text;
 mod unpacked;
+mod unreachable;
 mod widen;
 
 pub use draw::Draw;

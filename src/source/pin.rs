@@ -4,7 +4,7 @@ use object_store::ObjectStoreExt;
 
 use crate::base::{Result, Stores, Time};
 
-use super::listing::unreachable_store;
+use super::unreachable::unreachable_store;
 
 /// What pins a file: if any of it differs, it is another file.
 #[derive(Clone, Debug, PartialEq, Eq)]
