@@ -26,7 +26,6 @@ use super::queue::Queue;
 use super::run::{Goal, Stop};
 use super::sources::{
     check_key, column_names, compile, first_prompt, needs_snapshot, open_snapshot, open_source,
-    pins,
 };
 use super::target;
 use super::tasks::Tasks;
@@ -130,7 +129,7 @@ impl Office {
         }
         let same = plan.started.fingerprint == desk.shape.fingerprint()
             && plan.started.digest == self.setup.job.fingerprints().plan
-            && plan.started.pins == pins(source)
+            && plan.started.pins == source.pins()
             // Another layout may ask for one file of many.
             && (plan.started.snapshot || !needs_snapshot(&self.setup.job, source));
         same.then_some(plan.started.plan)
@@ -217,7 +216,7 @@ impl Office {
         desk: &Desk,
     ) -> Result<(PlanStarted, Source)> {
         let number = self.book.state().next_plan();
-        let pins = pins(&source);
+        let pins = source.pins();
         for note in source.notes() {
             self.setup.watch.event(&Event::Warning(note.clone()));
         }

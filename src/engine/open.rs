@@ -20,7 +20,6 @@ use super::next::Pace;
 use super::publish::LEDGER_KEY;
 use super::report::{Awaits, Report, is_over};
 use super::run::{Goal, Loop, Stop};
-use super::sources::pins;
 use super::stop::{is_stop, unless_stopped, unless_stopped_long_since};
 use super::tasks::Tasks;
 use super::{GRACE, Setup};
@@ -303,7 +302,7 @@ impl Office {
             return Ok(None);
         };
         let started = &planned.started;
-        if !started.snapshot && pins(tasks.source()?) != started.pins {
+        if !started.snapshot && tasks.source()?.pins() != started.pins {
             return Ok(Some(changed()));
         }
         let another = "the job names another service or model than its plan was made for";

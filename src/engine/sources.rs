@@ -3,7 +3,6 @@
 use futures::StreamExt;
 
 use crate::base::{KeyIndex, Result};
-use crate::ledger::action::Pin;
 use crate::prompt::{Prompt, Prompts, Template};
 use crate::source::{Draw, Input, Predicate, RowIds, Scan, Source, TextOptions, check_unique};
 use crate::spec::{Job, LayoutSpec, SourceInput};
@@ -82,17 +81,6 @@ pub(super) async fn open_snapshot(
         files.scratch(),
     )
     .await
-}
-
-/// What pins the source's files.
-pub(super) fn pins(source: &Source) -> Vec<Pin> {
-    let pin = |pin: crate::source::Pin| Pin {
-        url: pin.url,
-        size: pin.size,
-        etag: pin.etag,
-        modified: pin.modified,
-    };
-    source.pins().into_iter().map(pin).collect()
 }
 
 /// The key is there, not null, and unique over the whole table.

@@ -11,15 +11,15 @@ use tokio_util::sync::CancellationToken;
 
 use crate::base::{Components, Error, ErrorKind, Result, ResultExt};
 use crate::ledger::Lease;
-use crate::ledger::action::{self as ledger, Action, PlanSealed};
+use crate::ledger::action::{Action, PlanSealed};
 use crate::ledger::row_map::RowMapWriter;
 use crate::ledger::state::{Attempt, ChunkState, PlanState, State};
 use crate::output::Fence;
 use crate::provider::{Gate, Provider};
-use crate::source::{Pin, Predicate, Source};
+use crate::source::{Predicate, Source, drift};
 use crate::spec::Job;
 use crate::work::progress::{Event, Watch};
-use crate::work::{Frame, Keyer, Limits, RowStatus, Shape, StatusCounts};
+use crate::work::{Frame, Keyer, Limits, Pin, RowStatus, Shape, StatusCounts};
 
 use super::files::Files;
 use super::next::Step;
@@ -34,7 +34,7 @@ use super::queue::Queue;
 use super::recover::Recovery;
 use super::said::Said;
 use super::scribe::Scribe;
-use super::sources::{compile, draw, pins};
+use super::sources::{compile, draw};
 use super::submit::{After, BodySource, Sending, Uploaded};
 
 /// All that the steps of a run share.
@@ -441,24 +441,12 @@ impl Tasks {
 
 impl Tasks {
     /// Whether a pinned file is another one by now, or gone, or files have come to it.
-    async fn has_changed(&self, pinned: &[ledger::Pin]) -> Result<bool> {
-        if pins(self.source()?) != pinned {
+    async fn has_changed(&self, pinned: &[Pin]) -> Result<bool> {
+        if self.source()?.pins() != pinned {
             return Ok(true);
         }
-        for pin in pinned.iter().cloned() {
-            let ledger::Pin {
-                url,
-                size,
-                etag,
-                modified,
-            } = pin;
-            let pin = Pin {
-                url,
-                size,
-                etag,
-                modified,
-            };
-            if pin.drift(&self.components.stores).await?.is_some() {
+        for pin in pinned {
+            if drift(pin, &self.components.stores).await?.is_some() {
                 return Ok(true);
             }
         }

@@ -18,7 +18,7 @@ use crate::source::{RowIds, Scan, Source};
 use super::Setup;
 use super::files::Files;
 use super::prepare::short_hash;
-use super::sources::{open_snapshot, open_source, pins};
+use super::sources::{open_snapshot, open_source};
 
 /// A row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,7 +46,7 @@ pub(super) async fn find(
     let live = open_source(&setup.job, setup, files).await;
     let changed = live
         .as_ref()
-        .map_or(true, |live| pins(live) != plan.started.pins);
+        .map_or(true, |live| live.pins() != plan.started.pins);
     let planned = |row| Found {
         row,
         planned: true,

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::base::Time;
-use crate::work::{BatchId, BatchStatus, KeyRule, RowStatus, Shape, StatusCounts, Usage};
+use crate::work::{BatchId, BatchStatus, KeyRule, Pin, RowStatus, Shape, StatusCounts, Usage};
 
 /// One fact.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -206,19 +206,6 @@ pub struct RunStarted {
     pub version: String,
     /// When.
     pub at: Time,
-}
-
-/// A source file as it was when the plan was made.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Pin {
-    /// Its address.
-    pub url: String,
-    /// Bytes.
-    pub size: u64,
-    /// The store's entity tag, where it has one.
-    pub etag: Option<String>,
-    /// When it was last written.
-    pub modified: Time,
 }
 
 /// A plan was begun.

@@ -12,11 +12,12 @@ use object_store::path::Path;
 use object_store::{ObjectMeta, ObjectStoreExt};
 
 use crate::base::{Error, ErrorKind, Location, Result, ResultExt, Stores};
+use crate::work::Pin;
 
 use super::choose::{Choice, Found};
 use super::foreign;
 use super::format::Format;
-use super::pin::{self, Pin};
+use super::pin;
 use super::unreachable::unreachable_store;
 
 /// What Hive and Spark write for a null partition value.

@@ -62,7 +62,7 @@ mod widen;
 
 pub use draw::Draw;
 pub use open::{Input, Source};
-pub use pin::{Drift, Pin};
+pub use pin::{Drift, drift};
 pub use predicate::Predicate;
 pub use row_id::{RowIds, check_unique};
 pub use slice::{RowNumbers, Scan, Slice, Slices};

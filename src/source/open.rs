@@ -7,11 +7,11 @@ use std::sync::Arc;
 use arrow::datatypes::{Schema, SchemaRef};
 
 use crate::base::{Error, ErrorKind, Location, Result, ResultExt, Stores, nearest};
+use crate::work::Pin;
 
 use super::context::context;
 use super::format::Format;
 use super::listing::{self, Listing};
-use super::pin::Pin;
 use super::query::Query;
 use super::scan::{Resolved, scan_table};
 use super::slice::{Scan, Slices};

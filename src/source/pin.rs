@@ -1,23 +1,11 @@
-//! What a file was when it was planned over, and whether it still is.
+//! Whether a pinned file still is what it was when it was planned over.
 
 use object_store::ObjectStoreExt;
 
-use crate::base::{Result, Stores, Time};
+use crate::base::{Result, Stores};
+use crate::work::Pin;
 
 use super::unreachable::unreachable_store;
-
-/// What pins a file: if any of it differs, it is another file.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Pin {
-    /// The whole address.
-    pub url: String,
-    /// Its length in bytes.
-    pub size: u64,
-    /// The store's own tag of this content, if it has one.
-    pub etag: Option<String>,
-    /// When it was last written.
-    pub modified: Time,
-}
 
 /// What became of a pinned file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,26 +16,24 @@ pub enum Drift {
     Gone,
 }
 
-impl Pin {
-    /// Looks at the file again: `None` if it is as it was.
-    ///
-    /// # Errors
-    /// `Unavailable` or `Refused` if the store does not say.
-    pub async fn drift(&self, stores: &Stores) -> Result<Option<Drift>> {
-        let location = stores.locate(&self.url)?;
-        match location.store.head(&location.path).await {
-            Ok(now) if now.size != self.size => Ok(Some(Drift::Changed)),
-            Ok(now) => {
-                let same = match (tag(now.e_tag.as_deref()), tag(self.etag.as_deref())) {
-                    (Some(now), Some(then)) => now == then,
-                    // A listing may tell fractions of a second that a single answer does not.
-                    _ => now.last_modified.timestamp() == self.modified.timestamp(),
-                };
-                Ok((!same).then_some(Drift::Changed))
-            }
-            Err(object_store::Error::NotFound { .. }) => Ok(Some(Drift::Gone)),
-            Err(error) => Err(unreachable_store(error, &self.url)),
+/// Looks at the file that `pin` pins again: `None` if it is as it was.
+///
+/// # Errors
+/// `Unavailable` or `Refused` if the store does not say.
+pub async fn drift(pin: &Pin, stores: &Stores) -> Result<Option<Drift>> {
+    let location = stores.locate(&pin.url)?;
+    match location.store.head(&location.path).await {
+        Ok(now) if now.size != pin.size => Ok(Some(Drift::Changed)),
+        Ok(now) => {
+            let same = match (tag(now.e_tag.as_deref()), tag(pin.etag.as_deref())) {
+                (Some(now), Some(then)) => now == then,
+                // A listing may tell fractions of a second that a single answer does not.
+                _ => now.last_modified.timestamp() == pin.modified.timestamp(),
+            };
+            Ok((!same).then_some(Drift::Changed))
         }
+        Err(object_store::Error::NotFound { .. }) => Ok(Some(Drift::Gone)),
+        Err(error) => Err(unreachable_store(error, &pin.url)),
     }
 }
 

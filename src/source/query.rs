@@ -17,12 +17,12 @@ use datafusion::prelude::{DataFrame, SessionContext};
 use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
 
 use crate::base::{Error, ErrorKind, Result, ResultExt, Stores, nearest};
+use crate::work::Pin;
 
 use super::context::{BATCH_ROWS, from_datafusion};
 use super::kept::{kept_schema, kept_values};
 use super::listing::{self, Listing};
 use super::pieces::pieces;
-use super::pin::Pin;
 use super::predicate::value_of;
 use super::provider::{Provided, provide, rows_at_once};
 use super::scan::{Resolved, as_index, cut, keep};

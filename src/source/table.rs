@@ -18,6 +18,7 @@ use parquet::errors::ParquetError;
 use parquet::schema::types::TypePtr;
 
 use crate::base::{Error, ErrorKind, Location, Result, ResultExt};
+use crate::work::Pin;
 
 use super::bytes::FileBytes;
 use super::columns::{all_views, with_partitions, with_views, without_views};
@@ -25,7 +26,6 @@ use super::listing::{Listed, Listing};
 use super::logical::{loses_months, with_uuids};
 use super::merge::{Merged, Places, merge};
 use super::pieces::{fitting, pieces, rows_at_once, widths};
-use super::pin::Pin;
 
 /// How many footers are read at once.
 const FOOTERS_AT_ONCE: usize = 8;

@@ -501,11 +501,11 @@ async fn a_pin_tells_a_file_that_changed_from_one_that_is_gone() {
     let source = open(&path).await.unwrap();
     let pin = source.files()[0].pin.clone();
     let stores = Stores::default();
-    assert_eq!(pin.drift(&stores).await.unwrap(), None);
+    assert_eq!(drift(&pin, &stores).await.unwrap(), None);
     write_parquet(&path, &rows(0..6), 10);
-    assert_eq!(pin.drift(&stores).await.unwrap(), Some(Drift::Changed));
+    assert_eq!(drift(&pin, &stores).await.unwrap(), Some(Drift::Changed));
     fs::remove_file(&path).unwrap();
-    assert_eq!(pin.drift(&stores).await.unwrap(), Some(Drift::Gone));
+    assert_eq!(drift(&pin, &stores).await.unwrap(), Some(Drift::Gone));
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@ pub mod batch;
 pub mod chunk;
 pub mod frame;
 pub mod outcome;
+pub mod pin;
 pub mod price;
 pub mod progress;
 pub mod request;
@@ -17,5 +18,6 @@ pub use batch::{BatchFailure, BatchId, BatchStatus, BatchView, RequestCounts, Re
 pub use chunk::{CustomId, Limits, Packer};
 pub use frame::Frame;
 pub use outcome::{FailureClass, Finish, Outcome, Reply, ReplyBody, Usage};
+pub use pin::Pin;
 pub use request::{Api, KeyRule, Keyer, RequestKey, Shape};
 pub use row::{RowStatus, StatusCounts};
