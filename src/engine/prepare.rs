@@ -13,7 +13,7 @@ use crate::base::{Error, Result};
 use crate::ledger::action::{Action, PlanCounts};
 use crate::ledger::row_map::{Place, RowKey, RowMapWriter, RowPlan};
 use crate::prompt::{Prompt, Prompts, Template};
-use crate::source::{Draw, Predicate, RowIds, Scan, Slice, Source};
+use crate::source::{Predicate, RowIds, Sample, Scan, Slice, Source};
 use crate::work::{Frame, Keyer, Limits};
 
 use super::chunks::ChunkWriter;
@@ -32,7 +32,7 @@ pub(super) struct Planning<'a> {
     pub filter: Option<&'a Predicate>,
     pub limit: Option<u64>,
     /// Which of the rows are drawn.
-    pub draw: Option<Draw>,
+    pub draw: Option<Sample>,
     /// The columns that the prompt names.
     pub columns: &'a [String],
     pub dedupe: bool,
@@ -155,7 +155,7 @@ impl Planning<'_> {
         }
         let mut scan = Scan::of(columns).views().batch_rows(BATCH_ROWS);
         scan.filter = self.filter.cloned();
-        scan.draw = self.draw;
+        scan.sample = self.draw;
         scan
     }
 }

@@ -4,7 +4,7 @@ use futures::StreamExt;
 
 use crate::base::{KeyIndex, Result};
 use crate::prompt::{Prompt, Prompts, Template};
-use crate::source::{Draw, Input, Predicate, RowIds, Scan, Source, TextOptions, check_unique};
+use crate::source::{Input, Predicate, RowIds, Sample, Scan, Source, TextOptions, check_unique};
 use crate::spec::{Job, LayoutSpec, SourceInput};
 
 use super::files::Files;
@@ -53,12 +53,12 @@ pub(super) async fn draw(
     job: &Job,
     source: &Source,
     filter: Option<&Predicate>,
-) -> Result<Option<Draw>> {
+) -> Result<Option<Sample>> {
     match job.source.sample {
         None => Ok(None),
         Some(sample) => {
             let sample = (sample.rows, sample.seed);
-            Draw::of(source, filter, sample).await.map(Some)
+            source.sample(filter, sample).await.map(Some)
         }
     }
 }
@@ -106,7 +106,7 @@ pub(super) async fn first_prompt(job: &Job, source: &Source) -> Result<Option<St
         scan = scan.filter(Predicate::compile(filter, source.schema(), &job.vars)?);
     }
     // What is not drawn is never sent, not even for a trial.
-    scan.draw = draw(job, source, scan.filter.as_ref()).await?;
+    scan.sample = draw(job, source, scan.filter.as_ref()).await?;
     let mut slices = source.scan(scan).await?;
     let mut prompts = Prompts::default();
     while let Some(slice) = slices.next().await {

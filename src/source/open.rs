@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use arrow::datatypes::{Schema, SchemaRef};
+use futures::TryStreamExt;
 
 use crate::base::{Error, ErrorKind, Location, Result, ResultExt, Stores, nearest};
 use crate::work::Pin;
@@ -12,12 +13,14 @@ use crate::work::Pin;
 use super::context::context;
 use super::format::Format;
 use super::listing::{self, Listing};
+use super::predicate::Predicate;
 use super::query::Query;
+use super::sample::{Sample, Sampler};
 use super::scan::{Resolved, scan_table};
 use super::slice::{Scan, Slices};
 use super::snapshot;
 use super::table::{ParquetTable, SourceFile};
-use super::text::{TextNotes, TextOptions, TextUse};
+use super::text::{OptionsCheck, TextNotes, TextOptions};
 
 /// What to read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -99,7 +102,7 @@ impl Source {
         scratch: &Path,
     ) -> Result<Source> {
         if listing.format == Format::Parquet {
-            TextUse::default().check(text)?;
+            OptionsCheck::default().check(text)?;
             let table = ParquetTable::open(listing).await?;
             let schema = Arc::clone(&table.schema);
             check_names(&schema)?;
@@ -215,7 +218,7 @@ impl Source {
         let resolved = Resolved {
             columns: self.places(&scan.columns)?,
             filter: scan.filter,
-            draw: scan.draw,
+            sample: scan.sample,
             batch_rows: scan.batch_rows,
             from: scan.from,
             limit: scan.limit,
@@ -225,6 +228,32 @@ impl Source {
             Kind::Table(table) => Ok(scan_table(Arc::clone(table), resolved)),
             Kind::Query(query) => query.scan(resolved).await,
         }
+    }
+
+    /// Draws `rows` of those rows that `filter` selects. With a filter, the columns that it names are
+    /// read; without one, nothing is of a table of Parquet files.
+    ///
+    /// # Errors
+    /// As [`Source::scan`].
+    pub async fn sample(
+        &self,
+        filter: Option<&Predicate>,
+        (rows, seed): (u64, u64),
+    ) -> Result<Sample> {
+        let mut sampler = Sampler::new(rows, seed);
+        if let (None, Some(count)) = (filter, self.rows()) {
+            (0..count).for_each(|row| sampler.offer(row));
+            return Ok(sampler.finish());
+        }
+        let mut scan = Scan::of::<String>([]);
+        scan.filter = filter.cloned();
+        let mut slices = self.scan(scan).await?;
+        while let Some(slice) = slices.try_next().await? {
+            slice.rows.iter().for_each(|row| sampler.offer(row));
+            // Whoever wants this to stop is to be heard between two batches.
+            tokio::task::yield_now().await;
+        }
+        Ok(sampler.finish())
     }
 
     fn places(&self, columns: &[String]) -> Result<Vec<usize>> {

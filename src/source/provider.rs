@@ -9,7 +9,7 @@
 use std::any::Any;
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Field, FieldRef, SchemaRef};
+use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::tree_node::TreeNodeRecursion;
@@ -34,6 +34,7 @@ use object_store::ObjectStore;
 
 use crate::base::{Error, Result};
 
+use super::columns::with_partitions;
 use super::context::{BATCH_ROWS, from_datafusion};
 use super::format::Format;
 use super::listing::Listing;
@@ -149,7 +150,7 @@ impl TableProvider for Pages {
         let scan = Resolved {
             columns,
             filter,
-            draw: None,
+            sample: None,
             batch_rows: BATCH_ROWS,
             from: 0,
             limit: limit.map(|limit| limit as u64),
@@ -272,27 +273,14 @@ impl Files {
         let store = Arc::clone(&listing.base.store);
         context.register_object_store(url.as_ref(), Arc::clone(&store));
         let stored = infer(context, listing, &store).await?;
-        let is_new = |name: &String| stored.index_of(name).is_err();
-        let partitions: Vec<FieldRef> = listing
-            .partitions
-            .iter()
-            .filter(|name| is_new(name))
-            .map(|name| Arc::new(Field::new(name, DataType::Utf8, true)))
-            .collect();
-        let list = listing
-            .files
-            .iter()
-            .map(|file| {
-                let values = listing
-                    .partitions
-                    .iter()
-                    .zip(&file.partition)
-                    .filter(|(name, _)| is_new(name))
-                    .map(|(_, value)| ScalarValue::Utf8(value.clone()))
-                    .collect();
-                PartitionedFile::new_from_meta(file.object.clone()).with_partition_values(values)
-            })
-            .collect();
+        let (whole, places) = with_partitions(&stored, &listing.partitions);
+        let partitions = whole.fields()[stored.fields().len()..].to_vec();
+        let files = listing.files.iter().map(|file| {
+            let values = places.iter().map(|at| file.partition[*at].clone());
+            PartitionedFile::new_from_meta(file.object.clone())
+                .with_partition_values(values.map(ScalarValue::Utf8).collect())
+        });
+        let list = files.collect();
         let parts = TableSchema::builder(stored)
             .with_table_partition_cols(partitions)
             .build();

@@ -27,7 +27,7 @@ use super::predicate::value_of;
 use super::provider::{Provided, provide, rows_at_once};
 use super::scan::{Resolved, as_index, cut, keep};
 use super::slice::{RowNumbers, Slice, Slices};
-use super::text::{TextNotes, TextOptions, TextUse};
+use super::text::{OptionsCheck, TextNotes, TextOptions};
 
 /// A plan that can be run, again and again.
 pub(super) struct Query {
@@ -62,7 +62,7 @@ impl Query {
         options: &TextOptions,
     ) -> Result<Query> {
         let (mut inputs, mut all_notes) = (Vec::new(), Vec::new());
-        let mut used = TextUse::default();
+        let mut used = OptionsCheck::default();
         for (number, (name, address)) in tables.iter().enumerate() {
             let listing = listing::list(stores, address)
                 .await
@@ -72,7 +72,9 @@ impl Query {
                 .await
                 .map_err(|e| e.with("name", name))?;
             let Provided { table, text, notes } = provided;
-            used.note(name, text.as_deref());
+            if let Some(text) = &text {
+                used.add(name, text.columns());
+            }
             all_notes.extend(notes.iter().map(|note| format!("{name}: {note}")));
             context
                 .register_table(TableReference::bare(name.clone()), table)
@@ -98,9 +100,11 @@ impl Query {
         options: &TextOptions,
     ) -> Result<Query> {
         let inputs = listing.pins();
-        let mut used = TextUse::default();
+        let mut used = OptionsCheck::default();
         let Provided { table, text, notes } = provide(&context, listing, 0, options).await?;
-        used.note("", text.as_deref());
+        if let Some(text) = &text {
+            used.add("", text.columns());
+        }
         let text = used.check(options)?;
         let plan = context
             .read_table(table)
@@ -249,7 +253,7 @@ impl Numbered {
                 .or_err(ErrorKind::Internal, "no such column")
         };
         let wanted = project((0..self.wanted).collect())?;
-        let selected = match (&self.scan.filter, &self.scan.draw) {
+        let selected = match (&self.scan.filter, &self.scan.sample) {
             (None, None) => {
                 let end = start + wanted.num_rows() as u64;
                 return Ok(Slice {
@@ -263,9 +267,9 @@ impl Numbered {
                 filter.select(&tested)?.values().clone()
             }
         };
-        let selected = match &self.scan.draw {
+        let selected = match &self.scan.sample {
             None => selected,
-            Some(draw) => draw.among(&selected, start),
+            Some(sample) => sample.among(&selected, start),
         };
         let rows = selected.set_indices().map(|at| start + at as u64).collect();
         Ok(Slice {

@@ -17,9 +17,9 @@ use tokio::task::JoinHandle;
 
 use crate::base::{Error, ErrorKind, Result, ResultExt};
 
-use super::draw::Draw;
 use super::predicate::Predicate;
 use super::prune::groups_to_read;
+use super::sample::Sample;
 use super::slice::{RowNumbers, Slice, Slices};
 use super::table::{OpenFile, ParquetTable, Reading};
 
@@ -32,7 +32,7 @@ const RUNS_MAX: usize = 1 << 16;
 pub(super) struct Resolved {
     pub(super) columns: Vec<usize>,
     pub(super) filter: Option<Predicate>,
-    pub(super) draw: Option<Draw>,
+    pub(super) sample: Option<Sample>,
     pub(super) batch_rows: usize,
     pub(super) from: u64,
     pub(super) limit: Option<u64>,
@@ -189,7 +189,7 @@ impl Reader<'_> {
     }
 
     fn read_group(&mut self, file: &OpenFile<'_>, group: usize, start: u64) -> Result<Flow> {
-        if self.scan.filter.is_none() && self.scan.draw.is_none() {
+        if self.scan.filter.is_none() && self.scan.sample.is_none() {
             return self.read_all(file, group, start);
         }
         self.read_selected(file, group, start)
@@ -262,9 +262,9 @@ impl Reader<'_> {
             selected.set_bit(skipped, false);
         }
         let selected = selected.finish();
-        Ok(match &self.scan.draw {
+        Ok(match &self.scan.sample {
             None => selected,
-            Some(draw) => draw.among(&selected, start),
+            Some(sample) => sample.among(&selected, start),
         })
     }
 }

@@ -8,8 +8,8 @@ use futures::stream::BoxStream;
 use crate::base::Result;
 
 use super::context::BATCH_ROWS;
-use super::draw::Draw;
 use super::predicate::Predicate;
+use super::sample::Sample;
 
 /// What to read.
 #[derive(Clone, Debug)]
@@ -19,7 +19,7 @@ pub struct Scan {
     /// Which rows; all, if there is none.
     pub filter: Option<Predicate>,
     /// Which of those are drawn; all, if nothing is said.
-    pub draw: Option<Draw>,
+    pub sample: Option<Sample>,
     /// The most rows that come at once.
     pub batch_rows: usize,
     /// The position to begin at.
@@ -36,7 +36,7 @@ impl Scan {
         Scan {
             columns: columns.into_iter().map(Into::into).collect(),
             filter: None,
-            draw: None,
+            sample: None,
             batch_rows: BATCH_ROWS,
             from: 0,
             limit: None,
@@ -51,10 +51,10 @@ impl Scan {
         self
     }
 
-    /// Only the rows that `draw` has.
+    /// Only the rows of a sample.
     #[must_use]
-    pub fn draw(mut self, draw: Draw) -> Self {
-        self.draw = Some(draw);
+    pub fn sample(mut self, sample: Sample) -> Self {
+        self.sample = Some(sample);
         self
     }
 

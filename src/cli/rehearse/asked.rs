@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 
 use crate::base::Result;
 use crate::prompt::{Prompt, Prompts, Template};
-use crate::source::{Draw, Predicate, RowIds, RowNumbers, Scan, Slices, Source};
+use crate::source::{Predicate, RowIds, RowNumbers, Scan, Slices, Source};
 use crate::spec::Job;
 
 /// What a row asks.
@@ -60,7 +60,7 @@ impl Asked {
         }
         if let Some(sample) = job.source.sample {
             let sample = (sample.rows, sample.seed);
-            scan.draw = Some(Draw::of(table, scan.filter.as_ref(), sample).await?);
+            scan.sample = Some(table.sample(scan.filter.as_ref(), sample).await?);
         }
         let ids = match key {
             [] => None,

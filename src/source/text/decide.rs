@@ -12,12 +12,19 @@ use crate::work::sql_type::name_of;
 use super::columns::{Column, excerpt};
 use super::evidence::Evidence;
 use super::row::{Kind, Row};
-use super::rows::Rows;
+use super::rows::{Rows, TextFile};
 use super::shape::Shape;
-use super::{TextColumn, TextFile};
 
 /// Values of a named type that are checked at once.
 const CHECKED: usize = 4096;
+
+/// A column of a table.
+#[derive(Debug)]
+pub(crate) struct TextColumn {
+    pub(super) field: FieldRef,
+    /// Its type, in a few words, and why it is that one.
+    pub(super) note: String,
+}
 
 /// The columns, as far as they are known.
 #[derive(Default)]

@@ -2,16 +2,24 @@
 
 use std::sync::Arc;
 
-use object_store::ObjectStore;
+use object_store::{ObjectMeta, ObjectStore};
 use tokio::runtime::Handle;
 
 use crate::base::{Error, Result};
 
-use super::TextFile;
 use super::csv::CsvRows;
 use super::input::{Input, wrong};
 use super::json::{JsonRows, Names};
 use super::row::Row;
+
+/// A file of a table.
+#[derive(Debug)]
+pub(super) struct TextFile {
+    pub(super) object: ObjectMeta,
+    pub(super) url: String,
+    /// The values of the partition columns of the table.
+    pub(super) partition: Vec<Option<String>>,
+}
 
 /// A file that is being read.
 pub(super) enum Rows {

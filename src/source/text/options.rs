@@ -1,10 +1,21 @@
-//! Whether what the job says of text files found its columns.
+//! What a job says of its text files, and whether it found its columns.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+
+use arrow::datatypes::DataType;
 
 use crate::base::{Error, Result, nearest};
 
-use super::{TextOptions, TextTable};
+use super::decide::TextColumn;
+
+/// What a job says of its text files.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TextOptions {
+    /// The types of columns, whatever their values look like.
+    pub types: BTreeMap<String, DataType>,
+    /// What separates the values of CSV.
+    pub delimiter: Option<u8>,
+}
 
 /// A table of text files, and the columns that were found in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,23 +26,21 @@ pub struct TextNotes {
     pub columns: Vec<String>,
 }
 
-/// The tables that were opened.
+/// The tables that were opened, against which the options are checked.
 #[derive(Debug, Default)]
-pub(crate) struct TextUse {
+pub(crate) struct OptionsCheck {
     notes: Vec<TextNotes>,
     columns: BTreeSet<String>,
 }
 
-impl TextUse {
-    /// Takes the table `name` into account, if it is text.
-    pub(crate) fn note(&mut self, name: &str, table: Option<&TextTable>) {
-        let Some(table) = table else { return };
-        let columns = table.columns.iter();
-        self.columns
-            .extend(columns.clone().map(|column| column.field.name().clone()));
+impl OptionsCheck {
+    /// Takes the columns of the table of text `name` into account.
+    pub(crate) fn add(&mut self, name: &str, columns: &[TextColumn]) {
+        let names = columns.iter().map(|column| column.field.name().clone());
+        self.columns.extend(names);
         self.notes.push(TextNotes {
             table: name.to_owned(),
-            columns: columns.map(|column| column.note.clone()).collect(),
+            columns: columns.iter().map(|column| column.note.clone()).collect(),
         });
     }
 
