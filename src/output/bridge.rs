@@ -4,7 +4,7 @@
 use std::future::Future;
 
 use tokio::runtime::Handle;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use crate::base::{Error, Result};
 
@@ -16,12 +16,12 @@ pub(super) struct Bridge {
 }
 
 impl Bridge {
-    /// A bridge to the present runtime. It breaks when `abandoned` is cancelled.
-    pub(super) fn new(abandoned: CancellationToken) -> Self {
-        Bridge {
-            runtime: Handle::current(),
-            abandoned,
-        }
+    /// A bridge to the present runtime. It breaks when the guard is dropped.
+    pub(super) fn new() -> (Self, DropGuard) {
+        let abandoned = CancellationToken::new();
+        let until_dropped = abandoned.clone().drop_guard();
+        let runtime = Handle::current();
+        (Bridge { runtime, abandoned }, until_dropped)
     }
 
     /// The value of `future`. Never call this on one of the runtime's own threads.

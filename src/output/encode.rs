@@ -17,6 +17,7 @@ use parquet::file::properties::{WriterProperties, WriterPropertiesPtr};
 use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::types::{ColumnDescPtr, TypePtr};
 
+use super::chunks::dictionary_offset;
 use super::shape::Shape;
 use super::sink::Sink;
 use super::spill::Spill;
@@ -182,14 +183,6 @@ pub(super) fn moved(
         builder = builder.set_page_encoding_stats(pages.clone());
     }
     builder.build()
-}
-
-/// Where the dictionary page is. Some writers say zero where there is none; a chunk without values
-/// may have a dictionary and no data page at all.
-pub(super) fn dictionary_offset(chunk: &ColumnChunkMetaData) -> Option<i64> {
-    let data = chunk.data_page_offset();
-    let offset = chunk.dictionary_page_offset();
-    offset.filter(|offset| *offset > 0 && (data <= 0 || *offset < data))
 }
 
 /// `index` of a chunk whose bytes move by `shift`.

@@ -1,7 +1,5 @@
 //! What stands where the output is to go: asked before any spend.
 
-use tokio_util::sync::CancellationToken;
-
 use super::bridge::Bridge;
 use super::existing::Existing;
 use super::read::Source;
@@ -54,9 +52,7 @@ pub async fn check_writable(target: &Target, id: &str) -> Result<()> {
 
 /// Whose file it is, by its key-values. What is no Parquet file is somebody else's.
 async fn examine_file(location: Location) -> Result<Existing> {
-    let abandoned = CancellationToken::new();
-    let _until_dropped = abandoned.clone().drop_guard();
-    let bridge = Bridge::new(abandoned);
+    let (bridge, _until_dropped) = Bridge::new();
     let opened = blocking(move || Ok(Source::open(&location, &bridge))).await?;
     match opened {
         Ok(source) => {

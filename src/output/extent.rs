@@ -11,10 +11,10 @@ use std::ops::Range;
 use bytes::Bytes;
 use parquet::basic::{Encoding, PageType};
 use parquet::errors::Result as ParquetResult;
-use parquet::file::metadata::{ColumnChunkMetaData, PageEncodingStats, RowGroupMetaData};
+use parquet::file::metadata::{ColumnChunkMetaData, PageEncodingStats};
 use parquet::file::page_index::offset_index::OffsetIndexMetaData;
 
-use super::encode::dictionary_offset;
+use super::chunks::{dictionary_offset, told_range};
 use super::error::{corrupt, from_parquet};
 use super::pages::{Chunk, DataPage, Pages};
 use super::read::Source;
@@ -85,35 +85,6 @@ impl<'s> Extent<'s> {
                 is_there && is_row
             })
     }
-}
-
-/// The bytes that the footer gives to all chunks of `row_groups`, in the file's order.
-pub(super) fn told_ranges(row_groups: &[RowGroupMetaData]) -> Vec<Range<u64>> {
-    let chunks = row_groups.iter().flat_map(RowGroupMetaData::columns);
-    let mut ranges: Vec<_> = chunks
-        .filter_map(|chunk| told_range(chunk, "").ok())
-        .collect();
-    ranges.sort_unstable_by_key(|range| (range.start, range.end));
-    ranges
-}
-
-/// Where the footer says that the data pages of all chunks begin, in the file's order.
-pub(super) fn data_starts(row_groups: &[RowGroupMetaData]) -> Vec<u64> {
-    let chunks = row_groups.iter().flat_map(RowGroupMetaData::columns);
-    let starts = chunks.filter_map(|chunk| u64::try_from(chunk.data_page_offset()).ok());
-    let mut starts: Vec<_> = starts.collect();
-    starts.sort_unstable();
-    starts
-}
-
-/// Where a chunk's bytes lie in the source, by the footer.
-fn told_range(chunk: &ColumnChunkMetaData, name: &str) -> Result<Range<u64>> {
-    let start = dictionary_offset(chunk).unwrap_or(chunk.data_page_offset());
-    let range = u64::try_from(start)
-        .ok()
-        .zip(u64::try_from(chunk.compressed_size()).ok())
-        .and_then(|(start, length)| Some(start..start.checked_add(length)?));
-    range.ok_or_else(|| corrupt("the footer points outside of the file", name))
 }
 
 fn refuse_elsewhere(chunk: &ColumnChunkMetaData, name: &str) -> Result<()> {

@@ -31,6 +31,8 @@
 
 mod answers;
 mod bridge;
+mod chunks;
+mod dropped;
 mod encode;
 mod error;
 mod examine;

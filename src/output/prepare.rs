@@ -5,12 +5,10 @@ use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 use futures::{StreamExt, TryStreamExt, stream};
-use tokio_util::sync::CancellationToken;
 
-use super::bridge::Bridge;
 use super::examine::blocking;
 use super::layout::plan;
-use super::write::Common;
+use super::write::TableWriter;
 use super::{Form, Layout, SourceFile, Target, remote};
 use crate::base::Result;
 
@@ -25,17 +23,6 @@ pub struct Prepared {
     pub columns: SchemaRef,
     /// Where it goes.
     pub target: Target,
-}
-
-/// What of a source does not come along. None of it changes a value.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Dropped {
-    /// The logical type of this column.
-    Type(String),
-    /// The bloom filters of this column.
-    BloomFilter(String),
-    /// The page indexes.
-    Indexes,
 }
 
 /// Files that are looked at side by side.
@@ -60,18 +47,11 @@ pub async fn prepare(prepared: Prepared) -> Result<Vec<String>> {
             remote::beneath(&target.location, &file.relative)?;
         }
     }
-    let abandoned = CancellationToken::new();
-    let _until_dropped = abandoned.clone().drop_guard();
-    let common = Arc::new(Common {
-        sources,
-        layout,
-        columns,
-        identity: Vec::new(),
-        bridge: Bridge::new(abandoned),
-    });
+    let (writer, _until_dropped) = TableWriter::new(sources, layout, columns, Vec::new());
+    let writer = Arc::new(writer);
     let tries = files.into_iter().map(|file| {
-        let common = Arc::clone(&common);
-        blocking(move || common.try_out(&file))
+        let writer = Arc::clone(&writer);
+        blocking(move || writer.try_out(&file))
     });
     let found = stream::iter(tries).buffered(FILES_AT_ONCE);
     let all = found.try_fold(BTreeMap::new(), |mut all, found| async move {
@@ -80,21 +60,9 @@ pub async fn prepare(prepared: Prepared) -> Result<Vec<String>> {
         }
         Ok(all)
     });
-    Ok(all.await?.iter().map(sentence).collect())
-}
-
-fn sentence((what, file): (&Dropped, &String)) -> String {
-    match what {
-        Dropped::Type(column) => format!(
-            "the logical type of column `{column}` is not known here: the output has its plain values, without \
-             that type, file=`{file}`"
-        ),
-        Dropped::BloomFilter(column) => format!(
-            "the bloom filters of column `{column}` are not where the footer says, and are left out of the \
-             output, file=`{file}`"
-        ),
-        Dropped::Indexes => format!(
-            "the page indexes are damaged or not of all columns, and are left out of the output, file=`{file}`"
-        ),
-    }
+    Ok(all
+        .await?
+        .iter()
+        .map(|(what, file)| what.sentence(file))
+        .collect())
 }

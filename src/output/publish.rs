@@ -8,16 +8,14 @@ use futures::StreamExt;
 use futures::stream::BoxStream;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
-use tokio_util::sync::CancellationToken;
 
-use super::bridge::Bridge;
 use super::examine::{blocking, examine};
 use super::feed::RowFeed;
 use super::layout::{FilePlan, plan};
 use super::local::Staging;
 use super::marker::success;
 use super::sink::Sink;
-use super::write::Common;
+use super::write::TableWriter;
 use super::{
     Existing, Fence, Form, Publication, Published, PublishedFile, RUN_KEY, Target, remote,
 };
@@ -53,23 +51,16 @@ pub async fn publish(publication: Publication) -> Result<Published> {
     steps.visible("output.before_staging").await?;
     let stage = Stage::open(&target, &identity, &files, &staging_id).await?;
     steps.point("output.after_staging").await;
-    let abandoned = CancellationToken::new();
-    let _until_dropped = abandoned.clone().drop_guard();
-    let common = Arc::new(Common {
-        sources,
-        layout,
-        columns,
-        identity,
-        bridge: Bridge::new(abandoned),
-    });
+    let (table, _until_dropped) = TableWriter::new(sources, layout, columns, identity);
+    let table = Arc::new(table);
     let writer = Writer {
-        common: Arc::clone(&common),
+        table: Arc::clone(&table),
         stage: &stage,
         steps: &steps,
     };
     match writer.write_all(&files, batches).await {
         Ok(published) => {
-            stage.reveal(&common.identity, &published, &steps).await?;
+            stage.reveal(&table.identity, &published, &steps).await?;
             Ok(published)
         }
         Err(error) => {
@@ -143,10 +134,10 @@ impl Stage {
     }
 
     /// Where the bytes of `file` go.
-    fn sink(&self, file: &FilePlan, common: &Common) -> Result<Sink> {
-        let expected = common.sources[file.sources.clone()].iter();
+    fn sink(&self, file: &FilePlan, table: &TableWriter) -> Result<Sink> {
+        let expected = table.sources[file.sources.clone()].iter();
         let expected = expected.map(|source| source.size).sum();
-        let upload = |place: &Location| Sink::upload(place, expected, common.bridge.clone());
+        let upload = |place: &Location| Sink::upload(place, expected, table.bridge.clone());
         match self {
             Stage::Disk(staging, _) => Sink::create(staging.file(&file.relative)),
             Stage::Object(place) => Ok(upload(place)),
@@ -234,7 +225,7 @@ impl Steps {
 }
 
 struct Writer<'p> {
-    common: Arc<Common>,
+    table: Arc<TableWriter>,
     stage: &'p Stage,
     steps: &'p Steps,
 }
@@ -249,7 +240,7 @@ impl Writer<'_> {
         // Dropped, and so stopped, with this future: the writer then sees the end of the rows.
         let mut pump = JoinSet::new();
         pump.spawn(pump_batches(batches, sender));
-        let mut feed = RowFeed::new(Arc::clone(&self.common.columns), receiver);
+        let mut feed = RowFeed::new(Arc::clone(&self.table.columns), receiver);
         let mut published = Published::default();
         for (at, file) in files.iter().enumerate() {
             self.steps.point("output.before_file").await;
@@ -270,10 +261,10 @@ impl Writer<'_> {
         mut feed: RowFeed,
         is_last: bool,
     ) -> Result<(PublishedFile, RowFeed)> {
-        let (common, plan) = (Arc::clone(&self.common), file.clone());
-        let mut sink = self.stage.sink(file, &common)?;
+        let (table, plan) = (Arc::clone(&self.table), file.clone());
+        let mut sink = self.stage.sink(file, &table)?;
         let (sink, rows, feed) = blocking(move || {
-            let written = common.write(&plan, &mut feed, &mut sink);
+            let written = table.write(&plan, &mut feed, &mut sink);
             let checked = written.and_then(|rows| {
                 if is_last {
                     feed.expect_end()?;

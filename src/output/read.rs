@@ -16,8 +16,8 @@ use parquet::file::metadata::{
 use parquet::file::reader::{ChunkReader, Length};
 
 use super::bridge::Bridge;
+use super::chunks::{data_starts, told_ranges};
 use super::error::{corrupt, from_io, from_parquet, from_store, into_parquet};
-use super::extent::{data_starts, told_ranges};
 use super::footer;
 use super::sink::Sink;
 use crate::base::{Location, Result};

@@ -14,10 +14,10 @@ use parquet::file::metadata::{
 use parquet::file::page_index::column_index::ColumnIndexMetaData;
 use parquet::file::page_index::offset_index::OffsetIndexMetaData;
 
+use super::dropped::Dropped;
 use super::encode::{Encoder, Placed, moved, shifted};
 use super::error::from_parquet;
 use super::extent::Extent;
-use super::prepare::Dropped;
 use super::read::Source;
 use super::shape::{Selection, Shape};
 use super::sink::Sink;

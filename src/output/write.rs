@@ -6,13 +6,14 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayRef, Int64Array, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, SchemaRef};
 use parquet::file::metadata::RowGroupMetaData;
+use tokio_util::sync::DropGuard;
 
 use super::bridge::Bridge;
+use super::dropped::Dropped;
 use super::encode::{Encoder, Group};
 use super::error::from_parquet;
 use super::feed::RowFeed;
 use super::layout::FilePlan;
-use super::prepare::Dropped;
 use super::read::Source;
 use super::shape::Shape;
 use super::sink::Sink;
@@ -21,13 +22,13 @@ use super::splice::Splicer;
 use super::{Layout, SourceFile};
 use crate::base::{Error, Result};
 
-/// What all files of an output have in common.
+/// Writes the files of one output: what they all have in common.
 #[derive(Debug)]
-pub(super) struct Common {
+pub(super) struct TableWriter {
     /// The source's files.
     pub(super) sources: Vec<SourceFile>,
     /// How they are laid out.
-    pub(super) layout: Layout,
+    layout: Layout,
     /// The new columns.
     pub(super) columns: SchemaRef,
     /// Who writes.
@@ -46,7 +47,25 @@ struct Generated {
 
 const ENCODING: &str = "cannot encode the new columns";
 
-impl Common {
+impl TableWriter {
+    /// A writer of the source's table with its new `columns`. It stops when the guard is dropped.
+    pub(super) fn new(
+        sources: Vec<SourceFile>,
+        layout: Layout,
+        columns: SchemaRef,
+        identity: Vec<(String, String)>,
+    ) -> (Self, DropGuard) {
+        let (bridge, until_dropped) = Bridge::new();
+        let writer = TableWriter {
+            sources,
+            layout,
+            columns,
+            identity,
+            bridge,
+        };
+        (writer, until_dropped)
+    }
+
     /// Writes the file that `plan` says into `sink`, up to its last byte, and says how many rows it
     /// has. Nothing is finished yet.
     pub(super) fn write(
@@ -73,7 +92,7 @@ impl Common {
         }
     }
 
-    /// Does what [`Common::write`] does, but for the bytes: the new columns are empty, and what would be
+    /// Does what [`TableWriter::write`] does, but for the bytes: the new columns are empty, and what would be
     /// copied is counted. Says what does not come along.
     pub(super) fn try_out(&self, plan: &FilePlan) -> Result<BTreeMap<Dropped, String>> {
         let mut sink = Sink::Nowhere(0);
