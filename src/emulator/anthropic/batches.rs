@@ -16,7 +16,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use super::message::write_line;
 use super::params::{Place, understand, verdicts};
-use super::{MESSAGES, NAME, Version, not_found, too_large, version};
+use super::protocol::{MESSAGES, NAME, Version, not_found, too_large, version};
 use crate::base::Time;
 use crate::emulator::batch::{Batch, End, Phase};
 use crate::emulator::download;

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::refusal;
+use super::protocol::refusal;
 use crate::emulator::answer::quoted;
 use crate::emulator::batch::{Batch, Outcome};
 use crate::emulator::chance::letters;

@@ -7,13 +7,15 @@ mod batches;
 mod message;
 mod online;
 mod params;
+mod protocol;
 
 use std::sync::Arc;
 
 use axum::Router;
 use axum::http::HeaderMap;
 use axum::routing::{get, post};
-use serde_json::json;
+
+use protocol::{NAME, not_found, refusal, version};
 
 use super::front::{Dialect, bearer};
 use super::problem::Problem;
@@ -35,11 +37,6 @@ pub(super) const DIALECT: Dialect = Dialect {
     broken: || Problem::new(529, "overloaded_error", "Overloaded"),
 };
 
-const NAME: &str = "anthropic";
-
-/// The endpoint that everything is billed for.
-const MESSAGES: &str = "/v1/messages";
-
 fn routes() -> Router<Arc<World>> {
     Router::new()
         .route("/v1/messages", post(online::create))
@@ -58,29 +55,6 @@ fn routes() -> Router<Arc<World>> {
         .route("/v1/models/{id}", get(online::model))
 }
 
-/// The versions of the API.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Version {
-    /// `2023-06-01`
-    First,
-    /// `2026-10-21`, which has no sampling parameters.
-    Second,
-}
-
-fn version(headers: &HeaderMap) -> Result<Version, Problem> {
-    match headers
-        .get("anthropic-version")
-        .map(|value| value.to_str().unwrap_or_default())
-    {
-        Some("2023-06-01") => Ok(Version::First),
-        Some("2026-10-21") => Ok(Version::Second),
-        Some(other) => Err(Problem::invalid(format!(
-            "anthropic-version: \"{other}\" is not a valid version"
-        ))),
-        None => Err(Problem::invalid("anthropic-version: header is required")),
-    }
-}
-
 fn key(headers: &HeaderMap) -> Result<String, Problem> {
     let refuse = |message: &str| Err(Problem::new(401, "authentication_error", message));
     let plain = headers.get("x-api-key").and_then(|key| key.to_str().ok());
@@ -94,17 +68,4 @@ fn key(headers: &HeaderMap) -> Result<String, Problem> {
     }
     version(headers)?;
     Ok(key.to_owned())
-}
-
-fn refusal(problem: &Problem, request_id: &str) -> String {
-    let error = json!({"type": problem.kind, "message": problem.message});
-    json!({"type": "error", "error": error, "request_id": request_id}).to_string()
-}
-
-fn not_found(message: impl Into<String>) -> Problem {
-    Problem::new(404, "not_found_error", message)
-}
-
-fn too_large() -> Problem {
-    Problem::new(413, "request_too_large", "Request exceeds the maximum size")
 }

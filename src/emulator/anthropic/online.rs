@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::message::Message;
 use super::params::{Place, understand, verdicts};
-use super::{MESSAGES, NAME, not_found, too_large, version};
+use super::protocol::{MESSAGES, NAME, not_found, too_large, version};
 use crate::emulator::batch::{Luck, Outcome};
 use crate::emulator::bill;
 use crate::emulator::chance::named;

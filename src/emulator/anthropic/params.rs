@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
-use super::{MESSAGES, NAME, Version, not_found};
+use super::protocol::{MESSAGES, NAME, Version, not_found};
 use crate::emulator::problem::Problem;
 use crate::emulator::record::{Request, Shape};
 use crate::emulator::schema::{Verdicts, plain_complaint};

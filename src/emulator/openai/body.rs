@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
-use super::{CHAT, EMBEDDINGS, NAME};
+use super::protocol::{CHAT, EMBEDDINGS, NAME};
 use crate::emulator::problem::Problem;
 use crate::emulator::record::{Request, Shape};
 use crate::emulator::schema::{Verdicts, strict_complaint};

@@ -14,8 +14,8 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::message::write_line;
+use super::protocol::{not_found, page_limit};
 use super::stored::{OpenAiFile, result_id};
-use super::{not_found, page_limit};
 use crate::base::{ErrorKind, ResultExt as _};
 use crate::emulator::batch::Batch;
 use crate::emulator::download::{self, Draw};

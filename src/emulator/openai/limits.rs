@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::NAME;
+use super::protocol::NAME;
 use super::stored::OpenAiFile;
 use crate::base::Result;
 use crate::emulator::batch::{Batch, Failure};

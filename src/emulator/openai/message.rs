@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{EMBEDDINGS, refusal};
+use super::protocol::{EMBEDDINGS, refusal};
 use crate::emulator::answer::{quoted, write_vector};
 use crate::emulator::batch::{Batch, Outcome};
 use crate::emulator::problem::Problem;

@@ -9,6 +9,7 @@ mod files;
 mod limits;
 mod message;
 mod online;
+mod protocol;
 mod shown;
 mod stored;
 mod upload;
@@ -18,7 +19,8 @@ use std::sync::Arc;
 use axum::Router;
 use axum::http::HeaderMap;
 use axum::routing::{get, post};
-use serde_json::json;
+
+use protocol::{NAME, not_found, refusal};
 
 use super::front::{Dialect, bearer};
 use super::problem::Problem;
@@ -45,10 +47,6 @@ pub(super) const DIALECT: Dialect = Dialect {
         Problem::new(500, "server_error", text)
     },
 };
-
-const NAME: &str = "openai";
-const CHAT: &str = "/v1/chat/completions";
-const EMBEDDINGS: &str = "/v1/embeddings";
 
 fn routes() -> Router<Arc<World>> {
     Router::new()
@@ -77,39 +75,4 @@ fn key(headers: &HeaderMap) -> Result<String, Problem> {
         }
         Some(key) => Ok(key.to_owned()),
     }
-}
-
-fn refusal(problem: &Problem, _: &str) -> String {
-    json!({"error": {
-        "message": problem.message,
-        "type": problem.kind,
-        "param": problem.param,
-        "code": problem.code,
-    }})
-    .to_string()
-}
-
-fn not_found(message: impl Into<String>) -> Problem {
-    Problem::new(404, "invalid_request_error", message)
-}
-
-fn too_large() -> Problem {
-    Problem::new(
-        413,
-        "invalid_request_error",
-        "Maximum content size limit exceeded",
-    )
-}
-
-/// The length of a page: what was asked for, within the endpoint's limits.
-fn page_limit(asked: Option<&str>, default: u64, most: u64) -> Result<usize, Problem> {
-    let limit = match asked.map(str::parse::<u64>) {
-        None => default.min(most),
-        Some(Ok(limit)) if (1..=most).contains(&limit) => limit,
-        Some(_) => {
-            let text = format!("Invalid 'limit': expected a value between 1 and {most}.");
-            return Err(Problem::invalid(text).param("limit").code("invalid_value"));
-        }
-    };
-    Ok(usize::try_from(limit).unwrap_or(usize::MAX))
 }

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::body::{understand, verdicts};
 use super::message::{Completion, write_embeddings};
-use super::{CHAT, EMBEDDINGS, NAME, not_found, too_large};
+use super::protocol::{CHAT, EMBEDDINGS, NAME, not_found, too_large};
 use crate::emulator::batch::{Luck, Outcome};
 use crate::emulator::bill;
 use crate::emulator::chance::named;
