@@ -137,7 +137,7 @@ pub(super) struct Common {
 
 impl Command {
     /// What it was called with, if it is one of those that end with one JSON object.
-    pub(super) fn road(&self) -> Option<&RunArgs> {
+    pub(super) fn as_run(&self) -> Option<&RunArgs> {
         match self {
             Command::Run(args) | Command::Submit(args) => Some(args),
             Command::Collect(args) => Some(&args.run),
@@ -153,6 +153,25 @@ pub(super) enum LogFormat {
     Plain,
     /// One JSON object per line
     Json,
+}
+
+/// Which of the commands that carry a job out, and end with one JSON object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum RunKind {
+    Run,
+    Submit,
+    Collect { wait: bool },
+}
+
+impl RunKind {
+    /// Its name.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            RunKind::Run => "run",
+            RunKind::Submit => "submit",
+            RunKind::Collect { .. } => "collect",
+        }
+    }
 }
 
 /// `columnist run`, `columnist submit` and, with more, `columnist collect`

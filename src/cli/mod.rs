@@ -15,13 +15,14 @@ mod look;
 mod outlet;
 mod rehearse;
 mod resume;
-mod road;
+mod run;
 mod sandbox;
 mod screen;
 mod show;
 mod signal;
 mod status;
 mod summary;
+mod test_hooks;
 #[cfg(test)]
 mod tests;
 mod vendor;
@@ -33,16 +34,13 @@ use std::sync::Arc;
 
 use clap::Parser;
 
-use args::{Cli, Command};
+use args::{Cli, Command, RunKind};
 use exit::Exit;
 use look::Look;
-use road::Road;
 use screen::Screen;
 use voice::Voice;
 
-use crate::base::{
-    Clock, Components, Crash, ErrorKind, FastClock, Kill, Result, ResultExt, Stores, SystemClock,
-};
+use crate::base::{Components, ErrorKind, Result, ResultExt, Stores, SystemClock};
 use crate::engine::find_ledger;
 use crate::spec::{Job, Surroundings};
 
@@ -56,8 +54,8 @@ pub fn main() -> ExitCode {
     let done = fault::caught(|| carry_out(&cli, &voice));
     let exit = done.unwrap_or_else(|error| {
         let exit = voice.fail(&error);
-        if let Some(args) = cli.command.road() {
-            road::print_failure(args, &cli.common, &error, exit);
+        if let Some(args) = cli.command.as_run() {
+            run::print_failure(args, &cli.common, &error, exit);
         }
         exit
     });
@@ -77,8 +75,8 @@ fn carry_out(cli: &Cli, voice: &Voice) -> Result<Exit> {
     let stores = stores.with_http(Arc::clone(&system.http));
     let components = Components {
         stores: Arc::new(stores),
-        crash: crash()?,
-        clock: clock()?,
+        crash: test_hooks::crash()?,
+        clock: test_hooks::clock()?,
         ..system
     };
     let screen = Arc::new(voice.screen(Arc::new(SystemClock)));
@@ -88,37 +86,6 @@ fn carry_out(cli: &Cli, voice: &Voice) -> Result<Exit> {
     runtime.shutdown_background();
     exit
 }
-
-/// Where this process kills itself, if `COLUMNIST_CRASH_AT` says so, or panics, if `COLUMNIST_PANIC_AT`
-/// does: how `rehearse --kill` and the tests try what a crash costs. See [`KillAt`](crate::base::KillAt) for
-/// how it is written.
-fn crash() -> Result<Crash> {
-    let kill = if let Ok(kill_at) = std::env::var(CRASH_AT) {
-        Kill::new(kill_at.parse()?, json::last_words)
-    } else if let Ok(kill_at) = std::env::var(PANIC_AT) {
-        Kill::by_panic(kill_at.parse()?)
-    } else {
-        return Ok(Crash::never());
-    };
-    Ok(Crash::with(Arc::new(kill)))
-}
-
-/// The variable that names the point where a process kills itself.
-const CRASH_AT: &str = "COLUMNIST_CRASH_AT";
-/// The variable that names the point where a process meets a defect.
-const PANIC_AT: &str = "COLUMNIST_PANIC_AT";
-
-/// The clock that `COLUMNIST_CLOCK` describes, else the machine's: how all processes of a rehearsal
-/// show one time. See [`FastClock`] for how it is written.
-fn clock() -> Result<Arc<dyn Clock>> {
-    match std::env::var(CLOCK) {
-        Ok(clock) => Ok(Arc::new(clock.parse::<FastClock>()?)),
-        Err(_) => Ok(Arc::new(SystemClock)),
-    }
-}
-
-/// The variable that describes a fast clock.
-const CLOCK: &str = "COLUMNIST_CLOCK";
 
 /// Has the C library keep buffers of up to [`KEPT`] bytes for the next to come, where it else gives
 /// each back to the system at once and then waits for new pages, zeroed one by one. It learns that from
@@ -147,37 +114,25 @@ async fn command(cli: &Cli, components: Components, screen: Arc<Screen>) -> Resu
     let memory = cli.common.memory;
     let around = &Surroundings::system()?;
     let look = |job| look_at(job, memory, &components);
+    let run = |kind, args| {
+        let (components, screen) = (components.clone(), Arc::clone(&screen));
+        Box::pin(run::execute(kind, args, memory, components, screen))
+    };
     match &cli.command {
-        Command::Run(args) => {
-            Box::pin(road::go(
-                Road::Run,
-                args,
-                memory,
-                components.clone(),
-                screen,
-            ))
-            .await
-        }
-        Command::Submit(args) => {
-            Box::pin(road::go(Road::Submit, args, memory, components, screen)).await
-        }
-        Command::Collect(args) => {
-            let road = Road::Collect { wait: args.wait };
-            Box::pin(road::go(road, &args.run, memory, components, screen)).await
-        }
+        Command::Run(args) => run(RunKind::Run, args).await,
+        Command::Submit(args) => run(RunKind::Submit, args).await,
+        Command::Collect(args) => run(RunKind::Collect { wait: args.wait }, &args.run).await,
         Command::Rehearse(args) => {
             rehearse::rehearse(args, &cli.common, &components, &screen).await
         }
         Command::Sandbox(args) => sandbox::serve(args, &components).await,
         Command::Plan(args) => {
-            look::plan(
-                &look(args.target.resolve_whole(around)?).await?,
-                args.save.as_deref(),
-            )
-            .await
+            let look = look(args.target.resolve_whole(around)?).await?;
+            look::plan(&look, args.save.as_deref()).await
         }
         Command::Check(args) => {
-            look::check(&look(args.target.resolve_whole(around)?).await?, args.rows).await
+            let look = look(args.target.resolve_whole(around)?).await?;
+            look::check(&look, args.rows).await
         }
         Command::Status(args) => {
             let manner = status::Manner {
@@ -194,19 +149,12 @@ async fn command(cli: &Cli, components: Components, screen: Arc<Screen>) -> Resu
             look::cancel(&look(args.target.resolve_planned(around)?).await?).await
         }
         Command::Retry(args) => {
-            let wanted = (&*args.statuses, &*args.keys);
-            look::retry(
-                &look(args.job.resolve_planned(None, around)?).await?,
-                wanted,
-            )
-            .await
+            let look = look(args.job.resolve_planned(None, around)?).await?;
+            look::retry(&look, (&*args.statuses, &*args.keys)).await
         }
         Command::Gc(args) => {
-            look::gc(
-                &look(args.target.resolve_planned(around)?).await?,
-                args.older_than,
-            )
-            .await
+            let look = look(args.target.resolve_planned(around)?).await?;
+            look::gc(&look, args.older_than).await
         }
     }
 }

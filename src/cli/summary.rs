@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use crate::engine::{Awaits, Report};
 
-use super::road::Road;
+use super::args::RunKind;
 use super::words::{self, grouped, some};
 
 /// What `report` says, after `elapsed`, in a few lines.
-pub(super) fn summary(road: Road, report: &Report, elapsed: Duration) -> String {
-    let mut text = format!("{}\n", headline(road, report));
+pub(super) fn summary(kind: RunKind, report: &Report, elapsed: Duration) -> String {
+    let mut text = format!("{}\n", headline(kind, report));
     let mut line = |name: &str, value: &str| {
         let _ = writeln!(text, "  {name:<9} {value}");
     };
@@ -36,14 +36,14 @@ pub(super) fn summary(road: Road, report: &Report, elapsed: Duration) -> String 
         line("output", &report.output);
     }
     line("ledger", &report.ledger);
-    if let Some(next) = next(road, report) {
+    if let Some(next) = next(kind, report) {
         line("next", &next);
     }
     text
 }
 
 /// The most important thing.
-fn headline(road: Road, report: &Report) -> String {
+fn headline(kind: RunKind, report: &Report) -> String {
     let job = &report.job;
     if report.unchanged {
         return format!("{job}: nothing to do, the output is up to date");
@@ -59,10 +59,10 @@ fn headline(road: Road, report: &Report) -> String {
     if report.unsettled > 0 {
         return format!("{job}: not published, a person must say what became of a chunk");
     }
-    match (road, report.awaits) {
-        (Road::Submit, None) => format!("{job}: submitted"),
-        (Road::Submit, Some(Awaits::Trial)) => format!("{job}: a trial is submitted"),
-        (Road::Submit, Some(_)) => format!("{job}: submitted in part"),
+    match (kind, report.awaits) {
+        (RunKind::Submit, None) => format!("{job}: submitted"),
+        (RunKind::Submit, Some(Awaits::Trial)) => format!("{job}: a trial is submitted"),
+        (RunKind::Submit, Some(_)) => format!("{job}: submitted in part"),
         _ => format!("{job}: not published yet"),
     }
 }
@@ -130,21 +130,21 @@ fn odd(report: &Report) -> Vec<String> {
 }
 
 /// What a person does next, if anything.
-fn next(road: Road, report: &Report) -> Option<String> {
+fn next(kind: RunKind, report: &Report) -> Option<String> {
     if report.published {
         return None;
     }
-    Some(match (road, report.awaits) {
+    Some(match (kind, report.awaits) {
         _ if report.unsettled > 0 => "`columnist status` says what is known of it".to_owned(),
-        (Road::Submit, None) => "`columnist collect` brings the answers home".to_owned(),
-        (Road::Submit, Some(Awaits::Trial | Awaits::Queue)) => {
+        (RunKind::Submit, None) => "`columnist collect` brings the answers home".to_owned(),
+        (RunKind::Submit, Some(Awaits::Trial | Awaits::Queue)) => {
             "`columnist collect` sends the rest, and brings the answers home".to_owned()
         }
-        (Road::Submit, Some(_)) => "`columnist submit` again".to_owned(),
-        (Road::Collect { .. }, _) => {
+        (RunKind::Submit, Some(_)) => "`columnist submit` again".to_owned(),
+        (RunKind::Collect { .. }, _) => {
             "`columnist collect` again, or `columnist collect --wait`".to_owned()
         }
-        (Road::Run, _) => "the same command again".to_owned(),
+        (RunKind::Run, _) => "the same command again".to_owned(),
     })
 }
 
@@ -179,15 +179,15 @@ mod tests {
     }
 
     #[track_caller]
-    fn check(road: Road, report: &Report, expected: &str) {
-        let said = summary(road, report, Duration::from_secs(313));
+    fn check(kind: RunKind, report: &Report, expected: &str) {
+        let said = summary(kind, report, Duration::from_secs(313));
         assert_eq!(said, expected);
     }
 
     #[test]
     fn a_run_says_what_it_did() {
         check(
-            Road::Run,
+            RunKind::Run,
             &report(),
             "triage: published\n  \
              rows      10,000: 9,988 succeeded, 12 failed\n  \
@@ -209,7 +209,7 @@ mod tests {
             ..report()
         };
         check(
-            Road::Run,
+            RunKind::Run,
             &report,
             "triage: nothing to do, the output is up to date\n  \
              rows      10,000: 9,988 succeeded, 12 failed\n  \
@@ -245,7 +245,7 @@ mod tests {
             ..report()
         };
         check(
-            Road::Submit,
+            RunKind::Submit,
             &report,
             "triage: a trial is submitted\n  \
              rows      10: 3 at the provider as a trial, 7 to send after the trial of 3\n  \
@@ -271,16 +271,20 @@ mod tests {
             Some(Awaits::Queue),
             Some(Awaits::Provider),
         ];
-        for road in [Road::Run, Road::Submit, Road::Collect { wait: false }] {
+        for kind in [
+            RunKind::Run,
+            RunKind::Submit,
+            RunKind::Collect { wait: false },
+        ] {
             for awaits in awaits {
                 let report = Report {
                     awaits,
                     ..open.clone()
                 };
-                let said = summary(road, &report, Duration::ZERO);
+                let said = summary(kind, &report, Duration::ZERO);
                 assert!(
                     said.contains("\n  next      "),
-                    "{road:?} {awaits:?}: {said}"
+                    "{kind:?} {awaits:?}: {said}"
                 );
                 assert!(!said.contains("output"), "{said}");
             }

@@ -19,7 +19,7 @@ use super::environment::{Environment, KEY};
 use crate::base::{Error, ErrorKind, KillAt, Result, ResultExt};
 use crate::cli::args::{Common, LogFormat};
 use crate::cli::screen::Screen;
-use crate::cli::{CLOCK, CRASH_AT};
+use crate::cli::test_hooks::{CLOCK, CRASH_AT};
 
 /// How the job ended, and what it took.
 #[derive(Debug, Default)]

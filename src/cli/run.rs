@@ -8,7 +8,7 @@ use serde::Serialize;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::args::{Common, OnInterrupt, RunArgs};
+use super::args::{Common, OnInterrupt, RunArgs, RunKind};
 use super::exit::Exit;
 use super::json::{Failure, Line, Problem};
 use super::resume;
@@ -20,42 +20,16 @@ use crate::engine::{self, Awaits, Live, Report, Setup, find_ledger};
 use crate::spec::{Job, Meta, Surroundings};
 use crate::work::progress::{Event, Watch};
 
-/// Which of them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Road {
-    Run,
-    Submit,
-    Collect { wait: bool },
-}
-
-impl Road {
-    fn name(self) -> &'static str {
-        match self {
-            Road::Run => "run",
-            Road::Submit => "submit",
-            Road::Collect { .. } => "collect",
-        }
-    }
-
-    /// The job: what is collected was planned, and needs no variable that says where it lies.
-    fn job(self, args: &RunArgs, around: &Surroundings) -> Result<Job> {
-        match self {
-            Road::Run | Road::Submit => args.target.resolve_whole(around),
-            Road::Collect { .. } => args.target.resolve_planned(around),
-        }
-    }
-}
-
-/// Goes the road, and prints what came of it.
-pub(super) async fn go(
-    road: Road,
+/// Carries the job out, and prints what came of it.
+pub(super) async fn execute(
+    kind: RunKind,
     args: &RunArgs,
     memory: usize,
     components: Components,
     screen: Arc<Screen>,
 ) -> Result<Exit> {
     let around = Surroundings::system()?;
-    let mut job = road.job(args, &around)?;
+    let mut job = resolve(kind, args, &around)?;
     find_ledger(&mut job.ledger, &components.stores).await?;
     if args.target.ledger_goes_away(&job, &around) {
         screen.event(&Event::Warning(format!(
@@ -75,7 +49,7 @@ pub(super) async fn go(
     let signal = super::signal::watch(&interrupt, &components.uptime);
     let setup = Setup {
         job,
-        command: road.name(),
+        command: kind.name(),
         components: components.clone(),
         watch: Arc::clone(&screen) as Arc<dyn Watch>,
         memory,
@@ -86,10 +60,10 @@ pub(super) async fn go(
         interrupt,
     };
     let provider = Arc::clone(&vendor.provider);
-    let report = match road {
-        Road::Run => Box::pin(engine::run(setup, provider)).await,
-        Road::Submit => Box::pin(engine::submit(setup, provider)).await,
-        Road::Collect { wait } => Box::pin(engine::collect(setup, provider, wait)).await,
+    let report = match kind {
+        RunKind::Run => Box::pin(engine::run(setup, provider)).await,
+        RunKind::Submit => Box::pin(engine::submit(setup, provider)).await,
+        RunKind::Collect { wait } => Box::pin(engine::collect(setup, provider, wait)).await,
     };
     let report = report?;
     super::fault::none_so_far()?;
@@ -103,16 +77,24 @@ pub(super) async fn go(
     let elapsed = screen.elapsed();
     drop(ticking);
     screen.finish();
-    let mut exit = exit_of(road, args, &report);
+    let mut exit = exit_of(kind, args, &report);
     if let Some(code) = signal.caught().filter(|_| !report.published) {
         exit = Exit::of(&[Exit::from_code(code), exit]);
     }
     if wants_line(args) {
         print(&Line::of(&report, exit.code()))?;
     } else {
-        write(&summary(road, &report, elapsed))?;
+        write(&summary(kind, &report, elapsed))?;
     }
     Ok(exit)
+}
+
+/// The job: what is collected was planned, and needs no variable that says where it lies.
+fn resolve(kind: RunKind, args: &RunArgs, around: &Surroundings) -> Result<Job> {
+    match kind {
+        RunKind::Run | RunKind::Submit => args.target.resolve_whole(around),
+        RunKind::Collect { .. } => args.target.resolve_planned(around),
+    }
 }
 
 /// Whether the command ends with one JSON object, and not with a summary for a person.
@@ -179,10 +161,10 @@ fn failures(report: &Report, column: &str, meta: Meta) -> String {
     )
 }
 
-fn exit_of(road: Road, args: &RunArgs, report: &Report) -> Exit {
+fn exit_of(kind: RunKind, args: &RunArgs, report: &Report) -> Exit {
     match Exit::from_code(report.exit_code()) {
         // What was submitted is pending, and that is what was asked for.
-        Exit::Pending if road == Road::Submit && is_all_that_can_be(report) => Exit::Done,
+        Exit::Pending if kind == RunKind::Submit && is_all_that_can_be(report) => Exit::Done,
         Exit::Done if report.unchanged && args.skip_code => Exit::NothingToDo,
         exit => exit,
     }
