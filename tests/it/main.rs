@@ -12,6 +12,7 @@ mod endpoint;
 mod fence;
 mod foresight;
 mod harvest;
+mod house;
 mod kill;
 mod lakes;
 mod layouts;
