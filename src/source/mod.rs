@@ -1,11 +1,23 @@
 //! The source: from a path or a query to rows in a stable order, each with its position.
 //!
 //! ```text
-//! file, folder, glob ── listing ─┬─ Parquet ──────────── table ── scan ──► Slice { rows, batch }
-//!                                ├─ CSV, JSON ── text ┐                      ▲
-//!                                └─ Arrow ────────────┤                      │
-//! SQL over named tables ── context ─────────────────── query ── snapshot ── table
+//! address ── files ─┬─ Parquet ──────────────── parquet ─► Slice { rows, batch }
+//!                   ├─ CSV, JSON ── text ──┐               ▲
+//!                   └─ Arrow ──────────────┤               │
+//! SQL over named tables ─────────────────── query ── snapshot
 //! ```
+//!
+//! | room | what it does |
+//! |---|---|
+//! | `files` | from an address to the files of a table, and whether they still are what they were |
+//! | `schema` | columns: names, common types, views, what Parquet can hold |
+//! | `scan` | what a scan is asked for, and the rows that come of it |
+//! | `parquet` | tables of Parquet files |
+//! | `text` | tables of CSV and JSON files |
+//! | `query` | SQL, run by DataFusion, over all of these and Arrow files |
+//! | `key` | row ids |
+//!
+//! [`Source`] stands above them.
 //!
 //! # Promises
 //! - Rows come in the order of the paths, then of the rows in each file, whatever the number of files
@@ -29,42 +41,22 @@
 //! `MALLOC_MMAP_THRESHOLD_=131072`, lowers the predicate's peak from 62 to 40 MB (with batches of 4096
 //! rows, where this was compared).
 
-mod bytes;
-mod choose;
-mod columns;
-mod context;
-mod foreign;
-mod format;
-mod kept;
-mod listing;
-mod logical;
-mod merge;
+mod error;
+mod files;
+mod key;
 mod open;
-mod pieces;
-mod pin;
-mod predicate;
-mod provider;
-mod prune;
-mod pull;
+mod parquet;
 mod query;
-mod row_id;
-mod sample;
 mod scan;
-mod slice;
+mod schema;
 mod snapshot;
-mod table;
 #[cfg(test)]
 mod tests;
 mod text;
-mod unpacked;
-mod unreachable;
-mod widen;
 
+pub use self::parquet::SourceFile;
+pub use files::{Drift, drift};
+pub use key::{RowIds, check_unique};
 pub use open::{Input, Source};
-pub use pin::{Drift, drift};
-pub use predicate::Predicate;
-pub use row_id::{RowIds, check_unique};
-pub use sample::Sample;
-pub use slice::{RowNumbers, Scan, Slice, Slices};
-pub use table::SourceFile;
+pub use scan::{Predicate, RowNumbers, Sample, Scan, Slice, Slices};
 pub use text::{TextNotes, TextOptions};

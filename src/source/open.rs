@@ -4,23 +4,18 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use arrow::datatypes::{Schema, SchemaRef};
+use arrow::datatypes::SchemaRef;
 use futures::TryStreamExt;
 
-use crate::base::{Error, ErrorKind, Location, Result, ResultExt, Stores, nearest};
+use crate::base::{Error, Location, Result, Stores};
+use crate::source::files::{FileFormat, Listing, list};
+use crate::source::parquet::{ParquetTable, SourceFile, scan_table};
+use crate::source::query::{Query, scan_query, session_context};
+use crate::source::scan::{Predicate, ResolvedScan, Sample, Sampler, Scan, Slices};
+use crate::source::schema::{check_names, find_column};
+use crate::source::snapshot;
+use crate::source::text::{OptionsCheck, TextNotes, TextOptions};
 use crate::work::Pin;
-
-use super::context::context;
-use super::format::Format;
-use super::listing::{self, Listing};
-use super::predicate::Predicate;
-use super::query::Query;
-use super::sample::{Sample, Sampler};
-use super::scan::{Resolved, scan_table};
-use super::slice::{Scan, Slices};
-use super::snapshot;
-use super::table::{ParquetTable, SourceFile};
-use super::text::{OptionsCheck, TextNotes, TextOptions};
 
 /// What to read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -79,7 +74,7 @@ impl Source {
     pub async fn open(input: &Input, stores: &Arc<Stores>, scratch: &Path) -> Result<Source> {
         match input {
             Input::Table { address, text } => {
-                let listing = listing::list(stores, address).await?;
+                let listing = list(stores, address).await?;
                 Source::of_listing(listing, text, stores, scratch).await
             }
             Input::Query {
@@ -88,7 +83,7 @@ impl Source {
                 vars,
                 text,
             } => {
-                let context = context(stores, scratch)?;
+                let context = session_context(stores, scratch)?;
                 let query = Query::open(context, stores, sql, tables, vars, text).await?;
                 Source::of_query(query)
             }
@@ -101,7 +96,7 @@ impl Source {
         stores: &Arc<Stores>,
         scratch: &Path,
     ) -> Result<Source> {
-        if listing.format == Format::Parquet {
+        if listing.format == FileFormat::Parquet {
             OptionsCheck::default().check(text)?;
             let table = ParquetTable::open(listing).await?;
             let schema = Arc::clone(&table.schema);
@@ -111,7 +106,7 @@ impl Source {
                 schema,
             });
         }
-        Source::of_query(Query::files(context(stores, scratch)?, listing, text).await?)
+        Source::of_query(Query::files(session_context(stores, scratch)?, listing, text).await?)
     }
 
     fn of_query(query: Query) -> Result<Source> {
@@ -215,7 +210,7 @@ impl Source {
     /// `Invalid` if a column does not exist or the query cannot run. The stream fails where the
     /// rows cannot be read; nothing comes after a failure.
     pub async fn scan(&self, scan: Scan) -> Result<Slices> {
-        let resolved = Resolved {
+        let resolved = ResolvedScan {
             columns: self.places(&scan.columns)?,
             filter: scan.filter,
             sample: scan.sample,
@@ -226,7 +221,7 @@ impl Source {
         };
         match &self.kind {
             Kind::Table(table) => Ok(scan_table(Arc::clone(table), resolved)),
-            Kind::Query(query) => query.scan(resolved).await,
+            Kind::Query(query) => scan_query(query, resolved).await,
         }
     }
 
@@ -295,37 +290,4 @@ fn text_of(local: &Path) -> Result<String> {
         .to_str()
         .map(str::to_owned)
         .ok_or_else(|| Error::invalid("the path is not Unicode").with("path", local.display()))
-}
-
-/// The place of the column `name`, or an error that says which was meant.
-pub(super) fn find_column(schema: &Schema, name: &str) -> Result<usize> {
-    schema
-        .index_of(name)
-        .or_err(ErrorKind::Invalid, "the source has no such column")
-        .map_err(|error| {
-            let names = schema.fields().iter().map(|field| field.name().as_str());
-            let error = error.with("column", name);
-            match nearest(name, names.clone()) {
-                Some(near) => error.hint(format!("did you mean `{near}`?")),
-                None => error.hint(format!("it has {}", names.collect::<Vec<_>>().join(", "))),
-            }
-        })
-}
-
-/// A column that cannot be told from another cannot be named.
-fn check_names(schema: &Schema) -> Result<()> {
-    let mut names: Vec<&str> = schema
-        .fields()
-        .iter()
-        .map(|field| field.name().as_str())
-        .collect();
-    names.sort_unstable();
-    match names.windows(2).find(|pair| pair[0] == pair[1]) {
-        None => Ok(()),
-        Some(pair) => Err(
-            Error::invalid("two columns of the source have the same name")
-                .with("column", pair[0])
-                .hint("give one of them another name, in a query with `AS`"),
-        ),
-    }
 }

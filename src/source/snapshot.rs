@@ -18,8 +18,7 @@ use parquet::basic::Compression;
 use parquet::file::properties::WriterProperties;
 
 use crate::base::{Error, ErrorKind, Location, Result, ResultExt};
-
-use super::slice::Slices;
+use crate::source::scan::Slices;
 
 /// The rows of a file.
 const FILE_ROWS: u64 = 1 << 20;
@@ -42,7 +41,7 @@ enum Writer {
 
 /// Writes `rows` into files beneath `folder`, and returns their places. There is at least one file,
 /// even of an empty table.
-pub(super) async fn write(
+pub(crate) async fn write(
     mut rows: Slices,
     schema: &SchemaRef,
     folder: &Location,

@@ -20,7 +20,9 @@ use tempfile::TempDir;
 
 use crate::base::{Error, ErrorKind, Stores};
 
-use super::*;
+use super::{
+    Drift, Input, Predicate, RowIds, Scan, Slice, Source, TextOptions, check_unique, drift,
+};
 
 mod differing;
 mod folders;

@@ -1,7 +1,7 @@
 //! Rows of any size: what is held at once is bounded in bytes as well as in rows.
 
-use super::super::pieces::BATCH_BYTES;
 use super::*;
+use crate::source::scan::BATCH_BYTES;
 
 /// A text of `size` bytes that says which row it is.
 fn long(row: usize, size: usize) -> String {

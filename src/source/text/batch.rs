@@ -6,19 +6,18 @@ use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, StringArray};
 use arrow::datatypes::{Schema, SchemaRef};
 
 use crate::base::{ErrorKind, Result, ResultExt};
+use crate::source::text::infer::TextColumn;
+use crate::source::text::read::{Row, RowReader, TextFile};
 
-use super::columns::Column;
-use super::decide::TextColumn;
-use super::row::Row;
-use super::rows::{Rows, TextFile};
+use super::column_builder::ColumnBuilder;
 
 /// Bytes of text in a batch: rows of megabytes come a few at a time.
 const BATCH_BYTES: usize = 4 << 20;
 
 /// The columns that are wanted of a table, and where each of them comes from.
-pub(super) struct Projection {
+pub(crate) struct Projection {
     /// The files' own columns that are read, ascending, each once.
-    pub(super) stored: Vec<usize>,
+    pub(crate) stored: Vec<usize>,
     origins: Vec<Origin>,
     schema: SchemaRef,
 }
@@ -32,7 +31,7 @@ enum Origin {
 
 impl Projection {
     /// The `columns` of a table of this `schema`, of which the first `own` are the files' own.
-    pub(super) fn new(schema: &Schema, own: usize, columns: &[usize]) -> Result<Projection> {
+    pub(crate) fn new(schema: &Schema, own: usize, columns: &[usize]) -> Result<Projection> {
         let mut stored: Vec<usize> = columns.iter().copied().filter(|at| *at < own).collect();
         stored.sort_unstable();
         stored.dedup();
@@ -51,19 +50,19 @@ impl Projection {
 }
 
 /// Rows on their way to a batch.
-pub(super) struct Batch {
-    columns: Vec<Column>,
+pub(crate) struct Batch {
+    columns: Vec<ColumnBuilder>,
     lines: Vec<u64>,
 }
 
 impl Batch {
     /// An empty batch of at most `rows` rows of a table's `columns`.
-    pub(super) fn new(
+    pub(crate) fn new(
         columns: &[TextColumn],
         projection: &Projection,
         rows: usize,
     ) -> Result<Batch> {
-        let column = |at: &usize| Column::new(Arc::clone(&columns[*at].field), rows);
+        let column = |at: &usize| ColumnBuilder::new(Arc::clone(&columns[*at].field), rows);
         let stored = projection.stored.iter().map(column);
         Ok(Batch {
             columns: stored.collect::<Result<_>>()?,
@@ -72,14 +71,14 @@ impl Batch {
     }
 
     /// How many rows it has.
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.lines.len()
     }
 
     /// Takes rows until it is full; `false` at the end of the file.
-    pub(super) fn fill(
+    pub(crate) fn fill(
         &mut self,
-        rows: &mut Rows,
+        rows: &mut RowReader,
         row: &mut Row,
         places: &[Option<usize>],
         most: u64,
@@ -99,7 +98,7 @@ impl Batch {
     }
 
     /// The rows, as the table has them.
-    pub(super) fn build(mut self, projection: &Projection, file: &TextFile) -> Result<RecordBatch> {
+    pub(crate) fn build(mut self, projection: &Projection, file: &TextFile) -> Result<RecordBatch> {
         let lines = self.lines;
         let built = self
             .columns

@@ -15,10 +15,7 @@ use crate::base::mutate::spoilt;
 use crate::base::{ErrorKind, Result};
 use crate::source::{Input as SourceInput, Scan, Source};
 
-use super::csv::CsvRows;
-use super::input::Input;
-use super::json::{JsonRows, Names};
-use super::row::{Kind, Row};
+use super::read::{BufferedInput, CellKind, CsvReader, JsonReader, Keys, Row};
 
 type Cells = Vec<Option<String>>;
 
@@ -207,13 +204,13 @@ proptest! {
 
 /// The header and the rows of a CSV file.
 fn csv(bytes: &[u8], at_once: usize) -> Result<Vec<Cells>> {
-    let mut rows = CsvRows::open(Input::of_bytes(bytes, at_once)?, Some(b','))?;
+    let mut rows = CsvReader::open(BufferedInput::of_bytes(bytes, at_once)?, Some(b','))?;
     let mut all = vec![rows.names().iter().cloned().map(Some).collect()];
     let mut row = Row::default();
     while rows.next(&mut row)? {
         let cell = |at| {
             let (kind, text) = row.get(at);
-            (kind != Kind::Null).then(|| text.to_owned())
+            (kind != CellKind::Null).then(|| text.to_owned())
         };
         all.push((0..row.len()).map(cell).collect());
     }
@@ -259,15 +256,15 @@ fn by_the_csv_crate(bytes: &[u8]) -> Vec<Vec<String>> {
 
 /// The records of a JSON file, without nulls.
 fn json(bytes: &[u8], at_once: usize) -> Result<Vec<Map<String, Value>>> {
-    let mut rows = JsonRows::open(Input::of_bytes(bytes, at_once)?, Names::default())?;
+    let mut rows = JsonReader::open(BufferedInput::of_bytes(bytes, at_once)?, Keys::default())?;
     let (mut all, mut row) = (Vec::new(), Row::default());
     while rows.next(&mut row)? {
         let mut record = Map::new();
         for at in 0..row.len() {
             let (kind, text) = row.get(at);
             let value = match kind {
-                Kind::Null => continue,
-                Kind::Text => text.into(),
+                CellKind::Null => continue,
+                CellKind::Text => text.into(),
                 // What serde does not take for a value is told when its column's type is looked for.
                 _ => serde_json::from_str(text).unwrap_or_else(|_| text.into()),
             };

@@ -1,8 +1,8 @@
 //! Tables of CSV and JSON files: every value arrives as it stands there, or the file is refused.
 //!
 //! ```text
-//! files ── input ── csv | json ── row ─┬─ decide: evidence | shape ──► the columns and their types
-//!                                      └─ columns ──► RecordBatch, by the types found
+//! files ── read: csv | json ──► rows ─┬─ infer ──► the columns and their types
+//!                                     └─ batch ──► RecordBatch, by the types found
 //! ```
 //!
 //! Text says nothing of types, and a type that is guessed from its beginning is wrong at its end. So
@@ -13,23 +13,20 @@
 //! sent.
 
 mod batch;
-mod columns;
-mod csv;
-mod decide;
-mod evidence;
+mod blocking_reader;
+mod column_builder;
+mod decompress;
 #[cfg(test)]
 mod fuzz;
-mod input;
-mod json;
-mod numbers;
+mod infer;
 mod options;
-mod row;
-mod rows;
-mod shape;
+mod read;
 mod table;
 #[cfg(test)]
 mod tests;
 
-pub(super) use options::OptionsCheck;
+pub(crate) use blocking_reader::{BlockingReader, StoreFailure};
+pub(crate) use column_builder::{ColumnBuilder, excerpt};
+pub(crate) use options::OptionsCheck;
 pub use options::{TextNotes, TextOptions};
-pub(super) use table::{TextScan, TextTable};
+pub(crate) use table::{TextScan, TextTable};

@@ -5,8 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use arrow::datatypes::DataType;
 
 use crate::base::{Error, Result, nearest};
-
-use super::decide::TextColumn;
+use crate::source::text::infer::TextColumn;
 
 /// What a job says of its text files.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -5,30 +5,25 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, FieldRef, Schema, SchemaRef};
-use futures::StreamExt;
-use futures::stream::{self, BoxStream};
+use futures::stream::BoxStream;
 use object_store::ObjectStore;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
 use crate::base::{Error, ErrorKind, Result, ResultExt};
+use crate::source::files::{FileFormat, Listing, with_partitions};
+use crate::source::scan::{rows_that_fit, stream_from_thread};
+use crate::source::text::infer::{ColumnInference, TextColumn};
+use crate::source::text::read::{ReadOptions, Row, RowReader, TextFile};
 
-use super::super::columns::with_partitions;
-use super::super::format::Format;
-use super::super::listing::Listing;
-use super::super::pieces::fitting;
-use super::super::scan::next_sent;
-use super::super::unpacked::Unpacked;
 use super::batch::{Batch, Projection};
-use super::decide::{Columns, TextColumn};
+use super::decompress::DecompressedStore;
 use super::options::TextOptions;
-use super::row::Row;
-use super::rows::{Reading, Rows, TextFile};
 
 /// A table of text files.
 #[derive(Debug)]
 pub(crate) struct TextTable {
-    reading: Reading,
+    reading: ReadOptions,
     files: Vec<TextFile>,
     /// The files' columns.
     columns: Vec<TextColumn>,
@@ -52,12 +47,12 @@ impl TextTable {
     pub(crate) async fn open(listing: &Listing, options: &TextOptions) -> Result<TextTable> {
         let plain = Arc::clone(&listing.base.store);
         let store: Arc<dyn ObjectStore> = match listing.format.packed() {
-            Some(packed) => Arc::new(Unpacked::new(plain, packed)),
+            Some(packed) => Arc::new(DecompressedStore::new(plain, packed)),
             None => plain,
         };
-        let reading = Reading {
+        let reading = ReadOptions {
             store,
-            is_csv: matches!(listing.format, Format::Csv(_)),
+            is_csv: matches!(listing.format, FileFormat::Csv(_)),
             delimiter: options.delimiter,
         };
         let files: Vec<TextFile> = listing
@@ -102,7 +97,7 @@ impl TextTable {
 
     /// How many rows may be held at once, at most `rows`.
     pub(crate) fn rows_at_once(&self, rows: usize) -> usize {
-        fitting(self.widest, rows)
+        rows_that_fit(self.widest, rows)
     }
 
     /// Reads rows on a thread of its own, which ends when the stream is dropped.
@@ -110,15 +105,8 @@ impl TextTable {
         self: &Arc<Self>,
         scan: TextScan,
     ) -> BoxStream<'static, Result<RecordBatch>> {
-        let (send, receive) = mpsc::channel(1);
         let (table, runtime) = (Arc::clone(self), Handle::current());
-        let reader = tokio::task::spawn_blocking(move || {
-            if let Err(error) = table.read(&scan, &runtime, &send) {
-                // Nobody is left to tell if this fails.
-                let _ = send.blocking_send(Err(error));
-            }
-        });
-        stream::unfold((receive, Some(reader)), next_sent).boxed()
+        stream_from_thread(move |send| table.read(&scan, &runtime, send))
     }
 
     /// The files' columns.
@@ -132,7 +120,7 @@ impl TextTable {
         let mut row = Row::default();
         for file in &self.files {
             let names = self.names_of(&projection).map(str::to_owned).collect();
-            let mut rows = Rows::open(&self.reading, file, Some(names), runtime)?;
+            let mut rows = RowReader::open(&self.reading, file, Some(names), runtime)?;
             let places = self.places(&projection, &rows);
             loop {
                 let mut batch = Batch::new(&self.columns, &projection, scan.batch_rows)?;
@@ -162,7 +150,7 @@ impl TextTable {
     }
 
     /// Where the wanted columns stand in a file.
-    fn places(&self, projection: &Projection, rows: &Rows) -> Vec<Option<usize>> {
+    fn places(&self, projection: &Projection, rows: &RowReader) -> Vec<Option<usize>> {
         let place = |name: &str| rows.names().iter().position(|known| known == name);
         self.names_of(projection).map(place).collect()
     }
@@ -172,14 +160,14 @@ type Sender = mpsc::Sender<Result<RecordBatch>>;
 
 /// The columns of all files, and the bytes of their longest record.
 fn find_columns(
-    reading: &Reading,
+    reading: &ReadOptions,
     files: &[TextFile],
     types: &BTreeMap<String, DataType>,
     runtime: &Handle,
 ) -> Result<(Vec<TextColumn>, u64)> {
-    let mut columns = Columns::new(types);
+    let mut columns = ColumnInference::new(types);
     for (number, file) in files.iter().enumerate() {
-        let mut rows = Rows::open(reading, file, None, runtime)?;
+        let mut rows = RowReader::open(reading, file, None, runtime)?;
         columns.see_file(number, files, &mut rows)?;
     }
     let widest = columns.widest;

@@ -15,9 +15,8 @@ use crate::base::{Error, Result};
 use crate::source::{Input, Scan, Source, TextOptions};
 use crate::work::sql_type;
 
-use super::super::context::context;
-use super::super::listing::list;
-use super::super::provider::{provide, rows_at_once};
+use crate::source::files::list;
+use crate::source::query::{provide, rows_at_once, session_context};
 
 /// A table as it arrives: each column with its type, and the rows as text.
 #[derive(Debug, PartialEq)]
@@ -473,7 +472,7 @@ async fn a_query_holds_few_rows_of_megabytes_at_once() {
     let folder = Folder::of(&[("t.csv", text.as_bytes())]);
     let address = folder.path().join("t.csv").display().to_string();
     let stores = Arc::default();
-    let context = context(&stores, folder.path()).expect("a context");
+    let context = session_context(&stores, folder.path()).expect("a context");
     let listing = list(&stores, &address).await.expect("listed");
     let provided = provide(&context, listing, 0, &TextOptions::default()).await;
     let table = provided.expect("a table").table;

@@ -1,0 +1,78 @@
+//! What DataFusion and the stores say, as our errors.
+
+use std::error::Error as _;
+
+use datafusion::common::DataFusionError;
+
+use crate::base::{Error, ErrorKind, store_error};
+
+/// A store that does not answer, as our error.
+pub(crate) fn unreachable_store(error: object_store::Error, address: &str) -> Error {
+    store_error(error, "read from the store", address)
+        .hint("check the bucket's name, the endpoint, and the credentials in the environment")
+}
+
+/// What DataFusion says, as our error: a wrong query is the user's, a store that is away is not. An
+/// error of ours that passed through DataFusion comes out as it went in.
+pub(crate) fn from_datafusion(error: DataFusionError, message: &str) -> Error {
+    let error = match error {
+        DataFusionError::External(inner) => match inner.downcast::<Error>() {
+            Ok(ours) => return *ours,
+            Err(inner) => DataFusionError::External(inner),
+        },
+        other => other,
+    };
+    let root = error.find_root();
+    let ours = ours(root);
+    let hint = ours.and_then(Error::hint_text).map(str::to_owned);
+    let kind = ours.map_or_else(|| kind_of(root), Error::kind);
+    if let Some(why) = damaged(root) {
+        return Error::invalid("a file of the source cannot be read as what it is called")
+            .hint("make it anew, or give it the ending of its real format")
+            .with("said", why);
+    }
+    let is_exhausted = matches!(root, DataFusionError::ResourcesExhausted(_));
+    let error = Error::new(kind, message).because(error.strip_backtrace());
+    if is_exhausted {
+        return error.hint("the query holds more in memory than it may: join fewer or smaller tables in it, or prepare it as a table first");
+    }
+    match hint {
+        Some(hint) => error.hint(hint),
+        None => error,
+    }
+}
+
+fn kind_of(root: &DataFusionError) -> ErrorKind {
+    match root {
+        DataFusionError::ObjectStore(_) | DataFusionError::IoError(_) => ErrorKind::Unavailable,
+        DataFusionError::Internal(_) => ErrorKind::Internal,
+        _ => ErrorKind::Invalid,
+    }
+}
+
+/// What is wrong with a file that is damaged or of another format, if that is it.
+fn damaged(root: &DataFusionError) -> Option<String> {
+    use arrow::error::ArrowError as Arrow;
+    match root {
+        DataFusionError::ArrowError(error, _) => match &**error {
+            Arrow::JsonError(why) | Arrow::CsvError(why, ..) | Arrow::IpcError(why) => {
+                Some(why.clone())
+            }
+            _ => None,
+        },
+        // DataFusion takes it for a defect of its own that a file is neither of Arrow's two formats.
+        DataFusionError::Internal(why) if why.contains("Failed to parse Arrow file") => {
+            Some("it is neither an Arrow file nor an Arrow stream, or not a whole one".to_owned())
+        }
+        _ => None,
+    }
+}
+
+/// The error of ours that `root` is, or that a store of ours says.
+fn ours(root: &DataFusionError) -> Option<&Error> {
+    match root {
+        DataFusionError::External(inner) => inner.downcast_ref(),
+        DataFusionError::ObjectStore(inner) => inner.source()?.downcast_ref(),
+        _ => None,
+    }
+}

@@ -1,0 +1,248 @@
+//! Files, as a table that SQL can name.
+//!
+//! Which files there are, in which order, and what their partition columns hold is decided here:
+//! DataFusion's own listing reads hidden files and takes Hive's word for null as a string. Parquet is
+//! read by our own scan as well, page by page, for DataFusion's holds whole row groups; what a query
+//! asks of the rows goes down into it, to skip row groups and rows. CSV and JSON are read by our own
+//! reader, and Arrow by DataFusion's.
+
+use std::any::Any;
+use std::sync::Arc;
+
+use arrow::datatypes::SchemaRef;
+use async_trait::async_trait;
+use datafusion::catalog::{Session, TableProvider};
+use datafusion::common::DataFusionError;
+use datafusion::common::tree_node::TreeNodeRecursion;
+use datafusion::datasource::source_as_provider;
+use datafusion::execution::{SendableRecordBatchStream, TaskContext};
+use datafusion::logical_expr::expr_rewriter::unnormalize_cols;
+use datafusion::logical_expr::utils::conjunction;
+use datafusion::logical_expr::{Expr, LogicalPlan, TableProviderFilterPushDown, TableType};
+use datafusion::physical_plan::ExecutionPlan;
+use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
+use datafusion::physical_plan::streaming::{PartitionStream, StreamingTableExec};
+use datafusion::prelude::SessionContext;
+use futures::StreamExt;
+
+use crate::base::Result;
+use crate::source::files::{FileFormat, Listing};
+use crate::source::parquet::{ParquetTable, scan_table};
+use crate::source::scan::{BATCH_ROWS, Predicate, ResolvedScan};
+use crate::source::text::{TextOptions, TextScan, TextTable};
+
+use super::arrow_files::ArrowProvider;
+
+/// A table, and what was found out about it.
+pub(crate) struct ProvidedTable {
+    pub(crate) table: Arc<dyn TableProvider>,
+    /// The same, if its files are text.
+    pub(crate) text: Option<Arc<TextTable>>,
+    /// What a person should know of it.
+    pub(crate) notes: Vec<String>,
+}
+
+/// The table over `listing`; its store is registered under `number`.
+pub(crate) async fn provide(
+    context: &SessionContext,
+    listing: Listing,
+    number: usize,
+    options: &TextOptions,
+) -> Result<ProvidedTable> {
+    let (table, text): (Arc<dyn TableProvider>, _) = match listing.format {
+        FileFormat::Parquet => {
+            let mut table = ParquetTable::open(listing).await?;
+            let notes = std::mem::take(&mut table.notes);
+            return Ok(ProvidedTable {
+                table: Arc::new(ParquetProvider(Arc::new(table))),
+                text: None,
+                notes,
+            });
+        }
+        FileFormat::Arrow => (
+            Arc::new(ArrowProvider::open(context, &listing, number).await?),
+            None,
+        ),
+        FileFormat::Csv(_) | FileFormat::Json(_) => {
+            let text = Arc::new(TextTable::open(&listing, options).await?);
+            (Arc::new(TextProvider(Arc::clone(&text))), Some(text))
+        }
+    };
+    Ok(ProvidedTable {
+        table,
+        text,
+        notes: listing.notes,
+    })
+}
+
+/// How many rows a query may hold at once in a batch, at most `rows`: by the width of the columns that
+/// `plan` reads.
+pub(crate) fn rows_at_once(plan: &LogicalPlan, rows: usize) -> usize {
+    let mut fitting = rows;
+    // The visitor never fails.
+    let _ = plan.apply_with_subqueries(|node| {
+        if let LogicalPlan::TableScan(scan) = node
+            && let Ok(provider) = source_as_provider(&scan.source)
+        {
+            let provider = provider.as_ref() as &dyn Any;
+            if let Some(ParquetProvider(table)) = provider.downcast_ref() {
+                let all = || (0..table.schema.fields().len()).collect();
+                let columns = scan.projection.clone().unwrap_or_else(all);
+                fitting = fitting.min(table.rows_at_once(&columns, rows));
+            } else if let Some(TextProvider(table)) = provider.downcast_ref() {
+                fitting = fitting.min(table.rows_at_once(rows));
+            }
+        }
+        Ok(TreeNodeRecursion::Continue)
+    });
+    fitting
+}
+
+/// Filters prune; the query evaluates them all the same.
+fn pruning_only(filters: &[&Expr]) -> Vec<TableProviderFilterPushDown> {
+    vec![TableProviderFilterPushDown::Inexact; filters.len()]
+}
+
+/// Parquet files, read by our own scan.
+#[derive(Debug)]
+struct ParquetProvider(Arc<ParquetTable>);
+
+#[async_trait]
+impl TableProvider for ParquetProvider {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.0.schema)
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::Base
+    }
+
+    fn supports_filters_pushdown(
+        &self,
+        filters: &[&Expr],
+    ) -> datafusion::common::Result<Vec<TableProviderFilterPushDown>> {
+        Ok(pruning_only(filters))
+    }
+
+    async fn scan(
+        &self,
+        _state: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        filters: &[Expr],
+        limit: Option<usize>,
+    ) -> datafusion::common::Result<Arc<dyn ExecutionPlan>> {
+        let all = || (0..self.0.schema.fields().len()).collect();
+        let columns = projection.cloned().unwrap_or_else(all);
+        let schema = Arc::new(self.0.schema.project(&columns)?);
+        // What our scan cannot evaluate, the query does alone.
+        let filter = conjunction(unnormalize_cols(filters.iter().cloned()))
+            .and_then(|filter| Predicate::of_expression(filter, &self.0.schema).ok());
+        let scan = ResolvedScan {
+            columns,
+            filter,
+            sample: None,
+            batch_rows: BATCH_ROWS,
+            from: 0,
+            limit: limit.map(|limit| limit as u64),
+            views: false,
+        };
+        let pages = ParquetPartition {
+            table: Arc::clone(&self.0),
+            scan,
+            schema: Arc::clone(&schema),
+        };
+        let exec =
+            StreamingTableExec::try_new(schema, vec![Arc::new(pages)], None, [], false, limit)?;
+        Ok(Arc::new(exec))
+    }
+}
+
+/// One scan of a Parquet table, as DataFusion's operators take it.
+#[derive(Debug)]
+struct ParquetPartition {
+    table: Arc<ParquetTable>,
+    scan: ResolvedScan,
+    schema: SchemaRef,
+}
+
+impl PartitionStream for ParquetPartition {
+    fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    fn execute(&self, _: Arc<TaskContext>) -> SendableRecordBatchStream {
+        let slices = scan_table(Arc::clone(&self.table), self.scan.clone());
+        let batches = slices.map(|slice| {
+            slice
+                .map(|slice| slice.batch)
+                .map_err(|error| DataFusionError::External(Box::new(error)))
+        });
+        Box::pin(RecordBatchStreamAdapter::new(
+            Arc::clone(&self.schema),
+            batches,
+        ))
+    }
+}
+
+/// CSV and JSON files, read by our own reader.
+#[derive(Debug)]
+struct TextProvider(Arc<TextTable>);
+
+#[async_trait]
+impl TableProvider for TextProvider {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.0.schema)
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::Base
+    }
+
+    async fn scan(
+        &self,
+        _state: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        _filters: &[Expr],
+        limit: Option<usize>,
+    ) -> datafusion::common::Result<Arc<dyn ExecutionPlan>> {
+        let all = || (0..self.0.schema.fields().len()).collect();
+        let columns = projection.cloned().unwrap_or_else(all);
+        let schema = Arc::new(self.0.schema.project(&columns)?);
+        let rows = TextPartition {
+            table: Arc::clone(&self.0),
+            scan: TextScan {
+                columns,
+                batch_rows: BATCH_ROWS,
+                limit: limit.map(|limit| limit as u64),
+            },
+            schema: Arc::clone(&schema),
+        };
+        let exec =
+            StreamingTableExec::try_new(schema, vec![Arc::new(rows)], None, [], false, limit)?;
+        Ok(Arc::new(exec))
+    }
+}
+
+/// One scan of a table of text files, as DataFusion's operators take it.
+#[derive(Debug)]
+struct TextPartition {
+    table: Arc<TextTable>,
+    scan: TextScan,
+    schema: SchemaRef,
+}
+
+impl PartitionStream for TextPartition {
+    fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    fn execute(&self, _: Arc<TaskContext>) -> SendableRecordBatchStream {
+        let batches = self.table.scan(self.scan.clone());
+        let batches =
+            batches.map(|batch| batch.map_err(|error| DataFusionError::External(Box::new(error))));
+        Box::pin(RecordBatchStreamAdapter::new(
+            Arc::clone(&self.schema),
+            batches,
+        ))
+    }
+}
