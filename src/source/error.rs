@@ -12,8 +12,8 @@ pub(crate) fn unreachable_store(error: object_store::Error, address: &str) -> Er
         .hint("check the bucket's name, the endpoint, and the credentials in the environment")
 }
 
-/// What DataFusion says, as our error: a wrong query is the user's, a store that is away is not. An
-/// error of ours that passed through DataFusion comes out as it went in.
+/// What DataFusion says, as our error: a wrong query is the user's to mend, a store that does not answer
+/// is not. An error of ours that passed through DataFusion comes out as it went in.
 pub(crate) fn from_datafusion(error: DataFusionError, message: &str) -> Error {
     let error = match error {
         DataFusionError::External(inner) => match inner.downcast::<Error>() {

@@ -245,7 +245,7 @@ impl Source {
         let mut slices = self.scan(scan).await?;
         while let Some(slice) = slices.try_next().await? {
             slice.rows.iter().for_each(|row| sampler.offer(row));
-            // Whoever wants this to stop is to be heard between two batches.
+            // Reading from disk never waits, and a cancellation must get its turn all the same.
             tokio::task::yield_now().await;
         }
         Ok(sampler.finish())

@@ -55,7 +55,7 @@ pub(crate) async fn write(
         };
         let written = written + slice.batch.num_rows() as u64;
         part.write(&slice.batch).await?;
-        // Writing to disk never waits; whoever has had enough of it is to be heard all the same.
+        // Writing to disk never waits, and a cancellation must get its turn all the same.
         tokio::task::yield_now().await;
         if written >= FILE_ROWS {
             files.push(part.finish().await?);

@@ -12,7 +12,7 @@ use crate::source::error::unreachable_store;
 use super::file_format::FileFormat;
 
 /// A store's object, and its path beneath the base.
-pub(crate) type Objects = Vec<(ObjectMeta, String)>;
+pub(super) type Objects = Vec<(ObjectMeta, String)>;
 
 /// Files that are looked into at once.
 const LOOKS_AT_ONCE: usize = 16;
@@ -20,27 +20,27 @@ const LOOKS_AT_ONCE: usize = 16;
 /// What Parquet begins with: plain, and encrypted down to its footer.
 const MAGIC: [&[u8]; 2] = [b"PAR1", b"PARE"];
 
-/// What became of the files of a folder.
+/// The files of a folder: those of the table, and those that are passed by.
 #[derive(Debug, Default)]
-pub(crate) struct DataFiles {
+pub(super) struct DataFiles {
     /// The table's.
-    pub(crate) data: Objects,
-    /// Whose names, or whose folders', start with `_` or `.`, though they end as data does.
-    hidden: Passed,
-    /// Whose names say that they are something else, or whose first bytes do.
-    other: Passed,
+    pub(super) data: Objects,
+    /// Files whose names, or whose folders' names, start with `_` or `.`, though they end as data does.
+    hidden: Skipped,
+    /// Files that are something else, by their names or their first bytes.
+    other: Skipped,
     /// Copies that were set aside, and files that are not written to their end.
-    aside: Passed,
+    unfinished: Skipped,
 }
 
 /// Files that are passed by, and the first of them.
 #[derive(Debug, Default)]
-struct Passed {
+struct Skipped {
     count: u64,
     first: String,
 }
 
-impl Passed {
+impl Skipped {
     fn note(&mut self, relative: &str) {
         if self.count == 0 {
             relative.clone_into(&mut self.first);
@@ -51,7 +51,7 @@ impl Passed {
 
 impl DataFiles {
     /// A single file, which was named.
-    pub(crate) fn only(object: ObjectMeta, relative: String) -> DataFiles {
+    pub(super) fn only(object: ObjectMeta, relative: String) -> DataFiles {
         DataFiles {
             data: vec![(object, relative)],
             ..DataFiles::default()
@@ -59,21 +59,21 @@ impl DataFiles {
     }
 
     /// Chooses among `found`, files of the table at `address`.
-    pub(crate) async fn of(
+    pub(super) async fn of(
         base: &Location,
         address: &str,
         mut found: Objects,
     ) -> Result<DataFiles> {
         found.sort_by(|a, b| a.1.cmp(&b.1));
-        let mut choice = DataFiles::default();
+        let mut files = DataFiles::default();
         let mut unknown: Objects = Vec::new();
         for (object, relative) in found {
             match kind_of(&relative) {
-                Kind::Data => choice.data.push((object, relative)),
-                Kind::Hidden => choice.hidden.note(&relative),
-                Kind::Ours => {}
-                Kind::Other => choice.other.note(&relative),
-                Kind::Aside => choice.aside.note(&relative),
+                Kind::Data => files.data.push((object, relative)),
+                Kind::Hidden => files.hidden.note(&relative),
+                Kind::OfWriter => {}
+                Kind::Other => files.other.note(&relative),
+                Kind::Unfinished => files.unfinished.note(&relative),
                 Kind::Unknown => unknown.push((object, relative)),
             }
         }
@@ -84,16 +84,16 @@ impl DataFiles {
         let mut looks = futures::stream::iter(looks).buffered(LOOKS_AT_ONCE);
         while let Some((is_parquet, object, relative)) = looks.next().await {
             if is_parquet.map_err(|error| unreachable_store(error, address))? {
-                choice.data.push((object, relative));
+                files.data.push((object, relative));
             } else {
-                choice.other.note(&relative);
+                files.other.note(&relative);
             }
         }
-        Ok(choice)
+        Ok(files)
     }
 
     /// What was passed by, in a sentence; nothing, if nothing was.
-    pub(crate) fn passed(&self) -> Option<String> {
+    pub(super) fn skipped_note(&self) -> Option<String> {
         let kinds = [
             (
                 &self.other,
@@ -101,14 +101,14 @@ impl DataFiles {
             ),
             (&self.hidden, "whose name starts with `_` or `.`"),
             (
-                &self.aside,
+                &self.unfinished,
                 "set aside or not written to the end, by the name",
             ),
         ];
-        let total: u64 = kinds.iter().map(|(passed, _)| passed.count).sum();
-        let some = kinds.iter().filter(|(passed, _)| passed.count > 0);
+        let total: u64 = kinds.iter().map(|(skipped, _)| skipped.count).sum();
+        let some = kinds.iter().filter(|(skipped, _)| skipped.count > 0);
         let some = some
-            .map(|(passed, what)| format!("{} {what} (such as {})", passed.count, passed.first));
+            .map(|(skipped, what)| format!("{} {what} (such as {})", skipped.count, skipped.first));
         let some: Vec<String> = some.collect();
         (total > 0).then(|| format!("files passed by: {}", some.join(", ")))
     }
@@ -129,9 +129,9 @@ enum Kind {
     Data,
     Hidden,
     /// Marks and folders of writers, our own among them.
-    Ours,
+    OfWriter,
     Other,
-    Aside,
+    Unfinished,
     Unknown,
 }
 
@@ -140,15 +140,19 @@ fn kind_of(relative: &str) -> Kind {
     let ending = name.rsplit_once('.').map_or("", |(_, ending)| ending);
     let ending = ending.to_ascii_lowercase();
     let is_data = FileFormat::of(name).is_some();
-    let of_writers = |part: &str| WRITERS.contains(&part);
+    let of_writers = |part: &str| WRITER_FOLDERS.contains(&part);
     match () {
         () if !is_visible(relative) && is_data && !relative.split('/').any(of_writers) => {
             Kind::Hidden
         }
-        () if !is_visible(relative) => Kind::Ours,
+        () if !is_visible(relative) => Kind::OfWriter,
         () if is_data => Kind::Data,
-        () if ASIDE.contains(&ending.as_str()) || name.ends_with('~') => Kind::Aside,
-        () if OTHER.contains(&ending.as_str()) || FileFormat::packed_otherwise(name).is_some() => {
+        () if UNFINISHED_ENDINGS.contains(&ending.as_str()) || name.ends_with('~') => {
+            Kind::Unfinished
+        }
+        () if OTHER_ENDINGS.contains(&ending.as_str())
+            || FileFormat::unsupported_compression(name).is_some() =>
+        {
             Kind::Other
         }
         () => Kind::Unknown,
@@ -163,10 +167,10 @@ fn is_visible(relative: &str) -> bool {
 }
 
 /// Folders in which writers keep what is no data: our own, and those of Spark and its like.
-const WRITERS: [&str; 4] = ["_columnist", "_temporary", ".staging", "_spark_metadata"];
+const WRITER_FOLDERS: [&str; 4] = ["_columnist", "_temporary", ".staging", "_spark_metadata"];
 
 /// Endings of copies, and of files that are being written.
-const ASIDE: [&str; 14] = [
+const UNFINISHED_ENDINGS: [&str; 14] = [
     "bak",
     "backup",
     "copying",
@@ -184,7 +188,7 @@ const ASIDE: [&str; 14] = [
 ];
 
 /// Endings of files that are certainly no Parquet, so that none of many pictures is looked into.
-const OTHER: [&str; 46] = [
+const OTHER_ENDINGS: [&str; 46] = [
     "avi",
     "avro",
     "bmp",
@@ -245,16 +249,16 @@ mod tests {
             ("c.parquet.0001", Kind::Data),
             ("dt=1/part-0.snappy.PARQUET", Kind::Data),
             ("a.csv.gz", Kind::Data),
-            ("_SUCCESS", Kind::Ours),
-            ("_metadata", Kind::Ours),
-            (".a.parquet.crc", Kind::Ours),
-            ("_columnist/job/requests.parquet", Kind::Ours),
-            ("dt=1/_temporary/0/a.parquet", Kind::Ours),
+            ("_SUCCESS", Kind::OfWriter),
+            ("_metadata", Kind::OfWriter),
+            (".a.parquet.crc", Kind::OfWriter),
+            ("_columnist/job/requests.parquet", Kind::OfWriter),
+            ("dt=1/_temporary/0/a.parquet", Kind::OfWriter),
             ("_old/a.parquet", Kind::Hidden),
             ("_a.parquet", Kind::Hidden),
-            ("a.parquet.bak", Kind::Aside),
-            ("a.parquet.tmp", Kind::Aside),
-            ("a.parquet~", Kind::Aside),
+            ("a.parquet.bak", Kind::Unfinished),
+            ("a.parquet.tmp", Kind::Unfinished),
+            ("a.parquet~", Kind::Unfinished),
             ("readme.md", Kind::Other),
             ("a.parquet.gz", Kind::Other),
             ("000000_0", Kind::Unknown),

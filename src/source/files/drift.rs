@@ -25,8 +25,8 @@ pub async fn drift(pin: &Pin, stores: &Stores) -> Result<Option<Drift>> {
         Ok(now) if now.size != pin.size => Ok(Some(Drift::Changed)),
         Ok(now) => {
             let same = match (
-                quoted_tag(now.e_tag.as_deref()),
-                quoted_tag(pin.etag.as_deref()),
+                quoted_etag(now.e_tag.as_deref()),
+                quoted_etag(pin.etag.as_deref()),
             ) {
                 (Some(now), Some(then)) => now == then,
                 // A listing may tell fractions of a second that a single answer does not.
@@ -41,8 +41,8 @@ pub async fn drift(pin: &Pin, stores: &Stores) -> Result<Option<Drift>> {
 
 /// A tag as HTTP writes it. Azure leaves the quotes away in a listing, and there alone: its files would
 /// be taken for others than those that were listed.
-pub(crate) fn quoted_tag(etag: Option<&str>) -> Option<String> {
-    etag.map(|quoted_tag| match quoted_tag {
+pub(crate) fn quoted_etag(etag: Option<&str>) -> Option<String> {
+    etag.map(|tag| match tag {
         whole if whole.ends_with('"') => whole.to_owned(),
         bare => format!("\"{bare}\""),
     })
@@ -55,11 +55,11 @@ mod tests {
     #[test]
     fn a_tag_is_the_same_with_and_without_quotes() {
         let check =
-            |tags: [&str; 2]| assert_eq!(quoted_tag(Some(tags[0])).as_deref(), Some(tags[1]));
+            |tags: [&str; 2]| assert_eq!(quoted_etag(Some(tags[0])).as_deref(), Some(tags[1]));
         check(["0x8DE", "\"0x8DE\""]);
         check(["\"0x8DE\"", "\"0x8DE\""]);
         check(["W/\"1-2\"", "W/\"1-2\""]);
         check(["1b-4c", "\"1b-4c\""]);
-        assert_eq!(quoted_tag(None), None);
+        assert_eq!(quoted_etag(None), None);
     }
 }

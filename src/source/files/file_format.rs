@@ -32,38 +32,40 @@ impl FileFormat {
             let is_parquet = FileFormat::of(rest) == Some(FileFormat::Parquet);
             return is_parquet.then_some(FileFormat::Parquet);
         }
-        let packed = match ending {
+        let compression = match ending {
             "gz" | "bz2" | "xz" | "zst" => CompressionTypeVariant::from_str(ending).ok()?,
             _ => CompressionTypeVariant::UNCOMPRESSED,
         };
-        let ending = match packed {
+        let ending = match compression {
             CompressionTypeVariant::UNCOMPRESSED => ending,
             _ => rest.rsplit_once('.')?.1,
         };
         match ending {
-            "csv" => Some(FileFormat::Csv(packed)),
-            "ndjson" | "jsonl" | "json" => Some(FileFormat::Json(packed)),
-            "parquet" | "parq" | "pq" if !packed.is_compressed() => Some(FileFormat::Parquet),
-            "arrow" | "feather" | "ipc" if !packed.is_compressed() => Some(FileFormat::Arrow),
+            "csv" => Some(FileFormat::Csv(compression)),
+            "ndjson" | "jsonl" | "json" => Some(FileFormat::Json(compression)),
+            "parquet" | "parq" | "pq" if !compression.is_compressed() => Some(FileFormat::Parquet),
+            "arrow" | "feather" | "ipc" if !compression.is_compressed() => Some(FileFormat::Arrow),
             _ => None,
         }
     }
 
-    /// The ending of a file that is packed in a way, or holds what, nobody here unpacks.
-    pub(crate) fn packed_otherwise(name: &str) -> Option<&str> {
+    /// The ending of a compressed file or an archive of a kind that is not read.
+    pub(crate) fn unsupported_compression(name: &str) -> Option<&str> {
         let (_, ending) = name.rsplit_once('.')?;
-        let packed = [
+        let compression = [
             "7z", "br", "bz2", "gz", "lz4", "sz", "tar", "tgz", "xz", "z", "zip", "zst",
         ];
-        let is_packed = packed.contains(&ending.to_ascii_lowercase().as_str());
+        let is_packed = compression.contains(&ending.to_ascii_lowercase().as_str());
         (is_packed && FileFormat::of(name).is_none()).then_some(ending)
     }
 
-    /// How the files are packed, if they are.
-    pub(crate) fn packed(self) -> Option<FileCompressionType> {
+    /// How the files are compressed, if they are.
+    pub(crate) fn compression(self) -> Option<FileCompressionType> {
         match self {
-            FileFormat::Csv(packed) | FileFormat::Json(packed) if packed.is_compressed() => {
-                Some(FileCompressionType::from(packed))
+            FileFormat::Csv(compression) | FileFormat::Json(compression)
+                if compression.is_compressed() =>
+            {
+                Some(FileCompressionType::from(compression))
             }
             _ => None,
         }

@@ -3,9 +3,8 @@
 //! An address is a file, a folder, or a glob (`*`, `?`, `[..]`, `**`), as an absolute path or a URL.
 //! Folders are read at every depth; a name that starts with `_` or `.` is hidden, at every level, so
 //! that neither our own folders nor `_SUCCESS` and its like are read as data. What is passed by is said
-//! (`choose`), and a table of another format is refused (`foreign`). Folders named `k=v`
-//! are Hive partitions: `k` becomes a column, `v` is percent-decoded, and Hive's own word for null
-//! is null. Files come in the order of their paths.
+//! (`data_files`), and a table of another format is refused (`table_format`). Files come in the order of
+//! their paths.
 
 use futures::TryStreamExt;
 use object_store::path::Path;
@@ -17,7 +16,7 @@ use crate::work::Pin;
 
 use super::address::{matches_path_or_parent, split_glob};
 use super::data_files::{DataFiles, Objects};
-use super::drift::quoted_tag;
+use super::drift::quoted_etag;
 use super::file_format::FileFormat;
 use super::partitions::{partition_names, partition_values};
 use super::table_format::refuse_table_formats;
@@ -65,7 +64,7 @@ impl ListedFile {
         Pin {
             url: self.location.url.to_string(),
             size: self.object.size,
-            etag: quoted_tag(self.object.e_tag.as_deref()),
+            etag: quoted_etag(self.object.e_tag.as_deref()),
             modified: self.object.last_modified,
         }
     }
@@ -75,11 +74,11 @@ impl ListedFile {
 pub(crate) async fn list(stores: &Stores, address: &str) -> Result<Listing> {
     let (fixed, pattern) = split_glob(address);
     let base = stores.locate(fixed)?;
-    let choice = match &pattern {
+    let files = match &pattern {
         None => find_plain(&base, address).await?,
         Some(pattern) => find_pattern(&base, pattern, address).await?,
     };
-    arrange(address, base, choice)
+    arrange(address, base, files)
 }
 
 async fn find_plain(base: &Location, address: &str) -> Result<DataFiles> {
@@ -98,12 +97,12 @@ async fn find_plain(base: &Location, address: &str) -> Result<DataFiles> {
         return Err(missing(address).hint("over https only a single file can be read"));
     }
     let all = walk(base, address).await?;
-    let choice = DataFiles::of(base, address, all.clone()).await?;
-    refuse_foreign(base, address, &all, &choice).await?;
-    if choice.data.is_empty() {
-        return Err(nothing_in(base, address, !all.is_empty(), &choice));
+    let files = DataFiles::of(base, address, all.clone()).await?;
+    refuse_foreign(base, address, &all, &files).await?;
+    if files.data.is_empty() {
+        return Err(nothing_in(base, address, !all.is_empty(), &files));
     }
-    Ok(choice)
+    Ok(files)
 }
 
 async fn find_pattern(base: &Location, pattern: &str, address: &str) -> Result<DataFiles> {
@@ -113,26 +112,26 @@ async fn find_pattern(base: &Location, pattern: &str, address: &str) -> Result<D
     let all = walk(base, address).await?;
     let matching = all.iter();
     let matching = matching.filter(|(_, relative)| matches_path_or_parent(&pattern, relative));
-    let choice = DataFiles::of(base, address, matching.cloned().collect()).await?;
-    if choice.data.is_empty() {
+    let files = DataFiles::of(base, address, matching.cloned().collect()).await?;
+    if files.data.is_empty() {
         let error = Error::invalid("no file matches the pattern").with("table", address);
-        let error = match choice.passed() {
-            Some(passed) => error.with("passed_by", passed),
+        let error = match files.skipped_note() {
+            Some(skipped) => error.with("passed_by", skipped),
             None => error,
         };
         return Err(error.hint("`*` stays within one folder, `**` goes through all; names that start with `_` or `.` are never read"));
     }
-    refuse_foreign(base, address, &all, &choice).await?;
-    Ok(choice)
+    refuse_foreign(base, address, &all, &files).await?;
+    Ok(files)
 }
 
 async fn refuse_foreign(
     base: &Location,
     address: &str,
     all: &Objects,
-    choice: &DataFiles,
+    files: &DataFiles,
 ) -> Result<()> {
-    refuse_table_formats(base, address, &objects(all), &objects(&choice.data)).await
+    refuse_table_formats(base, address, &objects(all), &objects(&files.data)).await
 }
 
 fn objects(found: &Objects) -> Vec<&ObjectMeta> {
@@ -163,9 +162,9 @@ fn beneath(base: &Path, path: &Path) -> Option<String> {
     (!rest.is_empty()).then(|| rest.to_owned())
 }
 
-fn arrange(address: &str, base: Location, choice: DataFiles) -> Result<Listing> {
-    let notes = choice.passed().into_iter().collect();
-    let mut found = choice.data;
+fn arrange(address: &str, base: Location, files: DataFiles) -> Result<Listing> {
+    let notes = files.skipped_note().into_iter().collect();
+    let mut found = files.data;
     found.sort_by(|a, b| a.1.cmp(&b.1));
     let format = common_format(address, &found)?;
     let partitions = partition_names(&found[0].1);
@@ -208,7 +207,7 @@ fn within(base: &Location, object: &ObjectMeta, relative: &str) -> Location {
 }
 
 fn common_format(address: &str, found: &Objects) -> Result<FileFormat> {
-    if let Some(ending) = FileFormat::packed_otherwise(&found[0].1) {
+    if let Some(ending) = FileFormat::unsupported_compression(&found[0].1) {
         return Err(Error::invalid("a file that is packed like this cannot be read")
             .with("table", address)
             .with("ending", ending)
@@ -233,17 +232,12 @@ fn missing(address: &str) -> Error {
     Error::invalid("there is no such file or folder").with("table", address)
 }
 
-fn nothing_in(
-    base: &Location,
-    address: &str,
-    holds_other_files: bool,
-    choice: &DataFiles,
-) -> Error {
+fn nothing_in(base: &Location, address: &str, holds_other_files: bool, files: &DataFiles) -> Error {
     let is_folder = base.local.as_ref().is_some_and(|local| local.is_dir());
     if holds_other_files || is_folder {
         let error = Error::invalid("the folder holds no data files").with("table", address);
-        let error = match choice.passed() {
-            Some(passed) => error.with("passed_by", passed),
+        let error = match files.skipped_note() {
+            Some(skipped) => error.with("passed_by", skipped),
             None => error,
         };
         error

@@ -1,4 +1,5 @@
-//! Hive partitions: folders named `k=v`, of which `k` becomes a column, and `v` its value for the files in it.
+//! Hive partitions: folders named `k=v`. `k` becomes a column, `v` is percent-decoded and is its value for
+//! the files in the folder, and Hive's own word for null is null.
 
 use std::sync::Arc;
 

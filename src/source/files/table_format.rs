@@ -36,7 +36,7 @@ impl TableFormat {
     }
 
     /// What gives the rows as they are now, in a line.
-    fn way_out(self) -> &'static str {
+    fn export_advice(self) -> &'static str {
         match self {
             TableFormat::Delta => {
                 "in Python, `pyarrow.parquet.write_table(deltalake.DeltaTable(\"FOLDER\").to_pyarrow_table(), \"rows.parquet\")`"
@@ -137,7 +137,7 @@ fn is_acid(folder: &str) -> bool {
 
 /// Refuses `chosen`, the files of the table at `address`, if one of them lies in a table of another format:
 /// by what lies beside it among all that was found beneath `base`, or in a folder above.
-pub(crate) async fn refuse_table_formats(
+pub(super) async fn refuse_table_formats(
     base: &Location,
     address: &str,
     beneath: &[&ObjectMeta],
@@ -199,7 +199,7 @@ fn refusal(marked: &MarkedFolder, base: &Location, address: &str) -> Error {
         let root = &base.url[..url::Position::BeforePath];
         format!("{root}/{}/", marked.folder)
     };
-    let way = marked.format.way_out();
+    let way = marked.format.export_advice();
     Error::invalid("a table of another format cannot be read as plain files, some of which hold rows that are no longer in it")
         .with("format", format)
         .with("folder", folder)

@@ -36,7 +36,7 @@ pub async fn check_unique(
     let mut hashes = Vec::new();
     let mut offenders = Vec::new();
     while let Some(slice) = slices.try_next().await? {
-        // Whoever has had enough of it is to be heard.
+        // Reading from disk never waits, and a cancellation must get its turn all the same.
         tokio::task::yield_now().await;
         hashes.clear();
         ids.hash(&slice.batch, &mut hashes)?;

@@ -13,14 +13,14 @@ use super::logical_types::loses_months;
 use super::source_file::SourceFile;
 
 /// A file whose footer is read.
-pub(crate) struct OpenFile<'t> {
-    pub(crate) file: &'t SourceFile,
-    pub(crate) bytes: FileBytes,
+pub(super) struct OpenFile<'t> {
+    pub(super) file: &'t SourceFile,
+    pub(super) bytes: FileBytes,
     metadata: ArrowReaderMetadata,
 }
 
 impl<'t> OpenFile<'t> {
-    pub(crate) fn open(file: &'t SourceFile) -> Result<Self> {
+    pub(super) fn open(file: &'t SourceFile) -> Result<Self> {
         let url = &file.location.url;
         if file.pin.size == 0 {
             return Err(Error::invalid(
@@ -48,25 +48,25 @@ impl<'t> OpenFile<'t> {
     }
 
     /// The footer alone.
-    pub(crate) fn into_footer(self) -> ArrowReaderMetadata {
+    pub(super) fn into_footer(self) -> ArrowReaderMetadata {
         self.metadata
     }
 
-    pub(crate) fn group_rows(&self, group: usize) -> u64 {
+    pub(super) fn group_rows(&self, group: usize) -> u64 {
         let rows = self.metadata.metadata().row_group(group).num_rows();
         u64::try_from(rows).unwrap_or(0)
     }
 
-    pub(crate) fn footer(&self) -> &ArrowReaderMetadata {
+    pub(super) fn footer(&self) -> &ArrowReaderMetadata {
         &self.metadata
     }
 
-    pub(crate) fn groups(&self) -> usize {
+    pub(super) fn groups(&self) -> usize {
         self.metadata.metadata().num_row_groups()
     }
 
     /// An error for columns whose spans cannot be read as they are.
-    pub(crate) fn check_spans(&self, roots: &[usize]) -> Result<()> {
+    pub(super) fn check_spans(&self, roots: &[usize]) -> Result<()> {
         let file = self.metadata.metadata().file_metadata();
         let mut fields = roots.iter().map(|root| self.metadata.schema().field(*root));
         match fields.find(|field| loses_months(field, file)) {
@@ -92,7 +92,7 @@ fn load(bytes: &FileBytes) -> Result<ArrowReaderMetadata, ParquetError> {
 }
 
 /// What the reader says, as an error that names the file.
-pub(crate) fn broken(error: ParquetError, file: &str) -> Error {
+pub(super) fn broken(error: ParquetError, file: &str) -> Error {
     use object_store::Error::NotSupported;
     let of_disk = |cause: &std::io::Error| {
         let within = cause.get_ref().and_then(|cause| cause.downcast_ref());

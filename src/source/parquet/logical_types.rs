@@ -12,7 +12,7 @@ use parquet::schema::types::{ColumnDescPtr, SchemaDescriptor};
 const EXTENSION: &str = "ARROW:extension:name";
 
 /// The schema, whose UUIDs say that they are.
-pub(crate) fn with_uuids(schema: &Schema, stored: &SchemaDescriptor) -> Schema {
+pub(super) fn with_uuids(schema: &Schema, stored: &SchemaDescriptor) -> Schema {
     let mut leaves = stored.columns().iter();
     let fields = schema.fields().iter();
     let fields: Fields = fields.map(|field| marked(field, &mut leaves)).collect();
@@ -54,7 +54,7 @@ fn as_uuid(field: &Field) -> Field {
 
 /// Whether a column holds spans that cannot be read: Parquet's own have months, days and milliseconds,
 /// of which the reader returns two, unless Arrow's schema says that there are no others.
-pub(crate) fn loses_months(field: &Field, file: &FileMetaData) -> bool {
+pub(super) fn loses_months(field: &Field, file: &FileMetaData) -> bool {
     let pairs = file.key_value_metadata().into_iter().flatten();
     let mut keys = pairs.map(|pair| pair.key.as_str());
     !keys.any(|key| key == ARROW_SCHEMA_META_KEY) && holds_spans(field.data_type())

@@ -18,7 +18,7 @@ use parquet::arrow::arrow_reader::statistics::StatisticsConverter;
 use crate::source::scan::Predicate;
 
 /// For each row group of a file, whether it must be read.
-pub(crate) fn groups_to_read(predicate: &Predicate, footer: &ArrowReaderMetadata) -> Vec<bool> {
+pub(super) fn groups_to_read(predicate: &Predicate, footer: &ArrowReaderMetadata) -> Vec<bool> {
     let all = || vec![true; footer.metadata().num_row_groups()];
     let Ok(pruning) = PruningPredicateBuilder::new()
         .with_file_schema(Arc::clone(predicate.schema()))

@@ -26,19 +26,19 @@ use super::table::ParquetTable;
 
 /// What is read of a file, and how.
 #[derive(Debug)]
-pub(crate) struct GroupRead<'s> {
-    pub(crate) group: usize,
+pub(super) struct GroupRead<'s> {
+    pub(super) group: usize,
     /// Places in the table's schema.
-    pub(crate) columns: &'s [usize],
+    pub(super) columns: &'s [usize],
     /// Which rows; all, if there is none.
-    pub(crate) selection: Option<RowSelection>,
-    pub(crate) batch_rows: usize,
+    pub(super) selection: Option<RowSelection>,
+    pub(super) batch_rows: usize,
     /// Whether strings come as views.
-    pub(crate) views: bool,
+    pub(super) views: bool,
 }
 
 /// Reads some columns of one row group.
-pub(crate) fn read_group<'t>(
+pub(super) fn read_group<'t>(
     file: &OpenFile<'t>,
     table: &ParquetTable,
     read: GroupRead<'_>,
@@ -69,12 +69,12 @@ pub(crate) fn read_group<'t>(
         builder = builder.with_row_selection(selection);
     }
     let reader = builder.build().map_err(broken)?;
-    let parts = columns.iter().map(|&at| match mapping.get(at) {
-        Some(Some(place)) => Part::Stored(roots.partition_point(|root| root < place)),
-        Some(None) => Part::Missing,
+    let origins = columns.iter().map(|&at| match mapping.get(at) {
+        Some(Some(place)) => Origin::Stored(roots.partition_point(|root| root < place)),
+        Some(None) => Origin::Missing,
         None => {
             let partition = table.partitions[at - mapping.len()];
-            Part::Constant(file.file.partition[partition].clone())
+            Origin::Constant(file.file.partition[partition].clone())
         }
     });
     let mut schema = table
@@ -87,14 +87,14 @@ pub(crate) fn read_group<'t>(
     Ok(GroupReader {
         file: file.file,
         reader,
-        parts: parts.collect(),
+        origins: origins.collect(),
         schema: Arc::new(schema),
         ready: VecDeque::new(),
     })
 }
 
 /// Where a column of a batch comes from.
-enum Part {
+enum Origin {
     /// From the file: its place among the columns that are read.
     Stored(usize),
     /// From nowhere: the file lacks it.
@@ -104,10 +104,10 @@ enum Part {
 }
 
 /// One row group, batch by batch, with the table's own schema.
-pub(crate) struct GroupReader<'t> {
+pub(super) struct GroupReader<'t> {
     file: &'t SourceFile,
     reader: ParquetRecordBatchReader,
-    parts: Vec<Part>,
+    origins: Vec<Origin>,
     schema: SchemaRef,
     /// What is read and not handed on yet.
     ready: VecDeque<RecordBatch>,
@@ -139,11 +139,11 @@ impl GroupReader<'_> {
     /// The columns that were read, as the table has them.
     fn assemble(&self, batch: &RecordBatch) -> Result<RecordBatch> {
         let rows = batch.num_rows();
-        let columns = self.parts.iter().zip(self.schema.fields());
-        let columns = columns.map(|(part, field)| match part {
-            Part::Constant(value) => Ok(constant(value.as_deref(), rows)),
-            Part::Missing => Ok(new_null_array(field.data_type(), rows)),
-            Part::Stored(at) => self.fit(batch.column(*at), field),
+        let columns = self.origins.iter().zip(self.schema.fields());
+        let columns = columns.map(|(origin, field)| match origin {
+            Origin::Constant(value) => Ok(constant(value.as_deref(), rows)),
+            Origin::Missing => Ok(new_null_array(field.data_type(), rows)),
+            Origin::Stored(at) => self.fit(batch.column(*at), field),
         });
         let columns = columns.collect::<Result<Vec<ArrayRef>>>()?;
         let options = RecordBatchOptions::new().with_row_count(Some(rows));

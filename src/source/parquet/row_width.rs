@@ -8,7 +8,7 @@ use crate::source::scan::rows_that_fit;
 
 /// How many rows of the group to read at once, at most `rows`, when the leaves that `wanted` says are
 /// read.
-pub(crate) fn rows_at_once(
+pub(super) fn rows_at_once(
     group: &RowGroupMetaData,
     rows: usize,
     wanted: impl Fn(usize) -> bool,
@@ -22,7 +22,7 @@ pub(crate) fn rows_at_once(
 }
 
 /// How many bytes a row holds in each column of a file, on average, in the row group where it is most.
-pub(crate) fn row_widths(file: &ParquetMetaData) -> Arc<[u64]> {
+pub(super) fn row_widths(file: &ParquetMetaData) -> Arc<[u64]> {
     let schema = file.file_metadata().schema_descr();
     let mut widths = vec![0; schema.root_schema().get_fields().len()];
     for group in file.row_groups() {

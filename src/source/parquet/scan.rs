@@ -14,7 +14,7 @@ use tokio::sync::mpsc;
 
 use crate::base::{Error, Result};
 use crate::source::scan::{
-    ResolvedScan, RowNumbers, Slice, Slices, as_index, cut, keep, stream_from_thread,
+    ResolvedScan, RowNumbers, Slice, Slices, as_index, filter_rows, stream_from_thread, truncate,
 };
 
 use super::file::OpenFile;
@@ -33,7 +33,7 @@ pub(crate) fn scan_table(table: Arc<ParquetTable>, scan: ResolvedScan) -> Slices
             send,
             remaining: scan.limit.unwrap_or(u64::MAX),
         };
-        let mut reader = Reader {
+        let mut reader = TableReader {
             table: &table,
             scan: &scan,
             sink,
@@ -56,7 +56,7 @@ struct Sink<'s> {
 
 impl Sink<'_> {
     fn push(&mut self, slice: Slice) -> Flow {
-        let slice = cut(slice, self.remaining);
+        let slice = truncate(slice, self.remaining);
         if slice.rows.is_empty() {
             return if self.remaining == 0 {
                 Flow::Stop
@@ -72,13 +72,13 @@ impl Sink<'_> {
     }
 }
 
-struct Reader<'t> {
+struct TableReader<'t> {
     table: &'t ParquetTable,
     scan: &'t ResolvedScan,
     sink: Sink<'t>,
 }
 
-impl<'t> Reader<'t> {
+impl<'t> TableReader<'t> {
     fn read_files(&mut self) -> Result<()> {
         let mut start = 0;
         for file in &self.table.files {
@@ -138,7 +138,7 @@ impl<'t> Reader<'t> {
             vec![RowSelector::skip(skip), RowSelector::select(rows - skip)].into()
         });
         let mut at = start + skipped;
-        for batch in read_group(file, self.table, self.wanted(group, selection))? {
+        for batch in read_group(file, self.table, self.wanted_columns(group, selection))? {
             let batch = batch?;
             let end = at + batch.num_rows() as u64;
             let slice = Slice {
@@ -166,12 +166,12 @@ impl<'t> Reader<'t> {
         let is_sparse = sparse.is_some();
         let mut positions = selected.set_indices().map(|at| start + at as u64);
         let mut seen = 0;
-        for batch in read_group(file, self.table, self.wanted(group, sparse))? {
+        for batch in read_group(file, self.table, self.wanted_columns(group, sparse))? {
             let mut batch = batch?;
             if !is_sparse {
                 let mask = selected.slice(seen, batch.num_rows());
                 seen += batch.num_rows();
-                batch = keep(&batch, mask)?;
+                batch = filter_rows(&batch, mask)?;
             }
             let rows = RowNumbers::List(positions.by_ref().take(batch.num_rows()).collect());
             if self.sink.push(Slice { rows, batch }) == Flow::Stop {
@@ -188,7 +188,11 @@ impl<'t> Reader<'t> {
         match &self.scan.filter {
             None => selected.append_n(rows, true),
             Some(filter) => {
-                for batch in read_group(file, self.table, self.tested(group, filter.columns()))? {
+                for batch in read_group(
+                    file,
+                    self.table,
+                    self.filter_columns(group, filter.columns()),
+                )? {
                     selected.append_buffer(filter.select(&batch?)?.values());
                 }
             }
@@ -204,7 +208,7 @@ impl<'t> Reader<'t> {
     }
 
     /// How the columns that the predicate names are read.
-    fn tested<'s>(&self, group: usize, columns: &'s [usize]) -> GroupRead<'s> {
+    fn filter_columns<'s>(&self, group: usize, columns: &'s [usize]) -> GroupRead<'s> {
         GroupRead {
             group,
             columns,
@@ -215,7 +219,7 @@ impl<'t> Reader<'t> {
     }
 
     /// How the columns that are wanted are read.
-    fn wanted(&self, group: usize, selection: Option<RowSelection>) -> GroupRead<'t> {
+    fn wanted_columns(&self, group: usize, selection: Option<RowSelection>) -> GroupRead<'t> {
         GroupRead {
             group,
             columns: &self.scan.columns,

@@ -12,7 +12,8 @@ use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
 use crate::base::{ErrorKind, Result, ResultExt};
 use crate::source::error::from_datafusion;
 use crate::source::scan::{
-    BATCH_ROWS, ResolvedScan, RowNumbers, Slice, Slices, as_index, cut, keep, split_by_bytes,
+    BATCH_ROWS, ResolvedScan, RowNumbers, Slice, Slices, as_index, filter_rows, split_by_bytes,
+    truncate,
 };
 use crate::source::schema::parquet_values;
 
@@ -27,7 +28,7 @@ pub(crate) async fn scan_query(query: &Query, scan: ResolvedScan) -> Result<Slic
         columns.extend(filter.columns());
     }
     let batches = run(query, &columns).await?;
-    let numbered = Numbered {
+    let numbered = NumberedRows {
         wanted,
         next: 0,
         remaining: scan.limit.unwrap_or(u64::MAX),
@@ -96,14 +97,14 @@ fn project(plan: &LogicalPlan, columns: &[usize]) -> datafusion::common::Result<
 }
 
 /// Rows of a stream, counted.
-struct Numbered {
+struct NumberedRows {
     scan: ResolvedScan,
     wanted: usize,
     next: u64,
     remaining: u64,
 }
 
-impl Numbered {
+impl NumberedRows {
     fn take(&mut self, batch: &RecordBatch) -> Result<Slice> {
         let start = self.next;
         self.next += batch.num_rows() as u64;
@@ -111,7 +112,7 @@ impl Numbered {
         let batch = batch.slice(skipped, batch.num_rows() - skipped);
         let start = start + skipped as u64;
         let slice = self.select(start, &batch)?;
-        let slice = cut(slice, self.remaining);
+        let slice = truncate(slice, self.remaining);
         self.remaining -= slice.rows.len() as u64;
         Ok(slice)
     }
@@ -144,7 +145,7 @@ impl Numbered {
         let rows = selected.set_indices().map(|at| start + at as u64).collect();
         Ok(Slice {
             rows: RowNumbers::List(rows),
-            batch: keep(&wanted, selected)?,
+            batch: filter_rows(&wanted, selected)?,
         })
     }
 }

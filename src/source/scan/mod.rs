@@ -17,5 +17,5 @@ pub use request::Scan;
 pub use sample::Sample;
 pub(crate) use sample::Sampler;
 pub use slice::{RowNumbers, Slice, Slices};
-pub(crate) use slice::{as_index, cut, keep};
+pub(crate) use slice::{as_index, filter_rows, truncate};
 pub(crate) use thread::stream_from_thread;

@@ -73,7 +73,7 @@ pub struct Slice {
 pub type Slices = BoxStream<'static, Result<Slice>>;
 
 /// At most `rows` rows of a slice.
-pub(crate) fn cut(mut slice: Slice, rows: u64) -> Slice {
+pub(crate) fn truncate(mut slice: Slice, rows: u64) -> Slice {
     let rows = usize::try_from(rows).unwrap_or(usize::MAX);
     if rows < slice.rows.len() {
         slice.rows.truncate(rows);
@@ -83,7 +83,7 @@ pub(crate) fn cut(mut slice: Slice, rows: u64) -> Slice {
 }
 
 /// The rows of `batch` whose bit is set.
-pub(crate) fn keep(batch: &RecordBatch, mask: BooleanBuffer) -> Result<RecordBatch> {
+pub(crate) fn filter_rows(batch: &RecordBatch, mask: BooleanBuffer) -> Result<RecordBatch> {
     filter_record_batch(batch, &mask.into())
         .or_err(ErrorKind::Internal, "cannot choose the rows of a batch")
 }

@@ -22,7 +22,7 @@ use arrow::datatypes::{
 };
 
 /// The type that holds every value of `a` and of `b`.
-pub(crate) fn common_type(a: &DataType, b: &DataType) -> Option<DataType> {
+pub(super) fn common_type(a: &DataType, b: &DataType) -> Option<DataType> {
     use DataType::{Date32, Date64, Dictionary, Duration, Null, RunEndEncoded, Struct, Timestamp};
     match (a, b) {
         (a, b) if a == b => Some(a.clone()),

@@ -1,7 +1,7 @@
 //! One table of files whose columns differ.
 //!
 //! Columns are matched by name. One that a file lacks is null there; one of another type is read as the
-//! type that holds both without loss (`widen`). What cannot be told for sure is refused, by file and
+//! type that holds both without loss (`common_type`). What cannot be told for sure is refused, by file and
 //! column: types that have no such type, names that differ in case alone, a file that has no column
 //! of the others.
 

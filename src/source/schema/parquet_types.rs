@@ -31,18 +31,18 @@ use crate::base::{Error, Result};
 /// # Errors
 /// `Invalid`, with the name, if a column cannot be kept.
 pub(crate) fn parquet_schema(schema: &Schema) -> Result<Schema> {
-    let fields = schema.fields().iter().map(kept_column);
+    let fields = schema.fields().iter().map(parquet_column);
     let fields: Fields = fields.collect::<Result<Vec<_>>>()?.into();
     Ok(Schema::new_with_metadata(fields, schema.metadata().clone()))
 }
 
-fn kept_column(field: &FieldRef) -> Result<FieldRef> {
+fn parquet_column(field: &FieldRef) -> Result<FieldRef> {
     let cannot = || {
         Error::invalid("Parquet has no like of a column's type")
             .with("column", field.name())
             .with("type", field.data_type())
     };
-    let kept = kept_field(field).map_err(|hint| cannot().hint(hint))?;
+    let kept = parquet_field(field).map_err(|hint| cannot().hint(hint))?;
     if !can_cast_types(field.data_type(), kept.data_type()) {
         return Err(cannot().hint(LEAVE_OUT));
     }
@@ -56,17 +56,17 @@ fn kept_column(field: &FieldRef) -> Result<FieldRef> {
 const LEAVE_OUT: &str = "leave the column out with a query: `query` in [source] selects the others";
 const CAST: &str = "write it as text in a query, for example CAST(x AS VARCHAR)";
 
-type Kept<T> = std::result::Result<T, &'static str>;
+type Converted<T> = std::result::Result<T, &'static str>;
 
-fn kept_field(field: &FieldRef) -> Kept<FieldRef> {
-    let kept = kept_type(field.data_type())?;
+fn parquet_field(field: &FieldRef) -> Converted<FieldRef> {
+    let kept = parquet_type(field.data_type())?;
     if kept == *field.data_type() {
         return Ok(Arc::clone(field));
     }
     Ok(Arc::new(field.as_ref().clone().with_data_type(kept)))
 }
 
-fn kept_type(data_type: &DataType) -> Kept<DataType> {
+fn parquet_type(data_type: &DataType) -> Converted<DataType> {
     Ok(match data_type {
         DataType::Timestamp(TimeUnit::Second, zone) => {
             DataType::Timestamp(TimeUnit::Millisecond, zone.clone())
@@ -80,22 +80,22 @@ fn kept_type(data_type: &DataType) -> Kept<DataType> {
         | DataType::Decimal64(digits, scale @ ..0)
         | DataType::Decimal128(digits, scale @ ..0)
         | DataType::Decimal256(digits, scale @ ..0) => whole(digits + scale.unsigned_abs())?,
-        DataType::List(item) | DataType::ListView(item) => DataType::List(kept_field(item)?),
+        DataType::List(item) | DataType::ListView(item) => DataType::List(parquet_field(item)?),
         DataType::LargeList(item) | DataType::LargeListView(item) => {
-            DataType::LargeList(kept_field(item)?)
+            DataType::LargeList(parquet_field(item)?)
         }
         DataType::FixedSizeList(item, size) if *size > 0 => {
-            DataType::FixedSizeList(kept_field(item)?, *size)
+            DataType::FixedSizeList(parquet_field(item)?, *size)
         }
         DataType::Struct(fields) if !fields.is_empty() => {
-            DataType::Struct(fields.iter().map(kept_field).collect::<Kept<_>>()?)
+            DataType::Struct(fields.iter().map(parquet_field).collect::<Converted<_>>()?)
         }
-        DataType::Map(entries, sorted) => DataType::Map(kept_field(entries)?, *sorted),
+        DataType::Map(entries, sorted) => DataType::Map(parquet_field(entries)?, *sorted),
         DataType::FixedSizeList(_, _) | DataType::Struct(_) | DataType::Union(_, _) => {
             return Err(LEAVE_OUT);
         }
-        DataType::RunEndEncoded(_, values) => kept_type(values.data_type())?,
-        DataType::Dictionary(key, values) => match kept_type(values)? {
+        DataType::RunEndEncoded(_, values) => parquet_type(values.data_type())?,
+        DataType::Dictionary(key, values) => match parquet_type(values)? {
             text @ (DataType::Utf8 | DataType::LargeUtf8) => {
                 DataType::Dictionary(key.clone(), Box::new(text))
             }
@@ -105,7 +105,7 @@ fn kept_type(data_type: &DataType) -> Kept<DataType> {
     })
 }
 
-fn whole(digits: u8) -> Kept<DataType> {
+fn whole(digits: u8) -> Converted<DataType> {
     if digits <= DECIMAL128_MAX_PRECISION {
         Ok(DataType::Decimal128(digits, 0))
     } else if digits <= DECIMAL256_MAX_PRECISION {

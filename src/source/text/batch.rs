@@ -15,9 +15,9 @@ use super::column_builder::ColumnBuilder;
 const BATCH_BYTES: usize = 4 << 20;
 
 /// The columns that are wanted of a table, and where each of them comes from.
-pub(crate) struct Projection {
+pub(super) struct Projection {
     /// The files' own columns that are read, ascending, each once.
-    pub(crate) stored: Vec<usize>,
+    pub(super) stored: Vec<usize>,
     origins: Vec<Origin>,
     schema: SchemaRef,
 }
@@ -31,7 +31,7 @@ enum Origin {
 
 impl Projection {
     /// The `columns` of a table of this `schema`, of which the first `own` are the files' own.
-    pub(crate) fn new(schema: &Schema, own: usize, columns: &[usize]) -> Result<Projection> {
+    pub(super) fn new(schema: &Schema, own: usize, columns: &[usize]) -> Result<Projection> {
         let mut stored: Vec<usize> = columns.iter().copied().filter(|at| *at < own).collect();
         stored.sort_unstable();
         stored.dedup();
@@ -50,14 +50,14 @@ impl Projection {
 }
 
 /// Rows on their way to a batch.
-pub(crate) struct Batch {
+pub(super) struct Batch {
     columns: Vec<ColumnBuilder>,
     lines: Vec<u64>,
 }
 
 impl Batch {
     /// An empty batch of at most `rows` rows of a table's `columns`.
-    pub(crate) fn new(
+    pub(super) fn new(
         columns: &[TextColumn],
         projection: &Projection,
         rows: usize,
@@ -71,12 +71,12 @@ impl Batch {
     }
 
     /// How many rows it has.
-    pub(crate) fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.lines.len()
     }
 
     /// Takes rows until it is full; `false` at the end of the file.
-    pub(crate) fn fill(
+    pub(super) fn fill(
         &mut self,
         rows: &mut RowReader,
         row: &mut Row,
@@ -98,7 +98,7 @@ impl Batch {
     }
 
     /// The rows, as the table has them.
-    pub(crate) fn build(mut self, projection: &Projection, file: &TextFile) -> Result<RecordBatch> {
+    pub(super) fn build(mut self, projection: &Projection, file: &TextFile) -> Result<RecordBatch> {
         let lines = self.lines;
         let built = self
             .columns

@@ -9,7 +9,7 @@ use futures::stream::BoxStream;
 use tokio::runtime::Handle;
 
 /// A stream of bytes, read on a thread that may block.
-pub(crate) struct BlockingReader {
+pub(super) struct BlockingReader {
     runtime: Handle,
     stream: BoxStream<'static, object_store::Result<Bytes>>,
     piece: Bytes,
@@ -19,11 +19,11 @@ pub(crate) struct BlockingReader {
 /// Why a [`BlockingReader`] failed, if it did: readers make a text of the errors beneath them, and whether the
 /// store or the file is to blame would be lost.
 #[derive(Clone, Default)]
-pub(crate) struct StoreFailure(Arc<Mutex<Option<object_store::Error>>>);
+pub(super) struct StoreFailure(Arc<Mutex<Option<object_store::Error>>>);
 
 impl StoreFailure {
     /// What the store said.
-    pub(crate) fn take(&self) -> Option<object_store::Error> {
+    pub(super) fn take(&self) -> Option<object_store::Error> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
@@ -34,14 +34,14 @@ impl StoreFailure {
 
 impl BlockingReader {
     /// Reads `stream`. To be made where the runtime is, and read where blocking is allowed.
-    pub(crate) fn new(
+    pub(super) fn new(
         stream: BoxStream<'static, object_store::Result<Bytes>>,
     ) -> (BlockingReader, StoreFailure) {
         BlockingReader::on(Handle::current(), stream)
     }
 
     /// Reads `stream`, which `runtime` drives.
-    pub(crate) fn on(
+    pub(super) fn on(
         runtime: Handle,
         stream: BoxStream<'static, object_store::Result<Bytes>>,
     ) -> (BlockingReader, StoreFailure) {

@@ -15,7 +15,7 @@ use crate::source::text::read::{CellKind, Row, line_error};
 const QUOTED: usize = 40;
 
 /// The values of one column, as they come.
-pub(crate) struct ColumnBuilder {
+pub(super) struct ColumnBuilder {
     field: FieldRef,
     values: Values,
 }
@@ -29,7 +29,7 @@ enum Values {
 
 impl ColumnBuilder {
     /// A column of at most `rows` values.
-    pub(crate) fn new(field: FieldRef, rows: usize) -> Result<ColumnBuilder> {
+    pub(super) fn new(field: FieldRef, rows: usize) -> Result<ColumnBuilder> {
         let values = if field.data_type().is_nested() {
             let decoder = ReaderBuilder::new_with_field(Arc::clone(&field))
                 .with_batch_size(rows.max(1))
@@ -43,7 +43,7 @@ impl ColumnBuilder {
     }
 
     /// Adds what stands in `column` of `row`.
-    pub(crate) fn push(&mut self, row: &Row, column: Option<usize>) -> Result<()> {
+    pub(super) fn push(&mut self, row: &Row, column: Option<usize>) -> Result<()> {
         let (kind, text) = column.map_or((CellKind::Null, ""), |column| row.get(column));
         match &mut self.values {
             Values::Texts(texts) => {
@@ -69,7 +69,7 @@ impl ColumnBuilder {
     }
 
     /// The values so far, as the column's type; `place` says file and line of each.
-    pub(crate) fn finish<'p>(
+    pub(super) fn finish<'p>(
         &mut self,
         place: impl Fn(usize) -> (&'p str, u64),
     ) -> Result<ArrayRef> {
@@ -124,7 +124,7 @@ fn typed<'p>(
 }
 
 /// The beginning of a value, on one line.
-pub(crate) fn excerpt(text: &str) -> String {
+pub(super) fn excerpt(text: &str) -> String {
     let clean = |c: char| if c.is_control() { ' ' } else { c };
     let mut short: String = text.chars().take(QUOTED).map(clean).collect();
     if text.chars().nth(QUOTED).is_some() {

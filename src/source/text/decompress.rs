@@ -30,20 +30,20 @@ const PIECE: usize = 64 << 10;
 /// Pieces that wait to be read.
 const AHEAD: usize = 4;
 
-/// A store whose files are all packed in the same way; whoever gets one gets it unpacked, whole.
+/// A store whose files are all compressed in the same way; what is got from it is decompressed, and whole.
 #[derive(Debug)]
-pub(crate) struct DecompressedStore {
+pub(super) struct DecompressedStore {
     inner: Arc<dyn ObjectStore>,
-    packed: FileCompressionType,
+    compression: FileCompressionType,
 }
 
 impl DecompressedStore {
     /// The files of `inner`, which are `packed`.
-    pub(crate) fn new(
+    pub(super) fn new(
         inner: Arc<dyn ObjectStore>,
-        packed: FileCompressionType,
+        compression: FileCompressionType,
     ) -> DecompressedStore {
-        DecompressedStore { inner, packed }
+        DecompressedStore { inner, compression }
     }
 }
 
@@ -65,7 +65,7 @@ impl ObjectStore for DecompressedStore {
         let (meta, range, attributes) =
             (got.meta.clone(), got.range.clone(), got.attributes.clone());
         Ok(GetResult {
-            payload: GetResultPayload::Stream(unpack(got, self.packed)),
+            payload: GetResultPayload::Stream(unpack(got, self.compression)),
             meta,
             range,
             attributes,
@@ -111,7 +111,7 @@ impl ObjectStore for DecompressedStore {
 }
 
 /// What `got` holds, unpacked on a thread of its own, a little ahead of its reader.
-fn unpack(got: GetResult, packed: FileCompressionType) -> BoxStream<'static, Result<Bytes>> {
+fn unpack(got: GetResult, compression: FileCompressionType) -> BoxStream<'static, Result<Bytes>> {
     let name = got.meta.location.clone();
     let (source, failure) = BlockingReader::new(got.into_stream());
     let (sender, mut receiver) = mpsc::channel(AHEAD);
@@ -119,14 +119,14 @@ fn unpack(got: GetResult, packed: FileCompressionType) -> BoxStream<'static, Res
         let broken = |cause: Box<dyn std::error::Error + Send + Sync>| {
             failure.take().unwrap_or_else(|| damaged(&name, cause))
         };
-        let mut reader = match packed.convert_read(source) {
+        let mut reader = match compression.convert_read(source) {
             Ok(reader) => reader,
             Err(error) => return drop(sender.blocking_send(Err(broken(error.into())))),
         };
         loop {
             let piece = read_piece(&mut reader).map_err(|error| broken(error.into()));
             let is_last = piece.as_ref().map_or(true, Bytes::is_empty);
-            // If nobody listens any more, a limit was reached.
+            // The reader is gone where a limit was reached.
             if sender.blocking_send(piece).is_err() || is_last {
                 return;
             }
@@ -169,23 +169,23 @@ mod tests {
     const XZ: &[u8] = include_bytes!("../../../fixtures/tables/two-members.csv.xz");
     const ZST: &[u8] = include_bytes!("../../../fixtures/tables/two-members.csv.zst");
 
-    async fn unpacked(bytes: &'static [u8], packed: Packed) -> Result<Bytes> {
+    async fn unpacked(bytes: &'static [u8], compression: Packed) -> Result<Bytes> {
         let (store, path) = (InMemory::new(), Path::from("t"));
         store.put(&path, Bytes::from_static(bytes).into()).await?;
-        let store = DecompressedStore::new(Arc::new(store), FileCompressionType::from(packed));
+        let store = DecompressedStore::new(Arc::new(store), FileCompressionType::from(compression));
         store.get(&path).await?.bytes().await
     }
 
     #[tokio::test]
     async fn every_member_of_a_file_arrives() {
-        for (bytes, packed) in [
+        for (bytes, compression) in [
             (GZ, Packed::GZIP),
             (BZ2, Packed::BZIP2),
             (XZ, Packed::XZ),
             (ZST, Packed::ZSTD),
         ] {
-            let text = unpacked(bytes, packed).await.expect("unpacked");
-            assert_eq!(text, TEXT, "{packed:?}");
+            let text = unpacked(bytes, compression).await.expect("unpacked");
+            assert_eq!(text, TEXT, "{compression:?}");
         }
     }
 
@@ -198,7 +198,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_cut_or_not_packed_so_is_an_error_that_says_so() {
-        for (bytes, packed) in [
+        for (bytes, compression) in [
             (&GZ[..GZ.len() - 9], Packed::GZIP),
             (&BZ2[..BZ2.len() - 9], Packed::BZIP2),
             (&XZ[..XZ.len() - 9], Packed::XZ),
@@ -208,8 +208,11 @@ mod tests {
             (TEXT.as_bytes(), Packed::XZ),
             (TEXT.as_bytes(), Packed::ZSTD),
         ] {
-            let error = unpacked(bytes, packed).await.expect_err("damaged");
-            assert!(error.to_string().contains("damaged"), "{packed:?}: {error}");
+            let error = unpacked(bytes, compression).await.expect_err("damaged");
+            assert!(
+                error.to_string().contains("damaged"),
+                "{compression:?}: {error}"
+            );
         }
     }
 }

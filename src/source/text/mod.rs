@@ -25,8 +25,6 @@ mod table;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use blocking_reader::{BlockingReader, StoreFailure};
-pub(crate) use column_builder::{ColumnBuilder, excerpt};
 pub(crate) use options::OptionsCheck;
 pub use options::{TextNotes, TextOptions};
 pub(crate) use table::{TextScan, TextTable};

@@ -46,8 +46,8 @@ impl TextTable {
     /// Reads all of the files to find their columns.
     pub(crate) async fn open(listing: &Listing, options: &TextOptions) -> Result<TextTable> {
         let plain = Arc::clone(&listing.base.store);
-        let store: Arc<dyn ObjectStore> = match listing.format.packed() {
-            Some(packed) => Arc::new(DecompressedStore::new(plain, packed)),
+        let store: Arc<dyn ObjectStore> = match listing.format.compression() {
+            Some(compression) => Arc::new(DecompressedStore::new(plain, compression)),
             None => plain,
         };
         let reading = ReadOptions {
@@ -168,7 +168,7 @@ fn find_columns(
     let mut columns = ColumnInference::new(types);
     for (number, file) in files.iter().enumerate() {
         let mut rows = RowReader::open(reading, file, None, runtime)?;
-        columns.see_file(number, files, &mut rows)?;
+        columns.observe_file(number, files, &mut rows)?;
     }
     let widest = columns.widest;
     Ok((columns.decide(files.len()), widest))

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, Field, FieldRef};
 
 use crate::base::{Error, Result};
+use crate::source::text::column_builder::{ColumnBuilder, excerpt};
 use crate::source::text::read::{CellKind, Row, RowReader, TextFile};
-use crate::source::text::{ColumnBuilder, excerpt};
 use crate::work::sql_type::name_of;
 
 use super::csv::CsvCandidates;
@@ -51,7 +51,7 @@ enum Observed {
     Csv(CsvCandidates),
     Json(JsonType),
     /// The job says of which type it is.
-    Said(DataType),
+    Declared(DataType),
 }
 
 impl ColumnInference<'_> {
@@ -63,7 +63,7 @@ impl ColumnInference<'_> {
     }
 
     /// Takes all of a file into account.
-    pub(crate) fn see_file(
+    pub(crate) fn observe_file(
         &mut self,
         number: usize,
         files: &[TextFile],
@@ -75,14 +75,14 @@ impl ColumnInference<'_> {
         if is_csv {
             self.check_header(number, files, rows.names())?;
         }
-        self.meet(rows.names(), number, &mut places, is_csv);
+        self.add_names(rows.names(), number, &mut places, is_csv);
         let mut checks = DeclaredTypeChecks::default();
         while rows.next(&mut row)? {
-            self.meet(rows.names(), number, &mut places, is_csv);
+            self.add_names(rows.names(), number, &mut places, is_csv);
             for (at, place) in places.iter().enumerate() {
                 let (kind, text) = row.get(at);
                 self.list[*place]
-                    .see(kind, text, row.line)
+                    .observe(kind, text, row.line)
                     .map_err(|error| rows.invalid_json(row.line, &error))?;
             }
             self.widest = self.widest.max(row.text.len() as u64);
@@ -91,17 +91,17 @@ impl ColumnInference<'_> {
         checks.finish(&files[number])
     }
 
-    /// Finds the places of those columns of a file whose are not known yet.
-    fn meet(&mut self, names: &[String], file: usize, places: &mut Vec<usize>, is_csv: bool) {
+    /// Adds the columns of a file that were not met before, and finds where each of them stands.
+    fn add_names(&mut self, names: &[String], file: usize, places: &mut Vec<usize>, is_csv: bool) {
         for name in &names[places.len()..] {
             let place = self.places.get(name).copied().unwrap_or_else(|| {
-                let said = self.types.and_then(|types| types.get(name));
+                let declared = self.types.and_then(|types| types.get(name));
                 self.list.push(InferredColumn {
                     name: name.clone(),
                     file,
                     files: 0,
-                    values: match said {
-                        Some(said) => Observed::Said(said.clone()),
+                    values: match declared {
+                        Some(declared) => Observed::Declared(declared.clone()),
                         None if is_csv => Observed::Csv(CsvCandidates::default()),
                         None => Observed::Json(JsonType::default()),
                     },
@@ -162,7 +162,7 @@ impl ColumnInference<'_> {
 }
 
 impl InferredColumn {
-    fn see(&mut self, kind: CellKind, text: &str, line: u64) -> serde_json::Result<()> {
+    fn observe(&mut self, kind: CellKind, text: &str, line: u64) -> serde_json::Result<()> {
         if kind == CellKind::Null {
             return Ok(());
         }
@@ -171,9 +171,9 @@ impl InferredColumn {
         match &mut self.values {
             // An empty string where there is text, and nothing anywhere else.
             Observed::Csv(_) if kind == CellKind::Quoted && text.is_empty() => {}
-            Observed::Csv(evidence) => evidence.see(text),
-            Observed::Json(shape) => shape.see(kind, text)?,
-            Observed::Said(_) => {}
+            Observed::Csv(candidates) => candidates.observe(text),
+            Observed::Json(json_type) => json_type.observe(kind, text)?,
+            Observed::Declared(_) => {}
         }
         let looks_like_a_number =
             || text.starts_with(|c: char| c.is_ascii_digit() || "+-.".contains(c));
@@ -185,20 +185,20 @@ impl InferredColumn {
 
     fn is_text(&self) -> bool {
         match &self.values {
-            Observed::Csv(evidence) => evidence.is_text(),
-            Observed::Json(shape) => shape.is_mixed(),
-            Observed::Said(_) => false,
+            Observed::Csv(candidates) => candidates.is_text(),
+            Observed::Json(json_type) => json_type.is_mixed(),
+            Observed::Declared(_) => false,
         }
     }
 
     fn decide(self, files: usize) -> TextColumn {
         let data_type = match &self.values {
-            Observed::Csv(evidence) => evidence.data_type(),
-            Observed::Json(shape) => shape.data_type().unwrap_or(DataType::Utf8),
-            Observed::Said(said) => said.clone(),
+            Observed::Csv(candidates) => candidates.data_type(),
+            Observed::Json(json_type) => json_type.data_type().unwrap_or(DataType::Utf8),
+            Observed::Declared(declared) => declared.clone(),
         };
         let why = match (&self.values, self.text_for) {
-            (Observed::Said(_), _) => " as the job says".to_owned(),
+            (Observed::Declared(_), _) => " as the job says".to_owned(),
             (_, Some((line, value))) => format!(" for line {line} has `{value}`"),
             _ => String::new(),
         };
@@ -232,7 +232,7 @@ impl DeclaredTypeChecks {
     ) -> Result<()> {
         if self.known < places.len() {
             self.finish(file)?;
-            self.columns = said(places, list)?;
+            self.columns = declared_columns(places, list)?;
             self.known = places.len();
         }
         if self.columns.is_empty() {
@@ -258,10 +258,13 @@ impl DeclaredTypeChecks {
 }
 
 /// The columns of a file whose types the job says, if not every text is of it.
-fn said(places: &[usize], list: &[InferredColumn]) -> Result<Vec<(usize, ColumnBuilder)>> {
+fn declared_columns(
+    places: &[usize],
+    list: &[InferredColumn],
+) -> Result<Vec<(usize, ColumnBuilder)>> {
     let of = |(at, place): (usize, &usize)| match &list[*place].values {
-        Observed::Said(said) if *said != DataType::Utf8 => {
-            let field: FieldRef = Arc::new(Field::new(&list[*place].name, said.clone(), true));
+        Observed::Declared(declared) if *declared != DataType::Utf8 => {
+            let field: FieldRef = Arc::new(Field::new(&list[*place].name, declared.clone(), true));
             Some(ColumnBuilder::new(field, CHECKED).map(|column| (at, column)))
         }
         _ => None,

@@ -22,7 +22,7 @@ const DECIMAL_DIGITS: usize = 38;
 
 /// What all values so far may be.
 #[derive(Debug)]
-pub(crate) struct CsvCandidates {
+pub(super) struct CsvCandidates {
     left: u8,
     is_new: bool,
     /// The digits before and after the point.
@@ -55,7 +55,7 @@ struct Moment {
 
 impl CsvCandidates {
     /// Takes a value into account.
-    pub(crate) fn see(&mut self, text: &str) {
+    pub(super) fn observe(&mut self, text: &str) {
         if self.left == 0 {
             return;
         }
@@ -65,15 +65,15 @@ impl CsvCandidates {
         if text.starts_with(|c: char| c.is_ascii_digit() || c == '-') {
             fits |= may_be(WHOLE, left & WHOLE != 0 && is_whole(text));
             fits |= may_be(DOUBLE, left & DOUBLE != 0 && prints_as_double(text));
-            fits |= may_be(DECIMAL, left & DECIMAL != 0 && self.see_decimal(text));
+            fits |= may_be(DECIMAL, left & DECIMAL != 0 && self.observe_decimal(text));
             fits |= may_be(DATE, left & DATE != 0 && date(text).is_some());
-            fits |= may_be(MOMENT, left & MOMENT != 0 && self.see_moment(text));
+            fits |= may_be(MOMENT, left & MOMENT != 0 && self.observe_moment(text));
         }
         self.left &= fits;
         self.is_new = false;
     }
 
-    fn see_decimal(&mut self, text: &str) -> bool {
+    fn observe_decimal(&mut self, text: &str) -> bool {
         let Some((whole, fraction)) = decimal_digits(text) else {
             return false;
         };
@@ -82,7 +82,7 @@ impl CsvCandidates {
         is_like_others && self.decimal.0 + fraction <= DECIMAL_DIGITS
     }
 
-    fn see_moment(&mut self, text: &str) -> bool {
+    fn observe_moment(&mut self, text: &str) -> bool {
         let Some(this) = moment(text) else {
             return false;
         };
@@ -97,12 +97,12 @@ impl CsvCandidates {
     }
 
     /// Whether it can be text alone.
-    pub(crate) fn is_text(&self) -> bool {
+    pub(super) fn is_text(&self) -> bool {
         self.left == 0
     }
 
     /// The type. A column without a value is text.
-    pub(crate) fn data_type(&self) -> DataType {
+    pub(super) fn data_type(&self) -> DataType {
         let is = |kind: u8| !self.is_new && self.left & kind != 0;
         if is(BOOL) {
             DataType::Boolean
@@ -189,11 +189,11 @@ mod tests {
 
     #[track_caller]
     fn check(values: &[&str], wanted: &DataType) {
-        let mut evidence = CsvCandidates::default();
+        let mut candidates = CsvCandidates::default();
         for value in values {
-            evidence.see(value);
+            candidates.observe(value);
         }
-        assert_eq!(&evidence.data_type(), wanted, "{values:?}");
+        assert_eq!(&candidates.data_type(), wanted, "{values:?}");
     }
 
     #[test]

@@ -23,7 +23,7 @@ const DOUBLE_MAX: u64 = 1 << 53;
 
 /// What all values so far have in common.
 #[derive(Debug, Default)]
-pub(crate) enum JsonType {
+pub(super) enum JsonType {
     /// There was none.
     #[default]
     Nothing,
@@ -38,7 +38,7 @@ pub(crate) enum JsonType {
 
 /// What all numbers so far are.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Number {
+pub(super) struct Number {
     whole: bool,
     double: bool,
 }
@@ -59,17 +59,17 @@ impl JsonType {
     ///
     /// # Errors
     /// What is wrong with it, if it is an object that names a key twice.
-    pub(crate) fn see(&mut self, kind: CellKind, text: &str) -> serde_json::Result<()> {
-        self.see_at(kind, text, 0)
+    pub(super) fn observe(&mut self, kind: CellKind, text: &str) -> serde_json::Result<()> {
+        self.observe_at(kind, text, 0)
     }
 
-    fn see_at(&mut self, kind: CellKind, text: &str, depth: usize) -> serde_json::Result<()> {
+    fn observe_at(&mut self, kind: CellKind, text: &str, depth: usize) -> serde_json::Result<()> {
         if depth > DEPTH_MAX {
             *self = JsonType::Mixed;
         }
         match (&mut *self, kind) {
             (JsonType::Mixed, _) | (_, CellKind::Null) => {}
-            (_, CellKind::Nested) => return self.see_nested(text, depth),
+            (_, CellKind::Nested) => return self.observe_nested(text, depth),
             // Half of a character has no text.
             (_, CellKind::Text) if depth > 0 && text.contains("\\u") => {
                 serde_json::from_str::<String>(text)?;
@@ -98,7 +98,7 @@ impl JsonType {
         Ok(())
     }
 
-    fn see_nested(&mut self, text: &str, depth: usize) -> serde_json::Result<()> {
+    fn observe_nested(&mut self, text: &str, depth: usize) -> serde_json::Result<()> {
         if matches!(self, JsonType::Nothing) {
             *self = if text.starts_with('[') {
                 JsonType::List(Box::default())
@@ -124,12 +124,12 @@ impl JsonType {
     }
 
     /// Whether there is no type to be found any more.
-    pub(crate) fn is_mixed(&self) -> bool {
+    pub(super) fn is_mixed(&self) -> bool {
         matches!(self, JsonType::Mixed)
     }
 
     /// The type, if there is one that holds every value.
-    pub(crate) fn data_type(&self) -> Option<DataType> {
+    pub(super) fn data_type(&self) -> Option<DataType> {
         Some(match self {
             JsonType::Nothing | JsonType::Text => DataType::Utf8,
             JsonType::Bool => DataType::Boolean,
@@ -143,7 +143,7 @@ impl JsonType {
             JsonType::Object(fields) => {
                 let typed = fields
                     .iter()
-                    .map(|(name, shape)| Some(Field::new(name, shape.data_type()?, true)))
+                    .map(|(name, json_type)| Some(Field::new(name, json_type.data_type()?, true)))
                     .collect::<Option<Fields>>()?;
                 DataType::Struct(typed)
             }
@@ -164,7 +164,7 @@ impl<'de> Visitor<'de> for Items<'_> {
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<(), A::Error> {
         while let Some(item) = items.next_element::<&RawValue>()? {
             let item = item.get();
-            let seen = self.0.see_at(CellKind::of_json(item), item, self.1 + 1);
+            let seen = self.0.observe_at(CellKind::of_json(item), item, self.1 + 1);
             seen.map_err(A::Error::custom)?;
         }
         Ok(())
@@ -193,7 +193,7 @@ impl<'de> Visitor<'de> for Members<'_> {
             }
             let seen = self.0[place]
                 .1
-                .see_at(CellKind::of_json(value), value, self.1 + 1);
+                .observe_at(CellKind::of_json(value), value, self.1 + 1);
             seen.map_err(M::Error::custom)?;
         }
         Ok(())

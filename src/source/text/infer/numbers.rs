@@ -4,7 +4,7 @@
 const SURE_DIGITS: usize = 15;
 
 /// Whether `text` is a whole number of 64 bits, and written as it would be printed.
-pub(crate) fn is_whole(text: &str) -> bool {
+pub(super) fn is_whole(text: &str) -> bool {
     let digits = text.strip_prefix('-').unwrap_or(text);
     let plain = match digits.as_bytes() {
         [b'0'] => digits.len() == text.len(),
@@ -15,7 +15,7 @@ pub(crate) fn is_whole(text: &str) -> bool {
 }
 
 /// Whether `text`, a JSON number, is the same number as a double.
-pub(crate) fn same_number(text: &str) -> bool {
+pub(super) fn same_number(text: &str) -> bool {
     let digits = text.bytes().filter(u8::is_ascii_digit).count();
     if digits <= SURE_DIGITS && !text.contains(['e', 'E']) {
         return true;
@@ -30,7 +30,7 @@ pub(crate) fn same_number(text: &str) -> bool {
 const PLAIN: std::ops::Range<f64> = 1e-4..1e15;
 
 /// Whether `text` is what a double prints as: with a point, without an exponent.
-pub(crate) fn prints_as_double(text: &str) -> bool {
+pub(super) fn prints_as_double(text: &str) -> bool {
     let exact = match text.parse::<f64>() {
         Ok(number) if number == 0.0 || PLAIN.contains(&number.abs()) => number.to_string(),
         _ => return false,
@@ -41,7 +41,7 @@ pub(crate) fn prints_as_double(text: &str) -> bool {
 
 /// The digits before and after the point of a plain decimal number, written as a decimal of that scale
 /// prints: no zeros before its first digit, no sign before nothing.
-pub(crate) fn decimal_digits(text: &str) -> Option<(usize, usize)> {
+pub(super) fn decimal_digits(text: &str) -> Option<(usize, usize)> {
     let unsigned = text.strip_prefix('-').unwrap_or(text);
     let (whole, fraction) = unsigned.split_once('.')?;
     let are_digits = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());

@@ -11,7 +11,7 @@ use crate::base::{Error, Result};
 use super::input::BufferedInput;
 use super::row::{CellKind, Row};
 
-/// What may separate values, if nobody says.
+/// What may separate values, if the job does not say.
 const DELIMITERS: [u8; 4] = [b',', b';', b'\t', b'|'];
 /// The longest header line that is looked at for its delimiter.
 const HEADER_MAX: usize = 1 << 20;

@@ -9,7 +9,7 @@ use tokio::runtime::Handle;
 
 use crate::base::{Error, Result};
 use crate::source::error::from_datafusion;
-use crate::source::text::{BlockingReader, StoreFailure};
+use crate::source::text::blocking_reader::{BlockingReader, StoreFailure};
 
 /// Bytes that are asked for at once.
 const PIECE: usize = 64 << 10;
