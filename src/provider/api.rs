@@ -97,12 +97,6 @@ pub struct Capability {
     pub account: String,
     /// The provider's own limits. A job may set lower ones.
     pub limits: Limits,
-    /// Whether a batch keeps metadata by which [`Provider::find`] recognises it at once.
-    pub tagged: bool,
-    /// Whether the body is uploaded as a file of its own before the submission.
-    pub staged: bool,
-    /// How long a batch may take, in hours; afterwards the provider ends it.
-    pub window_hours: u32,
     /// What the provider counts in its queue of batches that have not ended.
     pub queue: QueueUnit,
     /// Whether the results of a batch have a line for every request, also for those that were not

@@ -24,6 +24,7 @@ use crate::base::http::{
     StatusCode, follow, header, shown,
 };
 use crate::base::{Error, ErrorKind, Result, Time};
+use crate::work::BatchView;
 
 /// The longest answer that is read into memory: far above a page of 10,000 files.
 const ANSWER_MAX: usize = 64 << 20;
@@ -234,9 +235,26 @@ impl Caller {
         }
     }
 
+    /// What the provider says to a batch's cancellation. One that has ended cannot be canceled, and
+    /// need not be: `poll` tells.
+    pub(super) async fn canceled(
+        &self,
+        answer: Answer,
+        poll: impl Future<Output = Result<Seen<BatchView>>>,
+    ) -> Result<Seen<()>> {
+        let may_be_over = matches!(answer.status.as_u16(), 400 | 409);
+        match self.seen(answer) {
+            Err(error) if may_be_over => match poll.await? {
+                Seen::There(view) if !view.status.is_ended() => Err(error),
+                seen => Ok(seen.map(drop)),
+            },
+            seen => Ok(seen?.map(drop)),
+        }
+    }
+
     /// Why a call that makes something came to nothing, or may have: the answer said so. Where nothing
-    /// was found at its address, and that is none of `names`, the address itself leads nowhere; `mend`
-    /// says what a base URL should rather be.
+    /// was found at its address, and neither sentence nor code is about one of `names`, the address itself
+    /// leads nowhere; `mend` says what a base URL should rather be.
     pub(super) fn refusal(
         &self,
         answer: &Answer,
@@ -244,11 +262,11 @@ impl Caller {
         mend: fn(&Url) -> String,
     ) -> SubmitError {
         let mut complaint = self.complaint(answer);
-        let is_named = |name: &&str| !name.is_empty() && complaint.message.contains(*name);
-        if matches!(answer.status.as_u16(), 404 | 405)
-            && !complaint.code.ends_with("model_not_found")
-            && !names.iter().any(is_named)
-        {
+        let is_named = |name: &&str| {
+            !name.is_empty()
+                && (complaint.message.contains(*name) || complaint.code.ends_with(*name))
+        };
+        if matches!(answer.status.as_u16(), 404 | 405) && !names.iter().any(is_named) {
             complaint.verdict = Verdict::NoEndpoint;
             let error = self.error_of(answer, &complaint);
             let hint = mend(&self.account.base);

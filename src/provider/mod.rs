@@ -8,12 +8,12 @@ mod anthropic;
 mod api;
 mod body;
 mod call;
-mod cut;
 mod find;
+mod frame;
 #[cfg(test)]
 mod fuzz;
 mod gate;
-mod lax;
+mod lenient;
 mod line;
 mod open;
 mod openai;

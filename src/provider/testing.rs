@@ -17,11 +17,11 @@ use serde_json::Map;
 use super::{Body, Network, Options, Provider, Rejection, Sought, SubmitError, Tag, open};
 use crate::base::http::{HttpError, HttpRequest, HttpResponse, HttpService, RouterService};
 use crate::base::{Clock, Error, Ids, Time};
-use crate::work::{AnswerType, Api, Shape};
+use crate::work::{AnswerType, Api, FailureClass, Finish, ReplyBody, Shape, Usage};
 
 /// One request, as the vendor saw it.
 #[derive(Clone, Debug)]
-pub(super) struct Seen {
+pub(super) struct Request {
     pub(super) method: Method,
     /// Path and query.
     pub(super) path: String,
@@ -29,7 +29,7 @@ pub(super) struct Seen {
     pub(super) body: String,
 }
 
-impl Seen {
+impl Request {
     pub(super) fn header(&self, name: &str) -> Option<&str> {
         self.headers
             .get(name)
@@ -63,7 +63,7 @@ pub(super) fn say_with(status: u16, headers: &[(&'static str, &str)], body: &str
 #[derive(Clone, Debug)]
 pub(super) struct Vendor {
     script: Arc<Mutex<VecDeque<Say>>>,
-    seen: Arc<Mutex<Vec<Seen>>>,
+    seen: Arc<Mutex<Vec<Request>>>,
 }
 
 impl Vendor {
@@ -74,11 +74,11 @@ impl Vendor {
         }
     }
 
-    pub(super) fn seen(&self) -> Vec<Seen> {
+    pub(super) fn seen(&self) -> Vec<Request> {
         self.seen.lock().expect("no panic").clone()
     }
 
-    pub(super) fn only(&self) -> Seen {
+    pub(super) fn only(&self) -> Request {
         let seen = self.seen();
         assert_eq!(seen.len(), 1, "{seen:?}");
         seen.into_iter().next().expect("one")
@@ -131,7 +131,7 @@ async fn answer(
     body: Bytes,
 ) -> Response<axum::body::Body> {
     let path = uri.path_and_query().expect("a path").to_string();
-    vendor.seen.lock().expect("no panic").push(Seen {
+    vendor.seen.lock().expect("no panic").push(Request {
         method,
         path,
         headers,
@@ -260,5 +260,39 @@ pub(super) fn body(first: &str, second: &str) -> Body {
     Body {
         len: (first.len() + second.len()) as u64,
         stream: stream::iter(parts).boxed(),
+    }
+}
+
+/// A line of an answer.
+pub(super) fn answered<'a>(
+    text: &'a str,
+    finish: Finish,
+    model: &'a str,
+    usage: Usage,
+) -> ReplyBody<'a> {
+    ReplyBody::Answered {
+        text: text.into(),
+        finish,
+        refusal: None,
+        model: model.into(),
+        usage,
+    }
+}
+
+/// A line of a failure.
+pub(super) fn failed<'a>(class: FailureClass, code: &'a str, message: &'a str) -> ReplyBody<'a> {
+    ReplyBody::Failed {
+        class,
+        code: code.into(),
+        message: message.into(),
+    }
+}
+
+/// So many tokens in and out.
+pub(super) fn used(input: u64, output: u64) -> Usage {
+    Usage {
+        input,
+        output,
+        ..Usage::default()
     }
 }

@@ -64,9 +64,6 @@ impl Config {
             service: account.service.clone(),
             account: account.fingerprint.clone(),
             limits: LIMITS,
-            tagged: false,
-            staged: false,
-            window_hours: 24,
             queue: QueueUnit::Requests,
             names_all: true,
         };

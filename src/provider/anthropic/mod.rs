@@ -29,7 +29,7 @@ pub(super) use config::NAME;
 
 use super::account::{Network, Options};
 use super::call::{Caller, complete, length};
-use super::cut::{contradiction, cut, refuse};
+use super::frame::{constant_parts, contradiction, refuse};
 use super::line::{first_line, read_line};
 use super::{
     Body, Capability, Download, Found, Provider, Rejection, Seen, Sought, Staged, Submission,
@@ -195,7 +195,7 @@ impl Provider for Anthropic {
 
     fn frame(&self, shape: &Shape) -> Result<Frame> {
         params(shape, "")?;
-        let (before_id, after_id, after_text) = cut(|id, text| {
+        let (before_id, after_id, after_text) = constant_parts(|id, text| {
             let params = params(shape, text).unwrap_or_default();
             let params = Value::Object(params);
             format!(r#"{{"custom_id":"{id}","params":{params}}}"#)
@@ -298,15 +298,7 @@ impl Provider for Anthropic {
 
     async fn cancel(&self, id: &BatchId) -> Result<Seen<()>> {
         let answer = client::cancel(&self.caller, id).await?;
-        let may_be_over = matches!(answer.status.as_u16(), 400 | 409);
-        match self.caller.seen(answer) {
-            // One that has ended cannot be canceled, and need not be.
-            Err(error) if may_be_over => match self.poll(id).await? {
-                Seen::There(view) if !view.status.is_ended() => Err(error),
-                seen => Ok(seen.map(drop)),
-            },
-            seen => Ok(seen?.map(drop)),
-        }
+        self.caller.canceled(answer, self.poll(id)).await
     }
 
     async fn discard(&self, _staged: &str) -> Result<()> {

@@ -8,37 +8,12 @@ use crate::base::ErrorKind;
 use crate::base::http::Method;
 use crate::provider::Gate;
 use crate::provider::testing::{
-    Say, Vendor, body, lookup, noon, say, say_with, shape, sought, tag, told,
+    Say, Vendor, answered, body, failed, lookup, noon, say, say_with, shape, sought, tag, told,
+    used,
 };
 use crate::work::{AnswerType, Api, BatchStatus, FailureClass, Finish, ReplyBody, Usage};
 
 const LINES: &str = include_str!("../../../fixtures/wire/anthropic/results.jsonl");
-
-fn answered<'a>(text: &'a str, finish: Finish, model: &'a str, usage: Usage) -> ReplyBody<'a> {
-    ReplyBody::Answered {
-        text: text.into(),
-        finish,
-        refusal: None,
-        model: model.into(),
-        usage,
-    }
-}
-
-fn failed<'a>(class: FailureClass, code: &'a str, message: &'a str) -> ReplyBody<'a> {
-    ReplyBody::Failed {
-        class,
-        code: code.into(),
-        message: message.into(),
-    }
-}
-
-fn used(input: u64, output: u64) -> Usage {
-    Usage {
-        input,
-        output,
-        ..Usage::default()
-    }
-}
 
 /// What the lines of the fixture say, in their order.
 fn expected() -> Vec<ReplyBody<'static>> {
@@ -620,7 +595,7 @@ async fn a_list_that_cannot_be_read_shows_nothing() {
     }
 }
 
-async fn tried(shape: &Shape, answer: Say) -> (String, crate::provider::testing::Seen) {
+async fn tried(shape: &Shape, answer: Say) -> (String, crate::provider::testing::Request) {
     let vendor = Vendor::new(vec![answer; 1]);
     let said = match vendor.open(NAME).trial(shape, "hi").await {
         Ok(Trial::Passed) => "passed".to_owned(),

@@ -4,7 +4,7 @@
 
 use serde::Deserialize;
 
-use crate::provider::lax::{Content, Count, Flag, Moment, Object, Word};
+use crate::provider::lenient::{Content, Count, Flag, Moment, Object, Word};
 
 /// A page of [batches](https://platform.claude.com/docs/en/api/messages-batches/list). Its list is
 /// required: a page without one is no page, and nothing may be concluded from it.

@@ -11,7 +11,7 @@ use crate::base::http::{
 };
 use crate::base::{Error, ErrorKind, Result, ResultExt};
 use crate::provider::call::{Answer, Caller, with_json, with_query};
-use crate::provider::lax::Said;
+use crate::provider::lenient::Said;
 use crate::provider::verdict::{Complaint, Verdict};
 use crate::provider::{Body, Gate, Seen, Tag};
 use crate::work::batch::BatchError;
@@ -211,7 +211,7 @@ fn failure(errors: &[BatchError]) -> BatchFailure {
     if let Some(error) = has(&QUEUE_CODES) {
         return BatchFailure::QueueFull(queue_limit(&error.message));
     }
-    if has(&MONEY_CODES).or(has(&["model_not_found"])).is_some() {
+    if has(&MONEY_CODES).or(has(&[NO_MODEL])).is_some() {
         return BatchFailure::Account;
     }
     if has(&BODY_CODES).is_some() || errors.iter().any(|error| error.line.is_some()) {
@@ -220,6 +220,8 @@ fn failure(errors: &[BatchError]) -> BatchFailure {
     BatchFailure::Passing
 }
 
+/// The error that says that there is no such model.
+pub(super) const NO_MODEL: &str = "model_not_found";
 /// Errors of a batch that say "the queue is full", not "the requests are wrong".
 const QUEUE_CODES: [&str; 2] = ["token_limit_exceeded", "too_many_tasks"];
 /// Errors that speak of the account's money.
@@ -304,7 +306,7 @@ pub(super) fn reply(line: &[u8]) -> serde_json::Result<Option<Reply<'_>>> {
 
 fn answered<'a>(
     choice: wire::Choice<'a>,
-    model: crate::provider::lax::Word<'a>,
+    model: crate::provider::lenient::Word<'a>,
     usage: Option<wire::CompletionUsage>,
 ) -> ReplyBody<'a> {
     let message = choice.message.0.unwrap_or_default();
@@ -408,7 +410,7 @@ fn class(status: u64, code: &str, message: &str) -> FailureClass {
 fn is_permanent(code: &str) -> bool {
     matches!(
         code,
-        "content_policy_violation" | "context_length_exceeded" | "model_not_found"
+        "content_policy_violation" | "context_length_exceeded" | NO_MODEL
     )
 }
 

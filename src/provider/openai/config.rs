@@ -64,9 +64,6 @@ impl Config {
             service: account.service.clone(),
             account: account.fingerprint.clone(),
             limits: LIMITS,
-            tagged: true,
-            staged: true,
-            window_hours: 24,
             queue: QueueUnit::PromptTokens,
             names_all: false,
         };

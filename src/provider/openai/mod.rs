@@ -29,7 +29,7 @@ pub(super) use config::NAME;
 
 use super::account::{Network, Options};
 use super::call::{Caller, complete, length};
-use super::cut::{contradiction, cut, refuse};
+use super::frame::{constant_parts, contradiction, refuse};
 use super::line::read_line;
 use super::{
     Body, Capability, Download, Found, Provider, Rejection, Seen, Sought, Staged, Submission,
@@ -167,7 +167,7 @@ impl Provider for OpenAi {
 
     fn frame(&self, shape: &Shape) -> Result<Frame> {
         body(shape, "")?;
-        let (before_id, after_id, after_text) = cut(|id, text| {
+        let (before_id, after_id, after_text) = constant_parts(|id, text| {
             let body = Value::Object(body(shape, text).unwrap_or_default());
             let endpoint = client::ENDPOINT;
             format!(r#"{{"custom_id":"{id}","method":"POST","url":"{endpoint}","body":{body}}}"#)
@@ -201,7 +201,9 @@ impl Provider for OpenAi {
             .await
             .map_err(|error| self.caller.silence(error))?;
         if !answer.status.is_success() {
-            return Err(self.caller.refusal(&answer, &[], client::mend));
+            return Err(self
+                .caller
+                .refusal(&answer, &[client::NO_MODEL], client::mend));
         }
         let file: wire::File<'_> = answer.read().map_err(SubmitError::Unknown)?;
         let id = file.id.filled().ok_or_else(|| {
@@ -223,7 +225,7 @@ impl Provider for OpenAi {
             .await
             .map_err(|error| self.caller.silence(error))?;
         if !answer.status.is_success() {
-            let names = [&*file, &*shape.model];
+            let names = [&*file, &*shape.model, client::NO_MODEL];
             return Err(self.caller.refusal(&answer, &names, client::mend));
         }
         let batch = answer.read().map_err(SubmitError::Unknown)?;
@@ -278,15 +280,7 @@ impl Provider for OpenAi {
 
     async fn cancel(&self, id: &BatchId) -> Result<Seen<()>> {
         let answer = client::cancel(&self.caller, id).await?;
-        let may_be_over = matches!(answer.status.as_u16(), 400 | 409);
-        match self.caller.seen(answer) {
-            // One that has ended cannot be canceled, and need not be.
-            Err(error) if may_be_over => match self.poll(id).await? {
-                Seen::There(view) if !view.status.is_ended() => Err(error),
-                seen => Ok(seen.map(drop)),
-            },
-            seen => Ok(seen?.map(drop)),
-        }
+        self.caller.canceled(answer, self.poll(id)).await
     }
 
     async fn discard(&self, staged: &str) -> Result<()> {

@@ -6,7 +6,7 @@ use crate::base::ErrorKind;
 use crate::base::http::Method;
 use crate::provider::Gate;
 use crate::provider::testing::{
-    Say, Vendor, body as bytes, say, say_with, shape, sought, tag, told,
+    Say, Vendor, answered, body as bytes, failed, say, say_with, shape, sought, tag, told, used,
 };
 use crate::work::{
     AnswerType, Api, BatchFailure, BatchStatus, CustomId, FailureClass, Finish, ReplyBody, Usage,
@@ -14,32 +14,6 @@ use crate::work::{
 
 const OUTPUT: &str = include_str!("../../../fixtures/wire/openai/output.jsonl");
 const ERRORS: &str = include_str!("../../../fixtures/wire/openai/error.jsonl");
-
-fn answered<'a>(text: &'a str, finish: Finish, model: &'a str, usage: Usage) -> ReplyBody<'a> {
-    ReplyBody::Answered {
-        text: text.into(),
-        finish,
-        refusal: None,
-        model: model.into(),
-        usage,
-    }
-}
-
-fn failed<'a>(class: FailureClass, code: &'a str, message: &'a str) -> ReplyBody<'a> {
-    ReplyBody::Failed {
-        class,
-        code: code.into(),
-        message: message.into(),
-    }
-}
-
-fn used(input: u64, output: u64) -> Usage {
-    Usage {
-        input,
-        output,
-        ..Usage::default()
-    }
-}
 
 fn expected_output() -> Vec<ReplyBody<'static>> {
     let cached = Usage {

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use crate::provider::lax::{Content, Count, First, Flag, Items, Moment, Object, Said, Word};
+use crate::provider::lenient::{Content, Count, First, Flag, Items, Moment, Object, Said, Word};
 
 /// The body of [create batch](https://platform.openai.com/docs/api-reference/batch/create).
 #[derive(Debug, Serialize)]

@@ -7,12 +7,12 @@ use crate::base::{Error, Result};
 /// A request's bytes before the id, between id and text, and after the text.
 pub(super) type Pieces = (Vec<u8>, Vec<u8>, Vec<u8>);
 
-/// Cuts the request that `write` makes of an id and a text where these two stand. Both are JSON
-/// strings there, the id first; the quotes around them stay with the pieces.
+/// What is the same in every request that `write` makes of an id and a text: all but these two. Both are
+/// JSON strings there, the id first; the quotes around them stay with the parts.
 ///
 /// # Errors
 /// `Internal` unless each stands there exactly once.
-pub(super) fn cut(write: impl Fn(&str, &str) -> String) -> Result<Pieces> {
+pub(super) fn constant_parts(write: impl Fn(&str, &str) -> String) -> Result<Pieces> {
     // Nothing that the job says can look like the marks: they are chosen so.
     let plain = write("", "");
     let mark = |kind: &str| {
@@ -65,7 +65,7 @@ mod tests {
         let write = |id: &str, text: &str| {
             format!(r#"{{"id":"{id}","system":"columnist-text-0 columnist-id-0","user":"{text}"}}"#)
         };
-        let (before_id, after_id, after_text) = cut(write).expect("can be cut");
+        let (before_id, after_id, after_text) = constant_parts(write).expect("can be cut");
         assert_eq!(before_id, b"{\"id\":\"");
         assert_eq!(
             String::from_utf8(after_id).expect("UTF-8"),
@@ -76,7 +76,7 @@ mod tests {
 
     #[test]
     fn a_text_that_stands_twice_is_not_cut() {
-        assert!(cut(|id, text| format!("{id}{text}{text}")).is_err());
-        assert!(cut(|id, text| format!("{text}{id}")).is_err());
+        assert!(constant_parts(|id, text| format!("{id}{text}{text}")).is_err());
+        assert!(constant_parts(|id, text| format!("{text}{id}")).is_err());
     }
 }
