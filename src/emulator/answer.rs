@@ -1,6 +1,6 @@
 //! Seeded answers. The rule is in the module doc of [`super`].
 
-use super::chance::{self, mix};
+use super::random::{self, mix};
 use super::record::Stored;
 use super::schema::Tree;
 use super::text::tokens_of;
@@ -169,7 +169,7 @@ fn object(ask: &Draw<'_>, node: &Tree, local: u64, depth: usize, out: &mut Strin
         instance(
             ask,
             child,
-            mix(local ^ chance::named(0, name)),
+            mix(local ^ random::named(0, name)),
             depth + 1,
             out,
         );
@@ -215,7 +215,7 @@ fn number(node: &Tree, local: u64, integer: bool, out: &mut String) {
     let high = high.unwrap_or(low + 100.0 * step).max(low);
     let first = (low / step).ceil() * step;
     let steps = ((high - first) / step).floor().max(0.0);
-    let value = first + (chance::unit(local) * (steps + 1.0)).floor().min(steps) * step;
+    let value = first + (random::unit(local) * (steps + 1.0)).floor().min(steps) * step;
     // Writing to a string cannot fail.
     let _ = if integer {
         write!(out, "{}", value as i64)
@@ -285,7 +285,7 @@ pub(super) fn quoted(text: &str, out: &mut String) {
     reason = "vectors are of 32 bits at every vendor"
 )]
 pub(super) fn vector(draw: u64, dimensions: u32) -> impl Iterator<Item = f32> {
-    let component = move |n: u32| 2.0 * chance::unit(mix(draw.wrapping_add(n.into()))) - 1.0;
+    let component = move |n: u32| 2.0 * random::unit(mix(draw.wrapping_add(n.into()))) - 1.0;
     let square: f64 = (0..dimensions).map(|n| component(n).powi(2)).sum();
     let length = square.sqrt().max(f64::MIN_POSITIVE);
     (0..dimensions).map(move |n| (component(n) / length) as f32)

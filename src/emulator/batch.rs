@@ -9,8 +9,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::chance::{mix, named, unit};
 use super::faults::{Fault, Faults};
+use super::random::{mix, named, unit};
 use super::record::Summary;
 use super::store::Object;
 use crate::base::Time;

@@ -27,6 +27,40 @@ pub struct SandboxConfig {
     pub openai: OpenAiLimits,
 }
 
+/// What an account may have in any dialect; none is no limit.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct AccountLimits {
+    /// Prompt tokens of one model in all batches that have not ended.
+    pub enqueued_tokens: Option<u64>,
+    /// How a batch over that limit is refused.
+    pub enqueued_tokens_refusal: TokensRefusal,
+    /// Requests in all batches that have not ended.
+    pub queue_requests: Option<u64>,
+    /// Batches created in one hour.
+    pub batches_per_hour: Option<u64>,
+    /// Calls to the batch endpoints in one minute.
+    pub calls_per_minute: Option<u64>,
+    /// Files uploaded in one minute.
+    pub uploads_per_minute: Option<u64>,
+    /// Uploaded files that are kept at once.
+    pub files: Option<u64>,
+}
+
+impl SandboxConfig {
+    /// The same, with `limits` in the dialects that know them.
+    #[must_use]
+    pub fn limited(mut self, limits: AccountLimits) -> Self {
+        self.anthropic.queue_requests_max = limits.queue_requests;
+        self.anthropic.calls_per_minute_max = limits.calls_per_minute;
+        self.openai.enqueued_tokens_max = limits.enqueued_tokens;
+        self.openai.enqueued_tokens_refusal = limits.enqueued_tokens_refusal;
+        self.openai.batches_per_hour_max = limits.batches_per_hour;
+        self.openai.uploads_per_minute_max = limits.uploads_per_minute;
+        self.openai.files_max = limits.files;
+        self
+    }
+}
+
 impl Default for SandboxConfig {
     fn default() -> Self {
         SandboxConfig {

@@ -9,7 +9,7 @@ use axum::response::Response;
 use axum::routing::{get, post};
 
 use super::bill::Bill;
-use super::front::json;
+use super::middleware::json;
 use super::world::World;
 use crate::base::Error;
 

@@ -5,8 +5,8 @@ use std::io;
 use axum::body::Body;
 use bytes::Bytes;
 
-use super::chance::{mix, named, unit};
 use super::faults::Fault;
+use super::random::{mix, named, unit};
 use super::results::Results;
 use super::world::World;
 

@@ -7,13 +7,16 @@ use std::collections::BTreeMap;
 
 use super::batch::{Batch, End, Luck, Outcome, Phase};
 use super::faults::Fault;
-use super::openai;
+use super::middleware::Dialect;
 use super::results::scan;
 use super::world::World;
 use crate::base::Result;
 
 /// How often each fault has happened, by name; those alone that have.
-pub(super) fn fault_counts(world: &World) -> Result<BTreeMap<&'static str, u64>> {
+pub(super) fn fault_counts(
+    world: &World,
+    dialects: &[Dialect],
+) -> Result<BTreeMap<&'static str, u64>> {
     let mut counts = world.fault_counts();
     let mut note = |fault: Fault| *counts.entry(fault.name()).or_default() += 1;
     for batch in world.store.all::<Batch>()? {
@@ -21,7 +24,8 @@ pub(super) fn fault_counts(world: &World) -> Result<BTreeMap<&'static str, u64>>
             continue;
         }
         let luck = batch.luck();
-        if batch.dialect == openai::DIALECT.name && luck.hits(Fault::LateOutput, 0) {
+        let has_files = |dialect: &Dialect| dialect.has_files && dialect.name == batch.dialect;
+        if dialects.iter().any(has_files) && luck.hits(Fault::LateOutput, 0) {
             note(Fault::LateOutput);
         }
         scan(&world.store, &batch, &mut |index, record, _| {

@@ -7,7 +7,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use super::chance;
+use super::random;
 use crate::base::{Error, Result};
 
 /// One thing that can go wrong.
@@ -128,8 +128,8 @@ impl Faults {
         match self.0[fault as usize] {
             Rate::Never => false,
             Rate::Share(share) => {
-                let salt = chance::mix(fault as u64 + 1);
-                chance::unit(chance::mix(key ^ salt ^ chance::mix(turn))) < share
+                let salt = random::mix(fault as u64 + 1);
+                random::unit(random::mix(key ^ salt ^ random::mix(turn))) < share
             }
             Rate::Every(nth) => count % nth == nth - 1,
         }

@@ -27,7 +27,7 @@ impl World {
         if !self.config.faults.can(Fault::QueueFull) {
             return None;
         }
-        let key = super::chance::named(self.config.seed, "queue_full");
+        let key = super::random::named(self.config.seed, "queue_full");
         let attempt = self.attempt(key);
         let full = self
             .config
@@ -35,7 +35,7 @@ impl World {
             .hits(Fault::QueueFull, key, attempt, attempt);
         full.then(|| {
             self.note_fault(Fault::QueueFull);
-            super::chance::mix(key ^ attempt)
+            super::random::mix(key ^ attempt)
         })
     }
 }

@@ -41,6 +41,11 @@ impl Problem {
         Self::new(400, "invalid_request_error", message)
     }
 
+    /// 413, as one vendor names it, and the sandbox where the other says nothing.
+    pub(super) fn too_large(message: impl Into<String>) -> Self {
+        Self::new(413, "request_too_large", message)
+    }
+
     pub(super) fn param(mut self, param: impl Into<String>) -> Self {
         self.param = Some(param.into());
         self

@@ -7,9 +7,9 @@ use std::collections::HashMap;
 
 use super::answer::{self, Plan};
 use super::batch::{Batch, Luck, Outcome};
-use super::chance::{mix, shuffle};
 use super::faults::Fault;
 use super::problem::Problem;
+use super::random::{mix, shuffle};
 use super::record::{Record, RecordReader, Stored};
 use super::store::Store;
 use super::text::tokens_of;
@@ -178,7 +178,7 @@ enum Kind {
 }
 
 #[derive(Clone, Copy)]
-struct Place {
+struct LineAt {
     offset: u32,
     index: u64,
     kind: Kind,
@@ -194,7 +194,7 @@ pub(super) struct Results {
     answers: Answers,
     order: Vec<usize>,
     buffer: Vec<u8>,
-    places: Vec<Place>,
+    places: Vec<LineAt>,
 }
 
 impl Results {
@@ -246,7 +246,7 @@ impl Results {
             let record = Record::decode(&mut bytes).ok_or_else(corrupt)?;
             if (self.wants)(self.luck.outcome(index, record.is_invalid())) {
                 let kinds = kinds(&self.luck, index);
-                self.places.extend(kinds.map(|kind| Place {
+                self.places.extend(kinds.map(|kind| LineAt {
                     offset,
                     index,
                     kind,
@@ -258,7 +258,7 @@ impl Results {
         Ok(())
     }
 
-    fn line(&mut self, place: Place, out: &mut String) -> Result<()> {
+    fn line(&mut self, place: LineAt, out: &mut String) -> Result<()> {
         let offset = usize::try_from(place.offset).map_err(|_| corrupt())?;
         let mut bytes = &self.buffer[offset..];
         let mut record = Record::decode(&mut bytes).ok_or_else(corrupt)?;

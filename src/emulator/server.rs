@@ -16,13 +16,16 @@ use tokio::task::JoinHandle;
 use tower_service::Service as _;
 
 use super::bill::{self, Bill};
-use super::front::{self, Dialect};
+use super::middleware::{self, Dialect};
 use super::world::World;
 use super::{SandboxConfig, anthropic, control, fault_counts, openai};
 use crate::base::{Clock, Error, ErrorKind, Result, ResultExt};
 
 /// Every vendor there is.
 const DIALECTS: [Dialect; 2] = [anthropic::DIALECT, openai::DIALECT];
+
+/// The dialect that a job is spoken to in which names none.
+const DEFAULT: Dialect = openai::DIALECT;
 
 /// How long open connections may take to end when the server is told to.
 const GRACE: Duration = Duration::from_secs(2);
@@ -41,6 +44,14 @@ impl fmt::Debug for Sandbox {
 }
 
 impl Sandbox {
+    /// The name of the dialect for a job that names none, and the base URL of a sandbox that answers in
+    /// process, which is the same in every process: a batch belongs to the account with which it was
+    /// submitted, and a port would make each process another account.
+    #[must_use]
+    pub fn in_process() -> (&'static str, String) {
+        (DEFAULT.name, format!("http://sandbox{}", DEFAULT.base))
+    }
+
     /// A sandbox over its state folder, going on where the last one was.
     ///
     /// # Errors
@@ -49,7 +60,7 @@ impl Sandbox {
         let world = Arc::new(World::new(config, clock)?);
         let control = Router::new().nest("/__sandbox", control::router(Arc::clone(&world)));
         let router = DIALECTS.iter().fold(control, |router, dialect| {
-            router.nest(dialect.base, front::router(*dialect, &world))
+            router.nest(dialect.base, middleware::router(*dialect, &world))
         });
         Ok(Sandbox { world, router })
     }
@@ -115,7 +126,7 @@ impl Sandbox {
     /// # Errors
     /// If the sandbox's state cannot be read.
     pub fn fault_counts(&self) -> Result<BTreeMap<&'static str, u64>> {
-        fault_counts::fault_counts(&self.world)
+        fault_counts::fault_counts(&self.world, &DIALECTS)
     }
 
     /// Calls `each` with the number of every billed request of a batch: what the rule of the

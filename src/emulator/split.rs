@@ -45,11 +45,7 @@ impl Lines {
 fn keep(open: &mut Vec<u8>, bytes: &[u8]) -> Result<(), Problem> {
     open.extend_from_slice(bytes);
     if open.len() > PIECE_MAX {
-        return Err(Problem::new(
-            413,
-            "request_too_large",
-            "one request is too large",
-        ));
+        return Err(Problem::too_large("one request is too large"));
     }
     Ok(())
 }
@@ -96,7 +92,7 @@ impl Nesting {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Place {
+enum State {
     /// Before the object.
     Start,
     /// Before a key, or after the last value.
@@ -125,7 +121,7 @@ enum Place {
 #[derive(Debug)]
 pub(super) struct Elements {
     wanted: &'static str,
-    place: Place,
+    state: State,
     nesting: Nesting,
     key: Vec<u8>,
     open: Vec<u8>,
@@ -136,7 +132,7 @@ impl Elements {
     pub(super) fn under(wanted: &'static str) -> Self {
         Elements {
             wanted,
-            place: Place::Start,
+            state: State::Start,
             nesting: Nesting::default(),
             key: Vec::new(),
             open: Vec::new(),
@@ -146,10 +142,10 @@ impl Elements {
 
     pub(super) fn feed(&mut self, mut chunk: &[u8], each: Each<'_>) -> Result<(), Problem> {
         while let Some(first) = chunk.first() {
-            let used = match self.place {
-                Place::Element => self.element(chunk, each)?,
-                Place::Nested => self.nested(chunk),
-                Place::Key => self.within_key(chunk),
+            let used = match self.state {
+                State::Element => self.element(chunk, each)?,
+                State::Nested => self.nested(chunk),
+                State::Key => self.within_key(chunk),
                 _ if first.is_ascii_whitespace() => 1,
                 _ => self.step(*first)?,
             };
@@ -160,7 +156,7 @@ impl Elements {
 
     /// Whether the key was there, once the body has ended.
     pub(super) fn finish(&self) -> Result<bool, Problem> {
-        if self.place == Place::End {
+        if self.state == State::End {
             Ok(self.found)
         } else {
             Err(broken("unexpected end of data"))
@@ -179,7 +175,7 @@ impl Elements {
             each(&self.open)?;
             self.open.clear();
         }
-        self.place = Place::After;
+        self.state = State::After;
         Ok(end)
     }
 
@@ -187,7 +183,7 @@ impl Elements {
         let Some(end) = self.nesting.end(chunk) else {
             return chunk.len();
         };
-        self.place = Place::Pairs { after_comma: false };
+        self.state = State::Pairs { after_comma: false };
         end
     }
 
@@ -201,44 +197,44 @@ impl Elements {
                 .take(64_usize.saturating_sub(self.key.len())),
         );
         if end.is_some() {
-            self.place = Place::Colon;
+            self.state = State::Colon;
         }
         used
     }
 
     /// One byte of punctuation. Returns the bytes used: none where the byte begins something.
     fn step(&mut self, byte: u8) -> Result<usize, Problem> {
-        let (place, used) = match (self.place, byte) {
-            (Place::Start, b'{') => (Place::Pairs { after_comma: true }, 1),
-            (Place::Pairs { after_comma: true }, b'"') => {
+        let (state, used) = match (self.state, byte) {
+            (State::Start, b'{') => (State::Pairs { after_comma: true }, 1),
+            (State::Pairs { after_comma: true }, b'"') => {
                 self.key.clear();
-                (Place::Key, 0)
+                (State::Key, 0)
             }
-            (Place::Pairs { after_comma: false } | Place::Scalar, b',') => {
-                (Place::Pairs { after_comma: true }, 1)
+            (State::Pairs { after_comma: false } | State::Scalar, b',') => {
+                (State::Pairs { after_comma: true }, 1)
             }
-            (Place::Pairs { .. } | Place::Scalar, b'}') => (Place::End, 1),
-            (Place::Colon, b':') => (Place::Value, 1),
-            (Place::Value, b'[') if self.is_wanted() => {
+            (State::Pairs { .. } | State::Scalar, b'}') => (State::End, 1),
+            (State::Colon, b':') => (State::Value, 1),
+            (State::Value, b'[') if self.is_wanted() => {
                 self.found = true;
-                (Place::Before { after_comma: false }, 1)
+                (State::Before { after_comma: false }, 1)
             }
-            (Place::Value, _) if self.is_wanted() => {
+            (State::Value, _) if self.is_wanted() => {
                 let wanted = self.wanted;
                 return Err(Problem::invalid(format!(
                     "{wanted}: Input should be a valid list"
                 )));
             }
-            (Place::Value, b'{' | b'[' | b'"') => (Place::Nested, 0),
-            (Place::Value | Place::Scalar, _) => (Place::Scalar, 1),
-            (Place::Before { .. }, b'{') => (Place::Element, 0),
-            (Place::Before { after_comma: false } | Place::After, b']') => {
-                (Place::Pairs { after_comma: false }, 1)
+            (State::Value, b'{' | b'[' | b'"') => (State::Nested, 0),
+            (State::Value | State::Scalar, _) => (State::Scalar, 1),
+            (State::Before { .. }, b'{') => (State::Element, 0),
+            (State::Before { after_comma: false } | State::After, b']') => {
+                (State::Pairs { after_comma: false }, 1)
             }
-            (Place::After, b',') => (Place::Before { after_comma: true }, 1),
+            (State::After, b',') => (State::Before { after_comma: true }, 1),
             _ => return Err(broken("unexpected character")),
         };
-        self.place = place;
+        self.state = state;
         Ok(used)
     }
 

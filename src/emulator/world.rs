@@ -12,9 +12,9 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use super::SandboxConfig;
 use super::batch::Batch;
-use super::chance::{letters, mix, named, unit};
 use super::faults::Fault;
 use super::problem::Problem;
+use super::random::{letters, mix, named, unit};
 use super::rate::{Calls, Rate};
 use super::record::Summary;
 use super::results::{self, Tally};

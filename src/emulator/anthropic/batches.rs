@@ -15,12 +15,12 @@ use serde_json::{Value, json};
 use xxhash_rust::xxh3::xxh3_64;
 
 use super::message::write_line;
-use super::params::{Place, understand, verdicts};
+use super::params::{Endpoint, understand, verdicts};
 use super::protocol::{MESSAGES, NAME, Version, not_found, too_large, version};
 use crate::base::Time;
 use crate::emulator::batch::{Batch, End, Phase};
 use crate::emulator::download;
-use crate::emulator::front;
+use crate::emulator::middleware;
 use crate::emulator::problem::Problem;
 use crate::emulator::rate::Rate;
 use crate::emulator::record::RecordWriter;
@@ -99,7 +99,7 @@ impl Intake<'_> {
             )));
         }
         let seed = self.world.config.seed;
-        let rules = (self.version, Place::Batch);
+        let rules = (self.version, Endpoint::Batch);
         let request = understand(params.get(), custom_id, seed, rules, &mut self.verdicts);
         Ok(self.writer.push(&request)?)
     }
@@ -162,7 +162,7 @@ pub(super) async fn create(
     });
     world.store.write(&batch)?;
     // Whatever the clock says, a batch that was just made has not ended.
-    Ok(front::json(
+    Ok(middleware::json(
         shown(&world, &caller, &batch, Phase::Running)?.to_string(),
     ))
 }
@@ -250,7 +250,7 @@ fn is_seen(batch: &Batch, caller: &Caller) -> bool {
 
 fn answer(world: &World, caller: &Caller, batch: &Batch) -> Answer {
     let shown = shown(world, caller, batch, batch.phase(world.now()))?;
-    Ok(front::json(shown.to_string()))
+    Ok(middleware::json(shown.to_string()))
 }
 
 pub(super) async fn retrieve(
@@ -317,7 +317,7 @@ pub(super) async fn list(
     let id = |batch: Option<&Value>| batch.map(|batch| batch["id"].clone());
     let (first, last) = (id(data.first()), id(data.last()));
     let page = json!({"data": data, "has_more": has_more, "first_id": first, "last_id": last});
-    Ok(front::json(page.to_string()))
+    Ok(middleware::json(page.to_string()))
 }
 
 pub(super) async fn results(
@@ -357,7 +357,7 @@ pub(super) async fn cancel(
         debug_assert_eq!(batch.end(), End::Cancelled);
         world.store.write(&batch)?;
     }
-    Ok(front::json(
+    Ok(middleware::json(
         shown(&world, &caller, &batch, Phase::Cancelling)?.to_string(),
     ))
 }
@@ -375,7 +375,7 @@ pub(super) async fn delete(
     }
     batch.deleted = true;
     world.store.write(&batch)?;
-    Ok(front::json(
+    Ok(middleware::json(
         json!({"id": id, "type": "message_batch_deleted"}).to_string(),
     ))
 }

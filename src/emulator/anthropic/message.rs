@@ -5,8 +5,8 @@ use std::fmt::Write as _;
 use super::protocol::refusal;
 use crate::emulator::answer::quoted;
 use crate::emulator::batch::{Batch, Outcome};
-use crate::emulator::chance::letters;
 use crate::emulator::problem::Problem;
+use crate::emulator::random::letters;
 use crate::emulator::results::{Reply, Stop};
 
 /// A message's parts.

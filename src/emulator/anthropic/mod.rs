@@ -17,7 +17,7 @@ use axum::routing::{get, post};
 
 use protocol::{NAME, not_found, refusal, version};
 
-use super::front::{Dialect, bearer};
+use super::middleware::{Dialect, bearer};
 use super::problem::Problem;
 use super::world::World;
 
@@ -35,6 +35,8 @@ pub(super) const DIALECT: Dialect = Dialect {
         Problem::new(429, "rate_limit_error", message)
     },
     broken: || Problem::new(529, "overloaded_error", "Overloaded"),
+    makes_nothing: &["/cancel", "/count_tokens"],
+    has_files: false,
 };
 
 fn routes() -> Router<Arc<World>> {

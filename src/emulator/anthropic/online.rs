@@ -11,17 +11,23 @@ use chrono::SecondsFormat;
 use serde_json::{Value, json};
 
 use super::message::Message;
-use super::params::{Place, understand, verdicts};
+use super::params::{Endpoint, understand, verdicts};
 use super::protocol::{MESSAGES, NAME, not_found, too_large, version};
 use crate::emulator::batch::{Luck, Outcome};
 use crate::emulator::bill;
-use crate::emulator::chance::named;
-use crate::emulator::front;
+use crate::emulator::middleware;
 use crate::emulator::online::{self, Spoken};
 use crate::emulator::problem::Problem;
+use crate::emulator::random::named;
 use crate::emulator::world::{Caller, World, read};
 
 type Answer = Result<Response, Problem>;
+
+/// The body of a call, if it is not too large.
+async fn whole(world: &World, request: Request) -> Result<String, Problem> {
+    let most = world.config.anthropic.online_bytes_max;
+    read(request.into_body(), most, too_large()).await
+}
 
 pub(super) async fn create(
     State(world): State<Arc<World>>,
@@ -29,17 +35,12 @@ pub(super) async fn create(
     request: Request,
 ) -> Answer {
     let version = version(request.headers())?;
-    let body = read(
-        request.into_body(),
-        world.config.anthropic.online_bytes_max,
-        too_large(),
-    )
-    .await?;
+    let body = whole(&world, request).await?;
     let request = understand(
         &body,
         Cow::Borrowed(""),
         world.config.seed,
-        (version, Place::Online),
+        (version, Endpoint::Online),
         &mut verdicts(),
     );
     if let Some(problem) = request.problem {
@@ -72,7 +73,7 @@ pub(super) async fn create(
     };
     let mut out = String::new();
     message.write(&mut out);
-    let mut response = front::json(out);
+    let mut response = middleware::json(out);
     limits(&world, &mut response);
     Ok(response)
 }
@@ -100,22 +101,17 @@ fn limits(world: &World, response: &mut Response) {
 
 pub(super) async fn count_tokens(State(world): State<Arc<World>>, request: Request) -> Answer {
     let version = version(request.headers())?;
-    let body = read(
-        request.into_body(),
-        world.config.anthropic.online_bytes_max,
-        too_large(),
-    )
-    .await?;
+    let body = whole(&world, request).await?;
     let request = understand(
         &body,
         Cow::Borrowed(""),
         world.config.seed,
-        (version, Place::Counting),
+        (version, Endpoint::Counting),
         &mut verdicts(),
     );
     match request.problem {
         Some(problem) => Err(problem),
-        None => Ok(front::json(
+        None => Ok(middleware::json(
             json!({"input_tokens": request.input_tokens}).to_string(),
         )),
     }
@@ -141,7 +137,7 @@ pub(super) async fn models() -> Response {
     let data: Vec<_> = MODELS.iter().map(|id| described(id)).collect();
     let page =
         json!({"data": data, "has_more": false, "first_id": MODELS[0], "last_id": MODELS[3]});
-    front::json(page.to_string())
+    middleware::json(page.to_string())
 }
 
 /// Any model exists, unless its name says that it does not.
@@ -149,5 +145,5 @@ pub(super) async fn model(Path(id): Path<String>) -> Answer {
     if id.ends_with("-nonexistent") {
         return Err(not_found(format!("model: {id}")));
     }
-    Ok(front::json(described(&id).to_string()))
+    Ok(middleware::json(described(&id).to_string()))
 }

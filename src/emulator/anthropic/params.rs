@@ -13,9 +13,9 @@ use crate::emulator::schema::{Verdicts, plain_complaint};
 use crate::emulator::text::{Borrowed, Content, Message, draw_of_messages, tokens_of};
 use crate::emulator::world::body_hash;
 
-/// Where the parameters stand; each place has rules of its own.
+/// Where the parameters stand; each endpoint has rules of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum Endpoint {
     Batch,
     Counting,
     Online,
@@ -75,7 +75,7 @@ pub(super) fn understand<'a>(
     raw: &'a str,
     custom_id: Cow<'a, str>,
     seed: u64,
-    (version, place): (Version, Place),
+    (version, endpoint): (Version, Endpoint),
     verdicts: &mut Verdicts,
 ) -> Request<'a> {
     let body = body_hash(NAME, MESSAGES, raw);
@@ -83,7 +83,7 @@ pub(super) fn understand<'a>(
         Ok(params) => params,
         Err(error) => return broken(custom_id, body, Some(Problem::invalid(said(&error)))),
     };
-    let problem = complaint(&params, (version, place), verdicts);
+    let problem = complaint(&params, (version, endpoint), verdicts);
     let messages = params.messages.unwrap_or_default();
     let texts = messages.iter().map(|message| message.content.text.len());
     let system = params.system.map_or(0, |system| system.text.len());
@@ -137,20 +137,20 @@ pub(super) fn verdicts() -> Verdicts {
 
 fn complaint(
     params: &Params<'_>,
-    (version, place): (Version, Place),
+    (version, endpoint): (Version, Endpoint),
     verdicts: &mut Verdicts,
 ) -> Option<Problem> {
     let model = params.model.as_ref().map_or("", |model| &model.0);
     if model.is_empty() {
         return Some(Problem::invalid("model: Field required"));
     }
-    if place != Place::Counting
-        && let Some(text) = budget_complaint(params, place)
+    if endpoint != Endpoint::Counting
+        && let Some(text) = budget_complaint(params, endpoint)
     {
         return Some(Problem::invalid(text));
     }
     if let Some(text) = messages_complaint(params)
-        .or_else(|| place_complaint(params, place))
+        .or_else(|| endpoint_complaint(params, endpoint))
         .or_else(|| sampling_complaint(params, model, version))
         .or_else(|| format_complaint(params, verdicts))
     {
@@ -169,10 +169,10 @@ fn complaint(
         .then(|| not_found(format!("model: {model}")))
 }
 
-fn budget_complaint(params: &Params<'_>, place: Place) -> Option<String> {
+fn budget_complaint(params: &Params<'_>, endpoint: Endpoint) -> Option<String> {
     match params.max_tokens {
         None => Some("max_tokens: Field required".into()),
-        Some(0) if place == Place::Batch => {
+        Some(0) if endpoint == Endpoint::Batch => {
             Some("max_tokens: 0 is not supported in a batch".into())
         }
         Some(max) if max < 0 => {
@@ -201,15 +201,15 @@ fn messages_complaint(params: &Params<'_>) -> Option<String> {
         })
 }
 
-fn place_complaint(params: &Params<'_>, place: Place) -> Option<String> {
+fn endpoint_complaint(params: &Params<'_>, endpoint: Endpoint) -> Option<String> {
     let streams = params.stream == Some(true);
-    match place {
-        Place::Batch if streams => Some("stream: streaming is not supported in a batch".into()),
-        Place::Batch if params.speed.is_some() => Some("speed: not supported in a batch".into()),
-        Place::Batch if params.fallbacks.is_some() => {
+    match endpoint {
+        Endpoint::Batch if streams => Some("stream: streaming is not supported in a batch".into()),
+        Endpoint::Batch if params.speed.is_some() => Some("speed: not supported in a batch".into()),
+        Endpoint::Batch if params.fallbacks.is_some() => {
             Some("fallbacks: not supported in a batch".into())
         }
-        Place::Online if streams => Some("stream: the sandbox does not stream".into()),
+        Endpoint::Online if streams => Some("stream: the sandbox does not stream".into()),
         _ => None,
     }
 }
@@ -264,12 +264,12 @@ fn generation(model: &str) -> (u32, u32) {
 mod tests {
     use super::*;
 
-    fn said_of(json: &str, version: Version, place: Place) -> Option<String> {
+    fn said_of(json: &str, version: Version, endpoint: Endpoint) -> Option<String> {
         let request = understand(
             json,
             Cow::Borrowed("a"),
             0,
-            (version, place),
+            (version, endpoint),
             &mut verdicts(),
         );
         request.problem.map(|problem| problem.message)
@@ -280,7 +280,7 @@ mod tests {
         let good = r#"{"model":"claude-haiku-4-5","max_tokens":9,"messages":[{"role":"user","content":"x"}]}"#;
         let check = |from: &str, to: &str, complaint: Option<&str>| {
             let json = good.replace(from, to);
-            let found = said_of(&json, Version::Second, Place::Batch);
+            let found = said_of(&json, Version::Second, Endpoint::Batch);
             assert_eq!(found.as_deref(), complaint, "{json}");
         };
         check("", "", None);
@@ -311,16 +311,16 @@ mod tests {
             Some("model: claude-x-nonexistent"),
         );
         let sampled = good.replace("\"max_tokens\":9", "\"max_tokens\":9,\"temperature\":0");
-        assert!(said_of(&sampled, Version::Second, Place::Batch).is_some());
-        assert_eq!(said_of(&sampled, Version::First, Place::Batch), None);
+        assert!(said_of(&sampled, Version::Second, Endpoint::Batch).is_some());
+        assert_eq!(said_of(&sampled, Version::First, Endpoint::Batch), None);
         let newer = sampled.replace("haiku-4-5", "sonnet-5");
-        assert!(said_of(&newer, Version::First, Place::Batch).is_some());
+        assert!(said_of(&newer, Version::First, Endpoint::Batch).is_some());
         let open = good.replace(
             "\"max_tokens\":9",
             r#""max_tokens":9,"output_config":{"format":{"type":"json_schema","schema":{"type":"object"}}}"#,
         );
         assert!(
-            said_of(&open, Version::Second, Place::Batch)
+            said_of(&open, Version::Second, Endpoint::Batch)
                 .is_some_and(|m| m.contains("additionalProperties"))
         );
     }

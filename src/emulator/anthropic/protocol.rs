@@ -43,5 +43,5 @@ pub(super) fn not_found(message: impl Into<String>) -> Problem {
 }
 
 pub(super) fn too_large() -> Problem {
-    Problem::new(413, "request_too_large", "Request exceeds the maximum size")
+    Problem::too_large("Request exceeds the maximum size")
 }

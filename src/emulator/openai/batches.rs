@@ -15,7 +15,7 @@ use super::protocol::{CHAT, EMBEDDINGS, NAME, not_found, page_limit, too_large};
 use super::shown::shown;
 use super::stored::{OpenAiFile, Side, has_ended, result_file};
 use crate::emulator::batch::{Batch, Failure, Phase};
-use crate::emulator::front;
+use crate::emulator::middleware;
 use crate::emulator::problem::Problem;
 use crate::emulator::world::{Caller, NewBatch, World, read};
 
@@ -163,7 +163,7 @@ pub(super) async fn create(
     }
     world.store.write(&batch)?;
     // Whatever the clock says, a batch that was just made is not validated yet.
-    Ok(front::json(
+    Ok(middleware::json(
         shown(&world, &batch, Phase::Validating)?.to_string(),
     ))
 }
@@ -217,7 +217,7 @@ fn find(world: &World, caller: &Caller, id: &str) -> Result<Batch, Problem> {
 }
 
 fn answer(world: &World, batch: &Batch) -> Answer {
-    Ok(front::json(
+    Ok(middleware::json(
         shown(world, batch, batch.phase(world.now()))?.to_string(),
     ))
 }
@@ -250,7 +250,7 @@ pub(super) async fn list(
     let data: Result<Vec<_>, Problem> = page
         .map(|batch| shown(&world, batch, batch.phase(world.now())))
         .collect();
-    Ok(front::json(listed(&data?, has_more).to_string()))
+    Ok(middleware::json(listed(&data?, has_more).to_string()))
 }
 
 pub(super) async fn cancel(
@@ -269,7 +269,7 @@ pub(super) async fn cancel(
         batch.cancelled_at = Some(world.now());
         world.store.write(&batch)?;
     }
-    Ok(front::json(
+    Ok(middleware::json(
         shown(&world, &batch, Phase::Cancelling)?.to_string(),
     ))
 }

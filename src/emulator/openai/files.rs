@@ -19,7 +19,7 @@ use super::stored::{OpenAiFile, result_id};
 use crate::base::{ErrorKind, ResultExt as _};
 use crate::emulator::batch::Batch;
 use crate::emulator::download::{self, Draw};
-use crate::emulator::front;
+use crate::emulator::middleware;
 use crate::emulator::problem::Problem;
 use crate::emulator::results::Results;
 use crate::emulator::world::{Caller, World};
@@ -77,7 +77,7 @@ fn shown(file: &OpenAiFile) -> Value {
 
 /// A file as the vendor shows it.
 pub(super) fn answer(file: &OpenAiFile) -> Response {
-    front::json(shown(file).to_string())
+    middleware::json(shown(file).to_string())
 }
 
 pub(super) async fn retrieve(
@@ -122,7 +122,7 @@ pub(super) async fn list(
     let start = start_after(page.after.as_deref(), files.iter().map(|file| &*file.id))?;
     let has_more = files.len() > start + limit;
     let data: Vec<_> = files.iter().skip(start).take(limit).map(shown).collect();
-    Ok(front::json(listed(&data, has_more).to_string()))
+    Ok(middleware::json(listed(&data, has_more).to_string()))
 }
 
 /// Where the page after the item called `after` begins.
@@ -152,7 +152,7 @@ pub(super) async fn delete(
     let mut file = find(&world, &caller, &id)?;
     file.deleted = true;
     world.store.write(&file)?;
-    Ok(front::json(
+    Ok(middleware::json(
         json!({"id": id, "object": "file", "deleted": true}).to_string(),
     ))
 }

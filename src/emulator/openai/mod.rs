@@ -22,7 +22,7 @@ use axum::routing::{get, post};
 
 use protocol::{NAME, not_found, refusal};
 
-use super::front::{Dialect, bearer};
+use super::middleware::{Dialect, bearer};
 use super::problem::Problem;
 use super::world::World;
 
@@ -46,6 +46,8 @@ pub(super) const DIALECT: Dialect = Dialect {
         let text = "The server had an error while processing your request. Sorry about that!";
         Problem::new(500, "server_error", text)
     },
+    makes_nothing: &["/cancel"],
+    has_files: true,
 };
 
 fn routes() -> Router<Arc<World>> {

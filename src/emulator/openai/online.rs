@@ -14,10 +14,10 @@ use super::message::{Completion, write_embeddings};
 use super::protocol::{CHAT, EMBEDDINGS, NAME, not_found, too_large};
 use crate::emulator::batch::{Luck, Outcome};
 use crate::emulator::bill;
-use crate::emulator::chance::named;
-use crate::emulator::front;
+use crate::emulator::middleware;
 use crate::emulator::online::{self, Spoken};
 use crate::emulator::problem::Problem;
+use crate::emulator::random::named;
 use crate::emulator::record::{self, Shape};
 use crate::emulator::world::{Caller, World, read};
 
@@ -51,17 +51,18 @@ fn unknown_model(model: &str) -> Problem {
     not_found(text).code("model_not_found")
 }
 
+/// The body of a call, if it is not too large.
+async fn whole(world: &World, request: Request) -> Result<String, Problem> {
+    let most = world.config.openai.online_bytes_max;
+    read(request.into_body(), most, too_large()).await
+}
+
 pub(super) async fn chat(
     State(world): State<Arc<World>>,
     Extension(caller): Extension<Caller>,
     request: Request,
 ) -> Answer {
-    let body = read(
-        request.into_body(),
-        world.config.openai.online_bytes_max,
-        too_large(),
-    )
-    .await?;
+    let body = whole(&world, request).await?;
     let request = understand(
         &body,
         Cow::Borrowed(""),
@@ -88,16 +89,11 @@ pub(super) async fn chat(
     };
     let mut out = String::new();
     completion.write(&mut out);
-    Ok(limits(front::json(out)))
+    Ok(limits(middleware::json(out)))
 }
 
 pub(super) async fn embeddings(State(world): State<Arc<World>>, request: Request) -> Answer {
-    let body = read(
-        request.into_body(),
-        world.config.openai.online_bytes_max,
-        too_large(),
-    )
-    .await?;
+    let body = whole(&world, request).await?;
     let request = understand(
         &body,
         Cow::Borrowed(""),
@@ -120,7 +116,7 @@ pub(super) async fn embeddings(State(world): State<Arc<World>>, request: Request
         tokens,
         &mut out,
     );
-    Ok(limits(front::json(out)))
+    Ok(limits(middleware::json(out)))
 }
 
 /// The rate-limit headers of a caller who is far from every limit.
@@ -155,7 +151,7 @@ fn described(id: &str) -> Value {
 
 pub(super) async fn models() -> Response {
     let data: Vec<_> = MODELS.iter().map(|id| described(id)).collect();
-    front::json(json!({"object": "list", "data": data}).to_string())
+    middleware::json(json!({"object": "list", "data": data}).to_string())
 }
 
 /// Any model exists, unless its name says that it does not.
@@ -163,5 +159,5 @@ pub(super) async fn model(Path(id): Path<String>) -> Answer {
     if id.ends_with("-nonexistent") {
         return Err(unknown_model(&id));
     }
-    Ok(front::json(described(&id).to_string()))
+    Ok(middleware::json(described(&id).to_string()))
 }

@@ -4,9 +4,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::Time;
 use crate::emulator::batch::{Batch, End, Failure, Outcome, Phase};
-use crate::emulator::chance::{letters, named};
 use crate::emulator::faults::Fault;
 use crate::emulator::problem::Problem;
+use crate::emulator::random::{letters, named};
 use crate::emulator::record::Summary;
 use crate::emulator::store::Object;
 use crate::emulator::world::World;

@@ -53,7 +53,7 @@ struct Line<'a> {
 }
 
 /// What is found in the lines.
-pub(super) struct Found {
+pub(super) struct Checked {
     pub(super) writer: RecordWriter,
     /// Different URLs and models, each with the line that has it first.
     pub(super) urls: Vec<(String, u64)>,
@@ -66,7 +66,7 @@ pub(super) struct Found {
     requests_max: u64,
 }
 
-impl Found {
+impl Checked {
     fn take(&mut self, line: &[u8]) -> Result<(), Problem> {
         self.line += 1;
         let line = line.strip_suffix(b"\r").unwrap_or(line);
@@ -139,7 +139,7 @@ struct Form {
     anchor: String,
     seconds: String,
     lines: Lines,
-    found: Found,
+    found: Checked,
     raw: Option<BufWriter<File>>,
     bytes: u64,
 }
@@ -359,7 +359,7 @@ fn form(world: &World, name: &str, guard: &RawGuard) -> Result<Form, Problem> {
         anchor: String::new(),
         seconds: String::new(),
         lines: Lines::default(),
-        found: Found {
+        found: Checked {
             writer: RecordWriter::create(&world.store.requests(name))?,
             urls: Vec::new(),
             models: Vec::new(),

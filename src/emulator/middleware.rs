@@ -13,9 +13,9 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use sha2::{Digest as _, Sha256};
 
-use super::chance::{letters, named};
 use super::faults::Fault;
 use super::problem::Problem;
+use super::random::{letters, named};
 use super::world::{Caller, World};
 
 /// How one vendor speaks. A new vendor is one of these, in the list of [`super::server`].
@@ -34,6 +34,10 @@ pub(super) struct Dialect {
     pub(super) not_found: fn(&Method, &str) -> Problem,
     pub(super) busy: fn() -> Problem,
     pub(super) broken: fn() -> Problem,
+    /// How the paths end whose POST makes nothing.
+    pub(super) makes_nothing: &'static [&'static str],
+    /// Whether results are files, which may come after the end of their batch.
+    pub(super) has_files: bool,
 }
 
 /// Marks an answer that must not arrive: its connection is lost. Over a socket it never does; who
@@ -41,7 +45,7 @@ pub(super) struct Dialect {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ConnectionLost;
 
-/// The dialect's routes behind its front.
+/// The dialect's routes, with [`around`] around them.
 pub(super) fn router(dialect: Dialect, world: &Arc<World>) -> Router {
     let missing = move |method: Method, request: Request| async move {
         (dialect.not_found)(&method, request.uri().path()).into_response()
@@ -51,11 +55,11 @@ pub(super) fn router(dialect: Dialect, world: &Arc<World>) -> Router {
         .method_not_allowed_fallback(missing);
     let state = (dialect, Arc::clone(world));
     routes
-        .layer(middleware::from_fn_with_state(state, front))
+        .layer(middleware::from_fn_with_state(state, around))
         .with_state(Arc::clone(world))
 }
 
-async fn front(
+async fn around(
     State((dialect, world)): State<(Dialect, Arc<World>)>,
     mut request: Request,
     next: Next,
@@ -66,8 +70,10 @@ async fn front(
         .map_or("unmatched", MatchedPath::as_str);
     let count = world.note_call(format!("{} {template}", request.method()));
     let creates = request.method() == Method::POST
-        && !template.ends_with("/cancel")
-        && !template.ends_with("/count_tokens");
+        && !dialect
+            .makes_nothing
+            .iter()
+            .any(|end| template.ends_with(end));
     let request_id = format!(
         "req_{}",
         letters(named(world.config.seed, "call") ^ count, 24)
