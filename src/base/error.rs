@@ -6,44 +6,10 @@ use std::error::Error as StdError;
 use std::fmt;
 use std::time::Duration;
 
+use super::exit::ErrorKind;
+
 /// What every fallible function of the crate returns.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
-
-/// What the reader can do about an error. A new kind is earned only when they would act differently.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum ErrorKind {
-    /// Nobody can tell whether the provider took a batch; a person must say.
-    Ambiguous,
-    /// Stored state is corrupt, or was written by a newer version.
-    Data,
-    /// Another process holds the job.
-    Held,
-    /// A defect of ours, or something nobody foresaw.
-    Internal,
-    /// The command, the job file or the input is wrong; trying again changes nothing.
-    Invalid,
-    /// Work is pending at the provider.
-    Pending,
-    /// Credentials, quota or access refused.
-    Refused,
-    /// Storage or network is away; trying again may help.
-    Unavailable,
-}
-
-impl ErrorKind {
-    /// The process exit code (`design`: the command table).
-    #[must_use]
-    pub fn exit_code(self) -> u8 {
-        match self {
-            ErrorKind::Internal | ErrorKind::Unavailable => 1,
-            ErrorKind::Invalid => 2,
-            ErrorKind::Ambiguous => 5,
-            ErrorKind::Refused => 7,
-            ErrorKind::Data => 8,
-            ErrorKind::Held | ErrorKind::Pending => 75,
-        }
-    }
-}
 
 /// An error: a kind, a sentence, named values, perhaps a hint and a cause.
 ///
