@@ -12,6 +12,7 @@
 //! output, the source and the ledger lie apart.
 
 mod address;
+pub(crate) mod defaults;
 mod digest;
 mod draft;
 mod file;
@@ -25,9 +26,9 @@ mod reader;
 mod resolve;
 mod source;
 mod surroundings;
-mod survey;
 #[cfg(test)]
 mod tests;
+mod unknown_keys;
 mod unused;
 
 pub use digest::Fingerprints;

@@ -8,14 +8,10 @@ use url::Url;
 use crate::work::AnswerType;
 use crate::work::price::{Price, SANDBOX};
 
+use super::defaults;
 use super::file::{Table, Value};
 use super::job::{AnswerSpec, Mode, ModelSpec};
 use super::reader::{Reader, Word};
-
-/// Room for a paragraph, where the job does not say.
-const TEXT_TOKENS: u32 = 1024;
-/// Room for a choice in its JSON, with much to spare.
-const CHOICE_TOKENS: u32 = 256;
 
 impl Reader<'_> {
     pub(super) fn model(&mut self, answer: Option<&AnswerSpec>) -> Option<ModelSpec> {
@@ -24,10 +20,10 @@ impl Reader<'_> {
             ("online", Word::Later),
             ("auto", Word::Later),
         ];
-        let mode = self.word("model.mode", &ways).unwrap_or(Mode::Batch);
+        let mode = self.word("model.mode", &ways).unwrap_or(defaults::MODE);
         let default_tokens = match answer.map(|answer| &answer.answer) {
-            Some(AnswerType::Choice(_)) => CHOICE_TOKENS,
-            _ => TEXT_TOKENS,
+            Some(AnswerType::Choice(_)) => defaults::CHOICE_TOKENS,
+            _ => defaults::TEXT_TOKENS,
         };
         let tokens = self
             .count("model.max_output_tokens", 1, u32::MAX.into())
@@ -148,9 +144,9 @@ impl Reader<'_> {
         // With one of them given, the other one gives way.
         let (poll_min, poll_max) = match (min, max) {
             (Some(min), Some(max)) => (min, max),
-            (Some(min), None) => (min, min.max(Duration::from_mins(5))),
-            (None, Some(max)) => (max.min(Duration::from_secs(2)), max),
-            (None, None) => (Duration::from_secs(2), Duration::from_mins(5)),
+            (Some(min), None) => (min, min.max(defaults::POLL_MAX)),
+            (None, Some(max)) => (max.min(defaults::POLL_MIN), max),
+            (None, None) => (defaults::POLL_MIN, defaults::POLL_MAX),
         };
         if poll_min > poll_max {
             self.refuse(

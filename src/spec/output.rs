@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::address;
+use super::defaults;
 use super::file::{At, Value};
 use super::job::{AmbiguousPolicy, LayoutSpec, LedgerSpec, OutputSpec, SourceInput, SourceSpec};
 use super::reader::{Address, Reader, Word};
@@ -56,7 +57,7 @@ impl Reader<'_> {
             self.refuse_other_formats(path);
         }
         let layout = self.word("output.layout", &layouts);
-        let overwrite = self.bool("output.overwrite").unwrap_or(false);
+        let overwrite = self.bool("output.overwrite").unwrap_or(defaults::OVERWRITE);
         Some(OutputSpec {
             path: path?.text.clone(),
             layout,
@@ -86,8 +87,7 @@ impl Reader<'_> {
             ("fail", Word::Means(AmbiguousPolicy::Fail)),
             ("resubmit", Word::Means(AmbiguousPolicy::Resubmit)),
         ];
-        let second = Duration::from_secs(1);
-        let lease = self.duration("ledger.lease", second);
+        let lease = self.duration("ledger.lease", Duration::from_secs(1));
         let settle = self.duration("ledger.settle", Duration::ZERO);
         let on_ambiguous = self.word("ledger.on_ambiguous", &policies);
         let keep_prompts = self.bool("ledger.keep_prompts");
@@ -95,10 +95,10 @@ impl Reader<'_> {
         Some(LedgerSpec {
             path,
             older,
-            lease: lease.unwrap_or(60 * second),
-            settle: settle.unwrap_or(600 * second),
-            on_ambiguous: on_ambiguous.unwrap_or(AmbiguousPolicy::Wait),
-            keep_prompts: keep_prompts.unwrap_or(true),
+            lease: lease.unwrap_or(defaults::LEASE),
+            settle: settle.unwrap_or(defaults::SETTLE),
+            on_ambiguous: on_ambiguous.unwrap_or(defaults::ON_AMBIGUOUS),
+            keep_prompts: keep_prompts.unwrap_or(defaults::KEEP_PROMPTS),
         })
     }
 

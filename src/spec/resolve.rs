@@ -9,6 +9,7 @@ use crate::base::{Error, Result};
 use crate::work::AnswerType;
 
 use super::address;
+use super::defaults;
 use super::draft::Draft;
 use super::file::Value;
 use super::job::{
@@ -79,7 +80,7 @@ impl Draft {
 
 impl Reader<'_> {
     fn job(&mut self) -> Option<Job> {
-        self.survey();
+        self.unknown_keys();
         let output_path = self.output_address();
         let name = self.name(output_path.as_ref());
         let source = self.source();
@@ -178,7 +179,7 @@ impl Reader<'_> {
         ];
         self.word("prompt.cache", &words);
         let system = self.system();
-        let dedupe = self.bool("prompt.dedupe").unwrap_or(true);
+        let dedupe = self.bool("prompt.dedupe").unwrap_or(defaults::DEDUPE);
         if self.node("prompt.user").is_none() {
             self.missing("prompt.user", "");
         }
@@ -210,7 +211,7 @@ impl Reader<'_> {
             ("minimal", Word::Means(Meta::Minimal)),
             ("full", Word::Later),
         ];
-        let meta = self.word("answer.meta", &metas).unwrap_or(Meta::Minimal);
+        let meta = self.word("answer.meta", &metas).unwrap_or(defaults::META);
         let answer = self.answer_type();
         if self.node("answer.column").is_none() {
             self.missing("answer.column", "");
@@ -303,7 +304,7 @@ impl Reader<'_> {
     fn budget(&mut self) -> Option<BudgetSpec> {
         let path = "budget.max_failed";
         let max_failed = match self.node(path).map(|node| &node.value) {
-            None => Some(MaxFailed::Rows(0)),
+            None => Some(defaults::MAX_FAILED),
             Some(Value::Text(text)) => {
                 let share = parse_share(text);
                 if share.is_none() {

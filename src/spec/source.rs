@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::address;
+use super::defaults;
 use super::file::Value;
 use super::job::{SampleSpec, SourceInput, SourceSpec};
 use super::reader::Reader;
@@ -53,7 +54,7 @@ impl Reader<'_> {
         }
         Some(SampleSpec {
             rows: rows?,
-            seed: seed.unwrap_or(0),
+            seed: seed.unwrap_or(defaults::SEED),
         })
     }
 

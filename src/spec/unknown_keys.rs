@@ -8,7 +8,7 @@ use super::reader::Reader;
 
 impl Reader<'_> {
     /// Notes every key that is not ours to read.
-    pub(super) fn survey(&mut self) {
+    pub(super) fn unknown_keys(&mut self) {
         let draft = self.draft;
         for (name, node) in &draft.tree {
             if let Some(section) = SECTIONS.into_iter().find(|section| section == name) {
