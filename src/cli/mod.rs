@@ -1,33 +1,20 @@
 //! Words for people: the command line, progress, errors, and the last line for machines.
 //!
 //! The only room that prints. Standard output is for the result; everything else goes to standard
-//! error through one outlet, which is shut before the final JSON object is printed, since
+//! error through one writer, which is shut before the final JSON object is printed, since
 //! schedulers take the last line of both streams for the result.
 
 mod args;
-mod bars;
-mod diagnose;
+mod commands;
+mod display;
 mod exit;
-mod fault;
 mod flags;
-mod json;
-mod look;
-mod outlet;
-mod rehearse;
-mod resume;
-mod run;
-mod sandbox;
-mod screen;
-mod show;
+mod panics;
+mod providers;
 mod signal;
-mod status;
-mod summary;
 mod test_hooks;
 #[cfg(test)]
 mod tests;
-mod vendor;
-mod voice;
-mod words;
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -35,25 +22,24 @@ use std::sync::Arc;
 use clap::Parser;
 
 use args::{Cli, Command, RunKind};
-use exit::Exit;
-use look::Look;
-use screen::Screen;
-use voice::Voice;
+use commands::context::Context;
+use commands::{check, plan, rehearse, requests, run, sandbox, show, status};
+use display::console::Console;
+use display::progress::ProgressView;
 
-use crate::base::{Components, ErrorKind, Result, ResultExt, Stores, SystemClock};
-use crate::engine::find_ledger;
-use crate::spec::{Job, Surroundings};
+use crate::base::{Components, ErrorKind, Exit, Result, ResultExt, Stores, SystemClock};
+use crate::spec::Surroundings;
 
 /// Runs the command that the process was called with.
 #[must_use]
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
-    fault::watch();
+    panics::watch();
     keep_freed_memory();
-    let voice = Voice::new(&cli.common);
-    let done = fault::caught(|| carry_out(&cli, &voice));
+    let console = Console::new(&cli.common);
+    let done = panics::caught(|| carry_out(&cli, &console));
     let exit = done.unwrap_or_else(|error| {
-        let exit = voice.fail(&error);
+        let exit = console.fail(&error);
         if let Some(args) = cli.command.as_run() {
             run::print_failure(args, &cli.common, &error, exit);
         }
@@ -62,8 +48,8 @@ pub fn main() -> ExitCode {
     exit.into()
 }
 
-fn carry_out(cli: &Cli, voice: &Voice) -> Result<Exit> {
-    voice.set_up_logs();
+fn carry_out(cli: &Cli, console: &Console) -> Result<Exit> {
+    console.set_up_logs();
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(WORKERS)
         .enable_all()
@@ -79,10 +65,10 @@ fn carry_out(cli: &Cli, voice: &Voice) -> Result<Exit> {
         clock: test_hooks::clock()?,
         ..system
     };
-    let screen = Arc::new(voice.screen(Arc::new(SystemClock)));
-    let command = Box::pin(command(cli, components, Arc::clone(&screen)));
-    let exit = runtime.block_on(fault::caught_while(command));
-    screen.finish();
+    let progress = Arc::new(console.progress(Arc::new(SystemClock)));
+    let command = Box::pin(command(cli, components, Arc::clone(&progress)));
+    let exit = runtime.block_on(panics::caught_while(command));
+    progress.finish();
     runtime.shutdown_background();
     exit
 }
@@ -99,62 +85,55 @@ const KEPT: usize = 8 << 20;
 /// Threads that do the work: reading and sending overlap, and more would only cost memory.
 const WORKERS: usize = 2;
 
-/// What a command works with that looks at `job`, wherever its ledger is.
-async fn look_at(mut job: Job, memory: usize, components: &Components) -> Result<Look> {
-    find_ledger(&mut job.ledger, &components.stores).await?;
-    let components = components.clone();
-    Ok(Look {
-        job,
-        memory,
-        components,
-    })
-}
-
-async fn command(cli: &Cli, components: Components, screen: Arc<Screen>) -> Result<Exit> {
+async fn command(cli: &Cli, components: Components, progress: Arc<ProgressView>) -> Result<Exit> {
     let memory = cli.common.memory;
     let around = &Surroundings::system()?;
-    let look = |job| look_at(job, memory, &components);
+    let context = |job| Context::of(job, memory, &components);
     let run = |kind, args| {
-        let (components, screen) = (components.clone(), Arc::clone(&screen));
-        Box::pin(run::execute(kind, args, memory, components, screen))
+        let (components, progress) = (components.clone(), Arc::clone(&progress));
+        Box::pin(run::execute(kind, args, memory, components, progress))
     };
     match &cli.command {
         Command::Run(args) => run(RunKind::Run, args).await,
         Command::Submit(args) => run(RunKind::Submit, args).await,
         Command::Collect(args) => run(RunKind::Collect { wait: args.wait }, &args.run).await,
         Command::Rehearse(args) => {
-            rehearse::rehearse(args, &cli.common, &components, &screen).await
+            rehearse::rehearse(args, &cli.common, &components, &progress).await
         }
         Command::Sandbox(args) => sandbox::serve(args, &components).await,
         Command::Plan(args) => {
-            let look = look(args.target.resolve_whole(around)?).await?;
-            look::plan(&look, args.save.as_deref()).await
+            let context = context(args.target.resolve_whole(around)?).await?;
+            plan::plan(&context, args.save.as_deref()).await
         }
         Command::Check(args) => {
-            let look = look(args.target.resolve_whole(around)?).await?;
-            look::check(&look, args.rows).await
+            let context = context(args.target.resolve_whole(around)?).await?;
+            check::check(&context, args.rows).await
         }
         Command::Status(args) => {
-            let manner = status::Manner {
+            let options = status::StatusOptions {
                 as_json: args.json,
                 watch: args.watch,
             };
-            status::status(&look(args.target.resolve_planned(around)?).await?, manner).await
+            status::status(
+                &context(args.target.resolve_planned(around)?).await?,
+                options,
+            )
+            .await
         }
         Command::Show(args) => {
-            let look = look(args.job.resolve_planned(None, around)?).await?;
-            show::show(&look, &args.row, args.json).await
+            let context = context(args.job.resolve_planned(None, around)?).await?;
+            show::show(&context, &args.row, args.json).await
         }
         Command::Cancel(args) => {
-            look::cancel(&look(args.target.resolve_planned(around)?).await?).await
+            requests::cancel(&context(args.target.resolve_planned(around)?).await?).await
         }
         Command::Retry(args) => {
-            let look = look(args.job.resolve_planned(None, around)?).await?;
-            look::retry(&look, (&*args.statuses, &*args.keys)).await
+            let context = context(args.job.resolve_planned(None, around)?).await?;
+            requests::retry(&context, (&*args.statuses, &*args.keys)).await
         }
         Command::Gc(args) => {
-            let look = look(args.target.resolve_planned(around)?).await?;
-            look::gc(&look, args.older_than).await
+            let context = context(args.target.resolve_planned(around)?).await?;
+            requests::gc(&context, args.older_than).await
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::json;
+use super::display::json;
 use crate::base::{Clock, Crash, FastClock, Kill, Result, SystemClock};
 
 /// Where this process kills itself, if `COLUMNIST_CRASH_AT` says so, or panics, if `COLUMNIST_PANIC_AT`

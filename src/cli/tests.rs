@@ -2,9 +2,9 @@
 
 use clap::{CommandFactory, Parser};
 
-use super::diagnose::Colour;
+use super::display::diagnose::{self, Colour};
 use super::*;
-use crate::spec::{Job, MaxFailed, SourceInput, Surroundings};
+use crate::spec::{Job, MaxFailed, SourceInput, Surroundings, defaults};
 use crate::work::AnswerType;
 
 fn around() -> Surroundings {
@@ -217,5 +217,32 @@ fn memory_and_storage_options_are_read() {
         "columnist -q -v check a.toml",
     ] {
         assert_eq!(parse(line).expect_err(line).exit_code(), 2, "{line}");
+    }
+}
+
+/// What people read of the defaults is what is taken.
+#[test]
+fn the_defaults_that_are_told_are_true() {
+    let mut run = Cli::command();
+    let run = run.find_subcommand_mut("run").expect("a command");
+    let help = run.render_long_help().to_string();
+    let help: Vec<_> = help.split_whitespace().collect();
+    let help = help.join(" ");
+    let (text, choice) = (defaults::TEXT_TOKENS, defaults::CHOICE_TOKENS);
+    for told in [
+        format!("default {text}, for choices {choice}"),
+        format!("of the same table; default {}", defaults::SEED),
+    ] {
+        assert!(help.contains(&told), "no {told:?} in {help}");
+    }
+    let readme = include_str!("../../README.md");
+    let (settle, lease) = (defaults::SETTLE.as_secs() / 60, defaults::LEASE.as_secs());
+    for told in [
+        format!("default {choice}, for text {text};"),
+        format!("`[ledger] settle` ({settle} minutes)"),
+        format!("(`[ledger] lease`, {lease} seconds)"),
+        format!("with `dedupe = {}`, its default", defaults::DEDUPE),
+    ] {
+        assert!(readme.contains(&told), "no {told:?} in README.md");
     }
 }

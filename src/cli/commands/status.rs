@@ -6,16 +6,15 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::exit::Exit;
-use super::json::{progress_value, statuses, usd};
-use super::look::{Look, print};
-use super::words::{self, grouped, some};
-use crate::base::{Result, Time};
+use super::context::{Context, print};
+use crate::base::{Exit, Result, Time};
+use crate::cli::display::json::{progress_value, statuses, usd};
+use crate::cli::display::words::{self, grouped, some};
 use crate::engine::{self, BatchLine, StatusReport};
 
 /// How it is shown.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Manner {
+pub(in crate::cli) struct StatusOptions {
     /// As one JSON object.
     pub as_json: bool,
     /// Again and again, until it is over.
@@ -28,27 +27,27 @@ const PAUSE: Duration = Duration::from_secs(2);
 const TO_THE_TOP: &str = "\x1b[H\x1b[J";
 
 /// Where everything stands.
-pub(super) async fn status(look: &Look, manner: Manner) -> Result<Exit> {
+pub(in crate::cli) async fn status(context: &Context, options: StatusOptions) -> Result<Exit> {
     let is_terminal = std::io::stdout().is_terminal();
     let mut last = String::new();
     loop {
-        let report = engine::status(look.setup("status")).await?;
-        let now = look.components.clock.now();
-        let text = if manner.as_json {
+        let report = engine::status(context.setup("status")).await?;
+        let now = context.components.clock.now();
+        let text = if options.as_json {
             format!("{}\n", status_json(&report))
         } else {
             status_words(&report, now)
         };
         // In a pipe the same is not said twice, but for what differs by the time alone.
         if text != last {
-            let redraws = manner.watch && !manner.as_json && is_terminal;
+            let redraws = options.watch && !options.as_json && is_terminal;
             print(&format!("{}{text}", if redraws { TO_THE_TOP } else { "" }))?;
             last = text;
         }
-        if !manner.watch || is_over(&report) {
+        if !options.watch || is_over(&report) {
             return Ok(Exit::Done);
         }
-        look.components.clock.sleep(PAUSE).await;
+        context.components.clock.sleep(PAUSE).await;
     }
 }
 

@@ -9,9 +9,10 @@ use tempfile::TempDir;
 
 use crate::base::{Error, ErrorKind, FastClock, Result, ResultExt};
 use crate::cli::args::Rehearse;
-use crate::cli::sandbox;
+use crate::cli::commands::sandbox;
 use crate::emulator::{Faults, Running, Sandbox, SandboxConfig};
 use crate::spec::Job;
+use crate::work::price::SANDBOX;
 
 /// What a rehearsal plays on.
 #[derive(Debug)]
@@ -28,9 +29,6 @@ pub(super) struct Environment {
 
 /// The variable that holds the key of a rehearsed job. The sandbox takes any.
 pub(super) const KEY: &str = "COLUMNIST_REHEARSAL_KEY";
-
-/// The dialect that a job on the built-in sandbox is rehearsed in.
-const SANDBOX_DIALECT: &str = "openai";
 
 impl Environment {
     /// Sets the environment for `job`.
@@ -49,10 +47,9 @@ impl Environment {
             faults: faults.clone(),
             state_dir: Some(folder.path().join("sandbox")),
             keep_uploads: false,
-            anthropic: sandbox::anthropic(&args.limits),
-            openai: sandbox::openai(&args.limits),
             ..SandboxConfig::default()
-        };
+        }
+        .limited(sandbox::account_limits(&args.limits));
         let clock = FastClock::starting_now(args.speed);
         let sandbox = Sandbox::new(config, Arc::new(clock))?;
         let running = sandbox.serve(SocketAddr::from(([127, 0, 0, 1], 0))).await?;
@@ -96,8 +93,8 @@ impl Environment {
 /// touched: what is read, asked, cut into chunks, waited for and laid out is the user's own.
 fn copy(job: &Job, folder: &Path, urls: &[(&'static str, String)]) -> Result<Job> {
     let mut job = job.clone();
-    if job.model.provider == "sandbox" {
-        SANDBOX_DIALECT.clone_into(&mut job.model.provider);
+    if job.model.provider == SANDBOX {
+        Sandbox::in_process().0.clone_into(&mut job.model.provider);
     }
     let url = urls
         .iter()

@@ -5,11 +5,11 @@ use std::time::Duration;
 
 use crate::engine::{Awaits, Report};
 
-use super::args::RunKind;
-use super::words::{self, grouped, some};
+use crate::cli::args::RunKind;
+use crate::cli::display::words::{self, grouped, some};
 
 /// What `report` says, after `elapsed`, in a few lines.
-pub(super) fn summary(kind: RunKind, report: &Report, elapsed: Duration) -> String {
+pub(in crate::cli) fn summary(kind: RunKind, report: &Report, elapsed: Duration) -> String {
     let mut text = format!("{}\n", headline(kind, report));
     let mut line = |name: &str, value: &str| {
         let _ = writeln!(text, "  {name:<9} {value}");

@@ -8,75 +8,75 @@ use serde::Serialize;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::args::{Common, OnInterrupt, RunArgs, RunKind};
-use super::exit::Exit;
-use super::json::{Failure, Line, Problem};
-use super::resume;
-use super::screen::Screen;
-use super::summary::summary;
-use super::vendor::{Vendor, Vendors};
-use crate::base::{Clock, Components, Error, ErrorKind, Result, ResultExt, Stores, SystemClock};
+use crate::base::{
+    Clock, Components, Error, ErrorKind, Exit, Result, ResultExt, Stores, SystemClock,
+};
+use crate::cli::args::{Common, OnInterrupt, RunArgs, RunKind};
+use crate::cli::display::json::{Failure, Line, Problem};
+use crate::cli::display::progress::ProgressView;
+use crate::cli::display::resume;
+use crate::cli::display::summary::summary;
+use crate::cli::providers::{self, Providers};
 use crate::engine::{self, Awaits, Live, Report, Setup, find_ledger};
 use crate::spec::{Job, Meta, Surroundings};
 use crate::work::progress::{Event, Watch};
 
 /// Carries the job out, and prints what came of it.
-pub(super) async fn execute(
+pub(in crate::cli) async fn execute(
     kind: RunKind,
     args: &RunArgs,
     memory: usize,
     components: Components,
-    screen: Arc<Screen>,
+    progress: Arc<ProgressView>,
 ) -> Result<Exit> {
     let around = Surroundings::system()?;
     let mut job = resolve(kind, args, &around)?;
     find_ledger(&mut job.ledger, &components.stores).await?;
     if args.target.ledger_goes_away(&job, &around) {
-        screen.event(&Event::Warning(format!(
+        progress.event(&Event::Warning(format!(
             "the ledger lies in a folder for temporary files, and what was paid for is forgotten with it: {}; \
              give it a place that stays ([ledger] path, --ledger)",
             job.ledger.path
         )));
     }
     let (column, meta) = (job.answer.column.clone(), job.answer.meta);
-    let vendor = Vendor::open(&job, &components)?;
-    let service = &vendor.provider.capability().service;
+    let provider = providers::open(&job, &components)?;
+    let service = &provider.capability().service;
     if let Some(doubt) = engine::unknown_model(&job, service) {
-        screen.event(&Event::Warning(doubt));
+        progress.event(&Event::Warning(doubt));
     }
-    let ticking = tick(&screen, &job, &components);
+    let ticking = tick(&progress, &job, &components);
     let interrupt = CancellationToken::new();
-    let signal = super::signal::watch(&interrupt, &components.uptime);
+    let signal = crate::cli::signal::watch(&interrupt, &components.uptime);
     let setup = Setup {
         job,
         command: kind.name(),
         components: components.clone(),
-        watch: Arc::clone(&screen) as Arc<dyn Watch>,
+        watch: Arc::clone(&progress) as Arc<dyn Watch>,
         memory,
         no_follow: args.no_follow,
         publish_partial: args.publish_partial,
         cancel_on_interrupt: args.on_interrupt == OnInterrupt::Cancel,
-        vendors: Some(Arc::new(Vendors(components))),
+        vendors: Some(Arc::new(Providers(components))),
         interrupt,
     };
-    let provider = Arc::clone(&vendor.provider);
     let report = match kind {
         RunKind::Run => Box::pin(engine::run(setup, provider)).await,
         RunKind::Submit => Box::pin(engine::submit(setup, provider)).await,
         RunKind::Collect { wait } => Box::pin(engine::collect(setup, provider, wait)).await,
     };
     let report = report?;
-    super::fault::none_so_far()?;
+    crate::cli::panics::none_so_far()?;
     if signal.caught().is_some() && !report.published {
         let line = resume::line(std::env::args(), args.on_interrupt);
-        screen.event(&Event::Warning(line));
+        progress.event(&Event::Warning(line));
     }
     if report.over_budget {
-        screen.event(&Event::Warning(failures(&report, &column, meta)));
+        progress.event(&Event::Warning(failures(&report, &column, meta)));
     }
-    let elapsed = screen.elapsed();
+    let elapsed = progress.elapsed();
     drop(ticking);
-    screen.finish();
+    progress.finish();
     let mut exit = exit_of(kind, args, &report);
     if let Some(code) = signal.caught().filter(|_| !report.published) {
         exit = Exit::of(&[Exit::from_code(code), exit]);
@@ -111,16 +111,18 @@ impl Drop for Ticking {
     }
 }
 
-/// Lets time show on the screen, and leaves what is known of the job for `status` to read.
-fn tick(screen: &Arc<Screen>, job: &Job, components: &Components) -> Ticking {
-    let (screen, job, components) = (Arc::clone(screen), job.clone(), components.clone());
+/// Lets time show, and leaves what is known of the job for `status` to read.
+fn tick(progress: &Arc<ProgressView>, job: &Job, components: &Components) -> Ticking {
+    let (progress, job, components) = (Arc::clone(progress), job.clone(), components.clone());
     Ticking(tokio::spawn(async move {
         let clock = SystemClock;
         let mut left: Option<Live> = None;
         for second in 0_u64.. {
             clock.sleep(TICK).await;
-            screen.tick();
-            let live = screen.live().filter(|_| second.is_multiple_of(LEAVE_EVERY));
+            progress.tick();
+            let live = progress
+                .live()
+                .filter(|_| second.is_multiple_of(LEAVE_EVERY));
             let is_new = |live: &Live| {
                 let is_old = left.as_ref().is_some_and(|left| left.waits == live.waits);
                 !is_old || second.is_multiple_of(LEAVE_EVERY * 12)
@@ -177,7 +179,7 @@ fn is_all_that_can_be(report: &Report) -> bool {
 }
 
 /// Prints what a command came to that ended with `error`, with as much as is known of its job.
-pub(super) fn print_failure(args: &RunArgs, common: &Common, error: &Error, exit: Exit) {
+pub(in crate::cli) fn print_failure(args: &RunArgs, common: &Common, error: &Error, exit: Exit) {
     if !wants_line(args) {
         // The error was told already, and that is all that a person needs.
         return;

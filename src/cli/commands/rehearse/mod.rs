@@ -19,11 +19,10 @@ mod tests;
 
 use tokio_util::sync::CancellationToken;
 
-use super::args::{Common, Rehearse};
-use super::exit::Exit;
-use super::screen::Screen;
-use super::signal;
-use crate::base::{Components, Result};
+use crate::base::{Components, Exit, Result};
+use crate::cli::args::{Common, Rehearse};
+use crate::cli::display::progress::ProgressView;
+use crate::cli::signal;
 use crate::spec::Surroundings;
 
 use environment::Environment;
@@ -31,11 +30,11 @@ use report::Report;
 use runner::{Ending, Runner};
 
 /// Rehearses the job, and says what came of it.
-pub(super) async fn rehearse(
+pub(in crate::cli) async fn rehearse(
     args: &Rehearse,
     common: &Common,
     components: &Components,
-    screen: &Screen,
+    progress: &ProgressView,
 ) -> Result<Exit> {
     let job = args.target.resolve(&Surroundings::system()?)?;
     let environment = Environment::prepare(&job, args).await?;
@@ -44,7 +43,7 @@ pub(super) async fn rehearse(
     let runner = Runner {
         environment: &environment,
         common,
-        screen,
+        progress,
         interrupt: &interrupt,
     };
     let ended = runner.run_to_end(args.kill.then_some(args.seed)).await;
@@ -60,7 +59,7 @@ pub(super) async fn rehearse(
         // The run has said why on standard error.
         return Ok(exit_of(&ending));
     };
-    screen.finish();
+    progress.finish();
     report.print(args.json, scratch.as_deref())?;
     Ok(report.exit())
 }

@@ -2,7 +2,7 @@
 //! JSON lines where a machine asked for them.
 //!
 //! Nobody is left without a word: where nothing has been said for a while, it is said how far the job
-//! is and what is waited for, at growing intervals. [`Screen::tick`] does so, and has to be called
+//! is and what is waited for, at growing intervals. [`ProgressView::tick`] does so, and has to be called
 //! every second or so.
 
 use std::collections::BTreeMap;
@@ -13,11 +13,11 @@ use crate::base::{Clock, Time};
 use crate::engine::Live;
 use crate::work::progress::{Event, Planned, Progress, Waits, Watch};
 
-use super::bars::{Bars, View};
-use super::diagnose::Colour;
-use super::json;
-use super::outlet::Outlet;
-use super::words::{self, grouped};
+use crate::cli::display::bars::{Bars, View};
+use crate::cli::display::diagnose::Colour;
+use crate::cli::display::json;
+use crate::cli::display::stderr::Stderr;
+use crate::cli::display::words::{self, grouped};
 
 /// How long nothing is said, at first and at most. Twice as long each time while nothing is new.
 const QUIET_MIN: Duration = Duration::from_secs(5);
@@ -27,7 +27,7 @@ const BARS_AFTER: Duration = Duration::from_secs(1);
 
 /// How progress is shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Face {
+pub(in crate::cli) enum ProgressStyle {
     /// Bars that move.
     Bars,
     /// Plain lines.
@@ -40,10 +40,10 @@ pub(super) enum Face {
 
 /// Shows what happens.
 #[derive(Debug)]
-pub(super) struct Screen {
+pub(in crate::cli) struct ProgressView {
     clock: Arc<dyn Clock>,
-    outlet: Outlet,
-    face: Face,
+    stderr: Stderr,
+    style: ProgressStyle,
     colour: Colour,
     state: Mutex<State>,
 }
@@ -142,10 +142,15 @@ fn since(start: Time, now: Time) -> Duration {
     (now - start).to_std().unwrap_or_default()
 }
 
-impl Screen {
-    /// A screen that shows `face` on `outlet`.
+impl ProgressView {
+    /// A view that shows progress in `style` on `stderr`.
     #[must_use]
-    pub(super) fn new(clock: Arc<dyn Clock>, outlet: Outlet, face: Face, colour: Colour) -> Self {
+    pub(in crate::cli) fn new(
+        clock: Arc<dyn Clock>,
+        stderr: Stderr,
+        style: ProgressStyle,
+        colour: Colour,
+    ) -> Self {
         let now = clock.now();
         let state = State {
             started: now,
@@ -161,28 +166,28 @@ impl Screen {
             has_landed: false,
             told: BTreeMap::new(),
         };
-        Screen {
+        ProgressView {
             clock,
-            outlet,
-            face,
+            stderr,
+            style,
             colour,
             state: Mutex::new(state),
         }
     }
 
     /// Says a sentence that is no event of a run.
-    pub(super) fn say(&self, sentence: &str) {
-        match self.face {
-            Face::Json => self
-                .outlet
+    pub(in crate::cli) fn say(&self, sentence: &str) {
+        match self.style {
+            ProgressStyle::Json => self
+                .stderr
                 .line(&json::note_line(self.clock.now(), sentence)),
-            Face::Quiet => {}
-            Face::Lines | Face::Bars => self.outlet.line(sentence),
+            ProgressStyle::Quiet => {}
+            ProgressStyle::Lines | ProgressStyle::Bars => self.stderr.line(sentence),
         }
     }
 
     /// What is known of the job beside the ledger, for others to read.
-    pub(super) fn live(&self) -> Option<Live> {
+    pub(in crate::cli) fn live(&self) -> Option<Live> {
         let state = self.lock();
         let run = state
             .run
@@ -198,34 +203,34 @@ impl Screen {
     }
 
     /// How long it has been watched.
-    pub(super) fn elapsed(&self) -> Duration {
+    pub(in crate::cli) fn elapsed(&self) -> Duration {
         since(self.lock().started, self.clock.now())
     }
 
     /// Lets time show: on bars, and by a word where nothing has been said for a while.
-    pub(super) fn tick(&self) {
+    pub(in crate::cli) fn tick(&self) {
         let now = self.clock.now();
         let mut state = self.lock();
-        match self.face {
-            Face::Bars => self.draw(&mut state, now),
-            Face::Quiet => {}
-            Face::Lines | Face::Json if !state.silence.is_over(now) => {}
-            Face::Lines | Face::Json => {
+        match self.style {
+            ProgressStyle::Bars => self.draw(&mut state, now),
+            ProgressStyle::Quiet => {}
+            ProgressStyle::Lines | ProgressStyle::Json if !state.silence.is_over(now) => {}
+            ProgressStyle::Lines | ProgressStyle::Json => {
                 self.say_so_far(&state, now);
                 state.silence = state.silence.longer(now);
             }
         }
     }
 
-    /// Takes the bars away and shuts the outlet: nothing is shown any more.
-    pub(super) fn finish(&self) {
+    /// Takes the bars away and shuts standard error: nothing is shown any more.
+    pub(in crate::cli) fn finish(&self) {
         let mut state = self.lock();
-        self.outlet.above(None);
+        self.stderr.above(None);
         if let Some(bars) = state.bars.take() {
             bars.clear();
         }
         state.is_over = true;
-        self.outlet.shut();
+        self.stderr.shut();
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -242,7 +247,7 @@ impl Screen {
         let (progress, left) = (state.progress, state.time_left(now));
         let bars = state.bars.get_or_insert_with(|| {
             let bars = Bars::new();
-            self.outlet.above(Some(bars.all()));
+            self.stderr.above(Some(bars.all()));
             bars
         });
         bars.show(&View {
@@ -256,19 +261,19 @@ impl Screen {
 
     /// Says how far it is and what is waited for, though neither is new.
     fn say_so_far(&self, state: &State, now: Time) {
-        if self.face == Face::Json {
+        if self.style == ProgressStyle::Json {
             if let Some(progress) = &state.progress {
                 let event = Event::Progress(*progress);
-                self.outlet.line(&json::event_line(now, &event));
+                self.stderr.line(&json::event_line(now, &event));
             }
             let event = Event::Waiting(state.waits.clone());
-            return self.outlet.line(&json::event_line(now, &event));
+            return self.stderr.line(&json::event_line(now, &event));
         }
         if let Some(so_far) = state.so_far(now) {
-            self.outlet.line(&so_far);
+            self.stderr.line(&so_far);
         }
         if !state.waits.waits.is_empty() {
-            self.outlet.line(&words::waiting(&state.waits, now));
+            self.stderr.line(&words::waiting(&state.waits, now));
         }
     }
 
@@ -282,9 +287,9 @@ impl Screen {
     }
 
     fn tell_one(&self, event: &Event, state: &State, now: Time) {
-        match self.face {
-            Face::Json => self.outlet.line(&json::event_line(now, event)),
-            _ => self.outlet.line(&self.sentence(event, state, now)),
+        match self.style {
+            ProgressStyle::Json => self.stderr.line(&json::event_line(now, event)),
+            _ => self.stderr.line(&self.sentence(event, state, now)),
         }
     }
 
@@ -356,14 +361,14 @@ impl Screen {
                 state.has_landed = true;
                 true
             }
-            Event::Opened { .. } => self.face == Face::Json,
+            Event::Opened { .. } => self.style == ProgressStyle::Json,
             Event::Waiting(_) => false,
             Event::Submitted { .. } | Event::Published { .. } | Event::Warning(_) => true,
         }
     }
 }
 
-impl Watch for Screen {
+impl Watch for ProgressView {
     fn event(&self, event: &Event) {
         let now = self.clock.now();
         let mut state = self.lock();
@@ -378,14 +383,14 @@ impl Watch for Screen {
             }
             _ => {}
         }
-        match (self.face, event) {
-            (Face::Bars, Event::Published { .. })
-            | (Face::Bars | Face::Quiet, Event::Warning(_)) => {
-                self.outlet.line(&self.sentence(event, &state, now));
+        match (self.style, event) {
+            (ProgressStyle::Bars, Event::Published { .. })
+            | (ProgressStyle::Bars | ProgressStyle::Quiet, Event::Warning(_)) => {
+                self.stderr.line(&self.sentence(event, &state, now));
             }
-            (Face::Bars, _) => self.draw(&mut state, now),
-            (Face::Quiet, _) => {}
-            (Face::Lines | Face::Json, _) => {
+            (ProgressStyle::Bars, _) => self.draw(&mut state, now),
+            (ProgressStyle::Quiet, _) => {}
+            (ProgressStyle::Lines | ProgressStyle::Json, _) => {
                 if self.is_news(&mut state, event, now) {
                     self.tell(&mut state, event, now);
                 }
@@ -443,13 +448,13 @@ mod tests {
         }
     }
 
-    fn screen(face: Face) -> (Screen, Paper, HandClock) {
+    fn view(style: ProgressStyle) -> (ProgressView, Paper, HandClock) {
         let origin = chrono::DateTime::from_timestamp(1_800_000_000, 0).expect("in range");
         let clock = HandClock(Arc::new(Mutex::new(origin)));
         let paper = Paper::default();
-        let outlet = Outlet::to(paper.clone());
+        let stderr = Stderr::to(paper.clone());
         (
-            Screen::new(Arc::new(clock.clone()), outlet, face, Colour::Never),
+            ProgressView::new(Arc::new(clock.clone()), stderr, style, Colour::Never),
             paper,
             clock,
         )
@@ -502,21 +507,21 @@ mod tests {
 
     #[test]
     fn plain_lines_tell_news_at_once_and_the_rest_when_there_is_nothing_else() {
-        let (screen, paper, _) = screen(Face::Lines);
+        let (view, paper, _) = view(ProgressStyle::Lines);
         for rows in 1..=100 {
             let requests = rows / 2;
-            screen.event(&Event::Planned(planned(requests, rows - requests)));
+            view.event(&Event::Planned(planned(requests, rows - requests)));
         }
-        screen.event(&Event::Submitted {
+        view.event(&Event::Submitted {
             chunk: 0,
             requests: 50,
         });
         for done in 0..1_000 {
-            screen.event(&polled("in progress", done));
+            view.event(&polled("in progress", done));
         }
-        screen.event(&polled("completed", 2_000));
-        screen.event(&landed(2_000));
-        screen.event(&Event::Progress(progress(50)));
+        view.event(&polled("completed", 2_000));
+        view.event(&landed(2_000));
+        view.event(&Event::Progress(progress(50)));
         assert_eq!(
             paper.lines(),
             [
@@ -533,13 +538,13 @@ mod tests {
 
     #[test]
     fn a_wait_is_never_silent_and_is_told_at_growing_intervals() {
-        for face in [Face::Lines, Face::Json] {
-            let (screen, paper, clock) = screen(face);
-            screen.event(&waiting("the lease"));
+        for style in [ProgressStyle::Lines, ProgressStyle::Json] {
+            let (view, paper, clock) = view(style);
+            view.event(&waiting("the lease"));
             let mut told = Vec::new();
             for second in 1..=3_600 {
                 clock.advance(Duration::from_secs(1));
-                screen.tick();
+                view.tick();
                 if paper.lines().len() > told.len() {
                     told.push(second);
                 }
@@ -550,27 +555,27 @@ mod tests {
                     5, 15, 35, 75, 155, 315, 615, 915, 1215, 1515, 1815, 2115, 2415, 2715, 3015,
                     3315
                 ],
-                "{face:?}"
+                "{style:?}"
             );
-            assert!(paper.lines()[0].contains("the lease"), "{face:?}");
+            assert!(paper.lines()[0].contains("the lease"), "{style:?}");
             // What is new is told at once, and after it the wait is short again.
-            screen.event(&Event::Warning("mind".into()));
+            view.event(&Event::Warning("mind".into()));
             clock.advance(QUIET_MIN);
-            screen.tick();
-            assert_eq!(paper.lines().len(), told.len() + 2, "{face:?}");
+            view.tick();
+            assert_eq!(paper.lines().len(), told.len() + 2, "{style:?}");
         }
     }
 
     #[test]
     fn a_silence_is_ended_by_how_far_it_is_and_by_what_is_waited_for() {
-        let (screen, paper, clock) = screen(Face::Lines);
+        let (view, paper, clock) = view(ProgressStyle::Lines);
         let when = clock.now() + Duration::from_secs(71);
         let wait = Wait::of("word whether the provider took chunk 3 (9 requests)");
-        screen.event(&Event::Progress(progress(25)));
-        screen.event(&Event::Waiting(wait.until(Some(when), Then::End).into()));
+        view.event(&Event::Progress(progress(25)));
+        view.event(&Event::Waiting(wait.until(Some(when), Then::End).into()));
         clock.advance(QUIET_MIN);
-        screen.event(&Event::Progress(progress(30)));
-        screen.tick();
+        view.event(&Event::Progress(progress(30)));
+        view.tick();
         assert_eq!(
             paper.lines(),
             [
@@ -583,65 +588,70 @@ mod tests {
 
     #[test]
     fn what_was_done_before_says_nothing_of_how_fast_it_goes() {
-        let (screen, _, clock) = screen(Face::Lines);
+        let (view, _, clock) = view(ProgressStyle::Lines);
         let look = |done| {
             Event::Waiting(Waits {
                 waits: Vec::new(),
                 looks: [("a".to_owned(), Look { done, next: None })].into(),
             })
         };
-        screen.event(&look(None));
-        screen.event(&Event::Progress(progress(0)));
+        view.event(&look(None));
+        view.event(&Event::Progress(progress(0)));
         clock.advance(Duration::from_secs(10));
         // The first look shows what the batch did while nobody watched.
-        screen.event(&look(Some(40)));
+        view.event(&look(Some(40)));
         let done = |done| {
             Event::Progress(Progress {
                 done,
                 ..progress(0)
             })
         };
-        screen.event(&done(40));
-        assert_eq!(screen.lock().time_left(clock.now()), None);
+        view.event(&done(40));
+        assert_eq!(view.lock().time_left(clock.now()), None);
         clock.advance(Duration::from_secs(10));
-        screen.event(&done(45));
-        let left = screen.lock().time_left(clock.now());
+        view.event(&done(45));
+        let left = view.lock().time_left(clock.now());
         assert_eq!(left, Some(Duration::from_secs(10)));
     }
 
     #[test]
     fn nothing_follows_the_end() {
-        for face in [Face::Lines, Face::Json, Face::Quiet, Face::Bars] {
-            let (screen, paper, clock) = screen(face);
-            screen.event(&waiting("the end"));
-            screen.finish();
-            screen.event(&Event::Warning("late".into()));
+        for style in [
+            ProgressStyle::Lines,
+            ProgressStyle::Json,
+            ProgressStyle::Quiet,
+            ProgressStyle::Bars,
+        ] {
+            let (view, paper, clock) = view(style);
+            view.event(&waiting("the end"));
+            view.finish();
+            view.event(&Event::Warning("late".into()));
             clock.advance(QUIET_MAX);
-            screen.tick();
-            screen.say("late");
-            assert_eq!(paper.lines(), Vec::<String>::new(), "{face:?}");
+            view.tick();
+            view.say("late");
+            assert_eq!(paper.lines(), Vec::<String>::new(), "{style:?}");
         }
     }
 
     #[test]
     fn quiet_tells_warnings_alone() {
-        let (screen, paper, clock) = screen(Face::Quiet);
-        screen.event(&Event::Opened { run: "r".into() });
-        screen.event(&Event::Warning("w".into()));
-        screen.event(&Event::Progress(progress(1)));
+        let (view, paper, clock) = view(ProgressStyle::Quiet);
+        view.event(&Event::Opened { run: "r".into() });
+        view.event(&Event::Warning("w".into()));
+        view.event(&Event::Progress(progress(1)));
         clock.advance(QUIET_MAX);
-        screen.tick();
+        view.tick();
         assert_eq!(paper.lines(), ["warning: w"]);
     }
 
     #[test]
     fn json_tells_news_with_the_last_count_before_it() {
-        let (screen, paper, _) = screen(Face::Json);
+        let (view, paper, _) = view(ProgressStyle::Json);
         for rows in 1..=3 {
-            screen.event(&Event::Planned(planned(0, rows)));
+            view.event(&Event::Planned(planned(0, rows)));
         }
-        screen.event(&landed(10));
-        screen.event(&Event::Progress(progress(50)));
+        view.event(&landed(10));
+        view.event(&Event::Progress(progress(50)));
         let lines = paper.lines();
         let values: Vec<serde_json::Value> = lines
             .iter()

@@ -1,7 +1,7 @@
 //! How to go on after an interrupt: the same command again. The line ends in logs, so that what
 //! may be a secret is left out of it, for its reader to put back.
 
-use super::args::OnInterrupt;
+use crate::cli::args::OnInterrupt;
 
 /// The flag whose values are kept to ourselves, whatever they are called.
 const STORAGE_OPTION: &str = "--storage-option";
@@ -23,7 +23,10 @@ const SECRETS: [&str; 11] = [
 const LEFT_OUT: &str = "...";
 
 /// The line that says how to call the program again, which was called by `words`.
-pub(super) fn line(words: impl Iterator<Item = String>, on_interrupt: OnInterrupt) -> String {
+pub(in crate::cli) fn line(
+    words: impl Iterator<Item = String>,
+    on_interrupt: OnInterrupt,
+) -> String {
     let mut shown: Vec<String> = Vec::new();
     let mut before = String::new();
     for word in words {

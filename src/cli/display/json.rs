@@ -5,15 +5,15 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::diagnose::causes;
 use crate::base::{Error, ErrorKind, Time};
+use crate::cli::display::diagnose::causes;
 use crate::engine::{Awaits, Report};
 use crate::work::progress::{Event, Progress};
 use crate::work::{StatusCounts, Usage};
 
 /// What a command came to.
 #[derive(Debug, Serialize)]
-pub(super) struct Line<'a> {
+pub(in crate::cli) struct Line<'a> {
     job: &'a str,
     run: &'a str,
     exit_code: u8,
@@ -48,7 +48,7 @@ pub(super) struct Line<'a> {
 
 impl<'a> Line<'a> {
     /// The line of `report`, for a process that ends with `exit_code`.
-    pub(super) fn of(report: &'a Report, exit_code: u8) -> Self {
+    pub(in crate::cli) fn of(report: &'a Report, exit_code: u8) -> Self {
         Line {
             job: &report.job,
             run: &report.run,
@@ -81,7 +81,7 @@ impl<'a> Line<'a> {
 
 /// What a command says that ended with an error.
 #[derive(Debug, Serialize)]
-pub(super) struct Failure {
+pub(in crate::cli) struct Failure {
     /// `null`, like what follows from it, where the error is the job itself.
     pub job: Option<String>,
     pub exit_code: u8,
@@ -93,7 +93,7 @@ pub(super) struct Failure {
 
 /// An error, for a machine.
 #[derive(Debug, Serialize)]
-pub(super) struct Problem {
+pub(in crate::cli) struct Problem {
     kind: &'static str,
     message: String,
     hint: Option<String>,
@@ -103,7 +103,7 @@ pub(super) struct Problem {
 
 impl Problem {
     /// What `error` says.
-    pub(super) fn of(error: &Error) -> Problem {
+    pub(in crate::cli) fn of(error: &Error) -> Problem {
         let kind = match error.kind() {
             ErrorKind::Ambiguous => "ambiguous",
             ErrorKind::Data => "data",
@@ -147,7 +147,7 @@ impl Process {
     clippy::print_stdout,
     reason = "it is the last line of standard output"
 )]
-pub(super) fn last_words(point: &'static str) {
+pub(in crate::cli) fn last_words(point: &'static str) {
     let peak = peak_memory_bytes();
     println!(
         "{}",
@@ -183,18 +183,18 @@ fn peak_memory_bytes() -> Option<u64> {
     clippy::cast_precision_loss,
     reason = "exact up to nine billion dollars"
 )]
-pub(super) fn usd(micros: u64) -> f64 {
+pub(in crate::cli) fn usd(micros: u64) -> f64 {
     micros as f64 / 1e6
 }
 
 /// A sentence as one JSON line, without its line break.
-pub(super) fn note_line(time: Time, sentence: &str) -> String {
+pub(in crate::cli) fn note_line(time: Time, sentence: &str) -> String {
     let time = time.to_rfc3339_opts(chrono::SecondsFormat::Millis, true);
     json!({ "time": time, "level": "info", "event": "note", "message": sentence }).to_string()
 }
 
 /// `event` as one JSON line, without its line break.
-pub(super) fn event_line(time: Time, event: &Event) -> String {
+pub(in crate::cli) fn event_line(time: Time, event: &Event) -> String {
     let level = match event {
         Event::Warning(_) => "warning",
         _ => "info",
@@ -243,7 +243,7 @@ fn event_value(event: &Event) -> Value {
 }
 
 /// How far a plan is: its rows by state, which sum to `rows`, and its requests.
-pub(super) fn progress_value(progress: &Progress) -> Value {
+pub(in crate::cli) fn progress_value(progress: &Progress) -> Value {
     json!({
         "plan": progress.plan,
         "rows": progress.rows,
@@ -266,7 +266,7 @@ pub(super) fn progress_value(progress: &Progress) -> Value {
 }
 
 /// Counts by status: those that are not zero.
-pub(super) fn statuses(counts: &StatusCounts) -> BTreeMap<&'static str, u64> {
+pub(in crate::cli) fn statuses(counts: &StatusCounts) -> BTreeMap<&'static str, u64> {
     let counted = counts.iter().filter(|(_, count)| *count > 0);
     counted
         .map(|(status, count)| (status.as_str(), count))

@@ -21,13 +21,13 @@ use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
-use super::fault::without_words;
 use crate::base::{Error, in_short};
+use crate::cli::panics::without_words;
 use crate::spec::{Excerpt, Mistake, Mistakes, Place};
 
 /// Whether to colour what is said.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Colour {
+pub(in crate::cli) enum Colour {
     /// Plain text.
     Never,
     /// With ANSI colours.
@@ -38,7 +38,10 @@ impl Colour {
     /// Colours on a terminal that can show them, unless `NO_COLOR` asks for none; and wherever
     /// `CLICOLOR_FORCE` asks for them.
     #[must_use]
-    pub(super) fn decide(is_terminal: bool, env: &dyn Fn(&str) -> Option<String>) -> Colour {
+    pub(in crate::cli) fn decide(
+        is_terminal: bool,
+        env: &dyn Fn(&str) -> Option<String>,
+    ) -> Colour {
         let asks = |name| env(name).is_some_and(|value| !value.is_empty());
         let forced = env("CLICOLOR_FORCE").is_some_and(|value| !matches!(&*value, "" | "0"));
         let dumb = env("TERM").as_deref() == Some("dumb");
@@ -57,12 +60,12 @@ impl Colour {
     }
 
     /// For what went wrong.
-    pub(super) fn red(self, text: &str) -> String {
+    pub(in crate::cli) fn red(self, text: &str) -> String {
         self.paint("1;31", text)
     }
 
     /// For what may be wrong.
-    pub(super) fn yellow(self, text: &str) -> String {
+    pub(in crate::cli) fn yellow(self, text: &str) -> String {
         self.paint("1;33", text)
     }
 
@@ -77,7 +80,7 @@ impl Colour {
 
 /// `error` in full: its sentence, its causes, its hint. Ends with a line break.
 #[must_use]
-pub(super) fn render(error: &Error, colour: Colour) -> String {
+pub(in crate::cli) fn render(error: &Error, colour: Colour) -> String {
     let mut out = format!("{} {error}\n", colour.red("error:"));
     let mut said = error.to_string();
     let mut cause = error.source();
@@ -108,7 +111,7 @@ fn hint(error: &Error) -> Option<&str> {
 
 /// `error` as one JSON line, for `--log-format json`. Without a line break.
 #[must_use]
-pub(super) fn render_json(error: &Error) -> String {
+pub(in crate::cli) fn render_json(error: &Error) -> String {
     json!({
         "level": "error",
         "message": error.to_string(),
@@ -120,7 +123,7 @@ pub(super) fn render_json(error: &Error) -> String {
 }
 
 /// What `error` comes from: sentences, and mistakes with their places.
-pub(super) fn causes(error: &Error) -> Vec<Value> {
+pub(in crate::cli) fn causes(error: &Error) -> Vec<Value> {
     let mut causes: Vec<Value> = Vec::new();
     let mut cause = error.source();
     while let Some(source) = cause {

@@ -2,7 +2,7 @@
 //!
 //! Schedulers read the last line of both streams, so nothing may follow the final JSON object:
 //! not a late progress line, not a log message of a library. All that goes to standard error goes
-//! through one outlet, which is shut before that object is printed. Where bars are on the terminal,
+//! through one writer, which is shut before that object is printed. Where bars are on the terminal,
 //! they are taken away while something is written, and drawn again beneath it.
 
 use std::fmt;
@@ -14,46 +14,46 @@ use tracing_subscriber::fmt::MakeWriter;
 
 /// A writer that many hold and one can shut. What is written afterwards is dropped.
 #[derive(Clone)]
-pub(super) struct Outlet(Arc<Mutex<Inner>>);
+pub(in crate::cli) struct Stderr(Arc<Mutex<Inner>>);
 
 struct Inner {
     sink: Option<Box<dyn Write + Send>>,
     bars: Option<MultiProgress>,
 }
 
-impl Outlet {
+impl Stderr {
     /// Standard error.
     #[must_use]
-    pub(super) fn stderr() -> Self {
+    pub(in crate::cli) fn open() -> Self {
         Self::to(io::stderr())
     }
 
     /// Whatever `sink` is.
     #[must_use]
-    pub(super) fn to(sink: impl Write + Send + 'static) -> Self {
-        Outlet(Arc::new(Mutex::new(Inner {
+    pub(in crate::cli) fn to(sink: impl Write + Send + 'static) -> Self {
+        Stderr(Arc::new(Mutex::new(Inner {
             sink: Some(Box::new(sink)),
             bars: None,
         })))
     }
 
     /// From now on, `bars` stand beneath whatever is written; or none do.
-    pub(super) fn above(&self, bars: Option<MultiProgress>) {
+    pub(in crate::cli) fn above(&self, bars: Option<MultiProgress>) {
         self.lock().bars = bars;
     }
 
     /// Writes `text` and a line break, as one. A stream that is gone is no reason to stop a run.
-    pub(super) fn line(&self, text: &str) {
+    pub(in crate::cli) fn line(&self, text: &str) {
         self.text(&format!("{text}\n"));
     }
 
     /// Writes `text` as it is.
-    pub(super) fn text(&self, text: &str) {
+    pub(in crate::cli) fn text(&self, text: &str) {
         let _ = self.lock().write(text.as_bytes());
     }
 
     /// Drops everything that is written from now on.
-    pub(super) fn shut(&self) {
+    pub(in crate::cli) fn shut(&self) {
         self.lock().sink = None;
     }
 
@@ -78,7 +78,7 @@ impl Inner {
     }
 }
 
-impl Write for Outlet {
+impl Write for Stderr {
     /// A log message comes whole, so that bars are taken away once for each.
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         self.lock().write(bytes)?;
@@ -90,16 +90,16 @@ impl Write for Outlet {
     }
 }
 
-impl<'a> MakeWriter<'a> for Outlet {
-    type Writer = Outlet;
+impl<'a> MakeWriter<'a> for Stderr {
+    type Writer = Stderr;
 
-    fn make_writer(&'a self) -> Outlet {
+    fn make_writer(&'a self) -> Stderr {
         self.clone()
     }
 }
 
-impl fmt::Debug for Outlet {
+impl fmt::Debug for Stderr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Outlet").finish_non_exhaustive()
+        f.debug_struct("Stderr").finish_non_exhaustive()
     }
 }

@@ -11,11 +11,11 @@ use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle, T
 use crate::base::Time;
 use crate::work::progress::{Progress, Waits};
 
-use super::words;
+use crate::cli::display::words;
 
 /// The bars. They draw themselves, and no more than twenty times a second.
 #[derive(Debug)]
-pub(super) struct Bars {
+pub(in crate::cli) struct Bars {
     all: MultiProgress,
     waiting: ProgressBar,
     plan: OnceLock<Plan>,
@@ -31,7 +31,7 @@ struct Plan {
 
 /// What the bars show.
 #[derive(Debug)]
-pub(super) struct View<'a> {
+pub(in crate::cli) struct View<'a> {
     /// Nothing before there is a plan.
     pub progress: Option<&'a Progress>,
     pub waits: &'a Waits,
@@ -98,7 +98,7 @@ const BAR: &str = "{prefix:>7}  [{bar:24}] {wide_msg}";
 
 impl Bars {
     /// Bars on standard error, which are drawn when there is something to show.
-    pub(super) fn new() -> Self {
+    pub(in crate::cli) fn new() -> Self {
         let terminal = Box::new(AtStart(Term::buffered_stderr()));
         let target = ProgressDrawTarget::term_like_with_hz(terminal, DRAWS_PER_SECOND);
         let all = MultiProgress::with_draw_target(target);
@@ -110,11 +110,11 @@ impl Bars {
     }
 
     /// What has to be told of whatever else is written to the terminal.
-    pub(super) fn all(&self) -> MultiProgress {
+    pub(in crate::cli) fn all(&self) -> MultiProgress {
         self.all.clone()
     }
 
-    pub(super) fn show(&self, view: &View<'_>) {
+    pub(in crate::cli) fn show(&self, view: &View<'_>) {
         if let Some(progress) = view.progress {
             self.plan().show(progress, view);
         }
@@ -141,7 +141,7 @@ impl Bars {
     }
 
     /// Takes the bars away.
-    pub(super) fn clear(&self) {
+    pub(in crate::cli) fn clear(&self) {
         if let Some(Plan { rows, now, spent }) = self.plan.get() {
             for bar in [rows, now, spent] {
                 bar.finish_and_clear();

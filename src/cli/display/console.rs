@@ -1,4 +1,4 @@
-//! How this process speaks to whoever started it: which face progress has, whether there are
+//! How this process speaks to whoever started it: how progress is shown, whether there are
 //! colours and logs, and how an error is told.
 
 use std::io::{self, IsTerminal};
@@ -6,17 +6,16 @@ use std::sync::Arc;
 
 use tracing_subscriber::EnvFilter;
 
-use super::args::{Common, LogFormat};
-use super::diagnose::{self, Colour};
-use super::exit::Exit;
-use super::outlet::Outlet;
-use super::screen::{Face, Screen};
-use crate::base::{Clock, Error};
+use crate::base::{Clock, Error, Exit};
+use crate::cli::args::{Common, LogFormat};
+use crate::cli::display::diagnose::{self, Colour};
+use crate::cli::display::progress::{ProgressStyle, ProgressView};
+use crate::cli::display::stderr::Stderr;
 
-/// The voice of this process.
+/// Standard error, as this process uses it.
 #[derive(Debug)]
-pub(super) struct Voice {
-    outlet: Outlet,
+pub(in crate::cli) struct Console {
+    stderr: Stderr,
     colour: Colour,
     format: LogFormat,
     verbose: u8,
@@ -25,13 +24,13 @@ pub(super) struct Voice {
     terminal: bool,
 }
 
-impl Voice {
-    /// The voice that the common flags and the environment ask for.
-    pub(super) fn new(common: &Common) -> Self {
+impl Console {
+    /// The console that the common flags and the environment ask for.
+    pub(in crate::cli) fn new(common: &Common) -> Self {
         let terminal = io::stderr().is_terminal();
         let env = |name: &str| std::env::var(name).ok();
-        Voice {
-            outlet: Outlet::stderr(),
+        Console {
+            stderr: Stderr::open(),
             colour: Colour::decide(terminal, &env),
             format: common.log_format,
             verbose: common.verbose,
@@ -42,7 +41,7 @@ impl Voice {
     }
 
     /// Sends log messages to standard error: those asked for by `-v` or `RUST_LOG`, else our warnings.
-    pub(super) fn set_up_logs(&self) {
+    pub(in crate::cli) fn set_up_logs(&self) {
         let filter = match self.verbose {
             0 if !self.logs => EnvFilter::new("columnist=warn"),
             0 => EnvFilter::from_default_env(),
@@ -52,7 +51,7 @@ impl Voice {
         };
         let logs = tracing_subscriber::fmt()
             .with_env_filter(filter)
-            .with_writer(self.outlet.clone())
+            .with_writer(self.stderr.clone())
             .with_ansi(self.colour == Colour::Always);
         // A second set-up in one process changes nothing, and is no reason to stop.
         let _ = match self.format {
@@ -62,26 +61,26 @@ impl Voice {
         };
     }
 
-    /// A screen for progress. Log messages and moving bars would tear each other apart, so that
+    /// A view of progress. Log messages and moving bars would tear each other apart, so that
     /// with the one there are plain lines instead of the other.
-    pub(super) fn screen(&self, clock: Arc<dyn Clock>) -> Screen {
-        let face = match self.format {
-            LogFormat::Json => Face::Json,
-            LogFormat::Plain if self.quiet => Face::Quiet,
-            LogFormat::Plain if self.terminal && !self.logs => Face::Bars,
-            LogFormat::Plain => Face::Lines,
+    pub(in crate::cli) fn progress(&self, clock: Arc<dyn Clock>) -> ProgressView {
+        let style = match self.format {
+            LogFormat::Json => ProgressStyle::Json,
+            LogFormat::Plain if self.quiet => ProgressStyle::Quiet,
+            LogFormat::Plain if self.terminal && !self.logs => ProgressStyle::Bars,
+            LogFormat::Plain => ProgressStyle::Lines,
         };
-        Screen::new(clock, self.outlet.clone(), face, self.colour)
+        ProgressView::new(clock, self.stderr.clone(), style, self.colour)
     }
 
     /// Tells an error, and returns its exit code. Said even where progress is over: an error that
     /// comes last has no result after it.
-    pub(super) fn fail(&self, error: &Error) -> Exit {
+    pub(in crate::cli) fn fail(&self, error: &Error) -> Exit {
         let text = match self.format {
             LogFormat::Plain => diagnose::render(error, self.colour),
             LogFormat::Json => diagnose::render_json(error) + "\n",
         };
-        Outlet::stderr().text(&text);
-        Exit::of_error(error)
+        Stderr::open().text(&text);
+        error.kind().exit()
     }
 }

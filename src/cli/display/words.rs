@@ -8,10 +8,10 @@ use crate::base::Time;
 use crate::work::progress::{Progress, Then, Wait, Waits};
 use crate::work::{StatusCounts, Usage};
 
-use super::json::usd;
+use crate::cli::display::json::usd;
 
 /// The rows by state, such as "40 answered, 2 failed, 8 at the provider".
-pub(super) fn states(progress: &Progress) -> String {
+pub(in crate::cli) fn states(progress: &Progress) -> String {
     let rows = progress.by_row();
     let sent = match (progress.trial, progress.done) {
         (0, 0) => "at the provider".to_owned(),
@@ -46,13 +46,13 @@ pub(super) fn states(progress: &Progress) -> String {
 }
 
 /// How many rows are done, out of all.
-pub(super) fn done(progress: &Progress) -> String {
+pub(in crate::cli) fn done(progress: &Progress) -> String {
     let settled = grouped(progress.by_row().settled());
     format!("{settled} of {} rows done", grouped(progress.rows))
 }
 
 /// What has passed, and what is left of it as far as that can be told.
-pub(super) fn times(elapsed: Duration, left: Option<Duration>) -> String {
+pub(in crate::cli) fn times(elapsed: Duration, left: Option<Duration>) -> String {
     let so_far = format!("{} so far", span(elapsed));
     match left {
         Some(left) => format!("{so_far}, about {} left", span(roughly(left))),
@@ -61,7 +61,7 @@ pub(super) fn times(elapsed: Duration, left: Option<Duration>) -> String {
 }
 
 /// What was used, and what it cost.
-pub(super) fn spent(usage: &Usage, cost_micros: Option<u64>) -> String {
+pub(in crate::cli) fn spent(usage: &Usage, cost_micros: Option<u64>) -> String {
     format!(
         "{} tokens in, {} out, {}",
         grouped(usage.input_total()),
@@ -71,7 +71,7 @@ pub(super) fn spent(usage: &Usage, cost_micros: Option<u64>) -> String {
 }
 
 /// A cost in dollars, if it is known.
-pub(super) fn cost(micros: Option<u64>) -> String {
+pub(in crate::cli) fn cost(micros: Option<u64>) -> String {
     match micros {
         None => "cost unknown".to_owned(),
         Some(micros @ 1..10_000) => format!("${:.6}", usd(micros)),
@@ -80,13 +80,13 @@ pub(super) fn cost(micros: Option<u64>) -> String {
 }
 
 /// All that is waited for.
-pub(super) fn waiting(waits: &Waits, now: Time) -> String {
+pub(in crate::cli) fn waiting(waits: &Waits, now: Time) -> String {
     let waits: Vec<_> = waits.waits.iter().map(|one| wait(one, now)).collect();
     format!("waiting for {}", waits.join("; for "))
 }
 
 /// One of them, without the words "waiting for".
-pub(super) fn wait(wait: &Wait, now: Time) -> String {
+pub(in crate::cli) fn wait(wait: &Wait, now: Time) -> String {
     let Some(when) = wait.when else {
         return wait.what.clone();
     };
@@ -99,7 +99,7 @@ pub(super) fn wait(wait: &Wait, now: Time) -> String {
 }
 
 /// A moment, and how far it is: "12:00:31Z (in 40s)".
-pub(super) fn moment(when: Time, now: Time) -> String {
+pub(in crate::cli) fn moment(when: Time, now: Time) -> String {
     let text = stamp(when);
     let text = match text.split_once('T') {
         Some((_, clock)) if when.date_naive() == now.date_naive() => clock.to_owned(),
@@ -112,12 +112,12 @@ pub(super) fn moment(when: Time, now: Time) -> String {
 }
 
 /// A moment, as it stands in a table.
-pub(super) fn stamp(when: Time) -> String {
+pub(in crate::cli) fn stamp(when: Time) -> String {
     when.to_rfc3339_opts(SecondsFormat::Secs, true)
 }
 
 /// Counts by status, such as "40 succeeded, 2 failed".
-pub(super) fn counted(counts: &StatusCounts) -> String {
+pub(in crate::cli) fn counted(counts: &StatusCounts) -> String {
     let counts = counts.iter().filter(|(_, count)| *count > 0);
     let counts: Vec<_> = counts
         .map(|(status, count)| format!("{} {status}", grouped(count)))
@@ -126,7 +126,7 @@ pub(super) fn counted(counts: &StatusCounts) -> String {
 }
 
 /// A span of time, to the second.
-pub(super) fn span(duration: Duration) -> String {
+pub(in crate::cli) fn span(duration: Duration) -> String {
     humantime::format_duration(Duration::from_secs(duration.as_secs())).to_string()
 }
 
@@ -142,14 +142,14 @@ fn roughly(left: Duration) -> Duration {
 }
 
 /// `count` of a thing, which is called otherwise if there are several.
-pub(super) fn some(count: u64, one: &str, several: &str) -> String {
+pub(in crate::cli) fn some(count: u64, one: &str, several: &str) -> String {
     let word = if count == 1 { one } else { several };
     format!("{} {word}", grouped(count))
 }
 
 /// `1234567` as `1,234,567`.
 #[must_use]
-pub(super) fn grouped(number: u64) -> String {
+pub(in crate::cli) fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut out = String::with_capacity(digits.len() + digits.len() / 3);
     for (at, digit) in digits.chars().enumerate() {

@@ -5,20 +5,19 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
-use super::exit::Exit;
-use super::json::usd;
-use super::look::{Look, print};
-use super::vendor::Offline;
-use super::words::{self, grouped};
-use crate::base::Result;
+use super::context::{Context, print};
+use crate::base::{Exit, Result};
+use crate::cli::display::json::usd;
+use crate::cli::display::words::{self, grouped};
+use crate::cli::providers::OfflineProviders;
 use crate::engine::{self, Setup, Story, Told};
 use crate::work::RowStatus;
 
 /// One row's story.
-pub(super) async fn show(look: &Look, row: &[String], as_json: bool) -> Result<Exit> {
+pub(in crate::cli) async fn show(context: &Context, row: &[String], as_json: bool) -> Result<Exit> {
     let setup = Setup {
-        vendors: Some(Arc::new(Offline(look.components.clone()))),
-        ..look.setup("show")
+        vendors: Some(Arc::new(OfflineProviders(context.components.clone()))),
+        ..context.setup("show")
     };
     let story = engine::show(setup, row).await?;
     print(&if as_json {

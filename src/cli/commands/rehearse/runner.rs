@@ -18,7 +18,7 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 use super::environment::{Environment, KEY};
 use crate::base::{Error, ErrorKind, KillAt, Result, ResultExt};
 use crate::cli::args::{Common, LogFormat};
-use crate::cli::screen::Screen;
+use crate::cli::display::progress::ProgressView;
 use crate::cli::test_hooks::{CLOCK, CRASH_AT};
 
 /// How the job ended, and what it took.
@@ -68,7 +68,7 @@ impl KillSchedule {
 pub(super) struct Runner<'a> {
     pub(super) environment: &'a Environment,
     pub(super) common: &'a Common,
-    pub(super) screen: &'a Screen,
+    pub(super) progress: &'a ProgressView,
     pub(super) interrupt: &'a CancellationToken,
 }
 
@@ -90,7 +90,7 @@ impl Runner<'_> {
             if let (None, Some(point), Some(kills)) =
                 (code, line["killed_at"].as_str(), kills.as_mut())
             {
-                self.screen.say(&format!("killed at {point}; once more"));
+                self.progress.say(&format!("killed at {point}; once more"));
                 kills.killed.insert(point.to_owned());
                 ending.kills.push(point.to_owned());
                 continue;
@@ -103,7 +103,7 @@ impl Runner<'_> {
                 return Ok(Some(ending));
             }
             ending.restarts += 1;
-            self.screen
+            self.progress
                 .say(&format!("the run ended with {}; once more", ending.code));
         }
     }

@@ -9,10 +9,9 @@ use serde_json::{Value, json};
 use super::environment::Environment;
 use super::judge::Verdict;
 use super::runner::Ending;
-use crate::base::{ErrorKind, Result, ResultExt};
+use crate::base::{ErrorKind, Exit, Result, ResultExt};
 use crate::cli::args::Rehearse;
-use crate::cli::exit::Exit;
-use crate::cli::words::grouped;
+use crate::cli::display::words::grouped;
 use crate::emulator::Bill;
 
 /// What a rehearsal came to.
