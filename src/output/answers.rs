@@ -5,8 +5,8 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, RecordBatch, StringBuilder};
 use arrow::datatypes::{DataType, Field, SchemaRef};
 
-use super::schema::new_schema;
 use crate::base::{ErrorKind, Result, ResultExt};
+use crate::output::write::schema::new_schema;
 use crate::work::RowStatus;
 
 /// The columns that say how each answer came about.

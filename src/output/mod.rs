@@ -31,32 +31,13 @@
 
 mod answers;
 mod bridge;
-mod chunks;
-mod dropped;
-mod encode;
 mod error;
-mod examine;
-mod existing;
-mod extent;
-mod feed;
-mod footer;
-mod layout;
-mod local;
-mod marker;
-mod pages;
+mod place;
 mod prepare;
 mod publish;
 mod read;
-mod remote;
-mod schema;
-mod shape;
-mod sink;
-mod spill;
-mod splice;
 #[cfg(test)]
 mod tests;
-mod thrift;
-mod types;
 mod write;
 
 use std::fmt;
@@ -67,11 +48,11 @@ use arrow::datatypes::SchemaRef;
 use futures::stream::BoxStream;
 
 pub use answers::{AnswerColumns, MetaColumns};
-pub use examine::{check_writable, examine};
-pub use existing::Existing;
+pub use place::examine::{check_writable, examine};
+pub use place::existing::Existing;
 pub use prepare::{Prepared, prepare};
 pub use publish::{clear, publish};
-pub use schema::{check_names, new_schema};
+pub use write::schema::{check_names, new_schema};
 
 use crate::base::{Crash, Location, Result};
 

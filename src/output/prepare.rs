@@ -6,11 +6,12 @@ use std::sync::Arc;
 use arrow::datatypes::SchemaRef;
 use futures::{StreamExt, TryStreamExt, stream};
 
-use super::examine::blocking;
-use super::layout::plan;
-use super::write::TableWriter;
-use super::{Form, Layout, SourceFile, Target, remote};
+use super::{Form, Layout, SourceFile, Target};
 use crate::base::Result;
+use crate::output::place::examine::blocking;
+use crate::output::place::layout::plan;
+use crate::output::place::remote;
+use crate::output::write::table::TableWriter;
 
 /// What an output is going to be made of.
 #[derive(Clone, Debug)]

@@ -9,17 +9,16 @@ use futures::stream::BoxStream;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use super::examine::{blocking, examine};
-use super::feed::RowFeed;
-use super::layout::{FilePlan, plan};
-use super::local::Staging;
-use super::marker::success;
-use super::sink::Sink;
-use super::write::TableWriter;
-use super::{
-    Existing, Fence, Form, Publication, Published, PublishedFile, RUN_KEY, Target, remote,
-};
+use super::{Existing, Fence, Form, Publication, Published, PublishedFile, RUN_KEY, Target};
 use crate::base::{Crash, Error, Location, Result};
+use crate::output::place::examine::{blocking, examine};
+use crate::output::place::layout::{FilePlan, plan};
+use crate::output::place::local::Staging;
+use crate::output::place::marker::success;
+use crate::output::place::remote;
+use crate::output::write::feed::RowFeed;
+use crate::output::write::sink::Sink;
+use crate::output::write::table::TableWriter;
 
 /// Batches that may wait between whoever makes them and the writer.
 const BATCHES_AHEAD: usize = 2;
@@ -49,7 +48,7 @@ pub async fn publish(publication: Publication) -> Result<Published> {
     refuse_foreign(&target, overwrite).await?;
     let files = plan(&layout, &target, &sources)?;
     steps.visible("output.before_staging").await?;
-    let stage = Stage::open(&target, &identity, &files, &staging_id).await?;
+    let stage = StagedOutput::open(&target, &identity, &files, &staging_id).await?;
     steps.point("output.after_staging").await;
     let (table, _until_dropped) = TableWriter::new(sources, layout, columns, identity);
     let table = Arc::new(table);
@@ -103,7 +102,7 @@ async fn refuse_foreign(target: &Target, overwrite: bool) -> Result<()> {
 }
 
 /// Where the output is while it is not visible.
-enum Stage {
+enum StagedOutput {
     /// A file or a folder on disk.
     Disk(Staging, Form),
     /// One object.
@@ -112,25 +111,25 @@ enum Stage {
     Objects(Location),
 }
 
-impl Stage {
+impl StagedOutput {
     async fn open(
         target: &Target,
         identity: &[(String, String)],
         files: &[FilePlan],
         id: &str,
-    ) -> Result<Stage> {
+    ) -> Result<StagedOutput> {
         let (location, form) = (target.location.clone(), target.form);
         if let Some(path) = location.local.clone() {
             let id = id.to_owned();
             let staging = blocking(move || Staging::prepare(&path, form, &id)).await?;
-            return Ok(Stage::Disk(staging, form));
+            return Ok(StagedOutput::Disk(staging, form));
         }
         if form == Form::File {
-            return Ok(Stage::Object(location));
+            return Ok(StagedOutput::Object(location));
         }
         let names = files.iter().map(|file| file.relative.clone());
         remote::begin(&location, identity, names).await?;
-        Ok(Stage::Objects(location))
+        Ok(StagedOutput::Objects(location))
     }
 
     /// Where the bytes of `file` go.
@@ -139,9 +138,9 @@ impl Stage {
         let expected = expected.map(|source| source.size).sum();
         let upload = |place: &Location| Sink::upload(place, expected, table.bridge.clone());
         match self {
-            Stage::Disk(staging, _) => Sink::create(staging.file(&file.relative)),
-            Stage::Object(place) => Ok(upload(place)),
-            Stage::Objects(folder) => Ok(upload(&remote::beneath(folder, &file.relative)?)),
+            StagedOutput::Disk(staging, _) => Sink::create(staging.file(&file.relative)),
+            StagedOutput::Object(place) => Ok(upload(place)),
+            StagedOutput::Objects(folder) => Ok(upload(&remote::beneath(folder, &file.relative)?)),
         }
     }
 
@@ -153,9 +152,9 @@ impl Stage {
         steps: &Steps,
     ) -> Result<()> {
         match self {
-            Stage::Disk(staging, form) => reveal_on_disk(staging, form, steps).await,
-            Stage::Object(_) => Ok(()),
-            Stage::Objects(folder) => {
+            StagedOutput::Disk(staging, form) => reveal_on_disk(staging, form, steps).await,
+            StagedOutput::Object(_) => Ok(()),
+            StagedOutput::Objects(folder) => {
                 let files = published.files.iter();
                 let files: HashSet<_> = files.map(|file| file.relative.clone()).collect();
                 steps.fence.pass()?;
@@ -171,7 +170,7 @@ impl Stage {
 
     /// Removes what was staged. Of a folder on object storage nothing can be taken back.
     async fn discard(self) {
-        if let Stage::Disk(staging, _) = self {
+        if let StagedOutput::Disk(staging, _) = self {
             let cleaned = blocking(move || {
                 staging.clean();
                 Ok(())
@@ -226,7 +225,7 @@ impl Steps {
 
 struct Writer<'p> {
     table: Arc<TableWriter>,
-    stage: &'p Stage,
+    stage: &'p StagedOutput,
     steps: &'p Steps,
 }
 

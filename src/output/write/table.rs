@@ -8,33 +8,33 @@ use arrow::datatypes::{DataType, Field, SchemaRef};
 use parquet::file::metadata::RowGroupMetaData;
 use tokio_util::sync::DropGuard;
 
-use super::bridge::Bridge;
-use super::dropped::Dropped;
-use super::encode::{Encoder, Group};
-use super::error::from_parquet;
-use super::feed::RowFeed;
-use super::layout::FilePlan;
-use super::read::Source;
-use super::shape::Shape;
-use super::sink::Sink;
-use super::spill::Spill;
-use super::splice::Splicer;
-use super::{Layout, SourceFile};
 use crate::base::{Error, Result};
+use crate::output::bridge::Bridge;
+use crate::output::error::from_parquet;
+use crate::output::place::layout::FilePlan;
+use crate::output::read::source::Source;
+use crate::output::write::dropped::Dropped;
+use crate::output::write::encode::{Encoder, Group};
+use crate::output::write::feed::RowFeed;
+use crate::output::write::shape::Shape;
+use crate::output::write::sink::Sink;
+use crate::output::write::spill::Spill;
+use crate::output::write::splice::Splicer;
+use crate::output::{Layout, SourceFile};
 
 /// Writes the files of one output: what they all have in common.
 #[derive(Debug)]
-pub(super) struct TableWriter {
+pub(in crate::output) struct TableWriter {
     /// The source's files.
-    pub(super) sources: Vec<SourceFile>,
+    pub(in crate::output) sources: Vec<SourceFile>,
     /// How they are laid out.
     layout: Layout,
     /// The new columns.
-    pub(super) columns: SchemaRef,
+    pub(in crate::output) columns: SchemaRef,
     /// Who writes.
-    pub(super) identity: Vec<(String, String)>,
+    pub(in crate::output) identity: Vec<(String, String)>,
     /// The way to object stores.
-    pub(super) bridge: Bridge,
+    pub(in crate::output) bridge: Bridge,
 }
 
 /// The columns that are neither in the source's file nor in the stream, for one source file.
@@ -49,7 +49,7 @@ const ENCODING: &str = "cannot encode the new columns";
 
 impl TableWriter {
     /// A writer of the source's table with its new `columns`. It stops when the guard is dropped.
-    pub(super) fn new(
+    pub(in crate::output) fn new(
         sources: Vec<SourceFile>,
         layout: Layout,
         columns: SchemaRef,
@@ -68,7 +68,7 @@ impl TableWriter {
 
     /// Writes the file that `plan` says into `sink`, up to its last byte, and says how many rows it
     /// has. Nothing is finished yet.
-    pub(super) fn write(
+    pub(in crate::output) fn write(
         &self,
         plan: &FilePlan,
         feed: &mut RowFeed,
@@ -94,7 +94,7 @@ impl TableWriter {
 
     /// Does what [`TableWriter::write`] does, but for the bytes: the new columns are empty, and what would be
     /// copied is counted. Says what does not come along.
-    pub(super) fn try_out(&self, plan: &FilePlan) -> Result<BTreeMap<Dropped, String>> {
+    pub(in crate::output) fn try_out(&self, plan: &FilePlan) -> Result<BTreeMap<Dropped, String>> {
         let mut sink = Sink::Nowhere(0);
         let mut begun = None;
         for source_file in &self.sources[plan.sources.clone()] {

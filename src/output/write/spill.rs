@@ -12,7 +12,7 @@ use parquet::errors::{ParquetError, Result};
 
 /// Page stores that spill to `folder`, or to the system's temporary folder.
 #[derive(Debug)]
-pub(super) struct Spill {
+pub(in crate::output) struct Spill {
     folder: Option<PathBuf>,
     memory_max: usize,
 }
@@ -22,7 +22,7 @@ const MEMORY_MAX: usize = 4 << 20;
 
 impl Spill {
     /// Page stores that spill beside the output where that is on disk.
-    pub(super) fn to(folder: Option<PathBuf>) -> Self {
+    pub(in crate::output) fn to(folder: Option<PathBuf>) -> Self {
         Spill {
             folder,
             memory_max: MEMORY_MAX,

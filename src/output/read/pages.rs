@@ -13,50 +13,50 @@ use bytes::Bytes;
 use parquet::basic::{Encoding, PageType};
 use parquet::file::metadata::PageEncodingStats;
 
-use super::thrift::{Compact, STRUCT};
 use crate::base::Result;
+use crate::output::read::thrift::{Compact, STRUCT};
 
 /// What the pages of a chunk come to.
 #[derive(Debug, Default)]
-pub(super) struct Pages {
+pub(in crate::output) struct Pages {
     /// Where they lie.
-    pub(super) range: Range<u64>,
+    pub(in crate::output) range: Range<u64>,
     /// Where the dictionary page is.
-    pub(super) dictionary: Option<u64>,
+    pub(in crate::output) dictionary: Option<u64>,
     /// Where the data pages are, and how long they are with their headers.
-    pub(super) data: Vec<DataPage>,
+    pub(in crate::output) data: Vec<DataPage>,
     /// The bytes of all pages before they were compressed, and their headers.
-    pub(super) uncompressed: u64,
+    pub(in crate::output) uncompressed: u64,
     /// How many pages there are of each kind and encoding; none if an encoding is not known.
-    pub(super) encodings: Option<Vec<PageEncodingStats>>,
+    pub(in crate::output) encodings: Option<Vec<PageEncodingStats>>,
 }
 
 /// A data page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct DataPage {
+pub(in crate::output) struct DataPage {
     /// Where it is in the file.
-    pub(super) offset: u64,
+    pub(in crate::output) offset: u64,
     /// Its length, header included.
-    pub(super) length: u64,
+    pub(in crate::output) length: u64,
     /// Its values, nulls included.
-    pub(super) values: u64,
+    pub(in crate::output) values: u64,
 }
 
 /// What is asked of a walk.
 #[derive(Clone, Debug)]
-pub(super) struct Chunk {
+pub(in crate::output) struct Chunk {
     /// Where its pages are said to lie.
-    pub(super) told: Range<u64>,
+    pub(in crate::output) told: Range<u64>,
     /// The values that it has.
-    pub(super) values: u64,
+    pub(in crate::output) values: u64,
     /// What it cannot reach beyond: the next chunk, or the end of all data.
-    pub(super) limit: u64,
+    pub(in crate::output) limit: u64,
 }
 
 impl Pages {
     /// Walks the pages of `chunk` until it has its values and the end that it was said to have.
     /// `read` gives the bytes of a range. The inner error says what does not add up.
-    pub(super) fn walk(
+    pub(in crate::output) fn walk(
         chunk: &Chunk,
         read: &dyn Fn(Range<u64>) -> Result<Bytes>,
     ) -> Result<std::result::Result<Pages, &'static str>> {

@@ -2,7 +2,7 @@
 
 /// What of a source does not come along. None of it changes a value.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Dropped {
+pub(in crate::output) enum Dropped {
     /// The logical type of this column.
     Type(String),
     /// The bloom filters of this column.
@@ -13,7 +13,7 @@ pub(super) enum Dropped {
 
 impl Dropped {
     /// What is said of it; `file` is the first in which it was.
-    pub(super) fn sentence(&self, file: &str) -> String {
+    pub(in crate::output) fn sentence(&self, file: &str) -> String {
         match self {
             Dropped::Type(column) => format!(
                 "the logical type of column `{column}` is not known here: the output has its plain values, without \

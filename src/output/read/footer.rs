@@ -6,18 +6,18 @@ use bytes::Bytes;
 use parquet::errors::ParquetError;
 use parquet::file::reader::ChunkReader;
 
-use super::error::{corrupt, from_parquet};
-use super::thrift::{BINARY, Compact, LIST, STRUCT};
 use crate::base::{Error, Result};
+use crate::output::error::{corrupt, from_parquet};
+use crate::output::read::thrift::{BINARY, Compact, LIST, STRUCT};
 
 /// The length of the magic with which a file begins.
-pub(super) const MAGIC_BYTES: u64 = 4;
+pub(in crate::output) const MAGIC_BYTES: u64 = 4;
 
 /// The length of the metadata's length and the magic after it.
 const END_BYTES: u64 = 8;
 
 /// How many bytes at the file's end are not data: the metadata, its length, the magic.
-pub(super) fn tail_length(reader: &impl ChunkReader) -> Result<u64> {
+pub(in crate::output) fn tail_length(reader: &impl ChunkReader) -> Result<u64> {
     let end = end_of(reader, "the source")?;
     let length = [end[0], end[1], end[2], end[3]];
     Ok((u64::from(u32::from_le_bytes(length)) + END_BYTES).min(reader.len()))
@@ -25,7 +25,7 @@ pub(super) fn tail_length(reader: &impl ChunkReader) -> Result<u64> {
 
 /// Refuses what is not Parquet, is cut, or is encrypted. The paths that the first row group gives to
 /// its columns, in its own order.
-pub(super) fn check(reader: &impl ChunkReader, name: &str) -> Result<Vec<String>> {
+pub(in crate::output) fn check(reader: &impl ChunkReader, name: &str) -> Result<Vec<String>> {
     let end = end_of(reader, name)?;
     match &end[4..] {
         b"PAR1" => {}
@@ -40,10 +40,11 @@ pub(super) fn check(reader: &impl ChunkReader, name: &str) -> Result<Vec<String>
     let metadata = reader
         .get_bytes(reader.len() - tail, length)
         .map_err(|error| from_parquet(error, "cannot read the footer", name))?;
-    let seen = Seen::of(&metadata).ok_or_else(|| corrupt("the footer is damaged", name))?;
-    match &seen.encrypted[..] {
-        [] if seen.is_encrypted => Err(encrypted(name)),
-        [] => Ok(seen.paths),
+    let extras =
+        FooterExtras::of(&metadata).ok_or_else(|| corrupt("the footer is damaged", name))?;
+    match &extras.encrypted[..] {
+        [] if extras.is_encrypted => Err(encrypted(name)),
+        [] => Ok(extras.paths),
         columns => Err(encrypted(name).with("columns", columns.join(", "))),
     }
 }
@@ -66,7 +67,7 @@ fn end_of(reader: &impl ChunkReader, name: &str) -> Result<Bytes> {
 
 /// What a footer says beside what the library tells. Fields are named as in `parquet.thrift`.
 #[derive(Debug, Default)]
-struct Seen {
+struct FooterExtras {
     /// `FileMetaData.encryption_algorithm` is there.
     is_encrypted: bool,
     /// The columns that have a `crypto_metadata`, or no `meta_data`.
@@ -75,24 +76,24 @@ struct Seen {
     paths: Vec<String>,
 }
 
-impl Seen {
-    fn of(metadata: &[u8]) -> Option<Seen> {
-        let mut seen = Seen::default();
+impl FooterExtras {
+    fn of(metadata: &[u8]) -> Option<FooterExtras> {
+        let mut extras = FooterExtras::default();
         Compact(metadata).fields(|from, id, kind| match (id, kind) {
             (4, LIST) => {
                 let (kind, count) = from.list()?;
                 for at in 0..count {
-                    seen.row_group(from, kind, at == 0)?;
+                    extras.row_group(from, kind, at == 0)?;
                 }
                 Some(true)
             }
             (8, _) => {
-                seen.is_encrypted = true;
+                extras.is_encrypted = true;
                 Some(false)
             }
             _ => Some(false),
         })?;
-        Some(seen)
+        Some(extras)
     }
 
     fn row_group(&mut self, from: &mut Compact<'_>, kind: u8, is_first: bool) -> Option<()> {
@@ -180,12 +181,12 @@ mod tests {
 
     #[test]
     fn encrypted_columns_are_named() {
-        let seen = Seen::of(FOOTER).unwrap();
-        assert!(seen.is_encrypted);
-        assert_eq!(seen.paths, ["a", "b"]);
-        assert_eq!(seen.encrypted, ["b"]);
+        let extras = FooterExtras::of(FOOTER).unwrap();
+        assert!(extras.is_encrypted);
+        assert_eq!(extras.paths, ["a", "b"]);
+        assert_eq!(extras.encrypted, ["b"]);
         for cut in 0..FOOTER.len() {
-            assert!(Seen::of(&FOOTER[..cut]).is_none(), "{cut}");
+            assert!(FooterExtras::of(&FOOTER[..cut]).is_none(), "{cut}");
         }
     }
 }

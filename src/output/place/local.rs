@@ -19,16 +19,16 @@ use std::path::{Path, PathBuf};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::{PageIndexPolicy, ParquetMetaDataReader};
 
-use super::error::from_io;
-use super::existing::Existing;
-use super::marker::{Marker, OUR_FOLDER, PUBLISHING, SUCCESS, is_skipped};
-use super::schema::identity_of;
-use super::{Form, RUN_KEY};
 use crate::base::{Error, Result};
+use crate::output::error::from_io;
+use crate::output::place::existing::Existing;
+use crate::output::place::marker::{Marker, OUR_FOLDER, PUBLISHING, SUCCESS, is_skipped};
+use crate::output::write::schema::identity_of;
+use crate::output::{Form, RUN_KEY};
 
 /// The place where an output is built.
 #[derive(Clone, Debug)]
-pub(super) struct Staging {
+pub(in crate::output) struct Staging {
     target: PathBuf,
     parent: PathBuf,
     area: PathBuf,
@@ -43,7 +43,7 @@ const WRITING: &str = "cannot write the output";
 
 impl Staging {
     /// Makes an empty place for the output `target`, and removes what an earlier attempt left.
-    pub(super) fn prepare(target: &Path, form: Form, id: &str) -> Result<Staging> {
+    pub(in crate::output) fn prepare(target: &Path, form: Form, id: &str) -> Result<Staging> {
         let staging = Self::of(target, form, id)?;
         staging.recover()?;
         fs::create_dir_all(&staging.folder)
@@ -56,7 +56,7 @@ impl Staging {
     }
 
     /// Removes what earlier attempts left.
-    pub(super) fn clear(target: &Path, form: Form) -> Result<()> {
+    pub(in crate::output) fn clear(target: &Path, form: Form) -> Result<()> {
         let staging = Self::of(target, form, NEW)?;
         staging.recover()?;
         staging.remove_area();
@@ -77,7 +77,7 @@ impl Staging {
     }
 
     /// Where the file of this path beneath the output is built.
-    pub(super) fn file(&self, relative: &str) -> PathBuf {
+    pub(in crate::output) fn file(&self, relative: &str) -> PathBuf {
         match self.form {
             Form::File => self.new_output(),
             Form::Folder => self.new_output().join(relative),
@@ -85,13 +85,13 @@ impl Staging {
     }
 
     /// Makes the names of a folder's files durable.
-    pub(super) fn settle(&self) -> Result<()> {
+    pub(in crate::output) fn settle(&self) -> Result<()> {
         let new = self.new_output();
         sync_folders(&new).map_err(|error| from_io(error, WRITING, new.display()))
     }
 
     /// Puts the output in its place. What was there is in the staging area afterwards, or gone.
-    pub(super) fn reveal(&self) -> Result<()> {
+    pub(in crate::output) fn reveal(&self) -> Result<()> {
         let revealed = match self.form {
             Form::File => fs::rename(self.new_output(), &self.target),
             Form::Folder => self.exchange(),
@@ -131,7 +131,7 @@ impl Staging {
 
     /// Removes the staging area. A failure is only worth a word: the output is in its place, or the
     /// next attempt cleans up.
-    pub(super) fn clean(&self) {
+    pub(in crate::output) fn clean(&self) {
         if self.folder.join(PREVIOUS).exists() && fs::symlink_metadata(&self.target).is_err() {
             tracing::warn!(path = %self.folder.display(), "the old output waits here for the next run");
             return;
@@ -188,7 +188,7 @@ impl Staging {
 }
 
 /// What stands at a folder's place.
-pub(super) fn examine_folder(target: &Path) -> Result<Existing> {
+pub(in crate::output) fn examine_folder(target: &Path) -> Result<Existing> {
     let explain = |error| from_io(error, "cannot look at the output", target.display());
     match fs::metadata(target) {
         Ok(found) if found.is_dir() => {}
@@ -277,7 +277,7 @@ fn list(folder: &Path, prefix: &str, files: &mut Vec<String>) -> io::Result<()> 
 }
 
 /// Finds out, without leaving a trace, whether the output can be put in its place.
-pub(super) fn check_writable(target: &Path, form: Form) -> Result<()> {
+pub(in crate::output) fn check_writable(target: &Path, form: Form) -> Result<()> {
     let target = &resolve(target)?;
     let (parent, _) = parent_and_name(target)?;
     let folder = parent.ancestors().find(|folder| folder.exists());

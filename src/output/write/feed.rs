@@ -8,7 +8,7 @@ use crate::base::{Error, Result};
 
 /// Takes rows off a stream, as many as are wanted, on a blocking thread.
 #[derive(Debug)]
-pub(super) struct RowFeed {
+pub(in crate::output) struct RowFeed {
     schema: SchemaRef,
     batches: Receiver<Result<RecordBatch>>,
     rest: Option<RecordBatch>,
@@ -17,7 +17,10 @@ pub(super) struct RowFeed {
 
 impl RowFeed {
     /// Rows of `schema` from `batches`.
-    pub(super) fn new(schema: SchemaRef, batches: Receiver<Result<RecordBatch>>) -> Self {
+    pub(in crate::output) fn new(
+        schema: SchemaRef,
+        batches: Receiver<Result<RecordBatch>>,
+    ) -> Self {
         RowFeed {
             schema,
             batches,
@@ -27,12 +30,12 @@ impl RowFeed {
     }
 
     /// How many rows were taken: the position of the next one in the table.
-    pub(super) fn position(&self) -> u64 {
+    pub(in crate::output) fn position(&self) -> u64 {
         self.taken
     }
 
     /// The next rows: at least one and at most `wanted`, which is not zero.
-    pub(super) fn take(&mut self, wanted: u64) -> Result<RecordBatch> {
+    pub(in crate::output) fn take(&mut self, wanted: u64) -> Result<RecordBatch> {
         let Some(batch) = self.next()? else {
             return Err(Error::internal("there are fewer answers than rows")
                 .with("answers", self.taken)
@@ -47,7 +50,7 @@ impl RowFeed {
     }
 
     /// Checks that no row is left.
-    pub(super) fn expect_end(&mut self) -> Result<()> {
+    pub(in crate::output) fn expect_end(&mut self) -> Result<()> {
         match self.next()? {
             None => Ok(()),
             Some(_) => Err(Error::internal("there are more answers than rows")

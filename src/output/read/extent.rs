@@ -14,19 +14,19 @@ use parquet::errors::Result as ParquetResult;
 use parquet::file::metadata::{ColumnChunkMetaData, PageEncodingStats};
 use parquet::file::page_index::offset_index::OffsetIndexMetaData;
 
-use super::chunks::{dictionary_offset, told_range};
-use super::error::{corrupt, from_parquet};
-use super::pages::{Chunk, DataPage, Pages};
-use super::read::Source;
 use crate::base::{Error, Result};
+use crate::output::error::{corrupt, from_parquet};
+use crate::output::read::chunks::{dictionary_offset, told_range};
+use crate::output::read::pages::{Chunk, DataPage, Pages};
+use crate::output::read::source::Source;
 
 /// A column chunk of the source.
 #[derive(Debug)]
-pub(super) struct Extent<'s> {
+pub(in crate::output) struct Extent<'s> {
     /// Its bytes.
-    pub(super) range: Range<u64>,
+    pub(in crate::output) range: Range<u64>,
     /// Its metadata, with places in the source; mended where its pages say otherwise.
-    pub(super) metadata: Cow<'s, ColumnChunkMetaData>,
+    pub(in crate::output) metadata: Cow<'s, ColumnChunkMetaData>,
     /// Its data pages, where they were walked.
     pages: Option<Vec<DataPage>>,
     is_flat: bool,
@@ -37,7 +37,7 @@ impl<'s> Extent<'s> {
     ///
     /// On object storage, where every page would be a request, a chunk that ends where the next one
     /// begins is taken by its footer: whatever is in it, readers find the same in its copy.
-    pub(super) fn of(source: &'s Source, at: usize, leaf: usize) -> Result<Extent<'s>> {
+    pub(in crate::output) fn of(source: &'s Source, at: usize, leaf: usize) -> Result<Extent<'s>> {
         let row_group = source.metadata().row_group(at);
         let told = row_group.column(leaf);
         let is_flat = told.column_descr().max_rep_level() == 0;
@@ -70,7 +70,7 @@ impl<'s> Extent<'s> {
     }
 
     /// Whether `index` tells of the pages that are there.
-    pub(super) fn agrees_with(&self, index: &OffsetIndexMetaData) -> bool {
+    pub(in crate::output) fn agrees_with(&self, index: &OffsetIndexMetaData) -> bool {
         let Some(pages) = &self.pages else {
             return true;
         };

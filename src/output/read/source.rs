@@ -15,16 +15,16 @@ use parquet::file::metadata::{
 };
 use parquet::file::reader::{ChunkReader, Length};
 
-use super::bridge::Bridge;
-use super::chunks::{data_starts, told_ranges};
-use super::error::{corrupt, from_io, from_parquet, from_store, into_parquet};
-use super::footer;
-use super::sink::Sink;
 use crate::base::{Location, Result};
+use crate::output::bridge::Bridge;
+use crate::output::error::{corrupt, from_io, from_parquet, from_store, into_parquet};
+use crate::output::read::chunks::{data_starts, told_ranges};
+use crate::output::read::footer;
+use crate::output::write::sink::Sink;
 
 /// A source file that is open, used from a blocking thread.
 #[derive(Debug)]
-pub(super) struct Source {
+pub(in crate::output) struct Source {
     reader: Reader,
     metadata: ParquetMetaData,
     /// Where its column chunks end and its footer begins.
@@ -34,7 +34,7 @@ pub(super) struct Source {
     /// Where it says that the data pages of its chunks begin, in the file's order.
     starts: Vec<u64>,
     /// Whether its page indexes could not be read, and are left behind.
-    pub(super) lost_indexes: bool,
+    pub(in crate::output) lost_indexes: bool,
 }
 
 /// The bytes of a file.
@@ -70,7 +70,7 @@ const READING: &str = "cannot read the source";
 
 impl Source {
     /// Opens the file and reads its metadata, page indexes included.
-    pub(super) fn open(location: &Location, bridge: &Bridge) -> Result<Source> {
+    pub(in crate::output) fn open(location: &Location, bridge: &Bridge) -> Result<Source> {
         let reader = Reader::open(location, bridge)?;
         let size = reader.len();
         let paths = footer::check(&reader, reader.name())?;
@@ -97,13 +97,13 @@ impl Source {
     }
 
     /// Whether its bytes come from an object store, a request at a time.
-    pub(super) fn is_remote(&self) -> bool {
+    pub(in crate::output) fn is_remote(&self) -> bool {
         matches!(self.reader, Reader::Store(_))
     }
 
     /// Whether the chunk that lies at `range` ends where another one begins, and begins where
     /// another one ends or the file does.
-    pub(super) fn is_flush(&self, range: &Range<u64>) -> bool {
+    pub(in crate::output) fn is_flush(&self, range: &Range<u64>) -> bool {
         let at = self
             .chunks
             .partition_point(|other| other.start < range.start);
@@ -117,40 +117,40 @@ impl Source {
 
     /// What a chunk whose data pages begin at `start` cannot reach beyond: those of the next one, or the
     /// end of the data.
-    pub(super) fn limit_of(&self, start: u64) -> u64 {
+    pub(in crate::output) fn limit_of(&self, start: u64) -> u64 {
         let next = self.starts.partition_point(|other| *other <= start);
         let next = self.starts.get(next).copied();
         next.unwrap_or(self.data_end).min(self.data_end)
     }
 
     /// What its footer and its indexes say.
-    pub(super) fn metadata(&self) -> &ParquetMetaData {
+    pub(in crate::output) fn metadata(&self) -> &ParquetMetaData {
         &self.metadata
     }
 
     /// Where its data end and its footer begins.
-    pub(super) fn data_end(&self) -> u64 {
+    pub(in crate::output) fn data_end(&self) -> u64 {
         self.data_end
     }
 
     /// How many bytes it has.
-    pub(super) fn size(&self) -> u64 {
+    pub(in crate::output) fn size(&self) -> u64 {
         self.reader.len()
     }
 
     /// Its address, for messages.
-    pub(super) fn name(&self) -> &str {
+    pub(in crate::output) fn name(&self) -> &str {
         self.reader.name()
     }
 
     /// The bytes of `range`, which is small.
-    pub(super) fn read(&self, range: Range<u64>) -> Result<Bytes> {
+    pub(in crate::output) fn read(&self, range: Range<u64>) -> Result<Bytes> {
         self.check(&range)?;
         self.reader.fetch(range)
     }
 
     /// Appends the bytes of `range`, which may be large, to `sink`.
-    pub(super) fn copy(&self, range: Range<u64>, sink: &mut Sink) -> Result<()> {
+    pub(in crate::output) fn copy(&self, range: Range<u64>, sink: &mut Sink) -> Result<()> {
         if range.is_empty() {
             return Ok(());
         }

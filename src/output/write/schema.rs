@@ -14,8 +14,8 @@ use parquet::errors::ParquetError;
 use parquet::file::metadata::{FileMetaData, KeyValue};
 use parquet::schema::types::{ColumnDescPtr, SchemaDescriptor};
 
-use super::{Layout, ROW_COLUMN, SourceFile};
 use crate::base::{Error, Result};
+use crate::output::{Layout, ROW_COLUMN, SourceFile};
 
 /// What other engines wrote about columns and would now be wrong.
 const STALE_KEYS: [&str; 2] = ["org.apache.spark.sql.parquet.row.metadata", "huggingface"];
@@ -62,7 +62,7 @@ pub fn check_names<'a>(
 
 /// The fields of a source file as readers see them, and the schema's own metadata; `readable` is its
 /// schema without what this program does not know.
-pub(super) fn source_schema(
+pub(in crate::output) fn source_schema(
     file: &FileMetaData,
     readable: &SchemaDescriptor,
     name: &str,
@@ -107,7 +107,7 @@ fn without_zone(field: &FieldRef, leaves: &mut std::slice::Iter<'_, ColumnDescPt
 
 /// The columns that are not in the source's files but come beside the new ones: Hive partitions
 /// where all files become one, and the row's position where there is no key.
-pub(super) fn generated_fields(layout: &Layout, sources: &[SourceFile]) -> Vec<Field> {
+pub(in crate::output) fn generated_fields(layout: &Layout, sources: &[SourceFile]) -> Vec<Field> {
     let partitions = sources.first().map_or(&[][..], |first| &first.partitions);
     let text = |name: &String| Field::new(name, DataType::Utf8, true);
     match layout {
@@ -126,7 +126,7 @@ pub(super) fn generated_fields(layout: &Layout, sources: &[SourceFile]) -> Vec<F
 
 /// The output's key-values: the source's without what would be wrong now, the new Arrow schema, and
 /// who wrote it.
-pub(super) fn key_values(
+pub(in crate::output) fn key_values(
     file: &FileMetaData,
     schema: &Schema,
     identity: &[(String, String)],
@@ -148,7 +148,7 @@ pub(super) fn key_values(
 }
 
 /// `old`, of which only `roots` stay, and `new` after them.
-pub(super) fn joined(old: &Schema, roots: &[usize], new: &Schema) -> Schema {
+pub(in crate::output) fn joined(old: &Schema, roots: &[usize], new: &Schema) -> Schema {
     let kept = roots.iter().map(|root| Arc::clone(&old.fields()[*root]));
     let fields: Vec<FieldRef> = kept.chain(new.fields().iter().cloned()).collect();
     let mut metadata = old.metadata().clone();
@@ -157,7 +157,7 @@ pub(super) fn joined(old: &Schema, roots: &[usize], new: &Schema) -> Schema {
 }
 
 /// The identity in a file's key-values, if it is one of ours.
-pub(super) fn identity_of(file: &FileMetaData) -> Vec<(String, String)> {
+pub(in crate::output) fn identity_of(file: &FileMetaData) -> Vec<(String, String)> {
     let pairs = file.key_value_metadata().into_iter().flatten();
     pairs
         .filter(|pair| pair.key.starts_with(OUR_PREFIX))

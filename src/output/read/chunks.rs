@@ -4,11 +4,11 @@ use std::ops::Range;
 
 use parquet::file::metadata::{ColumnChunkMetaData, RowGroupMetaData};
 
-use super::error::corrupt;
 use crate::base::Result;
+use crate::output::error::corrupt;
 
 /// The bytes that the footer gives to all chunks of `row_groups`, in the file's order.
-pub(super) fn told_ranges(row_groups: &[RowGroupMetaData]) -> Vec<Range<u64>> {
+pub(in crate::output) fn told_ranges(row_groups: &[RowGroupMetaData]) -> Vec<Range<u64>> {
     let chunks = row_groups.iter().flat_map(RowGroupMetaData::columns);
     let mut ranges: Vec<_> = chunks
         .filter_map(|chunk| told_range(chunk, "").ok())
@@ -18,7 +18,7 @@ pub(super) fn told_ranges(row_groups: &[RowGroupMetaData]) -> Vec<Range<u64>> {
 }
 
 /// Where the footer says that the data pages of all chunks begin, in the file's order.
-pub(super) fn data_starts(row_groups: &[RowGroupMetaData]) -> Vec<u64> {
+pub(in crate::output) fn data_starts(row_groups: &[RowGroupMetaData]) -> Vec<u64> {
     let chunks = row_groups.iter().flat_map(RowGroupMetaData::columns);
     let starts = chunks.filter_map(|chunk| u64::try_from(chunk.data_page_offset()).ok());
     let mut starts: Vec<_> = starts.collect();
@@ -27,7 +27,7 @@ pub(super) fn data_starts(row_groups: &[RowGroupMetaData]) -> Vec<u64> {
 }
 
 /// Where a chunk's bytes lie in the source, by the footer.
-pub(super) fn told_range(chunk: &ColumnChunkMetaData, name: &str) -> Result<Range<u64>> {
+pub(in crate::output) fn told_range(chunk: &ColumnChunkMetaData, name: &str) -> Result<Range<u64>> {
     let start = dictionary_offset(chunk).unwrap_or(chunk.data_page_offset());
     let range = u64::try_from(start)
         .ok()
@@ -38,7 +38,7 @@ pub(super) fn told_range(chunk: &ColumnChunkMetaData, name: &str) -> Result<Rang
 
 /// Where the dictionary page is. Some writers say zero where there is none; a chunk without values
 /// may have a dictionary and no data page at all.
-pub(super) fn dictionary_offset(chunk: &ColumnChunkMetaData) -> Option<i64> {
+pub(in crate::output) fn dictionary_offset(chunk: &ColumnChunkMetaData) -> Option<i64> {
     let data = chunk.data_page_offset();
     let offset = chunk.dictionary_page_offset();
     offset.filter(|offset| *offset > 0 && (data <= 0 || *offset < data))

@@ -15,18 +15,18 @@ use futures::TryStreamExt;
 use object_store::ObjectStoreExt;
 use object_store::path::Path;
 
-use super::Form;
-use super::error::from_store;
-use super::existing::Existing;
-use super::marker::{Marker, OUR_FOLDER, PUBLISHING, SUCCESS};
 use crate::base::{ErrorKind, Location, Result, ResultExt};
+use crate::output::Form;
+use crate::output::error::from_store;
+use crate::output::place::existing::Existing;
+use crate::output::place::marker::{Marker, OUR_FOLDER, PUBLISHING, SUCCESS};
 
 const WRITING: &str = "cannot write the output";
 const LOOKING: &str = "cannot look at the output";
 
 /// The object `relative` beneath `folder`. Unlike a name of a path's part, it is taken as it is: a
 /// partition's percent-encoded value stays so.
-pub(super) fn beneath(folder: &Location, relative: &str) -> Result<Location> {
+pub(in crate::output) fn beneath(folder: &Location, relative: &str) -> Result<Location> {
     let path = Path::parse(format!("{}/{relative}", folder.path))
         .or_err(ErrorKind::Invalid, "not the name of an object")
         .map_err(|error| error.with("name", relative))?;
@@ -37,7 +37,7 @@ pub(super) fn beneath(folder: &Location, relative: &str) -> Result<Location> {
 }
 
 /// The paths of all objects beneath `folder`.
-pub(super) async fn list(folder: &Location) -> Result<Vec<String>> {
+pub(in crate::output) async fn list(folder: &Location) -> Result<Vec<String>> {
     let objects = folder.store.list(Some(&folder.path));
     let relative = |path: &Path| {
         let parts = path.prefix_match(&folder.path)?;
@@ -52,7 +52,7 @@ pub(super) async fn list(folder: &Location) -> Result<Vec<String>> {
 }
 
 /// What stands at a folder's place.
-pub(super) async fn examine_folder(folder: &Location) -> Result<Existing> {
+pub(in crate::output) async fn examine_folder(folder: &Location) -> Result<Existing> {
     let files = list(folder).await?;
     let success = read_marker(folder, SUCCESS).await?;
     let publishing = read_marker(folder, PUBLISHING).await?;
@@ -60,7 +60,7 @@ pub(super) async fn examine_folder(folder: &Location) -> Result<Existing> {
 }
 
 /// Whether there is an object at `location`.
-pub(super) async fn exists(location: &Location) -> Result<bool> {
+pub(in crate::output) async fn exists(location: &Location) -> Result<bool> {
     match location.store.head(&location.path).await {
         Ok(_) => Ok(true),
         Err(object_store::Error::NotFound { .. }) => Ok(false),
@@ -69,7 +69,7 @@ pub(super) async fn exists(location: &Location) -> Result<bool> {
 }
 
 /// Opens a folder for writing: from here on it has no `_SUCCESS`.
-pub(super) async fn begin(
+pub(in crate::output) async fn begin(
     folder: &Location,
     identity: &[(String, String)],
     new_files: impl Iterator<Item = String>,
@@ -88,7 +88,10 @@ pub(super) async fn begin(
 }
 
 /// Deletes whatever the old output had and the new one has not. Ledgers stay, wherever they are.
-pub(super) async fn delete_stale(folder: &Location, new_files: &HashSet<String>) -> Result<()> {
+pub(in crate::output) async fn delete_stale(
+    folder: &Location,
+    new_files: &HashSet<String>,
+) -> Result<()> {
     for file in list(folder).await? {
         let ours = [SUCCESS, PUBLISHING].contains(&file.as_str());
         let kept = ours || new_files.contains(&file) || file.split('/').any(|p| p == OUR_FOLDER);
@@ -100,17 +103,21 @@ pub(super) async fn delete_stale(folder: &Location, new_files: &HashSet<String>)
 }
 
 /// Makes a folder complete.
-pub(super) async fn succeed(folder: &Location, success: Vec<u8>) -> Result<()> {
+pub(in crate::output) async fn succeed(folder: &Location, success: Vec<u8>) -> Result<()> {
     put(folder, SUCCESS, success).await
 }
 
 /// Removes what stood in the folder while it was written.
-pub(super) async fn clean(folder: &Location) -> Result<()> {
+pub(in crate::output) async fn clean(folder: &Location) -> Result<()> {
     delete(&beneath(folder, PUBLISHING)?).await
 }
 
 /// Finds out whether objects can be written, and deleted where that will be needed.
-pub(super) async fn check_writable(target: &Location, form: Form, id: &str) -> Result<()> {
+pub(in crate::output) async fn check_writable(
+    target: &Location,
+    form: Form,
+    id: &str,
+) -> Result<()> {
     let mut probe = target.clone();
     let parent = target
         .path

@@ -8,42 +8,44 @@ use parquet::arrow::ArrowSchemaConverter;
 use parquet::file::metadata::{FileMetaData, KeyValue};
 use parquet::schema::types::{SchemaDescPtr, SchemaDescriptor, Type, TypePtr};
 
-use super::error::from_parquet;
-use super::read::Source;
-use super::schema::{check_names, generated_fields, joined, key_values, source_schema};
-use super::types::{writable, writable_schema};
-use super::{Layout, SourceFile};
 use crate::base::{Error, Result};
+use crate::output::error::from_parquet;
+use crate::output::read::source::Source;
+use crate::output::write::schema::{
+    check_names, generated_fields, joined, key_values, source_schema,
+};
+use crate::output::write::types::{writable, writable_schema};
+use crate::output::{Layout, SourceFile};
 
 /// The shape of one output file.
 #[derive(Debug)]
-pub(super) struct Shape {
+pub(in crate::output) struct Shape {
     /// All its columns.
-    pub(super) schema: SchemaDescPtr,
+    pub(in crate::output) schema: SchemaDescPtr,
     /// The columns that are encoded: the generated ones, then the answers.
-    pub(super) encoded: SchemaRef,
+    pub(in crate::output) encoded: SchemaRef,
     /// How many of those are generated.
-    pub(super) generated_count: usize,
+    pub(in crate::output) generated_count: usize,
     /// The Parquet types of those.
-    pub(super) encoded_root: TypePtr,
+    pub(in crate::output) encoded_root: TypePtr,
     /// The key-values of its footer.
-    pub(super) key_values: Vec<KeyValue>,
+    pub(in crate::output) key_values: Vec<KeyValue>,
     /// The types of the columns that are copied, which every source file must have.
     copied: Vec<TypePtr>,
 }
 
 /// Which columns of one source file are copied.
 #[derive(Debug)]
-pub(super) struct Selection {
+pub(in crate::output) struct Selection {
     /// Top-level columns, in the output's order.
     roots: Vec<usize>,
     /// Their leaves, in the output's order.
-    pub(super) leaves: Vec<usize>,
+    pub(in crate::output) leaves: Vec<usize>,
 }
 
 impl Shape {
     /// The shape of a file that begins with `first`.
-    pub(super) fn new(
+    pub(in crate::output) fn new(
         first: &Source,
         layout: &Layout,
         sources: &[SourceFile],
@@ -77,7 +79,7 @@ impl Shape {
     }
 
     /// Which columns of `source` are copied; an error if they are not what the first file has.
-    pub(super) fn select(&self, source: &Source, layout: &Layout) -> Result<Selection> {
+    pub(in crate::output) fn select(&self, source: &Source, layout: &Layout) -> Result<Selection> {
         let selection = Selection::of(
             source,
             layout,

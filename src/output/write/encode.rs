@@ -17,25 +17,25 @@ use parquet::file::properties::{WriterProperties, WriterPropertiesPtr};
 use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::types::{ColumnDescPtr, TypePtr};
 
-use super::chunks::dictionary_offset;
-use super::shape::Shape;
-use super::sink::Sink;
-use super::spill::Spill;
+use crate::output::read::chunks::dictionary_offset;
+use crate::output::write::shape::Shape;
+use crate::output::write::sink::Sink;
+use crate::output::write::spill::Spill;
 
 /// A column chunk that lies in the output, and its page indexes.
 #[derive(Debug)]
-pub(super) struct Placed {
+pub(in crate::output) struct Placed {
     /// Its metadata, with places in the output.
-    pub(super) chunk: ColumnChunkMetaData,
+    pub(in crate::output) chunk: ColumnChunkMetaData,
     /// What its pages hold.
-    pub(super) column_index: ColumnIndexMetaData,
+    pub(in crate::output) column_index: ColumnIndexMetaData,
     /// Where its pages lie; none where the source did not say.
-    pub(super) offset_index: Option<OffsetIndexMetaData>,
+    pub(in crate::output) offset_index: Option<OffsetIndexMetaData>,
 }
 
 /// Encodes the new columns.
 #[derive(Debug)]
-pub(super) struct Encoder {
+pub(in crate::output) struct Encoder {
     schema: SchemaRef,
     root: TypePtr,
     properties: WriterPropertiesPtr,
@@ -44,7 +44,7 @@ pub(super) struct Encoder {
 
 /// The new columns of one row group while it is filled.
 #[derive(Debug)]
-pub(super) struct Group {
+pub(in crate::output) struct Group {
     schema: SchemaRef,
     writers: Vec<ArrowColumnWriter>,
 }
@@ -58,7 +58,7 @@ const MAGIC_BYTES: i64 = 4;
 
 impl Encoder {
     /// An encoder of the columns that `shape` does not copy.
-    pub(super) fn new(shape: &Shape, spill: Spill) -> ParquetResult<Encoder> {
+    pub(in crate::output) fn new(shape: &Shape, spill: Spill) -> ParquetResult<Encoder> {
         let properties = Arc::new(
             WriterProperties::builder()
                 .set_compression(Compression::ZSTD(ZstdLevel::try_new(1)?))
@@ -80,7 +80,7 @@ impl Encoder {
     }
 
     /// A new row group.
-    pub(super) fn group(&self) -> ParquetResult<Group> {
+    pub(in crate::output) fn group(&self) -> ParquetResult<Group> {
         Ok(Group {
             schema: Arc::clone(&self.schema),
             writers: self.factory.create_column_writers(0)?,
@@ -88,7 +88,7 @@ impl Encoder {
     }
 
     /// Appends a row group's new columns to `sink`; `columns` are their descriptions in the output.
-    pub(super) fn place(
+    pub(in crate::output) fn place(
         &self,
         group: Group,
         columns: &[ColumnDescPtr],
@@ -134,7 +134,7 @@ impl Encoder {
 
 impl Group {
     /// Appends rows.
-    pub(super) fn write(&mut self, columns: &[ArrayRef]) -> ParquetResult<()> {
+    pub(in crate::output) fn write(&mut self, columns: &[ArrayRef]) -> ParquetResult<()> {
         let mut writers = self.writers.iter_mut();
         for (field, column) in self.schema.fields().iter().zip(columns) {
             for leaf in compute_leaves(field, column)? {
@@ -154,7 +154,7 @@ impl Group {
 
 /// The metadata of `chunk` when all its bytes move by `shift` and it is the output's `column`. Its
 /// statistics come along where they are `trusted`.
-pub(super) fn moved(
+pub(in crate::output) fn moved(
     chunk: &ColumnChunkMetaData,
     column: ColumnDescPtr,
     shift: i64,
@@ -186,7 +186,10 @@ pub(super) fn moved(
 }
 
 /// `index` of a chunk whose bytes move by `shift`.
-pub(super) fn shifted(mut index: OffsetIndexMetaData, shift: i64) -> OffsetIndexMetaData {
+pub(in crate::output) fn shifted(
+    mut index: OffsetIndexMetaData,
+    shift: i64,
+) -> OffsetIndexMetaData {
     for page in &mut index.page_locations {
         page.offset += shift;
     }

@@ -1,6 +1,6 @@
 //! What may stand where the output is to go.
 
-use super::marker::{Marker, OUR_FOLDER};
+use crate::output::place::marker::{Marker, OUR_FOLDER};
 
 /// What stands where the output is to go.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,7 +20,7 @@ pub enum Existing {
 
 impl Existing {
     /// What a folder is that holds `files` and these markers.
-    pub(super) fn of_folder(
+    pub(in crate::output) fn of_folder(
         files: &[String],
         success: Option<Marker>,
         publishing: Option<Marker>,

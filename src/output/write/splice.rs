@@ -14,19 +14,19 @@ use parquet::file::metadata::{
 use parquet::file::page_index::column_index::ColumnIndexMetaData;
 use parquet::file::page_index::offset_index::OffsetIndexMetaData;
 
-use super::dropped::Dropped;
-use super::encode::{Encoder, Placed, moved, shifted};
-use super::error::from_parquet;
-use super::extent::Extent;
-use super::read::Source;
-use super::shape::{Selection, Shape};
-use super::sink::Sink;
-use super::types::{Trust, unknown_types};
 use crate::base::Result;
+use crate::output::error::from_parquet;
+use crate::output::read::extent::Extent;
+use crate::output::read::source::Source;
+use crate::output::write::dropped::Dropped;
+use crate::output::write::encode::{Encoder, Placed, moved, shifted};
+use crate::output::write::shape::{Selection, Shape};
+use crate::output::write::sink::Sink;
+use crate::output::write::types::{Trust, unknown_types};
 
 /// An output file while it is written, on a blocking thread.
 #[derive(Debug)]
-pub(super) struct Splicer {
+pub(in crate::output) struct Splicer {
     shape: Shape,
     encoder: Encoder,
     row_groups: Vec<RowGroupMetaData>,
@@ -52,7 +52,11 @@ const CREATED_BY: &str = concat!("columnist version ", env!("CARGO_PKG_VERSION")
 
 impl Splicer {
     /// Begins a file of `shape` in `sink`.
-    pub(super) fn begin(shape: Shape, encoder: Encoder, sink: &mut Sink) -> Result<Splicer> {
+    pub(in crate::output) fn begin(
+        shape: Shape,
+        encoder: Encoder,
+        sink: &mut Sink,
+    ) -> Result<Splicer> {
         sink.put(Bytes::from_static(MAGIC))?;
         Ok(Splicer {
             shape,
@@ -69,17 +73,17 @@ impl Splicer {
     }
 
     /// What the file looks like.
-    pub(super) fn shape(&self) -> &Shape {
+    pub(in crate::output) fn shape(&self) -> &Shape {
         &self.shape
     }
 
     /// What encodes its new columns.
-    pub(super) fn encoder(&self) -> &Encoder {
+    pub(in crate::output) fn encoder(&self) -> &Encoder {
         &self.encoder
     }
 
     /// Notes what `source` says of itself as a file, be it the only one here or one `among_others`.
-    pub(super) fn note(&mut self, source: &Source, among_others: bool) {
+    pub(in crate::output) fn note(&mut self, source: &Source, among_others: bool) {
         let file = source.metadata().file_metadata();
         let creator = file.created_by().map(str::to_owned);
         self.trust = Trust::of(file, among_others);
@@ -99,12 +103,12 @@ impl Splicer {
     }
 
     /// Appends row group `at` of `source`: its selected columns copied, and `group` beside them.
-    pub(super) fn append(
+    pub(in crate::output) fn append(
         &mut self,
         source: &Source,
         selection: &Selection,
         at: usize,
-        group: super::encode::Group,
+        group: crate::output::write::encode::Group,
         sink: &mut Sink,
     ) -> Result<()> {
         let begin = sink.written();
@@ -181,12 +185,12 @@ impl Splicer {
     }
 
     /// Notes that something of `file` does not come along.
-    pub(super) fn drop(&mut self, what: Dropped, file: &str) {
+    pub(in crate::output) fn drop(&mut self, what: Dropped, file: &str) {
         self.dropped.entry(what).or_insert_with(|| file.to_owned());
     }
 
     /// What did not come along, each with the first file in which it was.
-    pub(super) fn dropped(&self) -> &BTreeMap<Dropped, String> {
+    pub(in crate::output) fn dropped(&self) -> &BTreeMap<Dropped, String> {
         &self.dropped
     }
 
@@ -227,7 +231,7 @@ impl Splicer {
     }
 
     /// Writes the indexes and the footer.
-    pub(super) fn finish(mut self, sink: &mut Sink) -> Result<()> {
+    pub(in crate::output) fn finish(mut self, sink: &mut Sink) -> Result<()> {
         let place = sink.written();
         let footer = self.footer(place);
         let (indexes, footer) = footer.map_err(|error| from_parquet(error, WRITING, "footer"))?;

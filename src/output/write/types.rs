@@ -10,7 +10,7 @@ use parquet::schema::types::{ColumnDescPtr, SchemaDescriptor, Type, TypePtr};
 
 /// The columns, by path, whose logical types cannot be written: their copies have the physical type
 /// alone, which is what readers make of a logical type that they do not know.
-pub(super) fn unknown_types(root: &Type) -> Vec<String> {
+pub(in crate::output) fn unknown_types(root: &Type) -> Vec<String> {
     fn look(parent: &str, kind: &Type, found: &mut Vec<String>) {
         let path = match parent {
             "" => kind.name().to_owned(),
@@ -33,7 +33,7 @@ pub(super) fn unknown_types(root: &Type) -> Vec<String> {
 }
 
 /// `kind` with the logical types that can be written.
-pub(super) fn writable(kind: &TypePtr) -> ParquetResult<TypePtr> {
+pub(in crate::output) fn writable(kind: &TypePtr) -> ParquetResult<TypePtr> {
     let info = kind.get_basic_info();
     let repetition = info.has_repetition().then(|| info.repetition());
     let id = info.has_id().then(|| info.id());
@@ -85,7 +85,7 @@ pub(super) fn writable(kind: &TypePtr) -> ParquetResult<TypePtr> {
 }
 
 /// The schema of a file with the logical types that can be written.
-pub(super) fn writable_schema(file: &FileMetaData) -> ParquetResult<SchemaDescriptor> {
+pub(in crate::output) fn writable_schema(file: &FileMetaData) -> ParquetResult<SchemaDescriptor> {
     let root = file.schema_descr().root_schema_ptr();
     writable(&root).map(SchemaDescriptor::new)
 }
@@ -107,14 +107,14 @@ fn is_unknown(kind: &Type) -> bool {
 /// least and greatest values are those of the type's own order; where the source says otherwise, or
 /// has a type that gives no order, readers would skip rows by what is not true.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Trust {
+pub(in crate::output) struct Trust {
     distrusted: Vec<bool>,
 }
 
 impl Trust {
     /// Of the file whose footer this is; `among_others` says whether the output has other files' row
     /// groups as well, and so no longer the name of this one's writer.
-    pub(super) fn of(file: &FileMetaData, among_others: bool) -> Trust {
+    pub(in crate::output) fn of(file: &FileMetaData, among_others: bool) -> Trust {
         let orders = file.column_orders();
         let by_writer = among_others && is_judged_by_name(file.created_by());
         let columns = file.schema_descr().columns().iter().enumerate();
@@ -130,7 +130,7 @@ impl Trust {
     }
 
     /// Whether those of column `leaf` may.
-    pub(super) fn statistics_of(&self, leaf: usize) -> bool {
+    pub(in crate::output) fn statistics_of(&self, leaf: usize) -> bool {
         !self
             .distrusted
             .get(leaf)

@@ -10,13 +10,13 @@ use bytes::Bytes;
 use object_store::buffered::BufWriter;
 use tokio::io::AsyncWriteExt;
 
-use super::bridge::Bridge;
-use super::error::{from_io, from_store};
 use crate::base::{Error, Location, Result};
+use crate::output::bridge::Bridge;
+use crate::output::error::{from_io, from_store};
 
 /// An output file while it is written, from a blocking thread.
 #[derive(Debug)]
-pub(super) enum Sink {
+pub(in crate::output) enum Sink {
     /// A file on disk.
     Disk(Disk),
     /// An object that appears when it is finished.
@@ -27,7 +27,7 @@ pub(super) enum Sink {
 
 /// A file on disk while it is written.
 #[derive(Debug)]
-pub(super) struct Disk {
+pub(in crate::output) struct Disk {
     file: File,
     path: PathBuf,
     written: u64,
@@ -35,7 +35,7 @@ pub(super) struct Disk {
 
 /// An upload under way.
 #[derive(Debug)]
-pub(super) struct Upload {
+pub(in crate::output) struct Upload {
     writer: BufWriter,
     bridge: Bridge,
     url: String,
@@ -55,7 +55,7 @@ const WRITING: &str = "cannot write the output";
 
 impl Sink {
     /// A new file at `path`; its folders are made.
-    pub(super) fn create(path: PathBuf) -> Result<Sink> {
+    pub(in crate::output) fn create(path: PathBuf) -> Result<Sink> {
         let made = path
             .parent()
             .map_or(Ok(()), std::fs::create_dir_all)
@@ -71,7 +71,7 @@ impl Sink {
     }
 
     /// An upload to `location` of about `expected` bytes.
-    pub(super) fn upload(location: &Location, expected: u64, bridge: Bridge) -> Sink {
+    pub(in crate::output) fn upload(location: &Location, expected: u64, bridge: Bridge) -> Sink {
         let part = (expected / PARTS_MAX).max(PART_BYTES_MIN);
         let part = usize::try_from(part).unwrap_or(usize::MAX);
         let store = Arc::clone(&location.store);
@@ -86,7 +86,7 @@ impl Sink {
     }
 
     /// How many bytes it has.
-    pub(super) fn written(&self) -> u64 {
+    pub(in crate::output) fn written(&self) -> u64 {
         match self {
             Sink::Disk(disk) => disk.written,
             Sink::Upload(upload) => upload.written,
@@ -95,7 +95,7 @@ impl Sink {
     }
 
     /// Its folder on disk, if it has one: a place for temporary files beside it.
-    pub(super) fn folder(&self) -> Option<&Path> {
+    pub(in crate::output) fn folder(&self) -> Option<&Path> {
         match self {
             Sink::Disk(disk) => disk.path.parent(),
             Sink::Upload(_) | Sink::Nowhere(_) => None,
@@ -103,7 +103,7 @@ impl Sink {
     }
 
     /// Appends `bytes`.
-    pub(super) fn put(&mut self, bytes: Bytes) -> Result<()> {
+    pub(in crate::output) fn put(&mut self, bytes: Bytes) -> Result<()> {
         match self {
             Sink::Disk(disk) => disk.append(&bytes),
             Sink::Upload(upload) => upload.append(bytes),
@@ -115,7 +115,7 @@ impl Sink {
     }
 
     /// Counts `length` bytes and says so where bytes go nowhere; else they have to be read and put.
-    pub(super) fn pass_by(&mut self, length: u64) -> bool {
+    pub(in crate::output) fn pass_by(&mut self, length: u64) -> bool {
         match self {
             Sink::Nowhere(written) => {
                 *written += length;
@@ -127,7 +127,11 @@ impl Sink {
 
     /// Appends a range of a file by the kernel alone where this is a file too; `false` where it is
     /// not, and nothing was done.
-    pub(super) fn put_from_file(&mut self, source: &File, range: &Range<u64>) -> Result<bool> {
+    pub(in crate::output) fn put_from_file(
+        &mut self,
+        source: &File,
+        range: &Range<u64>,
+    ) -> Result<bool> {
         match self {
             Sink::Disk(disk) => disk.append_from(source, range).map(|()| true),
             Sink::Upload(_) | Sink::Nowhere(_) => Ok(false),
@@ -135,7 +139,7 @@ impl Sink {
     }
 
     /// Makes it durable; an upload appears now.
-    pub(super) fn finish(self) -> Result<u64> {
+    pub(in crate::output) fn finish(self) -> Result<u64> {
         match self {
             Sink::Disk(disk) => disk.finish(),
             Sink::Upload(upload) => upload.finish(),
@@ -145,7 +149,7 @@ impl Sink {
 
     /// Gives up: an upload's parts are dropped, as far as the store can be reached. A file is left
     /// to whoever owns its folder.
-    pub(super) fn abandon(self) {
+    pub(in crate::output) fn abandon(self) {
         if let Sink::Upload(mut upload) = self {
             let bridge = upload.bridge.clone();
             let aborted = bridge.wait(async {

@@ -5,20 +5,20 @@
 const STOP: u8 = 0;
 
 /// The types of values that are asked for.
-pub(super) const BINARY: u8 = 8;
-pub(super) const LIST: u8 = 9;
-pub(super) const STRUCT: u8 = 12;
+pub(in crate::output) const BINARY: u8 = 8;
+pub(in crate::output) const LIST: u8 = 9;
+pub(in crate::output) const STRUCT: u8 = 12;
 
 /// How deep structures may nest; the format's own need six.
 const DEPTH_MAX: u32 = 32;
 
 /// Bytes that are read from the front. `None` is damage, or an end that comes too early.
-pub(super) struct Compact<'a>(pub(super) &'a [u8]);
+pub(in crate::output) struct Compact<'a>(pub(in crate::output) &'a [u8]);
 
 impl<'a> Compact<'a> {
     /// The fields of the structure that starts here, one after the other: `take` is given each one's
     /// id and type, and says whether it has read the value. What it has not is skipped.
-    pub(super) fn fields(
+    pub(in crate::output) fn fields(
         &mut self,
         mut take: impl FnMut(&mut Self, i64, u8) -> Option<bool>,
     ) -> Option<()> {
@@ -47,13 +47,13 @@ impl<'a> Compact<'a> {
     }
 
     /// An integer of sixteen bits or more.
-    pub(super) fn integer(&mut self) -> Option<i64> {
+    pub(in crate::output) fn integer(&mut self) -> Option<i64> {
         let raw = self.varint()?;
         Some((raw >> 1).cast_signed() ^ -(raw & 1).cast_signed())
     }
 
     /// Bytes, or a text.
-    pub(super) fn binary(&mut self) -> Option<&'a [u8]> {
+    pub(in crate::output) fn binary(&mut self) -> Option<&'a [u8]> {
         let length = usize::try_from(self.varint()?).ok()?;
         let (bytes, rest) = self.0.split_at_checked(length)?;
         self.0 = rest;
@@ -61,7 +61,7 @@ impl<'a> Compact<'a> {
     }
 
     /// The type and the number of a list's values, which follow.
-    pub(super) fn list(&mut self) -> Option<(u8, u64)> {
+    pub(in crate::output) fn list(&mut self) -> Option<(u8, u64)> {
         let head = self.byte()?;
         let count = match head >> 4 {
             15 => self.varint()?,

@@ -1,11 +1,13 @@
 //! What stands where the output is to go: asked before any spend.
 
-use super::bridge::Bridge;
-use super::existing::Existing;
-use super::read::Source;
-use super::schema::identity_of;
-use super::{Form, RUN_KEY, Target, local, remote};
 use crate::base::{Error, ErrorKind, Location, Result, ResultExt};
+use crate::output::bridge::Bridge;
+use crate::output::place::existing::Existing;
+use crate::output::place::local;
+use crate::output::place::remote;
+use crate::output::read::source::Source;
+use crate::output::write::schema::identity_of;
+use crate::output::{Form, RUN_KEY, Target};
 
 /// Looks at what stands at `target`.
 ///
@@ -71,7 +73,7 @@ async fn examine_file(location: Location) -> Result<Existing> {
 }
 
 /// Runs `work` on a thread that may block.
-pub(super) async fn blocking<T: Send + 'static>(
+pub(in crate::output) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T> + Send + 'static,
 ) -> Result<T> {
     let done = tokio::task::spawn_blocking(work).await;

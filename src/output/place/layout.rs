@@ -2,23 +2,23 @@
 
 use std::collections::HashSet;
 
-use super::{Form, Layout, SourceFile, Target};
 use crate::base::{Error, Result};
+use crate::output::{Form, Layout, SourceFile, Target};
 
 /// One output file to be.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct FilePlan {
+pub(in crate::output) struct FilePlan {
     /// Its path beneath the target; empty where the target is the file.
-    pub(super) relative: String,
+    pub(in crate::output) relative: String,
     /// The source files in it: places in the list of sources.
-    pub(super) sources: std::ops::Range<usize>,
+    pub(in crate::output) sources: std::ops::Range<usize>,
 }
 
 /// The name of the one file of a folder.
 const ONLY_FILE: &str = "part-00000.parquet";
 
 /// The output's files, in the order of the rows.
-pub(super) fn plan(
+pub(in crate::output) fn plan(
     layout: &Layout,
     target: &Target,
     sources: &[SourceFile],

@@ -9,29 +9,29 @@ use std::collections::HashSet;
 
 use serde_json::{Map, Value, json};
 
-use super::{Published, RUN_KEY};
+use crate::output::{Published, RUN_KEY};
 
 /// The name of the object that makes a folder complete.
-pub(super) const SUCCESS: &str = "_SUCCESS";
+pub(in crate::output) const SUCCESS: &str = "_SUCCESS";
 
 /// The name of the object that stands in a folder while it is written.
-pub(super) const PUBLISHING: &str = "_PUBLISHING";
+pub(in crate::output) const PUBLISHING: &str = "_PUBLISHING";
 
 /// The folder that holds ledgers and what is under way; never replaced, never deleted.
-pub(super) const OUR_FOLDER: &str = "_columnist";
+pub(in crate::output) const OUR_FOLDER: &str = "_columnist";
 
 /// Who wrote a folder, and which files.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Marker {
+pub(in crate::output) struct Marker {
     /// The identity's pairs.
-    pub(super) identity: Vec<(String, String)>,
+    pub(in crate::output) identity: Vec<(String, String)>,
     /// Paths beneath the folder.
-    pub(super) files: HashSet<String>,
+    pub(in crate::output) files: HashSet<String>,
 }
 
 impl Marker {
     /// Reads either marker; none if it is not one of ours.
-    pub(super) fn read(bytes: &[u8]) -> Option<Marker> {
+    pub(in crate::output) fn read(bytes: &[u8]) -> Option<Marker> {
         let root: Value = serde_json::from_slice(bytes).ok()?;
         let identity = root.get("identity")?.as_object()?;
         let pair =
@@ -47,7 +47,7 @@ impl Marker {
     }
 
     /// The bytes of a `_PUBLISHING`.
-    pub(super) fn publishing(&self) -> Vec<u8> {
+    pub(in crate::output) fn publishing(&self) -> Vec<u8> {
         let mut files: Vec<_> = self.files.iter().collect();
         files.sort();
         let files: Vec<Value> = files.iter().map(|path| json!({ "path": path })).collect();
@@ -55,19 +55,19 @@ impl Marker {
     }
 
     /// Whether a file of this path may be in a folder that is ours: it is listed, or engines skip it.
-    pub(super) fn knows(&self, path: &str) -> bool {
+    pub(in crate::output) fn knows(&self, path: &str) -> bool {
         self.files.contains(path) || is_skipped(path)
     }
 }
 
 /// Whether engines skip a file of this path.
-pub(super) fn is_skipped(path: &str) -> bool {
+pub(in crate::output) fn is_skipped(path: &str) -> bool {
     path.split('/').any(|part| part.starts_with(['_', '.']))
 }
 
 /// The bytes of a `_SUCCESS`.
-pub(super) fn success(identity: &[(String, String)], published: &Published) -> Vec<u8> {
-    let file = |file: &super::PublishedFile| json!({ "path": file.relative, "rows": file.rows, "bytes": file.bytes });
+pub(in crate::output) fn success(identity: &[(String, String)], published: &Published) -> Vec<u8> {
+    let file = |file: &crate::output::PublishedFile| json!({ "path": file.relative, "rows": file.rows, "bytes": file.bytes });
     to_bytes(&json!({
         "identity": object(identity),
         "rows": published.rows(),
