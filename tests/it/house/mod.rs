@@ -1,16 +1,41 @@
-//! The house, read as Rust rather than as text: that no files need each other in a circle.
+//! The house, read as Rust rather than as text: that no files need each other in a circle, and that
+//! a vendor's words stay at the vendor's.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
 use circles::{circles, shown};
-use modules::Files;
+use modules::{Files, modules};
+use words::Words;
 
 mod circles;
 mod modules;
+mod words;
 
-/// Rooms whose circles are passed over, until they are rebuilt.
+/// Rooms that are passed over, until they are rebuilt.
 const STILL: [&str; 1] = ["engine"];
+
+/// The folders in which providers and their dialects stand, one folder each.
+const VENDORS: [&str; 2] = ["provider/", "emulator/"];
+/// What vendors call themselves and their models.
+const NAMES: [&str; 4] = ["anthropic", "claude", "gpt", "openai"];
+/// Where vendors may be named: what a job file says, what a model costs, and the lists of what there
+/// is, with what is the same for all.
+const NAMED_IN: [&str; 9] = [
+    "spec/",
+    "work/price.rs",
+    "provider/mod.rs",
+    "provider/open.rs",
+    "emulator/config.rs",
+    "emulator/mod.rs",
+    "emulator/problem.rs",
+    "emulator/server.rs",
+    // An example of a command.
+    "cli/args.rs",
+];
+/// Words of vendors that are ours as well: a fault of the sandbox.
+const OURS: [&str; 1] = ["max_tokens"];
 
 /// All sources of the crate.
 fn sources() -> Files {
@@ -44,6 +69,91 @@ fn no_files_need_each_other_in_a_circle() {
         .map(shown)
         .collect();
     assert!(found.is_empty(), "{}", found.join("\n"));
+}
+
+/// The vendor in whose folder a file stands.
+fn vendor(file: &str) -> Option<&str> {
+    let rest = VENDORS.iter().find_map(|room| file.strip_prefix(room))?;
+    rest.split_once('/')
+        .map(|(vendor, _)| vendor)
+        .filter(|vendor| NAMES.contains(vendor))
+}
+
+/// The codes in the clients' code: words with lines between their parts, such as `token_limit_exceeded`.
+fn codes(production: &Files) -> BTreeSet<String> {
+    let is_code = |text: &String| {
+        let parts = text.split('_');
+        let is_word = |part: &str| !part.is_empty() && part.chars().all(|c| c.is_ascii_lowercase());
+        parts.clone().count() > 1 && parts.clone().all(is_word) && !OURS.contains(&&**text)
+    };
+    let is_client = |file: &str| file.starts_with("provider/") && vendor(file).is_some();
+    let clients = production.iter().filter(|(file, _)| is_client(file));
+    clients
+        .flat_map(|(_, text)| Words::of(text).texts)
+        .filter(is_code)
+        .collect()
+}
+
+/// What of `words` only a vendor says.
+fn vendors_words(words: &Words, codes: &BTreeSet<String>) -> BTreeSet<String> {
+    let is_letter = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let said = words.texts.iter();
+    let said = said.flat_map(|text| text.split(|c| !is_letter(c)));
+    let said = said.filter(|word| codes.contains(*word)).map(str::to_owned);
+    let is_name = |word: &&String| {
+        let word = word.to_lowercase();
+        NAMES.iter().any(|name| word.contains(name))
+    };
+    let names = words.names.union(&words.texts).filter(is_name).cloned();
+    said.chain(names).collect()
+}
+
+#[test]
+fn vendors_words_stay_in_their_own_folders() {
+    let mut production = sources();
+    let compiled = modules(&production);
+    let compiled: BTreeSet<_> = compiled.values().map(|module| &*module.file).collect();
+    production.retain(|file, _| compiled.contains(&**file));
+    let codes = codes(&production);
+    assert!(codes.len() > 30, "only {codes:?} were found");
+    let mut wrong = Vec::new();
+    for (file, text) in &production {
+        let is_listed = NAMED_IN.iter().any(|place| file.starts_with(place));
+        if is_listed || vendor(file).is_some() || STILL.contains(&room(file)) {
+            continue;
+        }
+        let words = vendors_words(&Words::of(text), &codes);
+        wrong.extend(words.iter().map(|word| format!("src/{file}: {word:?}")));
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[test]
+fn a_vendors_word_is_found_in_names_texts_and_macros_and_not_in_docs_and_tests() {
+    let codes = BTreeSet::from(["queue_is_full".to_owned()]);
+    for (text, count) in [
+        (
+            "fn f() -> &'static str { \"the code queue_is_full says so\" }",
+            1,
+        ),
+        ("fn f() { println!(\"{}\", [\"queue_is_full\"]) }", 1),
+        ("#[serde(rename = \"queue_is_full\")] struct Full;", 1),
+        ("const A: &[u8] = b\"queue_is_full\";", 1),
+        ("struct OpenAiLimits;", 1),
+        ("fn f() -> &'static str { \"Claude answers\" }", 1),
+        ("/// OpenAI says `queue_is_full`.\nstruct Full;", 0),
+        (
+            "fn queue_is_full_of_rows() -> &'static str { \"queue_is_full_of_rows\" }",
+            0,
+        ),
+        ("#[cfg(test)] mod tests { const A: &str = \"openai\"; }", 0),
+    ] {
+        assert_eq!(
+            vendors_words(&Words::of(text), &codes).len(),
+            count,
+            "{text}"
+        );
+    }
 }
 
 /// The circles of a small crate, each as its files' names.
