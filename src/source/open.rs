@@ -28,20 +28,20 @@ pub enum Input {
         tables: BTreeMap<String, String>,
         /// The values that `$name` stands for.
         vars: BTreeMap<String, String>,
-        /// What is said of the tables that are text.
+        /// Options for those of them that are text.
         text: TextOptions,
     },
     /// A file, folder or glob, as an absolute path or a URL.
     Table {
         /// Where.
         address: String,
-        /// What is said of it, if it is text.
+        /// Options for it, if it is text.
         text: TextOptions,
     },
 }
 
 impl Input {
-    /// A table of whose text nothing is said.
+    /// A table without options.
     #[must_use]
     pub fn table(address: impl Into<String>) -> Input {
         Input::Table {
@@ -226,7 +226,7 @@ impl Source {
     }
 
     /// Draws `rows` of those rows that `filter` selects. With a filter, the columns that it names are
-    /// read; without one, nothing is of a table of Parquet files.
+    /// read; without one, a table of Parquet files is not read at all.
     ///
     /// # Errors
     /// As [`Source::scan`].

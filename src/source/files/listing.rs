@@ -98,7 +98,7 @@ async fn find_plain(base: &Location, address: &str) -> Result<DataFiles> {
     }
     let all = walk(base, address).await?;
     let files = DataFiles::of(base, address, all.clone()).await?;
-    refuse_foreign(base, address, &all, &files).await?;
+    refuse_other_formats(base, address, &all, &files).await?;
     if files.data.is_empty() {
         return Err(nothing_in(base, address, !all.is_empty(), &files));
     }
@@ -121,11 +121,11 @@ async fn find_pattern(base: &Location, pattern: &str, address: &str) -> Result<D
         };
         return Err(error.hint("`*` stays within one folder, `**` goes through all; names that start with `_` or `.` are never read"));
     }
-    refuse_foreign(base, address, &all, &files).await?;
+    refuse_other_formats(base, address, &all, &files).await?;
     Ok(files)
 }
 
-async fn refuse_foreign(
+async fn refuse_other_formats(
     base: &Location,
     address: &str,
     all: &Objects,

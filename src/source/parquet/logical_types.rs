@@ -8,10 +8,10 @@ use parquet::basic::LogicalType;
 use parquet::file::metadata::FileMetaData;
 use parquet::schema::types::{ColumnDescPtr, SchemaDescriptor};
 
-/// Under which Arrow's fields say that they hold more than their type.
+/// The key of a field's metadata under which Arrow names an extension type.
 const EXTENSION: &str = "ARROW:extension:name";
 
-/// The schema, whose UUIDs say that they are.
+/// The schema, in which UUIDs bear Arrow's extension type for them.
 pub(super) fn with_uuids(schema: &Schema, stored: &SchemaDescriptor) -> Schema {
     let mut leaves = stored.columns().iter();
     let fields = schema.fields().iter();

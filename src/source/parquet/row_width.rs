@@ -37,7 +37,8 @@ pub(super) fn row_widths(file: &ParquetMetaData) -> Arc<[u64]> {
     widths.into()
 }
 
-/// What a dictionary stands for is larger than what is stored, where the writer says so.
+/// How large a column chunk is once it is decoded. A value of a dictionary is stored once and decoded many
+/// times, so the larger of the two sizes counts, where the writer says both.
 fn bytes_of(column: &ColumnChunkMetaData) -> u64 {
     let meant = column.unencoded_byte_array_data_bytes().unwrap_or(0);
     u64::try_from(column.uncompressed_size().max(meant)).unwrap_or(0)

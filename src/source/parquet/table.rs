@@ -146,7 +146,8 @@ fn read_footer(listed: ListedFile) -> Result<Footer> {
     })
 }
 
-/// A partition column must be in all files or in none: it could be the one in some and the other in others.
+/// A partition column must be in all files or in none: else its values would come from the files in some rows,
+/// and from the folders' names in others.
 fn check_partitions(
     names: &[String],
     merged: &MergedSchema,

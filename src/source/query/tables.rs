@@ -98,7 +98,7 @@ pub(crate) fn rows_at_once(plan: &LogicalPlan, rows: usize) -> usize {
     fitting
 }
 
-/// Filters prune; the query evaluates them all the same.
+/// Filters only leave rows out early: the query evaluates them again.
 fn pruning_only(filters: &[&Expr]) -> Vec<TableProviderFilterPushDown> {
     vec![TableProviderFilterPushDown::Inexact; filters.len()]
 }

@@ -61,14 +61,14 @@ fn add_sizes(array: &ArrayRef, sizes: &mut [u64]) {
         DataType::LargeBinary => add_lengths(array.as_binary::<i64>().offsets(), sizes),
         DataType::Dictionary(_, value) if !value.is_primitive() => {
             let dictionary = array.as_any_dictionary();
-            // Keys cannot be counted where there is nothing that they could stand for.
+            // Without values every key belongs to a null.
             if dictionary.values().is_empty() {
                 return;
             }
             let mut values = vec![0; dictionary.values().len()];
             add_sizes(dictionary.values(), &mut values);
             for (size, key) in sizes.iter_mut().zip(dictionary.normalized_keys()) {
-                // A null's key may be any.
+                // The key of a null may point beyond the values.
                 *size += values.get(key).copied().unwrap_or(0);
             }
         }

@@ -88,7 +88,7 @@ pub(crate) fn filter_rows(batch: &RecordBatch, mask: BooleanBuffer) -> Result<Re
         .or_err(ErrorKind::Internal, "cannot choose the rows of a batch")
 }
 
-/// A count that is a place in memory as well.
+/// A count of rows, as an index into memory.
 pub(crate) fn as_index(count: u64) -> usize {
     usize::try_from(count).unwrap_or(usize::MAX)
 }

@@ -225,7 +225,7 @@ fn twice(file: &str, name: &str) -> Error {
         .hint("write the file anew, with another name for one of them")
 }
 
-/// The way that works, tried as it stands.
+/// A way that works: a test runs the query as it stands here.
 const UNION: &str = "read the files of each kind under a name of their own and put them together in a query: \
     `tables = { old = \"data/old-*.parquet\", new = \"data/new-*.parquet\" }`, and \
     `SELECT id, CAST(n AS VARCHAR) AS n FROM old UNION ALL SELECT id, n FROM new`";

@@ -21,7 +21,7 @@ pub(super) struct ColumnBuilder {
 }
 
 enum Values {
-    /// Text, or what is written as text is.
+    /// Text, and what is cast from text.
     Texts(StringBuilder),
     /// Objects and lists.
     Nested(Box<Decoder>, usize),
@@ -50,7 +50,7 @@ impl ColumnBuilder {
                 let is_text = matches!(self.field.data_type(), DataType::Utf8);
                 match kind {
                     CellKind::Null => texts.append_null(),
-                    // Where everything is in quotes, so is what is not there.
+                    // Writers that quote everything write a missing number as an empty string.
                     CellKind::Quoted if text.is_empty() && !is_text => texts.append_null(),
                     _ => texts.append_value(text),
                 }

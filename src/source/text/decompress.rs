@@ -65,7 +65,7 @@ impl ObjectStore for DecompressedStore {
         let (meta, range, attributes) =
             (got.meta.clone(), got.range.clone(), got.attributes.clone());
         Ok(GetResult {
-            payload: GetResultPayload::Stream(unpack(got, self.compression)),
+            payload: GetResultPayload::Stream(decompress(got, self.compression)),
             meta,
             range,
             attributes,
@@ -111,7 +111,10 @@ impl ObjectStore for DecompressedStore {
 }
 
 /// What `got` holds, unpacked on a thread of its own, a little ahead of its reader.
-fn unpack(got: GetResult, compression: FileCompressionType) -> BoxStream<'static, Result<Bytes>> {
+fn decompress(
+    got: GetResult,
+    compression: FileCompressionType,
+) -> BoxStream<'static, Result<Bytes>> {
     let name = got.meta.location.clone();
     let (source, failure) = BlockingReader::new(got.into_stream());
     let (sender, mut receiver) = mpsc::channel(AHEAD);

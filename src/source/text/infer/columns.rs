@@ -14,7 +14,7 @@ use crate::work::sql_type::name_of;
 use super::csv::CsvCandidates;
 use super::json::JsonType;
 
-/// Values of a named type that are checked at once.
+/// Values of a declared type that are checked at once.
 const CHECKED: usize = 4096;
 
 /// A column of a table.
@@ -50,7 +50,7 @@ struct InferredColumn {
 enum Observed {
     Csv(CsvCandidates),
     Json(JsonType),
-    /// The job says of which type it is.
+    /// The job declares its type.
     Declared(DataType),
 }
 
@@ -169,7 +169,7 @@ impl InferredColumn {
         let first = std::mem::take(&mut self.is_first);
         let was_text = self.is_text();
         match &mut self.values {
-            // An empty string where there is text, and nothing anywhere else.
+            // It is an empty string if the column is text, else a null: it says nothing of the type.
             Observed::Csv(_) if kind == CellKind::Quoted && text.is_empty() => {}
             Observed::Csv(candidates) => candidates.observe(text),
             Observed::Json(json_type) => json_type.observe(kind, text)?,
@@ -214,7 +214,7 @@ impl InferredColumn {
     }
 }
 
-/// The values of columns whose types the job says, on their way to be checked.
+/// The values of columns whose types the job declares, on their way to be checked.
 #[derive(Default)]
 struct DeclaredTypeChecks {
     columns: Vec<(usize, ColumnBuilder)>,
@@ -257,7 +257,7 @@ impl DeclaredTypeChecks {
     }
 }
 
-/// The columns of a file whose types the job says, if not every text is of it.
+/// The columns of a file whose types the job declares, but for those declared as text: any value is.
 fn declared_columns(
     places: &[usize],
     list: &[InferredColumn],

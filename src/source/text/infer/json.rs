@@ -70,7 +70,7 @@ impl JsonType {
         match (&mut *self, kind) {
             (JsonType::Mixed, _) | (_, CellKind::Null) => {}
             (_, CellKind::Nested) => return self.observe_nested(text, depth),
-            // Half of a character has no text.
+            // An escaped half of a surrogate pair is no character: parsing says so.
             (_, CellKind::Text) if depth > 0 && text.contains("\\u") => {
                 serde_json::from_str::<String>(text)?;
                 *self = match self {
