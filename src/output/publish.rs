@@ -4,10 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use futures::StreamExt;
 use futures::stream::BoxStream;
-use tokio::sync::mpsc;
-use tokio::task::JoinSet;
 
 use super::{Existing, Fence, Form, Publication, Published, PublishedFile, RUN_KEY, Target};
 use crate::base::{Crash, Error, Location, Result};
@@ -19,9 +16,6 @@ use crate::output::place::remote;
 use crate::output::write::feed::RowFeed;
 use crate::output::write::sink::Sink;
 use crate::output::write::table::TableWriter;
-
-/// Batches that may wait between whoever makes them and the writer.
-const BATCHES_AHEAD: usize = 2;
 
 /// Writes the source's table with its new columns to the target.
 ///
@@ -204,7 +198,6 @@ async fn reveal_on_disk(staging: Staging, form: Form, steps: &Steps) -> Result<(
     revealed
 }
 
-/// Writes the output's files one after the other.
 /// What stands before the steps.
 struct Steps {
     crash: Crash,
@@ -223,6 +216,7 @@ impl Steps {
     }
 }
 
+/// Writes the output's files one after the other.
 struct Writer<'p> {
     table: Arc<TableWriter>,
     stage: &'p StagedOutput,
@@ -235,11 +229,8 @@ impl Writer<'_> {
         files: &[FilePlan],
         batches: BoxStream<'static, Result<RecordBatch>>,
     ) -> Result<Published> {
-        let (sender, receiver) = mpsc::channel(BATCHES_AHEAD);
-        // Dropped, and so stopped, with this future: the writer then sees the end of the rows.
-        let mut pump = JoinSet::new();
-        pump.spawn(pump_batches(batches, sender));
-        let mut feed = RowFeed::new(Arc::clone(&self.table.columns), receiver);
+        let (columns, bridge) = (Arc::clone(&self.table.columns), self.table.bridge.clone());
+        let mut feed = RowFeed::new(columns, batches, bridge);
         let mut published = Published::default();
         for (at, file) in files.iter().enumerate() {
             self.steps.point("output.before_file").await;
@@ -288,16 +279,5 @@ impl Writer<'_> {
             bytes,
         };
         Ok((written, feed))
-    }
-}
-
-async fn pump_batches(
-    mut batches: BoxStream<'static, Result<RecordBatch>>,
-    to: mpsc::Sender<Result<RecordBatch>>,
-) {
-    while let Some(batch) = batches.next().await {
-        if to.send(batch).await.is_err() {
-            return;
-        }
     }
 }

@@ -2,15 +2,17 @@
 
 use arrow::array::{Array, RecordBatch};
 use arrow::datatypes::SchemaRef;
-use tokio::sync::mpsc::Receiver;
+use futures::StreamExt;
+use futures::stream::BoxStream;
 
 use crate::base::{Error, Result};
+use crate::output::bridge::Bridge;
 
 /// Takes rows off a stream, as many as are wanted, on a blocking thread.
-#[derive(Debug)]
 pub(in crate::output) struct RowFeed {
     schema: SchemaRef,
-    batches: Receiver<Result<RecordBatch>>,
+    batches: BoxStream<'static, Result<RecordBatch>>,
+    bridge: Bridge,
     rest: Option<RecordBatch>,
     taken: u64,
 }
@@ -19,11 +21,13 @@ impl RowFeed {
     /// Rows of `schema` from `batches`.
     pub(in crate::output) fn new(
         schema: SchemaRef,
-        batches: Receiver<Result<RecordBatch>>,
+        batches: BoxStream<'static, Result<RecordBatch>>,
+        bridge: Bridge,
     ) -> Self {
         RowFeed {
             schema,
             batches,
+            bridge,
             rest: None,
             taken: 0,
         }
@@ -63,8 +67,8 @@ impl RowFeed {
         if let Some(rest) = self.rest.take() {
             return Ok(Some(rest));
         }
-        while let Some(batch) = self.batches.blocking_recv() {
-            let batch = batch?;
+        let bridge = self.bridge.clone();
+        while let Some(batch) = bridge.wait(async { self.batches.next().await.transpose() })? {
             self.check(&batch)?;
             if batch.num_rows() > 0 {
                 return Ok(Some(batch));
