@@ -23,19 +23,19 @@ pub(super) async fn with_prompts(
     files: &Files,
     (plan, chunk): (u64, u64),
 ) -> Result<File> {
-    let place = files.requests(plan, chunk);
-    let first = RequestsReader::open(files.open(&place).await?, RequestColumns::All)?
-        .next()
-        .transpose()?;
+    let file = files.open(&files.requests(plan, chunk)).await?;
+    let again = || file.try_clone().or_err(ErrorKind::Unavailable, SCRATCH);
+    let mut reader = RequestsReader::open(again()?, RequestColumns::All)?;
+    let first = reader.next().transpose()?;
     if first.is_none_or(|some| some.prompt(0).is_some()) {
-        return files.open(&place).await;
+        return Ok(file);
     }
     let aside = files.prompts_aside(plan, chunk);
     if !aside.exists() {
         let draft = files.draft(&format!("again-{plan}-{chunk}.parquet"));
         let mut writer = RequestsWriter::create(&draft, true)?;
         let wanted = Wanted {
-            reader: RequestsReader::open(files.open(&place).await?, RequestColumns::Keys)?,
+            reader: RequestsReader::open(again()?, RequestColumns::Keys)?,
             some: None,
         };
         render_again(planning, template, wanted, &mut writer).await?;
