@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use bytes::Bytes;
 use futures::TryStreamExt;
 use futures::stream::BoxStream;
+use serde::Deserialize;
 
 use crate::base::{Error, ErrorKind, Result, ResultExt};
 use crate::work::{Reply, ReplyBody};
@@ -30,6 +31,15 @@ pub(super) fn read_line<'a>(
         // An empty id is nobody's, and must not be taken for another's.
         .filter(|reply| !reply.custom_id.is_empty())
         .ok_or_else(|| Error::data("the line of results names no request"))
+}
+
+/// What `line` says. Whether it is Unicode is looked at once for the whole line, which is cheaper than for
+/// each of its words.
+pub(super) fn read_json<'a, T: Deserialize<'a>>(line: &'a [u8]) -> serde_json::Result<T> {
+    match simdutf8::basic::from_utf8(line) {
+        Ok(text) => serde_json::from_str(text),
+        Err(_) => serde_json::from_slice(line),
+    }
 }
 
 fn into_owned(reply: Reply<'_>) -> Reply<'static> {

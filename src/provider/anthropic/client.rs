@@ -7,6 +7,7 @@ use crate::base::http::{
 };
 use crate::base::{Error, Result};
 use crate::provider::call::{Answer, Caller, with_json, with_query};
+use crate::provider::line::read_json;
 use crate::provider::verdict::{Complaint, Verdict};
 use crate::provider::{Body, Seen};
 use crate::work::batch::BatchError;
@@ -145,7 +146,7 @@ fn status(batch: &wire::MessageBatch<'_>, counts: &wire::RequestCounts) -> Batch
 /// # Errors
 /// If it is not JSON.
 pub(super) fn reply(line: &[u8]) -> serde_json::Result<Option<Reply<'_>>> {
-    let line: wire::MessageBatchIndividualResponse<'_> = serde_json::from_slice(line)?;
+    let line: wire::MessageBatchIndividualResponse<'_> = read_json(line)?;
     let Some(custom_id) = line.custom_id.0 else {
         return Ok(None);
     };

@@ -12,6 +12,7 @@ use crate::base::http::{
 use crate::base::{Error, ErrorKind, Result, ResultExt};
 use crate::provider::call::{Answer, Caller, with_json, with_query};
 use crate::provider::lenient::Said;
+use crate::provider::line::read_json;
 use crate::provider::verdict::{Complaint, Verdict};
 use crate::provider::{Body, Gate, Seen, Tag};
 use crate::work::batch::BatchError;
@@ -282,7 +283,7 @@ fn batch_error(error: &wire::BatchErrorItem<'_>) -> BatchError {
 /// # Errors
 /// If it is not JSON.
 pub(super) fn reply(line: &[u8]) -> serde_json::Result<Option<Reply<'_>>> {
-    let line: wire::BatchRequestOutput<'_> = serde_json::from_slice(line)?;
+    let line: wire::BatchRequestOutput<'_> = read_json(line)?;
     let Some(custom_id) = line.custom_id.0 else {
         return Ok(None);
     };
