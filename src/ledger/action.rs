@@ -248,7 +248,8 @@ pub struct ChunkStored {
     /// Its number within the plan.
     pub chunk: u64,
     /// 0 for what is sent for the first time; n for what is sent for the nth time again.
-    pub wave: u32,
+    #[serde(rename = "wave")]
+    pub round: u32,
     /// The first ordinal. The others follow it, or stand in the file where `listed`.
     pub first: u64,
     /// Whether the ordinals are a list with gaps.
@@ -357,7 +358,7 @@ pub struct Landed {
     /// Why it failed as a whole, if it did.
     pub error: Option<String>,
     /// Its requests by outcome.
-    pub counts: Counts,
+    pub counts: StatusCounts,
     /// How many of them are worth another attempt.
     pub transient: u64,
     /// How many of those failed for the account's sake, and wait until that is mended.
@@ -370,9 +371,6 @@ pub struct Landed {
     /// What was wrong with the result files.
     pub oddities: Oddities,
 }
-
-/// Requests by status: only those that occur.
-pub type Counts = std::collections::BTreeMap<String, u64>;
 
 /// What was wrong with a batch's result files.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -423,34 +421,13 @@ pub struct Published {
     /// Where to.
     pub output: String,
     /// Its rows by status.
-    pub rows: Counts,
+    pub rows: StatusCounts,
     /// The outcomes that it shows: parts landed later make it out of date.
     pub landed: u64,
     /// Whether rows without an answer are shown as `pending`, because a person said so.
     pub partial: bool,
     /// When.
     pub at: Time,
-}
-
-/// Counts as they are stored.
-#[must_use]
-pub fn stored_counts(counts: &StatusCounts) -> Counts {
-    let counted = counts.iter().filter(|(_, count)| *count > 0);
-    counted
-        .map(|(status, count)| (status.as_str().to_owned(), count))
-        .collect()
-}
-
-/// Stored counts as they are used. Words that this version does not know are left out.
-#[must_use]
-pub fn read_counts(counts: &Counts) -> StatusCounts {
-    let mut read = StatusCounts::default();
-    for (word, count) in counts {
-        if let Ok(status) = word.parse() {
-            read.add(status, *count);
-        }
-    }
-    read
 }
 
 #[cfg(test)]

@@ -146,13 +146,13 @@ impl Phase {
 }
 
 impl PlanState {
-    /// The chunks of a wave in the order of their requests, which none shares with another: without
+    /// The chunks of a round in the order of their requests, which none shares with another: without
     /// those that were split.
     #[must_use]
-    pub fn wave(&self, wave: u32) -> Vec<&ChunkState> {
+    pub fn round(&self, round: u32) -> Vec<&ChunkState> {
         let chunks = self.chunks.values();
         let mut chunks: Vec<_> = chunks
-            .filter(|chunk| chunk.stored.wave == wave && !chunk.split)
+            .filter(|chunk| chunk.stored.round == round && !chunk.split)
             .collect();
         chunks.sort_by_key(|chunk| chunk.stored.first);
         chunks
@@ -168,14 +168,14 @@ impl PlanState {
     /// split.
     #[must_use]
     pub fn is_trial(&self, chunk: &ChunkState) -> bool {
-        chunk.stored.wave == 0 && chunk.stored.first < self.started.trial
+        chunk.stored.round == 0 && chunk.stored.first < self.started.trial
     }
 
-    /// The newest wave.
+    /// The newest round.
     #[must_use]
-    pub fn last_wave(&self) -> u32 {
-        let waves = self.chunks.values().map(|chunk| chunk.stored.wave);
-        waves.max().unwrap_or_default()
+    pub fn last_round(&self) -> u32 {
+        let rounds = self.chunks.values().map(|chunk| chunk.stored.round);
+        rounds.max().unwrap_or_default()
     }
 }
 
@@ -266,6 +266,12 @@ impl State {
             published.plan == plan && published.landed == self.landed_count(plan)
         };
         self.published.as_ref().filter(shows)
+    }
+
+    /// The same, where no row of it is still to get an answer.
+    #[must_use]
+    pub fn published_whole(&self, plan: u64) -> Option<&Published> {
+        self.shown(plan).filter(|published| !published.partial)
     }
 
     /// Whether nothing more will come of `chunk`: its results are ours, or its requests are in other

@@ -1,9 +1,10 @@
 //! What became of a row.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::base::Error;
 
@@ -157,6 +158,28 @@ impl StatusCounts {
     }
 }
 
+/// As a map of words to counts, without those that are zero.
+impl Serialize for StatusCounts {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let counted = self.iter().filter(|(_, count)| *count > 0);
+        serializer.collect_map(counted.map(|(status, count)| (status.as_str(), count)))
+    }
+}
+
+/// Words that this version does not know are left out.
+impl<'de> Deserialize<'de> for StatusCounts {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let stored = BTreeMap::<String, u64>::deserialize(deserializer)?;
+        let mut counts = StatusCounts::default();
+        for (word, count) in stored {
+            if let Ok(status) = word.parse() {
+                counts.add(status, count);
+            }
+        }
+        Ok(counts)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -169,6 +192,17 @@ mod tests {
             assert_eq!(status.as_str().parse::<RowStatus>().ok(), Some(status));
         }
         assert!("done".parse::<RowStatus>().is_err());
+    }
+
+    #[test]
+    fn counts_are_stored_by_word_and_unknown_words_are_passed_by() {
+        let read = |text| serde_json::from_str::<StatusCounts>(text).expect("counts");
+        let counts = read(r#"{"succeeded":40,"failed":2,"of_tomorrow":7}"#);
+        assert_eq!(counts.total(), 42);
+        assert_eq!(counts.of(RowStatus::Failed), 2);
+        let stored = serde_json::to_string(&counts).expect("a map");
+        assert_eq!(read(&stored), counts);
+        assert!(!stored.contains("skipped"), "{stored}");
     }
 
     #[test]

@@ -1,0 +1,127 @@
+//! What a job comes to, checked against its source and its provider.
+
+use super::source::{column_names, compile};
+use crate::base::{Error, Result};
+use crate::output::check_names;
+use crate::prompt::render_system;
+use crate::provider::Provider;
+use crate::source::{Predicate, RowIds, Source};
+use crate::spec::{Job, Meta};
+use crate::work::{CustomId, Frame, Limits, Shape};
+
+/// The parts of a job that its steps need.
+#[derive(Clone, Debug)]
+pub(crate) struct JobParts {
+    /// The columns that the prompt names.
+    pub columns: Vec<String>,
+    pub filter: Option<Predicate>,
+    pub shape: Shape,
+    pub frame: Frame,
+    pub limits: Limits,
+    /// Whether the source is Parquet as it stands; what is read may be a snapshot of it.
+    pub is_table: bool,
+    /// Whether the source is one file.
+    pub is_single_file: bool,
+}
+
+impl JobParts {
+    /// The parts of `job`, as `source` and `provider` have them.
+    ///
+    /// # Errors
+    /// `Invalid` if the source has a column that is to be added, or none that the prompt, the key or the
+    /// filter names; whatever the provider refuses of the model's settings.
+    pub(crate) fn check(job: &Job, source: &Source, provider: &dyn Provider) -> Result<JobParts> {
+        let schema = source.schema();
+        check_names(
+            schema.fields().iter().map(|field| field.name().as_str()),
+            new_names(job).iter().map(String::as_str),
+        )?;
+        let names = column_names(source);
+        let columns = compile(job, source)?.columns().to_vec();
+        let filter = job.source.filter.as_deref();
+        let filter = filter
+            .map(|sql| Predicate::compile(sql, schema, &job.vars))
+            .transpose()?;
+        if !job.source.key.is_empty() {
+            RowIds::new(schema, &job.source.key)?;
+        }
+        let system = job.prompt.system.as_deref();
+        let capability = provider.capability();
+        let shape = Shape {
+            api: capability.api,
+            service: capability.service.clone(),
+            model: job.model.model.clone(),
+            system: system
+                .map(|text| render_system(text, "prompt.system", &names, &job.vars))
+                .transpose()?,
+            max_output_tokens: job.model.max_output_tokens,
+            temperature: job.model.temperature,
+            params: job.model.params.clone(),
+            answer: job.answer.answer.clone(),
+        };
+        Ok(JobParts {
+            is_table: source.is_table(),
+            is_single_file: source.is_single_file(),
+            columns,
+            filter,
+            frame: provider.frame(&shape)?,
+            limits: limits(job, capability.limits),
+            shape,
+        })
+    }
+
+    /// That a row has something of its own to ask: a prompt that names no column is a slip, and its one
+    /// answer would be every row's.
+    pub(crate) fn check_question(&self, job: &Job, source: &Source) -> Result<()> {
+        if !self.columns.is_empty() || !job.prompt.dedupe {
+            return Ok(());
+        }
+        let names = column_names(source);
+        let prompt: String = job.prompt.user.split_whitespace().collect();
+        let in_one_brace = names.iter().find(|name| {
+            let name: String = name.split_whitespace().collect();
+            prompt.contains(&format!("{{{name}}}"))
+        });
+        let hint = match (in_one_brace, names.first()) {
+            (Some(name), _) => format!("a column has two braces: `{{{{ {name} }}}}`"),
+            (None, Some(name)) => format!("name a column, as in `{{{{ {name} }}}}`"),
+            (None, None) => "the source has no columns".to_owned(),
+        };
+        Err(
+            Error::invalid("`prompt.user` names no column, so that every row would ask the same")
+                .hint(format!(
+                    "{hint}; or, for an answer of its own to each row, set `[prompt] dedupe = false` \
+                     (--dedupe=false)"
+                )),
+        )
+    }
+}
+
+/// The provider's limits, lowered by the job's.
+pub(crate) fn limits(job: &Job, provider: Limits) -> Limits {
+    let requests = job.model.max_requests_per_batch.unwrap_or(u64::MAX);
+    let bytes = job.model.max_bytes_per_batch.unwrap_or(u64::MAX);
+    Limits {
+        requests_max: provider
+            .requests_max
+            .min(requests)
+            .min(CustomId::REQUESTS_MAX),
+        bytes_max: provider.bytes_max.min(bytes),
+        request_bytes_max: provider.request_bytes_max.min(bytes),
+    }
+}
+
+/// The columns that the job adds.
+fn new_names(job: &Job) -> Vec<String> {
+    let column = &job.answer.column;
+    match job.answer.meta {
+        Meta::Off => vec![column.clone()],
+        Meta::Minimal => {
+            vec![
+                column.clone(),
+                format!("{column}_status"),
+                format!("{column}_error"),
+            ]
+        }
+    }
+}

@@ -1,0 +1,240 @@
+//! A state told fact by fact, for the tests of what is pure.
+
+use crate::base::Time;
+use crate::ledger::action::{
+    Accepted, Action, ChunkStored, Landed, LedgerMade, Oddities, PlanCounts, PlanSealed,
+    PlanStarted, Promised, Published,
+};
+use crate::ledger::state::State;
+use crate::provider::QueueUnit;
+use crate::work::{AnswerType, Api, BatchId, BatchStatus, RowStatus, Shape, StatusCounts, Usage};
+
+use super::limits::RunLimits;
+use super::queue::Queue;
+
+/// A plan, and what has become of it so far.
+pub(crate) struct Scenario(pub State);
+
+pub(crate) fn at(seconds: i64) -> Time {
+    Time::from_timestamp(1_800_000_000 + seconds, 0).expect("in range")
+}
+
+pub(crate) fn limits() -> RunLimits {
+    RunLimits {
+        submits_max: 2,
+        polls_max: 4,
+        sends_max: 3,
+        may_submit: true,
+        publish_partial: false,
+        cancel_on_interrupt: false,
+        queue: queue(QueueUnit::Requests),
+    }
+}
+
+pub(crate) fn queue(unit: QueueUnit) -> Queue {
+    Queue {
+        unit,
+        account: "account".into(),
+        model: "model".into(),
+        limit: None,
+    }
+}
+
+impl Scenario {
+    /// A plan whose first `trial` requests are tried before the others.
+    pub(crate) fn with_trial(trial: u64) -> Scenario {
+        let mut scenario = Scenario(State::default());
+        scenario.tell(Action::LedgerMade(LedgerMade {
+            ledger: "ledger".into(),
+            job: "job".into(),
+            source: "table".into(),
+            key: Vec::new(),
+        }));
+        scenario.tell(Action::PlanStarted(Box::new(PlanStarted {
+            plan: 0,
+            run: "run".into(),
+            at: at(0),
+            digest: "digest".into(),
+            job: serde_json::Value::Null,
+            shape: Shape {
+                api: Api::Messages,
+                service: "service".into(),
+                model: "model".into(),
+                system: None,
+                max_output_tokens: 1,
+                temperature: None,
+                params: serde_json::Map::new(),
+                answer: AnswerType::Text,
+            },
+            fingerprint: "fingerprint".into(),
+            pins: Vec::new(),
+            snapshot: false,
+            rows: 0,
+            has_key: false,
+            trial,
+            deferred: false,
+        })));
+        scenario
+    }
+
+    /// A sealed plan of chunks with so many requests each.
+    pub(crate) fn of(chunks: &[u64]) -> Scenario {
+        let mut scenario = Scenario::with_trial(0);
+        let mut first = 0;
+        for requests in chunks {
+            scenario.stored(0, first, *requests);
+            first += requests;
+        }
+        scenario.sealed();
+        scenario
+    }
+
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "facts are written where they are told"
+    )]
+    pub(crate) fn tell(&mut self, action: Action) {
+        self.0.apply(&action).expect("the fact follows");
+    }
+
+    /// Stores the next chunk. Each request has forty bytes.
+    pub(crate) fn stored(&mut self, round: u32, first: u64, requests: u64) {
+        let chunk = self.0.plans[&0].chunks.len() as u64;
+        self.tell(Action::ChunkStored(ChunkStored {
+            plan: 0,
+            chunk,
+            round,
+            first,
+            listed: round > 0,
+            requests,
+            body_bytes: 40 * requests,
+            nonce: format!("nonce{chunk}"),
+        }));
+    }
+
+    /// Seals the plan. Each prompt has eight bytes.
+    pub(crate) fn sealed(&mut self) {
+        let chunks = self.0.plans[&0].chunks.values();
+        let requests = chunks.map(|chunk| chunk.stored.requests).sum();
+        self.tell(Action::PlanSealed(PlanSealed {
+            plan: 0,
+            requests,
+            rows: PlanCounts {
+                new: requests,
+                ..PlanCounts::default()
+            },
+            prompt_bytes: 8 * requests,
+        }));
+    }
+
+    /// Promises an attempt at `chunk`; its name.
+    pub(crate) fn promised(&mut self, chunk: u64) -> String {
+        let attempt = format!("attempt-{:03}", self.0.attempts.len());
+        let stored = self.0.plans[&0].chunks[&chunk].stored.clone();
+        self.tell(Action::Promised(Promised {
+            attempt: attempt.clone(),
+            plan: 0,
+            chunk,
+            number: 1,
+            nonce: stored.nonce,
+            requests: stored.requests,
+            body_bytes: stored.body_bytes,
+            provider: "provider".into(),
+            account: "account".into(),
+            at: at(0),
+        }));
+        attempt
+    }
+
+    /// Promises an attempt that the provider took.
+    pub(crate) fn accepted(&mut self, chunk: u64) -> String {
+        let attempt = self.promised(chunk);
+        self.tell(Action::Accepted(Accepted {
+            attempt: attempt.clone(),
+            batch: BatchId(format!("batch of {attempt}")),
+            created_at: Some(at(0)),
+            expires_at: None,
+            adopted: false,
+        }));
+        attempt
+    }
+
+    /// An attempt that landed; all its requests succeeded but those that failed in passing.
+    pub(crate) fn landed(&mut self, chunk: u64, transient: u64) -> String {
+        let attempt = self.accepted(chunk);
+        self.lands(&attempt, transient);
+        attempt
+    }
+
+    /// All its requests failed for good.
+    pub(crate) fn fails(&mut self, attempt: &str) {
+        self.comes_home(attempt, (RowStatus::Failed, 0), 0);
+    }
+
+    /// So many of its requests were refused for the account's sake.
+    pub(crate) fn refused_account(&mut self, attempt: &str, requests: u64) {
+        self.comes_home(attempt, (RowStatus::Succeeded, requests), requests);
+    }
+
+    pub(crate) fn lands(&mut self, attempt: &str, transient: u64) {
+        self.comes_home(attempt, (RowStatus::Succeeded, transient), 0);
+    }
+
+    fn comes_home(&mut self, attempt: &str, (most, transient): (RowStatus, u64), account: u64) {
+        let requests = self.0.attempts[attempt].promised.requests;
+        let mut counts = StatusCounts::default();
+        counts.add(most, requests - transient);
+        counts.add(RowStatus::Failed, transient);
+        self.tell(Action::Landed(Box::new(Landed {
+            attempt: attempt.to_owned(),
+            status: BatchStatus::Completed,
+            error: None,
+            counts,
+            transient,
+            account,
+            usage: Usage {
+                input: 7 * requests,
+                ..Usage::default()
+            },
+            cost_micros: None,
+            oddities: Oddities::default(),
+        })));
+    }
+
+    /// An attempt that the provider refused, for now or for good.
+    pub(crate) fn rejected(&mut self, chunk: u64, again: bool) -> String {
+        let attempt = self.promised(chunk);
+        let why = "no".to_owned();
+        self.tell(Action::Rejected {
+            attempt: attempt.clone(),
+            why,
+            again,
+        });
+        attempt
+    }
+
+    /// The provider's queue, or the job, says what fits in.
+    pub(crate) fn learned(&mut self, limit: u64, told: bool) {
+        self.tell(Action::QueueFull {
+            account: "account".into(),
+            model: "model".into(),
+            limit,
+            told,
+            at: at(0),
+        });
+    }
+
+    pub(crate) fn published(&mut self, partial: bool) {
+        let landed = self.0.landed_count(0);
+        self.tell(Action::Published(Box::new(Published {
+            publish: "publish".into(),
+            plan: 0,
+            digest: "digest".into(),
+            output: "output".into(),
+            rows: StatusCounts::default(),
+            landed,
+            partial,
+            at: at(0),
+        })));
+    }
+}

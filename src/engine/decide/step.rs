@@ -1,0 +1,90 @@
+//! The steps of a run, what each comes to, and which are under way.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::base::Time;
+
+/// One thing to do.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Step {
+    /// Promise an attempt to send the chunk, and send it.
+    Submit {
+        /// Of the current plan.
+        chunk: u64,
+    },
+    /// Find out what became of an attempt whose answer we never saw.
+    Recover {
+        /// Which.
+        attempt: String,
+    },
+    /// Look where a batch stands; land it if it has ended.
+    Poll {
+        /// Whose batch.
+        attempt: String,
+    },
+    /// Tell the provider to cancel a batch.
+    Cancel {
+        /// Whose batch.
+        attempt: String,
+    },
+    /// Delete an uploaded body that nothing needs any more.
+    Discard {
+        /// Whose.
+        attempt: String,
+    },
+    /// Look once more for an attempt that was given up, after another one at its chunk landed.
+    Recheck {
+        /// Which.
+        attempt: String,
+    },
+    /// Land a chunk of one request that the provider finds too large, as failed.
+    Fail {
+        /// Of the current plan.
+        chunk: u64,
+    },
+    /// Make smaller chunks of one that is too large for the provider.
+    Split {
+        /// Of the current plan.
+        chunk: u64,
+    },
+    /// Make chunks of what failed in passing in the last round.
+    Resend {
+        /// The round to make.
+        round: u32,
+    },
+    /// Join and publish.
+    Publish,
+}
+
+/// What a step leaves behind beside what it wrote into the ledger.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum StepResult {
+    /// Nothing.
+    Done,
+    /// A batch may have been made or not.
+    Lost,
+    /// It is not to be tried again before this.
+    NotBefore(Time),
+    /// The same, for this reason of the provider's, which may last for hours.
+    Later(Time, String),
+    /// This chunk of this plan is to be sent again, and not before this.
+    SendAgain(u64, u64, Time),
+    /// The chunk of this number has to be made smaller.
+    TooLarge(u64),
+    /// Nothing more can be done about it in this process.
+    GivenUp,
+}
+
+/// What the loop knows and the ledger does not.
+#[derive(Debug, Default)]
+pub(crate) struct InFlight {
+    /// Steps that are being carried out.
+    pub busy: BTreeSet<Step>,
+    /// What must not be done before a moment.
+    pub not_before: BTreeMap<Step, Time>,
+    /// Discards, last looks, and looks at batches that the provider does not show: they failed, and are
+    /// not worth another try in this process.
+    pub given_up: BTreeSet<Step>,
+    /// Chunks of the current plan that the provider found too large for one batch.
+    pub too_large: BTreeSet<u64>,
+}

@@ -1,0 +1,104 @@
+//! `check`: a job validated, and its first rows rendered.
+
+use std::sync::Arc;
+
+use futures::StreamExt;
+
+use super::preflight::{Inspected, unknown_model};
+use crate::base::{Error, Result};
+use crate::engine::context::setup::Setup;
+use crate::engine::context::source::compile;
+use crate::prompt::{Prompt, Prompts};
+use crate::provider::Provider;
+use crate::source::{Scan, TextNotes};
+
+/// A row as `check` shows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CheckedRow {
+    /// Its position.
+    pub row: u64,
+    /// How its prompt begins, or why there is none.
+    pub prompt: std::result::Result<String, String>,
+    /// Characters of the prompt that are not shown.
+    pub more: u64,
+}
+
+/// What `check` found to be in order.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Checked {
+    /// The source's columns, with their types.
+    pub columns: Vec<(String, String)>,
+    /// How the columns of CSV and NDJSON tables got their types, a table each.
+    pub text: Vec<TextNotes>,
+    /// The source's rows, where that is known without reading them.
+    pub rows: Option<u64>,
+    /// The columns that the prompt names: what leaves this machine.
+    pub sent: Vec<String>,
+    /// The first rows.
+    pub first: Vec<CheckedRow>,
+    /// What a person should know before running it.
+    pub notes: Vec<String>,
+}
+
+/// Characters of a prompt that `check` shows.
+const SHOWN_MAX: usize = 2000;
+
+/// Validates the job against its source, its ledger and its output, and renders the first `rows` rows. Asks
+/// no provider.
+///
+/// # Errors
+/// As for [`super::plan::plan`].
+pub async fn check(setup: Setup, provider: Arc<dyn Provider>, rows: u64) -> Result<Checked> {
+    let job = &setup.job;
+    let Inspected {
+        // A snapshot lies in its scratch folder.
+        files: _files,
+        source,
+        parts,
+        mut notes,
+        ..
+    } = Box::pin(Inspected::of(&setup, &*provider, false)).await?;
+    notes.extend(unknown_model(job, &parts.shape.service));
+    let mut template = compile(job, &source)?;
+    let columns = parts.columns;
+    let mut scan = Scan::of(columns.iter().cloned()).limit(rows);
+    if let Some(filter) = &parts.filter {
+        scan = scan.filter(filter.clone());
+    }
+    let mut slices = source.scan(scan).await?;
+    let (mut first, mut prompts) = (Vec::new(), Prompts::default());
+    while let Some(slice) = slices.next().await {
+        let slice = slice?;
+        template.render(&slice.batch, &mut prompts)?;
+        for (at, prompt) in prompts.iter().enumerate() {
+            let lost = || Error::internal("a row without a position");
+            let mut more = 0;
+            let prompt = match prompt {
+                Prompt::Text(text) => {
+                    let end = text.char_indices().nth(SHOWN_MAX);
+                    let end = end.map_or(text.len(), |(end, _)| end);
+                    more = text[end..].chars().count() as u64;
+                    Ok(text[..end].to_owned())
+                }
+                Prompt::Skipped(why) => Err(format!("skipped: {why}")),
+                Prompt::Failed(why) => Err(format!("failed: {why}")),
+            };
+            first.push(CheckedRow {
+                row: slice.rows.get(at).ok_or_else(lost)?,
+                prompt,
+                more,
+            });
+        }
+    }
+    let fields = source.schema().fields().iter();
+    Ok(Checked {
+        columns: fields
+            .map(|f| (f.name().clone(), f.data_type().to_string()))
+            .collect(),
+        text: source.text_notes().to_vec(),
+        rows: source.rows(),
+        sent: columns,
+        first,
+        notes,
+    })
+}

@@ -1,0 +1,190 @@
+//! `plan`: what a run would do, without doing it.
+
+use std::sync::Arc;
+
+use super::changes::{self, Change};
+use super::preflight::{Inspected, unknown_model};
+use crate::base::Result;
+use crate::engine::context::job_parts::JobParts;
+use crate::engine::context::owner::stored_job;
+use crate::engine::context::setup::Setup;
+use crate::engine::context::source::{compile, sample};
+use crate::engine::plan::input::PlanInput;
+use crate::engine::plan::planner::{Sink, Tally, plan_all};
+use crate::engine::plan::prior::{PlanQuestion, PriorAnswers};
+use crate::ledger::action::PlanCounts;
+use crate::ledger::state::State;
+use crate::provider::Provider;
+use crate::source::Source;
+use crate::spec::Job;
+use crate::work::price::{Pricing, Tariff, micro_usd};
+use crate::work::{Frame, KeyRule, Usage};
+
+/// What a run would do.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PlanReport {
+    /// The job's name.
+    pub job: String,
+    /// Rows of the source.
+    pub rows: u64,
+    /// Rows by what the plan makes of them.
+    pub counts: PlanCounts,
+    /// Requests that would be sent.
+    pub requests: u64,
+    /// Batches that they would go in.
+    pub chunks: u64,
+    /// Estimated input tokens.
+    pub input_tokens: u64,
+    /// The most output tokens that they can have.
+    pub output_tokens_max: u64,
+    /// Estimated cost by batch, half of the output being used, in millionths of a US dollar.
+    pub expected_micros: Option<u64>,
+    /// The most that it can cost by batch.
+    pub worst_micros: Option<u64>,
+    /// The most that it could cost online.
+    pub online_worst_micros: Option<u64>,
+    /// The plan that this one is held against, if there is one.
+    pub since: Option<u64>,
+    /// What of the job is another than in that plan: why rows are stale.
+    pub changes: Vec<Change>,
+    /// Rows of that plan that are gone, or not chosen any more; where rows have a key.
+    pub gone: Option<u64>,
+    /// Why rows are skipped, and how many for each reason.
+    pub skipped: Vec<(String, u64)>,
+    /// What a person should know before running it.
+    pub notes: Vec<String>,
+}
+
+/// Batches smaller than this wait as long as large ones, for little.
+const TINY: u64 = 100;
+
+/// What a run would do. Reads everything and sends nothing.
+///
+/// # Errors
+/// Whatever is wrong with the job, its source, its key, its ledger's place or its output's. What a
+/// run looks at besides is left to it: who holds the job, and what the provider says to a trial.
+pub async fn plan(setup: Setup, provider: Arc<dyn Provider>) -> Result<PlanReport> {
+    let job = &setup.job;
+    let Inspected {
+        ledger,
+        files,
+        source,
+        parts,
+        mut notes,
+    } = Box::pin(Inspected::of(&setup, &*provider, true)).await?;
+    let state = ledger.state();
+    let number = state.next_plan();
+    let question = PlanQuestion {
+        plan: number,
+        shape: &parts.shape,
+        rule: KeyRule::NEWEST,
+    };
+    let mut prior = PriorAnswers::read(state, &question, &files, setup.memory).await?;
+    prior.expect(state, &question, &files).await?;
+    let input = PlanInput {
+        source: &source,
+        key: &job.source.key,
+        filter: parts.filter.as_ref(),
+        limit: job.source.limit,
+        sample: sample(job, &source, parts.filter.as_ref()).await?,
+        columns: &parts.columns,
+        dedupe: job.prompt.dedupe,
+        defer: false,
+        keyer: parts.shape.keyer(KeyRule::NEWEST),
+        frame: &parts.frame,
+        limits: parts.limits,
+        trial: 0,
+    };
+    let template = compile(job, &source)?;
+    let (tally, _) = plan_all(&input, number, template, prior, Sink::Count, |_| ()).await?;
+    let report = report(job, &source, &parts, &tally, state);
+    notes.extend(notes_of(job, &parts, &tally, report.chunks, state));
+    Ok(PlanReport { notes, ..report })
+}
+
+fn report(
+    job: &Job,
+    source: &Source,
+    parts: &JobParts,
+    tally: &Tally,
+    state: &State,
+) -> PlanReport {
+    let bytes = tally.prompt_bytes + tally.requests * overhead(&parts.frame);
+    let by_count = tally.requests.div_ceil(parts.limits.requests_max.max(1));
+    let by_bytes = bytes.div_ceil(parts.limits.bytes_max.max(1));
+    let chunks = by_count.max(by_bytes);
+    let pricing = Pricing::of(&parts.shape.service, &parts.shape.model);
+    let each = |prompt_bytes: u64, output| Usage {
+        input: prompt_bytes / BYTES_PER_TOKEN,
+        output,
+        ..Usage::default()
+    };
+    let system = parts.shape.system.as_ref().map_or(0, String::len) as u64;
+    let input_tokens = each(tally.prompt_bytes + tally.requests * system, 0).input;
+    let output_tokens_max = tally.requests * u64::from(job.model.max_output_tokens);
+    let cost = |tariff, output| {
+        if tally.requests == 0 {
+            return Some(0);
+        }
+        let usage = Usage {
+            input: input_tokens,
+            output,
+            ..Usage::default()
+        };
+        pricing
+            .is_known()
+            .then(|| micro_usd(pricing.cost(tariff, &usage)))
+    };
+    PlanReport {
+        job: job.name.clone(),
+        rows: source.rows().unwrap_or_default(),
+        counts: tally.rows,
+        requests: tally.requests,
+        chunks,
+        input_tokens,
+        output_tokens_max,
+        expected_micros: cost(Tariff::Batch, output_tokens_max / 2),
+        worst_micros: cost(Tariff::Batch, output_tokens_max),
+        online_worst_micros: cost(Tariff::Online, output_tokens_max),
+        since: state.plan().map(|last| last.started.plan),
+        changes: last_job(state).map_or_else(Vec::new, |last| changes::between(&last, job)),
+        gone: tally.gone,
+        skipped: tally.reasons.skipped.clone().into_iter().collect(),
+        notes: Vec::new(),
+    }
+}
+
+/// The job as the last plan has it.
+fn last_job(state: &State) -> Option<Job> {
+    stored_job(state.plan()?).ok()
+}
+
+/// Bytes of text that make a token, roughly, in the languages of most tables.
+const BYTES_PER_TOKEN: u64 = 4;
+
+fn overhead(frame: &Frame) -> u64 {
+    frame.added_len("")
+}
+
+fn notes_of(job: &Job, parts: &JobParts, tally: &Tally, chunks: u64, state: &State) -> Vec<String> {
+    let mut notes = Vec::new();
+    let open = state.open_attempts().filter(|open| !open.cancel_sent);
+    let open: u64 = open.map(|open| open.promised.requests).sum();
+    if open > 0 {
+        notes.push(format!(
+            "batches with {open} requests are open; a run harvests them first, and the rows that \
+             ask the same are among the answered"
+        ));
+    }
+    if tally.requests > 0 && tally.requests / chunks.max(1) < TINY {
+        notes.push(format!(
+            "tiny batches: {} requests in {chunks}; a batch of a few takes as long as one of many",
+            tally.requests
+        ));
+    }
+    if let Some(why) = &tally.reasons.failed {
+        notes.push(format!("the first row that cannot be asked: {why}"));
+    }
+    notes.extend(unknown_model(job, &parts.shape.service));
+    notes
+}

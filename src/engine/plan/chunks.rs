@@ -1,0 +1,244 @@
+//! Requests into chunks: each durable in the ledger's folder before it is spoken of.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use crate::base::{Ids, Result};
+use crate::ledger::action::ChunkStored;
+use crate::ledger::requests::RequestsWriter;
+use crate::ledger::state::{ChunkState, Phase, PlanState, State};
+use crate::work::{CustomId, Frame, Limits, Packer, RequestKey};
+
+use crate::engine::context::context::Context;
+use crate::engine::context::files::Files;
+use crate::engine::context::points;
+
+/// Sizes of chunks by count: near the limit, never above it, and each of its own, so that a batch
+/// can be told from its brothers by its count alone.
+#[derive(Debug)]
+struct Sizes {
+    limit: u64,
+    taken: BTreeSet<u64>,
+}
+
+/// Nonces that are tried for a size that no other chunk has.
+const DRAWS_MAX: u32 = 1000;
+
+impl Sizes {
+    /// Sizes within `limit`, unlike those in `taken`.
+    fn within(limit: u64, taken: BTreeSet<u64>) -> Self {
+        Sizes {
+            limit: limit.clamp(1, CustomId::REQUESTS_MAX),
+            taken,
+        }
+    }
+
+    /// The nonce of a chunk's first body, and the chunk's size, which follows from it.
+    fn draw(&mut self, ids: &Ids) -> (String, u64) {
+        let mut nonce = ids.nonce(CustomId::NONCE_LEN);
+        for _ in 0..DRAWS_MAX {
+            if !self.taken.contains(&size(&nonce, self.limit)) {
+                break;
+            }
+            nonce = ids.nonce(CustomId::NONCE_LEN);
+        }
+        let size = size(&nonce, self.limit);
+        self.taken.insert(size);
+        (nonce, size)
+    }
+}
+
+/// The size that `nonce` stands for: within the top hundredth of the limit.
+fn size(nonce: &str, limit: u64) -> u64 {
+    limit - xxhash_rust::xxh3::xxh3_64(nonce.as_bytes()) % (limit / 100 + 1)
+}
+
+/// The sizes of the chunks of which something may still be open at a provider.
+fn open_sizes(state: &State) -> BTreeSet<u64> {
+    let chunks = state.plans.values().flat_map(|plan| plan.chunks.values());
+    // A chunk that was split may have been taken whole before.
+    let is_landed =
+        |chunk: &&ChunkState| state.attempts_of(chunk).any(|a| a.phase == Phase::Landed);
+    chunks
+        .filter(|chunk| !is_landed(chunk))
+        .map(|chunk| chunk.stored.requests)
+        .collect()
+}
+
+/// Writes requests into chunks, one chunk after the other.
+#[derive(Debug)]
+pub(crate) struct ChunkWriter<'a> {
+    files: &'a Files,
+    ids: &'a Ids,
+    frame: &'a Frame,
+    keep: bool,
+    sizes: Sizes,
+    packer: Packer,
+    open: Option<OpenChunk>,
+    next: ChunkStored,
+}
+
+#[derive(Debug)]
+struct OpenChunk {
+    writer: RequestsWriter,
+    /// The same with the prompts, where the ledger is not to have them.
+    aside: Option<RequestsWriter>,
+    draft: PathBuf,
+    first: u64,
+    last: u64,
+    listed: bool,
+}
+
+/// A writer of chunks of `round` of `plan`, numbered after those that it has.
+pub(crate) fn chunk_writer<'a>(
+    cx: &'a Context,
+    state: &State,
+    limits: Limits,
+    (plan, round): (&PlanState, u32),
+) -> ChunkWriter<'a> {
+    let (ids, keep) = (&cx.components.ids, cx.job.ledger.keep_prompts);
+    let place = (plan.started.plan, round, plan.next_chunk());
+    let taken = open_sizes(state);
+    ChunkWriter::new(&cx.files, ids, &cx.parts.frame, limits, place, taken, keep)
+}
+
+impl<'a> ChunkWriter<'a> {
+    /// Chunks of round `round` of `plan`, numbered from `chunk`. Unless `keep` says so, the prompts
+    /// are not in the ledger, and lie in the scratch folder until this process ends.
+    fn new(
+        files: &'a Files,
+        ids: &'a Ids,
+        frame: &'a Frame,
+        limits: Limits,
+        (plan, round, chunk): (u64, u32, u64),
+        taken: BTreeSet<u64>,
+        keep: bool,
+    ) -> Self {
+        let mut sizes = Sizes::within(limits.requests_max, taken);
+        let (nonce, requests_max) = sizes.draw(ids);
+        let limits = Limits {
+            requests_max,
+            ..limits
+        };
+        let next = ChunkStored {
+            plan,
+            chunk,
+            round,
+            first: 0,
+            listed: false,
+            requests: 0,
+            body_bytes: 0,
+            nonce,
+        };
+        let packer = Packer::new(limits, frame.base_len());
+        ChunkWriter {
+            files,
+            ids,
+            frame,
+            keep,
+            sizes,
+            packer,
+            open: None,
+            next,
+        }
+    }
+
+    /// Takes a request, whose prompt adds so many bytes to a body; the chunk that it did not fit into any more, if so, which is durable now.
+    pub(crate) async fn push(
+        &mut self,
+        ordinal: u64,
+        row: u64,
+        key: RequestKey,
+        (prompt, bytes): (&str, u64),
+    ) -> Result<Option<ChunkStored>> {
+        let mut full = None;
+        if !self.packer.take(bytes) {
+            full = self.cut().await?;
+            self.packer.take(bytes);
+        }
+        let open = match &mut self.open {
+            Some(open) => open,
+            None => self.open.insert(self.begin(ordinal)?),
+        };
+        open.listed |= ordinal > open.last + 1;
+        open.last = ordinal;
+        open.writer.push(ordinal, row, key, prompt)?;
+        if let Some(aside) = &mut open.aside {
+            aside.push(ordinal, row, key, prompt)?;
+        }
+        Ok(full)
+    }
+
+    /// Ends the open chunk, if there is one; it is durable now.
+    pub(crate) async fn cut(&mut self) -> Result<Option<ChunkStored>> {
+        let Some(open) = self.open.take() else {
+            return Ok(None);
+        };
+        let requests = open.writer.finish()?;
+        if let Some(aside) = open.aside {
+            aside.finish()?;
+        }
+        let stored = ChunkStored {
+            first: open.first,
+            listed: open.listed,
+            requests,
+            // The first request has no separator before it.
+            body_bytes: self.packer.bytes() - self.frame.between.len() as u64,
+            ..self.next.clone()
+        };
+        let place = self.files.requests(stored.plan, stored.chunk);
+        self.files
+            .keep(&open.draft, &place, points::REQUESTS)
+            .await?;
+        self.next.chunk += 1;
+        let (nonce, size) = self.sizes.draw(self.ids);
+        self.next.nonce = nonce;
+        self.packer.reset(size);
+        Ok(Some(stored))
+    }
+
+    fn begin(&self, ordinal: u64) -> Result<OpenChunk> {
+        let draft = self
+            .files
+            .draft(&format!("requests-{}-{}", self.next.plan, self.next.chunk));
+        let writer = RequestsWriter::create(&draft, self.keep)?;
+        let aside = self.files.prompts_aside(self.next.plan, self.next.chunk);
+        let aside = (!self.keep)
+            .then(|| RequestsWriter::create(&aside, true))
+            .transpose()?;
+        Ok(OpenChunk {
+            writer,
+            aside,
+            draft,
+            first: ordinal,
+            last: ordinal,
+            listed: false,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_stay_in_the_top_hundredth_and_differ() {
+        let ids = Ids::seeded(3);
+        let taken = (49_500..49_600).collect::<BTreeSet<u64>>();
+        let mut sizes = Sizes::within(50_000, taken.clone());
+        let drawn: Vec<_> = (0..200).map(|_| sizes.draw(&ids)).collect();
+        for (nonce, size) in &drawn {
+            assert!((49_500..=50_000).contains(size));
+            assert_eq!(
+                super::size(nonce, 50_000),
+                *size,
+                "it follows from the nonce"
+            );
+            assert!(!taken.contains(size), "an open chunk has it");
+        }
+        let distinct: BTreeSet<_> = drawn.iter().map(|(_, size)| size).collect();
+        assert_eq!(distinct.len(), 200);
+        let mut small = Sizes::within(7, BTreeSet::new());
+        assert!((0..20).all(|_| small.draw(&ids).1 == 7));
+    }
+}

@@ -1,0 +1,72 @@
+//! What is planned, and how: which rows and columns are read, and what makes requests of them.
+
+use crate::base::Result;
+use crate::engine::context::context::Context;
+use crate::source::{Predicate, Sample, Scan, Source};
+use crate::work::{Frame, Keyer, Limits};
+
+/// Rows that are rendered at once: so few that their texts are still in the processor's cache when they
+/// are hashed and written.
+const BATCH_ROWS: usize = 512;
+
+/// What is planned, and how.
+#[derive(Debug)]
+pub(crate) struct PlanInput<'a> {
+    pub source: &'a Source,
+    pub key: &'a [String],
+    pub filter: Option<&'a Predicate>,
+    pub limit: Option<u64>,
+    /// Which of the rows are drawn.
+    pub sample: Option<Sample>,
+    /// The columns that the prompt names.
+    pub columns: &'a [String],
+    pub dedupe: bool,
+    /// New requests are not to be sent now.
+    pub defer: bool,
+    pub keyer: Keyer,
+    pub frame: &'a Frame,
+    pub limits: Limits,
+    pub trial: u64,
+}
+
+impl<'a> PlanInput<'a> {
+    /// What `cx` plans, no row drawn yet.
+    ///
+    /// # Errors
+    /// `Internal` where nothing is read.
+    pub(crate) fn of(cx: &'a Context, trial: u64, defer: bool) -> Result<Self> {
+        Ok(PlanInput {
+            source: cx.source()?,
+            key: &cx.job.source.key,
+            filter: cx.parts.filter.as_ref(),
+            limit: cx.job.source.limit,
+            sample: None,
+            columns: &cx.parts.columns,
+            dedupe: cx.job.prompt.dedupe,
+            defer,
+            keyer: cx.keyer.clone(),
+            frame: &cx.parts.frame,
+            limits: cx.parts.limits,
+            trial,
+        })
+    }
+
+    /// The columns that are read: the template's and the key's, no others.
+    pub(crate) fn scan(&self) -> Scan {
+        let mut columns = self.columns.to_vec();
+        for key in self.key {
+            if !columns.contains(key) {
+                columns.push(key.clone());
+            }
+        }
+        let mut scan = Scan::of(columns).views().batch_rows(BATCH_ROWS);
+        scan.filter = self.filter.cloned();
+        scan.sample = self.sample;
+        scan
+    }
+}
+
+/// Sixty-four bits that stand for a row's key in the row map, where new rows are told from changed ones.
+pub(crate) fn short_hash(key: &[u8]) -> u64 {
+    xxhash_rust::xxh3::xxh3_64(key)
+}

@@ -1,0 +1,148 @@
+//! The outcomes of one plan, by ordinal, wherever they landed.
+//!
+//! The chunks of one round are disjoint and ascend, so that their parts read one after the other are
+//! one ordered stream. A request that was sent again has an outcome in several rounds; the streams
+//! go forward together, and the best outcome of an ordinal is taken: a success, else the newest.
+
+use std::collections::BTreeMap;
+
+use crate::base::Result;
+use crate::ledger::outcomes::{OutcomeColumns, Outcomes, OutcomesReader};
+use crate::ledger::state::{Attempt, State};
+use crate::work::RowStatus;
+
+use crate::engine::context::files::Files;
+
+/// All outcomes of one plan. Asked for ascending ordinals only.
+#[derive(Debug)]
+pub(crate) struct Parts {
+    /// One for each round, the newest first.
+    rounds: Vec<Round>,
+}
+
+/// The parts of one round, read one after the other.
+#[derive(Debug)]
+struct Round {
+    files: Files,
+    columns: OutcomeColumns,
+    /// Those that are not open yet, the next one last.
+    parts: Vec<Attempt>,
+    reader: Option<OutcomesReader>,
+    some: Option<Outcomes>,
+    at: usize,
+}
+
+/// What was found for a request.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct OutcomeRef<'a> {
+    outcomes: &'a Outcomes,
+    at: usize,
+}
+
+impl<'a> OutcomeRef<'a> {
+    /// The status.
+    pub(crate) fn status(&self) -> RowStatus {
+        self.outcomes.status(self.at)
+    }
+
+    /// Whether sending it again can help.
+    pub(crate) fn is_transient(&self) -> bool {
+        self.outcomes.is_transient(self.at)
+    }
+
+    /// The answer, if there is one.
+    pub(crate) fn answer(&self) -> Option<&'a str> {
+        self.outcomes.answer(self.at)
+    }
+
+    /// Why there is none.
+    pub(crate) fn error(&self) -> Option<&'a str> {
+        self.outcomes.error(self.at)
+    }
+}
+
+impl Parts {
+    /// The outcomes of `plan` that have landed so far.
+    pub(crate) fn of(state: &State, plan: u64, files: &Files, columns: OutcomeColumns) -> Parts {
+        // A chunk that landed again makes a stream of its own for each further time.
+        let mut rounds: BTreeMap<(usize, u32), Vec<Attempt>> = BTreeMap::new();
+        let Some(plan) = state.plans.get(&plan) else {
+            return Parts { rounds: Vec::new() };
+        };
+        for chunk in (0..=plan.last_round()).flat_map(|round| plan.round(round)) {
+            let landed = state.attempts_of(chunk).filter(|a| a.landed.is_some());
+            for (again, attempt) in landed.enumerate() {
+                let parts = rounds.entry((again, chunk.stored.round)).or_default();
+                parts.push(attempt.clone());
+            }
+        }
+        let open = |mut parts: Vec<Attempt>| {
+            parts.reverse();
+            Round {
+                files: files.clone(),
+                columns,
+                parts,
+                reader: None,
+                some: None,
+                at: 0,
+            }
+        };
+        Parts {
+            rounds: rounds.into_values().rev().map(open).collect(),
+        }
+    }
+
+    /// The best outcome of `ordinal`, if there is one.
+    pub(crate) async fn find(&mut self, ordinal: u64) -> Result<Option<OutcomeRef<'_>>> {
+        for round in &mut self.rounds {
+            round.seek(ordinal).await?;
+        }
+        let found = || self.rounds.iter().filter_map(|round| round.found(ordinal));
+        let success = found().find(|found| found.status() == RowStatus::Succeeded);
+        Ok(success.or_else(|| found().next()))
+    }
+}
+
+impl Round {
+    /// Goes forward to `ordinal`, or to the first after it.
+    async fn seek(&mut self, ordinal: u64) -> Result<()> {
+        loop {
+            if let Some(some) = &self.some {
+                while self.at < some.len() && some.ordinal(self.at) < ordinal {
+                    self.at += 1;
+                }
+                if self.at < some.len() {
+                    return Ok(());
+                }
+            }
+            if !self.advance().await? {
+                self.some = None;
+                return Ok(());
+            }
+        }
+    }
+
+    /// Reads some more; `false` at the end.
+    async fn advance(&mut self) -> Result<bool> {
+        loop {
+            if let Some(some) = self.reader.as_mut().and_then(Iterator::next) {
+                (self.some, self.at) = (Some(some?), 0);
+                return Ok(true);
+            }
+            let Some(part) = self.parts.pop() else {
+                return Ok(false);
+            };
+            let file = self.files.open(&self.files.outcomes(&part)).await?;
+            self.reader = Some(OutcomesReader::open(file, self.columns)?);
+        }
+    }
+
+    fn found(&self, ordinal: u64) -> Option<OutcomeRef<'_>> {
+        let outcomes = self.some.as_ref()?;
+        let here = self.at < outcomes.len() && outcomes.ordinal(self.at) == ordinal;
+        here.then_some(OutcomeRef {
+            outcomes,
+            at: self.at,
+        })
+    }
+}

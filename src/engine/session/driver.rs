@@ -1,0 +1,540 @@
+//! The loop: ask what is next, do it, write down what came of it, ask again.
+//!
+//! Everything that takes time is a task; the loop owns the ledger and does nothing else than start
+//! tasks, write what they tell, and wait. An event is never acted upon as it arrives: it is written
+//! down, and `next` is asked what follows.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future;
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, warn};
+
+use super::faults::{refused, trial_failed, unless_it_panics, unsettled};
+use super::goal::{Goal, Stop};
+use super::steps::carry_out;
+use crate::base::{Error, ErrorKind, Result, Time};
+use crate::engine::context::context::Context;
+use crate::engine::context::interrupt::GRACE;
+use crate::engine::context::ledger::JobLedger;
+use crate::engine::context::providers::refused_for_the_account;
+use crate::engine::context::writer::{LedgerWriter, Write};
+use crate::engine::decide::limits::RunLimits;
+use crate::engine::decide::next::{Next, PlanStatus, next};
+use crate::engine::decide::progress::progress;
+use crate::engine::decide::step::{InFlight, Step, StepResult};
+use crate::engine::decide::waits::WaitInputs;
+use crate::engine::plan::rows::plan_rows;
+use crate::ledger::action::Action;
+use crate::ledger::state::{Phase, PlanState};
+use crate::work::progress::{Event, Progress, Waits};
+
+/// What a task came back with.
+pub(crate) struct Ended {
+    pub step: Option<Step>,
+    pub result: Result<StepResult>,
+}
+
+/// Times that the receipt of a batch is tried to be written down.
+const RECEIPT_TRIES: u32 = 4;
+/// Steps that failed because something was away are tried again so many times in a row.
+const TRIES_MAX: u32 = 8;
+
+/// One run of the loop.
+pub(crate) struct Driver<'a> {
+    pub ledger: &'a mut JobLedger,
+    pub cx: Arc<Context>,
+    pub goal: Goal,
+    pub plan: Option<u64>,
+    pub limits: RunLimits,
+    in_flight: InFlight,
+    running: JoinSet<Ended>,
+    planning: bool,
+    writer: LedgerWriter,
+    writes: mpsc::Receiver<Write>,
+    tries: BTreeMap<Step, u32>,
+    /// How far it is and what it waits for, as that was told last.
+    last_told: (Option<Progress>, Waits),
+    /// Why a batch is not shown, of the first that is not.
+    unseen: Option<Error>,
+}
+
+impl<'a> Driver<'a> {
+    pub(crate) fn new(
+        ledger: &'a mut JobLedger,
+        cx: Arc<Context>,
+        goal: Goal,
+        plan: Option<u64>,
+        limits: RunLimits,
+    ) -> Self {
+        let (writer, writes) = LedgerWriter::new();
+        Driver {
+            ledger,
+            cx,
+            goal,
+            plan,
+            limits,
+            in_flight: InFlight::default(),
+            running: JoinSet::new(),
+            planning: false,
+            writer,
+            writes,
+            tries: BTreeMap::new(),
+            last_told: (None, Waits::default()),
+            unseen: None,
+        }
+    }
+
+    /// Tells whoever watches how far it is and what is waited for, where that is news.
+    fn tell(&mut self) {
+        let state = self.ledger.state();
+        let last = state.plans.keys().next_back().copied();
+        let Some(number) = self.plan.or(last) else {
+            return;
+        };
+        let observed = self.cx.observations.observed();
+        let inputs = WaitInputs {
+            state,
+            plan: self.plan(),
+            in_flight: &self.in_flight,
+            observed: &observed,
+            is_planning: self.planning,
+            settle: self.cx.job.ledger.settle,
+            now: self.cx.now(),
+        };
+        let waits = inputs.waits();
+        let progress = progress(state, number, &observed);
+        let watch = &self.cx.notices;
+        // First what is waited for: it says whether the provider was asked about all that is open.
+        if self.last_told.1 != waits {
+            watch.event(&Event::Waiting(waits.clone()));
+        }
+        if self.last_told.0 != Some(progress) {
+            watch.event(&Event::Progress(progress));
+        }
+        self.last_told = (Some(progress), waits);
+    }
+
+    /// Goes on until the goal is reached.
+    ///
+    /// # Errors
+    /// The first error that another try would not mend. It ends the run as an interrupt does: what is
+    /// being sent comes to its receipt first. The ledger is whole in any case; what is at the provider
+    /// stays there for the next run.
+    pub(crate) async fn run(mut self, interrupt: &CancellationToken) -> Result<Stop> {
+        self.begin_planning();
+        let stop = self.work(interrupt).await;
+        let until = interrupt.is_cancelled().then(|| self.cx.now() + GRACE);
+        self.finish(is_submit, until, interrupt).await;
+        if let Some(until) = until
+            && self.limits.cancel_on_interrupt
+        {
+            self.cancel_all(until, interrupt).await?;
+        }
+        stop
+    }
+
+    /// Asks what is next and does it, until the goal is reached, the run is asked to stop, or something
+    /// fails.
+    async fn work(&mut self, interrupt: &CancellationToken) -> Result<Stop> {
+        loop {
+            if interrupt.is_cancelled() {
+                return Ok(Stop::Interrupted);
+            }
+            if let Some(stop) = self.stop() {
+                return Ok(stop);
+            }
+            let mut next = self.next();
+            let looks = |step: &Step| {
+                use Step::{Poll, Resend, Submit};
+                matches!(step, Poll { .. } | Submit { .. } | Resend { .. })
+            };
+            if next.steps.iter().any(looks) {
+                tokio::select! {
+                    biased;
+                    () = interrupt.cancelled() => continue,
+                    taken = self.take_in() => taken?,
+                }
+                next = self.next();
+            }
+            for step in &next.steps {
+                self.begin(step.clone());
+            }
+            if self.running.is_empty()
+                && let Some(stop) = self.at_rest(&next)?
+            {
+                return Ok(stop);
+            }
+            self.tell();
+            self.wait(next.wake, interrupt.cancelled()).await?;
+        }
+    }
+
+    /// Takes in what others have written: whoever asks for a cancel needs no lease. It is looked for
+    /// before anything is sent, and with each look at a batch; where the ledger is away, with the next.
+    async fn take_in(&mut self) -> Result<()> {
+        match self.ledger.catch_up().await {
+            Err(error) if error.kind() == ErrorKind::Unavailable => {
+                let what = "the ledger was not read for what others ask";
+                self.cx
+                    .notices
+                    .warn_seldom(what, &format!("{what}: {error}"));
+                Ok(())
+            }
+            done => done,
+        }
+    }
+
+    /// Begins nothing more, and lets the steps of a kind come to their ends: until a moment, if one is
+    /// given, or for so long after the run was asked to stop meanwhile. What fails while this lasts is
+    /// for the log alone: why the run ends is known already.
+    async fn finish(
+        &mut self,
+        kind: impl Fn(&Step) -> bool,
+        mut until: Option<Time>,
+        interrupt: &CancellationToken,
+    ) {
+        let clock = Arc::clone(&self.cx.components.clock);
+        while self.in_flight.busy.iter().any(&kind) && !self.running.is_empty() {
+            if interrupt.is_cancelled() && until.is_none() {
+                until = Some(clock.now() + GRACE);
+            }
+            if until.is_some_and(|until| clock.now() >= until) {
+                return;
+            }
+            let is_known = until.is_some();
+            let call = async {
+                if is_known {
+                    future::pending::<()>().await;
+                } else {
+                    interrupt.cancelled().await;
+                }
+            };
+            if let Err(error) = self.wait(until, call).await {
+                warn!(%error, "while the run came to its end");
+            }
+        }
+    }
+
+    /// Asks for every open batch to be canceled, and tells the provider as far as time allows; the
+    /// next run goes on with it, and harvests what they finished.
+    async fn cancel_all(&mut self, until: Time, interrupt: &CancellationToken) -> Result<()> {
+        let open = self.ledger.state().open_attempts();
+        let plans: BTreeSet<u64> = open.map(|attempt| attempt.promised.plan).collect();
+        let asked = plans.into_iter().map(|plan| Action::CancelAsked { plan });
+        let asked: Vec<Action> = asked.collect();
+        if !asked.is_empty() {
+            self.ledger.record(asked).await?;
+        }
+        let is_cancel = |step: &Step| matches!(step, Step::Cancel { .. });
+        for step in self.next().steps.into_iter().filter(is_cancel) {
+            self.begin(step);
+        }
+        self.finish(is_cancel, Some(until), interrupt).await;
+        Ok(())
+    }
+
+    fn plan(&self) -> Option<&PlanState> {
+        self.plan
+            .and_then(|plan| self.ledger.state().plans.get(&plan))
+    }
+
+    fn next(&self) -> Next {
+        let now = self.cx.now();
+        let mut next = next(
+            self.ledger.state(),
+            self.plan(),
+            &self.in_flight,
+            &self.limits,
+            now,
+        );
+        next.steps.retain(|step| match step {
+            Step::Publish => matches!(self.goal, Goal::Publish | Goal::OnePass),
+            _ => true,
+        });
+        next
+    }
+
+    /// A plan that is not sealed is worked on by a task of its own.
+    fn begin_planning(&mut self) {
+        let Some(plan) = self.plan().filter(|plan| plan.sealed.is_none()).cloned() else {
+            return;
+        };
+        let (cx, writer) = (Arc::clone(&self.cx), self.writer.clone());
+        self.planning = true;
+        let state = self.ledger.shared();
+        self.running.spawn(async move {
+            let work = plan_rows(&cx, &state, plan, &writer);
+            let result = Box::pin(unless_it_panics(work))
+                .await
+                .map(|()| StepResult::Done);
+            Ended { step: None, result }
+        });
+    }
+
+    fn begin(&mut self, step: Step) {
+        debug!(?step, "begun");
+        self.in_flight.busy.insert(step.clone());
+        let (cx, writer) = (Arc::clone(&self.cx), self.writer.clone());
+        let (state, plan) = (self.ledger.shared(), self.plan);
+        self.running.spawn(async move {
+            let work = carry_out(&cx, &step, (&state, plan), &writer);
+            let result = Box::pin(unless_it_panics(work)).await;
+            Ended {
+                step: Some(step),
+                result,
+            }
+        });
+    }
+
+    /// Waits for whatever comes first: a call from outside, facts to write, a task's end, or the time
+    /// to ask again. What is being written then is written to its end.
+    async fn wait(&mut self, wake: Option<Time>, call: impl Future<Output = ()>) -> Result<()> {
+        let clock = Arc::clone(&self.cx.components.clock);
+        let pause = wake.map_or(Duration::from_hours(1), |at| {
+            (at - clock.now()).to_std().unwrap_or_default()
+        });
+        tokio::select! {
+            biased;
+            () = call => Ok(()),
+            Some(write) = self.writes.recv() => self.write(write).await,
+            Some(ended) = self.running.join_next(), if !self.running.is_empty() => {
+                let ended = ended.map_err(|error| Error::internal("a task panicked").because(error))?;
+                self.end(ended)
+            }
+            () = clock.sleep(pause) => Ok(()),
+        }
+    }
+
+    async fn write(&mut self, write: Write) -> Result<()> {
+        for action in &write.actions {
+            if let Action::Promised(promised) = action {
+                // Whoever promised it is at work on it: nobody else is to look for it meanwhile.
+                self.in_flight.busy.insert(Step::Recover {
+                    attempt: promised.attempt.clone(),
+                });
+            }
+        }
+        self.record(write.actions).await?;
+        // Nobody waits any more when the task was dropped; the facts are true all the same.
+        let _ = write.written.send(());
+        Ok(())
+    }
+
+    /// Writes facts down. The receipt of a batch is worth more than one try: without it the batch has to
+    /// be looked for.
+    async fn record(&mut self, actions: Vec<Action>) -> Result<()> {
+        let is_receipt = |action: &Action| matches!(action, Action::Accepted(_));
+        let tries = if actions.iter().any(is_receipt) {
+            RECEIPT_TRIES
+        } else {
+            1
+        };
+        for tried in 1.. {
+            match self.ledger.record(actions.clone()).await {
+                Err(error) if error.kind() == ErrorKind::Unavailable && tried < tries => {
+                    warn!(%error, "a receipt was not written down; trying again");
+                    let clock = &self.cx.components.clock;
+                    clock.sleep(Duration::from_secs(1 << tried)).await;
+                }
+                done => return done,
+            }
+        }
+        Ok(())
+    }
+
+    fn end(&mut self, ended: Ended) -> Result<()> {
+        let Some(step) = ended.step else {
+            self.planning = false;
+            return ended.result.map(|_| ());
+        };
+        debug!(?step, result = ?ended.result, "ended");
+        self.in_flight.busy.remove(&step);
+        if let Step::Submit { chunk } = &step {
+            self.release(*chunk);
+        }
+        match ended.result {
+            Ok(StepResult::Done | StepResult::Lost) => {
+                self.tries.remove(&step);
+                self.in_flight.not_before.remove(&step);
+            }
+            Ok(StepResult::NotBefore(at)) => {
+                self.tries.remove(&step);
+                self.in_flight.not_before.insert(step, at);
+            }
+            Ok(StepResult::Later(at, why)) => {
+                self.tries.remove(&step);
+                self.say_why_it_waits(&step, at, &why);
+                self.in_flight.not_before.insert(step, at);
+            }
+            Ok(StepResult::SendAgain(plan, chunk, at)) => {
+                self.tries.remove(&step);
+                if self.plan == Some(plan) {
+                    self.in_flight.not_before.insert(Step::Submit { chunk }, at);
+                }
+            }
+            Ok(StepResult::TooLarge(chunk)) => {
+                self.in_flight.too_large.insert(chunk);
+            }
+            Ok(StepResult::GivenUp) => {
+                self.in_flight.given_up.insert(step);
+            }
+            Err(error) if matches!(step, Step::Discard { .. }) => {
+                self.cx
+                    .notices
+                    .warn(&format!("an uploaded file stays at the provider: {error}"));
+                self.in_flight.given_up.insert(step);
+            }
+            Err(error) if matches!(step, Step::Recheck { .. }) => {
+                let what = "whether a chunk was taken twice could not be looked up";
+                self.cx.notices.warn(&format!("{what}: {error}"));
+                self.in_flight.given_up.insert(step);
+            }
+            Err(error) if error.kind() == ErrorKind::Refused && self.looked_in_vain(&step) => {
+                self.unseen.get_or_insert(error);
+                self.in_flight.given_up.insert(step);
+            }
+            Err(error) if error.kind() == ErrorKind::Unavailable => self.again(step, error)?,
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+
+    /// Whether `step` is a look at a batch of which nothing more is known than before.
+    fn looked_in_vain(&self, step: &Step) -> bool {
+        let Step::Poll { attempt } = step else {
+            return false;
+        };
+        let attempt = self.ledger.state().attempts.get(attempt);
+        attempt.is_some_and(|attempt| attempt.phase == Phase::Accepted)
+    }
+
+    /// Says why a step waits, and for how long. Not to whoever asked for a stop, and keeps it from being
+    /// sent.
+    fn say_why_it_waits(&self, step: &Step, at: Time, why: &str) {
+        let Step::Submit { chunk } = step else {
+            return;
+        };
+        if !self.cx.guard.interrupt.is_cancelled() {
+            // What is left of a second counts as one.
+            let wait = (at - self.cx.now()).num_milliseconds();
+            let wait = (wait + 999) / 1000;
+            let text = format!("chunk {chunk} waits: {why}; trying again in {wait} s");
+            self.cx.notices.warn_seldom(why, &text);
+        }
+    }
+
+    /// The promised attempts of a chunk are nobody's now: if one is still open, it is looked for.
+    fn release(&mut self, chunk: u64) {
+        let attempts = self.ledger.state().attempts.values();
+        for attempt in attempts.filter(|a| Some(a.promised.plan) == self.plan) {
+            if attempt.promised.chunk == chunk {
+                let attempt = attempt.promised.attempt.clone();
+                self.in_flight.busy.remove(&Step::Recover { attempt });
+            }
+        }
+    }
+
+    /// Something was away: the same again, later and later, but not for ever.
+    fn again(&mut self, step: Step, error: Error) -> Result<()> {
+        let tries = self.tries.entry(step.clone()).or_default();
+        *tries += 1;
+        if *tries >= TRIES_MAX {
+            return Err(error);
+        }
+        let own = Duration::from_secs(1 << (*tries).min(6));
+        let components = &self.cx.components;
+        // The time that is named is kept to.
+        let wait = error.retry_after();
+        let wait = wait.unwrap_or_else(|| components.ids.jitter(own));
+        let hint = error.hint_text().map(|hint| format!(" ({hint})"));
+        let hint = hint.unwrap_or_default();
+        let text = format!("{error}{hint}; trying again in {} s", wait.as_secs());
+        self.cx.notices.warn_seldom(error.message(), &text);
+        let at = components.clock.now() + wait;
+        self.in_flight.not_before.insert(step, at);
+        Ok(())
+    }
+
+    /// Whether the goal is reached already.
+    fn stop(&self) -> Option<Stop> {
+        if self.cx.publishing.has_source_changed() {
+            return Some(Stop::SourceChanged);
+        }
+        if self.cx.publishing.held_back().is_some() {
+            return Some(Stop::HeldBack);
+        }
+        let published = self
+            .plan()
+            .is_some_and(|plan| self.cx.publishing.is_published(self.ledger.state(), plan));
+        if published && !self.planning && matches!(self.goal, Goal::Publish | Goal::OnePass) {
+            return Some(Stop::Published);
+        }
+        None
+    }
+
+    /// Nothing is being done: waiting is all that is left, or the run is over.
+    fn at_rest(&mut self, next: &Next) -> Result<Option<Stop>> {
+        // What the provider does not show keeps nothing else from being brought home.
+        let is_last = next.wake.is_none() || matches!(self.goal, Goal::Submit | Goal::OnePass);
+        if let Some(error) = self.unseen.take_if(|_| is_last) {
+            return Err(error);
+        }
+        let open = self.ledger.state().open_attempts().next().is_some();
+        match &next.status {
+            PlanStatus::TrialFailed { attempt } => {
+                return Err(trial_failed(self.ledger.state(), attempt));
+            }
+            PlanStatus::Refused { attempt } => return Err(refused(attempt)),
+            PlanStatus::AccountRefused { .. } | PlanStatus::Unsettled { .. }
+                if self.is_shown_partially() =>
+            {
+                return Ok(Some(Stop::Published));
+            }
+            PlanStatus::AccountRefused { attempt } => {
+                return Err(self.refused_for_the_account(attempt));
+            }
+            PlanStatus::Unsettled { attempt } => {
+                let attempt = self.ledger.state().attempts.get(attempt);
+                return Err(attempt.map_or_else(|| Error::internal("no such attempt"), unsettled));
+            }
+            _ => {}
+        }
+        Ok(match self.goal {
+            Goal::Harvest if !open => Some(Stop::Idle),
+            Goal::Submit | Goal::OnePass => Some(Stop::Pending),
+            Goal::Publish if next.status == PlanStatus::Unsent => Some(Stop::Pending),
+            Goal::Publish if !open && next.wake.is_none() => {
+                return Err(Error::internal(
+                    "nothing is left to do, and the output is not there",
+                ));
+            }
+            Goal::Publish | Goal::Harvest => None,
+        })
+    }
+
+    /// Why nothing more of the plan is sent, by what an attempt came home with.
+    fn refused_for_the_account(&self, attempt: &str) -> Error {
+        let none = || Error::internal("no such attempt");
+        let Some(attempt) = self.ledger.state().attempts.get(attempt) else {
+            return none();
+        };
+        let landed = attempt.landed.as_ref();
+        let requests = landed.map_or(0, |landed| landed.account);
+        refused_for_the_account(attempt).with("requests", requests)
+    }
+
+    /// Whether the output shows all that can be settled, as a person asked for.
+    fn is_shown_partially(&self) -> bool {
+        let shown = |plan| self.cx.publishing.is_shown(self.ledger.state(), plan);
+        self.limits.publish_partial && self.plan().is_some_and(shown)
+    }
+}
+
+fn is_submit(step: &Step) -> bool {
+    matches!(step, Step::Submit { .. })
+}

@@ -1,0 +1,103 @@
+//! A chunk's bytes as they are sent, made from its requests while they are sent.
+
+use std::fs::File;
+
+use bytes::Bytes;
+use futures::StreamExt;
+use futures::stream;
+
+use crate::base::{Error, Result};
+use crate::ledger::requests::{RequestColumns, Requests, RequestsReader};
+use crate::provider::Body;
+use crate::work::{CustomId, Frame};
+
+/// Bytes that are handed on at once.
+const PIECE: usize = 256 << 10;
+
+/// The body of the requests in `file`, `len` bytes of it.
+///
+/// # Errors
+/// `Data` if the file is not one of requests.
+pub(crate) fn body(file: File, frame: Frame, ids: CustomId, len: u64) -> Result<Body> {
+    let pieces = Pieces {
+        reader: RequestsReader::open(file, RequestColumns::All)?,
+        frame,
+        ids,
+        n: 0,
+        part: BodyPart::Open,
+        some: None,
+    };
+    let stream = stream::iter(pieces).map(|piece| piece.map_err(std::io::Error::other));
+    Ok(Body {
+        len,
+        stream: stream.boxed(),
+    })
+}
+
+enum BodyPart {
+    Open,
+    Requests,
+    Closed,
+}
+
+struct Pieces {
+    reader: RequestsReader,
+    frame: Frame,
+    ids: CustomId,
+    n: u64,
+    part: BodyPart,
+    /// Requests that were read and not written yet, from this one on.
+    some: Option<(Requests, usize)>,
+}
+
+impl Pieces {
+    /// Fills a piece; empty at the end.
+    fn fill(&mut self) -> Result<Vec<u8>> {
+        let mut out = Vec::with_capacity(PIECE + PIECE / 8);
+        if matches!(self.part, BodyPart::Open) {
+            out.extend_from_slice(&self.frame.open);
+            self.part = BodyPart::Requests;
+        }
+        while matches!(self.part, BodyPart::Requests) && out.len() < PIECE {
+            match self.some.take() {
+                Some((some, at)) if at < some.len() => self.write(some, at, &mut out)?,
+                _ => {
+                    self.some = self.reader.next().transpose()?.map(|some| (some, 0));
+                    if self.some.is_none() {
+                        out.extend_from_slice(&self.frame.close);
+                        self.part = BodyPart::Closed;
+                    }
+                }
+            }
+        }
+        Ok(out)
+    }
+
+    /// Writes requests until the piece is full.
+    fn write(&mut self, some: Requests, mut at: usize, out: &mut Vec<u8>) -> Result<()> {
+        while at < some.len() && out.len() < PIECE {
+            let prompt = some.prompt(at);
+            let prompt =
+                prompt.ok_or_else(|| Error::data("a request that is to be sent has no prompt"))?;
+            self.frame.write(&self.ids, self.n, prompt, out);
+            (at, self.n) = (at + 1, self.n + 1);
+        }
+        self.some = Some((some, at));
+        Ok(())
+    }
+}
+
+impl Iterator for Pieces {
+    type Item = Result<Bytes>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        match self.fill() {
+            Ok(piece) if piece.is_empty() => None,
+            Ok(piece) => Some(Ok(Bytes::from(piece))),
+            Err(error) => {
+                self.part = BodyPart::Closed;
+                Some(Err(error))
+            }
+        }
+    }
+}

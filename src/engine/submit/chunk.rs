@@ -1,0 +1,63 @@
+//! The step that sends a chunk, and the ones for a chunk that cannot be sent as it is.
+
+use std::fs::File;
+
+use super::prompts::with_prompts;
+use super::send::{BodySource, Sending, Uploaded};
+use crate::base::Result;
+use crate::engine::context::context::Context;
+use crate::engine::context::writer::LedgerWriter;
+use crate::engine::decide::step::StepResult;
+use crate::engine::plan::input::PlanInput;
+use crate::ledger::state::{ChunkState, State};
+use crate::work::progress::Event;
+
+/// Promises an attempt at `chunk`, and sends it.
+///
+/// # Errors
+/// As for [`Sending::send`].
+pub(crate) async fn submit(
+    cx: &Context,
+    chunk: &ChunkState,
+    state: &State,
+    writer: &LedgerWriter,
+) -> Result<StepResult> {
+    let stored = &chunk.stored;
+    let source = match Uploaded::of(state, chunk, &cx.providers.capability().account) {
+        Some(uploaded) => BodySource::There(uploaded),
+        None => BodySource::Made(prompts_of(cx, stored.plan, stored.chunk).await?),
+    };
+    let sending = Sending {
+        job: &cx.job.name,
+        chunk,
+        state,
+        shape: &cx.parts.shape,
+        frame: &cx.parts.frame,
+        provider: &*cx.providers.own,
+        source,
+        gate: cx.guard.gate(),
+        queue: &cx.queue,
+        components: &cx.components,
+        writer,
+    };
+    let result = sending.send().await?;
+    let (chunk, requests) = (stored.chunk, stored.requests);
+    match result {
+        StepResult::Done => cx.notices.event(&Event::Submitted { chunk, requests }),
+        StepResult::Lost => cx.notices.warn_seldom(
+            "an answer was lost",
+            &format!("the answer for chunk {chunk} was lost; the provider is asked what it has"),
+        ),
+        _ => {}
+    }
+    Ok(result)
+}
+
+/// The requests of a chunk, with their prompts.
+///
+/// # Errors
+/// `Invalid` if the prompts were not kept, and the rows are not what they were.
+pub(crate) async fn prompts_of(cx: &Context, plan: u64, chunk: u64) -> Result<File> {
+    let input = PlanInput::of(cx, 0, false)?;
+    with_prompts(&input, cx.template()?, &cx.files, (plan, chunk)).await
+}

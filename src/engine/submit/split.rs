@@ -1,0 +1,79 @@
+//! A chunk that is too large for the provider's queue, or for one batch, into smaller ones.
+
+use crate::base::{Error, Result};
+use crate::ledger::action::Action;
+use crate::ledger::requests::{RequestColumns, RequestsReader};
+use crate::ledger::state::{ChunkState, PlanState, State};
+use crate::work::Limits;
+
+use super::chunk::prompts_of;
+use crate::engine::context::context::Context;
+use crate::engine::context::writer::LedgerWriter;
+use crate::engine::decide::step::StepResult;
+use crate::engine::plan::chunks::chunk_writer;
+
+/// Stores the requests of `chunk` in chunks of about half its size, of the same round.
+///
+/// # Errors
+/// Whatever keeps the requests from being read, or the chunks from being stored.
+pub(crate) async fn split(
+    cx: &Context,
+    chunk: &ChunkState,
+    plan: &PlanState,
+    state: &State,
+    writer: &LedgerWriter,
+) -> Result<StepResult> {
+    let stored = &chunk.stored;
+    let half = half(stored.requests);
+    let limits = Limits {
+        requests_max: half,
+        ..cx.parts.limits
+    };
+    let mut chunks = chunk_writer(cx, state, limits, (plan, stored.round));
+    let mut actions = vec![Action::ChunkSplit {
+        plan: stored.plan,
+        chunk: stored.chunk,
+    }];
+    let requests = prompts_of(cx, stored.plan, stored.chunk).await?;
+    for some in RequestsReader::open(requests, RequestColumns::All)? {
+        let some = some?;
+        for at in 0..some.len() {
+            let prompt = some
+                .prompt(at)
+                .ok_or_else(|| Error::data("a prompt was not kept"))?;
+            let prompt = (prompt, cx.parts.frame.added_len(prompt));
+            let (ordinal, row) = (some.ordinals.value(at), some.rows.value(at));
+            let full = chunks.push(ordinal, row, some.key(at), prompt).await?;
+            actions.extend(full.map(Action::ChunkStored));
+        }
+    }
+    actions.extend(chunks.cut().await?.map(Action::ChunkStored));
+    cx.notices.warn(&format!(
+        "chunk {} is too large for the provider; its {} requests go in chunks of {half} at most",
+        stored.chunk, stored.requests
+    ));
+    writer.write(actions).await?;
+    Ok(StepResult::Done)
+}
+
+/// About half of `requests`, and always less: with room for a size that is drawn below it.
+fn half(requests: u64) -> u64 {
+    let half = requests.div_ceil(2);
+    (half + half / 50).min(requests.saturating_sub(1)).max(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_half_is_smaller_than_the_whole_and_two_of_them_hold_it() {
+        for requests in 2..2000 {
+            let half = half(requests);
+            assert!((1..requests).contains(&half), "{requests}");
+            // The smallest size that may be drawn is a hundredth below it.
+            let smallest = half - half / 100;
+            assert!(2 * smallest + 1 >= requests, "{requests}: {half}");
+        }
+    }
+}
