@@ -46,6 +46,7 @@ pub mod probe;
 pub mod requests;
 mod row_keys;
 pub mod row_map;
+mod shared;
 pub mod state;
 #[cfg(test)]
 mod testing;
@@ -55,3 +56,4 @@ pub use log::{Append, Author, Commit, Log, Meta, Stamp};
 pub use path::{Scope, Version};
 pub(crate) use points::CRASH_POINTS;
 pub use probe::probe;
+pub use shared::SharedMap;

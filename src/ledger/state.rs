@@ -1,13 +1,12 @@
 //! The state of a job: a pure fold of the ledger's actions.
 
-use std::collections::BTreeMap;
-
 use serde::{Deserialize, Serialize};
 
 use super::action::{
     Accepted, Action, ChunkStored, Landed, LedgerMade, PlanSealed, PlanStarted, Promised,
     PublishStarted, Published, RetryAsked, RunStarted,
 };
+use super::shared::SharedMap;
 use crate::base::{Error, Result, Time};
 use crate::work::{BatchId, KeyRule};
 
@@ -22,9 +21,9 @@ pub struct State {
     #[serde(default)]
     pub key_rule: KeyRule,
     /// All plans, by number.
-    pub plans: BTreeMap<u64, PlanState>,
+    pub plans: SharedMap<u64, PlanState>,
     /// All attempts, in the order in which they were promised: an attempt's id sorts by time.
-    pub attempts: BTreeMap<String, Attempt>,
+    pub attempts: SharedMap<String, Attempt>,
     /// A publication whose end is not known.
     pub publishing: Option<PublishStarted>,
     /// The last publication.
@@ -59,7 +58,7 @@ pub struct PlanState {
     #[serde(default)]
     pub key_rule: KeyRule,
     /// Its chunks, by number.
-    pub chunks: BTreeMap<u64, ChunkState>,
+    pub chunks: SharedMap<u64, ChunkState>,
     /// What it came to.
     pub sealed: Option<PlanSealed>,
     /// Why it was given up, if it was.
@@ -305,7 +304,11 @@ impl State {
     /// something may have been mended meanwhile.
     fn start_run(&mut self, run: &RunStarted) {
         self.run = Some(run.clone());
-        for attempt in self.attempts.values_mut() {
+        let was_given_up = |attempt: &Attempt| {
+            let is_refused = attempt.phase == Phase::RejectedForGood;
+            attempt.unsettled.is_some() || attempt.assumed || is_refused
+        };
+        for attempt in self.attempts.values_mut(was_given_up) {
             attempt.unsettled = None;
             attempt.assumed = false;
             if attempt.phase == Phase::RejectedForGood {
@@ -328,7 +331,7 @@ impl State {
         let plan = PlanState {
             started: started.clone(),
             key_rule: self.key_rule,
-            chunks: BTreeMap::new(),
+            chunks: SharedMap::default(),
             sealed: None,
             abandoned: None,
             canceled: false,
