@@ -30,16 +30,16 @@ pub enum Action {
     /// A chunk was too large for the provider's queue, or for a batch: it will never be sent, and
     /// its requests are in chunks of their own, stored in the same commit.
     ChunkSplit {
-        /// Of which plan.
+        /// The number of the plan.
         plan: u64,
-        /// Which.
+        /// The number of the chunk in the plan.
         chunk: u64,
     },
     /// Every row has been looked at; the row map is durable.
     PlanSealed(PlanSealed),
     /// A plan will never be finished: the source or the job changed under it.
     PlanAbandoned {
-        /// Which.
+        /// The number of the plan.
         plan: u64,
         /// Why, for people.
         why: String,
@@ -169,7 +169,7 @@ pub struct RetryAsked {
     /// And these, whatever status they have, unless they were answered.
     #[serde(default)]
     pub requests: Vec<RequestPlace>,
-    /// When.
+    /// When it was written, by the clock of the run.
     pub at: Time,
 }
 
@@ -204,7 +204,7 @@ pub struct RunStarted {
     pub command: String,
     /// The version of the program.
     pub version: String,
-    /// When.
+    /// When it was written, by the clock of the run.
     pub at: Time,
 }
 
@@ -215,7 +215,7 @@ pub struct PlanStarted {
     pub plan: u64,
     /// The run that began it.
     pub run: String,
-    /// When.
+    /// When it was written, by the clock of the run.
     pub at: Time,
     /// The fingerprint of the parts of the job that make a plan.
     pub digest: String,
@@ -243,7 +243,7 @@ pub struct PlanStarted {
 /// A chunk's requests are durable.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ChunkStored {
-    /// Of which plan.
+    /// The number of the plan.
     pub plan: u64,
     /// Its number within the plan.
     pub chunk: u64,
@@ -313,7 +313,7 @@ impl PlanCounts {
 pub struct Promised {
     /// Its id: unique, and sent along where the provider has room for it.
     pub attempt: String,
-    /// Of which plan.
+    /// The number of the plan.
     pub plan: u64,
     /// Of which chunk.
     pub chunk: u64,
@@ -397,11 +397,11 @@ impl std::ops::AddAssign for Oddities {
 pub struct PublishStarted {
     /// The publication's id; also its staging's.
     pub publish: String,
-    /// Of which plan.
+    /// The number of the plan.
     pub plan: u64,
     /// The fingerprint of the plan and of the output's settings.
     pub digest: String,
-    /// Where to.
+    /// The address of the output.
     pub output: String,
     /// The parts that it shows.
     pub landed: u64,
@@ -414,11 +414,11 @@ pub struct PublishStarted {
 pub struct Published {
     /// The publication's id.
     pub publish: String,
-    /// Of which plan.
+    /// The number of the plan.
     pub plan: u64,
     /// The fingerprint of the plan and of the output's settings.
     pub digest: String,
-    /// Where to.
+    /// The address of the output.
     pub output: String,
     /// Its rows by status.
     pub rows: StatusCounts,
@@ -426,7 +426,7 @@ pub struct Published {
     pub landed: u64,
     /// Whether rows without an answer are shown as `pending`, because a person said so.
     pub partial: bool,
-    /// When.
+    /// When it was written, by the clock of the run.
     pub at: Time,
 }
 

@@ -45,7 +45,7 @@ pub struct QueueLimit {
     pub limit: u64,
     /// Whether the provider said so.
     pub told: bool,
-    /// When.
+    /// When it was learned.
     pub at: Time,
 }
 

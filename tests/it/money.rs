@@ -220,6 +220,11 @@ async fn a_batch_that_failed_without_a_reason_is_sent_again_within_the_limit_and
     *change.lock().expect("no panic") = None;
     let asked = engine::retry(world.setup("retry"), Wanted::default()).await;
     assert_eq!(asked.expect("asked for").rows, 20);
+    let plan = engine::plan(world.setup("plan"), world.provider()).await;
+    let plan = plan.expect("a plan");
+    assert_eq!(plan.requests, 20);
+    let why = |note: &String| note.contains("a retry was asked for");
+    assert!(plan.notes.iter().any(why), "{:?}", plan.notes);
     let report = world.run().await.expect("a run");
     assert_eq!(report.counts.of(RowStatus::Succeeded), 20, "{report:?}");
     assert!(world.run().await.expect("a run").unchanged);
@@ -674,6 +679,46 @@ async fn a_run_that_holds_the_job_takes_a_retry_up_when_it_has_published() {
         assert!(world.bill().total.requests_accepted > 40, "{vendor}");
         assert!(world.run().await.expect("a run").unchanged);
     }
+}
+
+/// Tells of every batch that lands.
+#[derive(Debug)]
+struct EachLanding(tokio::sync::mpsc::UnboundedSender<()>);
+
+impl Watch for EachLanding {
+    fn event(&self, event: &Event) {
+        if matches!(event, Event::Landed { .. }) {
+            let _ = self.0.send(());
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_takes_up_every_retry_that_is_asked_for_while_it_holds_the_job() {
+    let config = SandboxConfig {
+        faults: "refusal=1".parse().expect("faults"),
+        ..taking(5, 30)
+    };
+    let mut world = World::paused("openai", (10, 10), config);
+    world.job["budget"]["max_failed"] = serde_json::json!({ "percent": 100.0 });
+    let (tell, mut told) = tokio::sync::mpsc::unbounded_channel();
+    let setup = Setup {
+        watch: Arc::new(EachLanding(tell)),
+        ..world.setup("run")
+    };
+    let asking = async {
+        // More often than a run follows a source that changes.
+        for _ in 0..7 {
+            told.recv().await.expect("the trial");
+            world.components.clock.sleep(Duration::from_secs(1)).await;
+            let asked = engine::retry(world.setup("retry"), Wanted::default()).await;
+            assert!(asked.expect("asked for").is_held);
+            told.recv().await.expect("the others");
+        }
+    };
+    let (report, ()) = tokio::join!(engine::run(setup, world.provider()), asking);
+    assert_eq!(report.expect("a run").plan, 7);
+    assert_eq!(world.bill().total.requests_accepted, 80);
 }
 
 /// Holds a retry up before it is written down, once.

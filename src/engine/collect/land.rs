@@ -112,6 +112,8 @@ impl Landing<'_> {
         let (mut n, mut buffer) = (0, Vec::new());
         for some in RequestsReader::open(requests, RequestColumns::Keys)? {
             let some = some?;
+            // Reading from disk never waits, and others have to get their turn.
+            tokio::task::yield_now().await;
             for at in 0..some.len() {
                 if n >= slots.len() {
                     return Err(Error::data(

@@ -9,42 +9,42 @@ use crate::base::Time;
 pub(crate) enum Step {
     /// Promise an attempt to send the chunk, and send it.
     Submit {
-        /// Of the current plan.
+        /// The number of the chunk in the current plan.
         chunk: u64,
     },
     /// Find out what became of an attempt whose answer we never saw.
     Recover {
-        /// Which.
+        /// The id of the attempt.
         attempt: String,
     },
     /// Look where a batch stands; land it if it has ended.
     Poll {
-        /// Whose batch.
+        /// The id of the attempt that the batch is of.
         attempt: String,
     },
     /// Tell the provider to cancel a batch.
     Cancel {
-        /// Whose batch.
+        /// The id of the attempt that the batch is of.
         attempt: String,
     },
     /// Delete an uploaded body that nothing needs any more.
     Discard {
-        /// Whose.
+        /// The id of the attempt that it was uploaded for.
         attempt: String,
     },
     /// Look once more for an attempt that was given up, after another one at its chunk landed.
     Recheck {
-        /// Which.
+        /// The id of the attempt.
         attempt: String,
     },
     /// Land a chunk of one request that the provider finds too large, as failed.
     Fail {
-        /// Of the current plan.
+        /// The number of the chunk in the current plan.
         chunk: u64,
     },
     /// Make smaller chunks of one that is too large for the provider.
     Split {
-        /// Of the current plan.
+        /// The number of the chunk in the current plan.
         chunk: u64,
     },
     /// Make chunks of what failed in passing in the last round.
@@ -59,7 +59,7 @@ pub(crate) enum Step {
 /// What a step leaves behind beside what it wrote into the ledger.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum StepResult {
-    /// Nothing.
+    /// It is done, and nothing more is to be told.
     Done,
     /// A batch may have been made or not.
     Lost,

@@ -176,6 +176,12 @@ fn notes_of(job: &Job, parts: &JobParts, tally: &Tally, chunks: u64, state: &Sta
              ask the same are among the answered"
         ));
     }
+    if state.is_retry_asked() {
+        notes.push(
+            "a retry was asked for: the rows that it means are among the changed, and are sent again"
+                .to_owned(),
+        );
+    }
     if tally.requests > 0 && tally.requests / chunks.max(1) < TINY {
         notes.push(format!(
             "tiny batches: {} requests in {chunks}; a batch of a few takes as long as one of many",

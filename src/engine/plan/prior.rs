@@ -193,6 +193,7 @@ impl PriorAnswers {
             let file = files.open(&file).await?;
             for some in RequestsReader::open(file, RequestColumns::Keys)? {
                 let some = some?;
+                tokio::task::yield_now().await;
                 for at in 0..some.len() {
                     let ordinal = some.ordinals.value(at);
                     let place = Place { plan, ordinal };

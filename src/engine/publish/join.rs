@@ -80,6 +80,8 @@ pub(crate) async fn join(
     let mut row = 0;
     for slice in RowMapReader::open(files.open(&files.rows(plan)).await?)? {
         let slice = slice?;
+        // Reading from disk never waits, and others have to get their turn.
+        tokio::task::yield_now().await;
         for at in 0..slice.len() {
             let status = match slice.row(at)? {
                 RowPlan::Asks(place) if firsts.is_first(place) => {
@@ -139,6 +141,8 @@ async fn gather(plan: u64, files: &Files, memory: usize) -> Result<Sorted> {
     let mut row: u64 = 0;
     for slice in RowMapReader::open(files.open(&files.rows(plan)).await?)? {
         let slice = slice?;
+        // Reading from disk never waits, and others have to get their turn.
+        tokio::task::yield_now().await;
         for at in 0..slice.len() {
             if let RowPlan::Asks(place) = slice.row(at)?
                 && !firsts.is_first(place)

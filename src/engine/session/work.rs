@@ -101,10 +101,9 @@ fn say_what_waits(session: &Session, report: &Report) {
 }
 
 async fn work(session: &mut Session, goal: Goal) -> Result<Report> {
-    let mut defer = false;
-    for _ in 0..PLANS_MAX {
-        let drawn = ensure_plan(session, goal, defer).await?;
-        let (cx, plan) = match drawn {
+    let (mut defer, mut changes) = (false, 0);
+    while changes < PLANS_MAX {
+        let (cx, plan) = match ensure_plan(session, goal, defer).await? {
             Ensured::Current { cx, plan } => (cx, plan),
             Ensured::Waiting => {
                 let report = report(session, last_plan(session), None);
@@ -125,6 +124,7 @@ async fn work(session: &mut Session, goal: Goal) -> Result<Report> {
                     .record(vec![Action::PlanAbandoned { plan, why }])
                     .await?;
                 defer = session.setup.no_follow;
+                changes += 1;
             }
             // A person asked for a retry meanwhile: what it means is planned anew.
             Stop::Published if goal == Goal::Publish && session.ledger.state().is_retry_asked() => {

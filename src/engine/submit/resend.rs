@@ -79,6 +79,8 @@ async fn copy(
     };
     for some in RequestsReader::open(requests, RequestColumns::All)? {
         let some = some?;
+        // Reading from disk never waits, and others have to get their turn.
+        tokio::task::yield_now().await;
         for at in 0..some.len() {
             let ordinal = some.ordinals.value(at);
             if !verdicts.is_transient(ordinal)? {
