@@ -9,10 +9,7 @@ use columnist::work::RowStatus;
 use crate::world::{VENDORS, World, taking, write_table};
 
 fn world(vendor: &'static str) -> World {
-    let world = World::new(vendor, "");
-    let bodies: Vec<_> = (0..20).map(|n| Some(format!("ticket {n}"))).collect();
-    write_table(&world.path("in.parquet"), &bodies, 16);
-    world
+    World::paused(vendor, (20, 20), taking(300, 400))
 }
 
 async fn refused(world: &World) -> String {
@@ -22,7 +19,7 @@ async fn refused(world: &World) -> String {
     error.to_string()
 }
 
-#[tokio::test(flavor = "multi_thread")]
+#[tokio::test(start_paused = true)]
 async fn a_finished_job_has_nothing_to_cancel() {
     for vendor in VENDORS {
         let world = world(vendor);
@@ -36,7 +33,7 @@ async fn a_finished_job_has_nothing_to_cancel() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
+#[tokio::test(start_paused = true)]
 async fn another_job_cancels_nothing() {
     let mut world = world("openai");
     let submitted = engine::submit(world.setup("submit"), world.provider()).await;
@@ -78,7 +75,9 @@ async fn a_run_takes_a_cancel_up_with_its_next_look() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_canceled_plan_is_not_put_over_an_older_output() {
     for vendor in VENDORS {
-        let mut world = world(vendor);
+        let mut world = World::new(vendor, "");
+        let bodies: Vec<_> = (0..20).map(|n| Some(format!("ticket {n}"))).collect();
+        write_table(&world.path("in.parquet"), &bodies, 16);
         world.job["budget"]["max_failed"] = serde_json::json!({ "rows": 100 });
         world.run().await.expect("a run");
         let older = std::fs::read(world.path("out.parquet")).expect("an output");
