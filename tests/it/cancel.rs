@@ -72,12 +72,10 @@ async fn a_run_takes_a_cancel_up_with_its_next_look() {
 }
 
 /// A cancel is no wish for holes where answers were.
-#[tokio::test(flavor = "multi_thread")]
+#[tokio::test(start_paused = true)]
 async fn a_canceled_plan_is_not_put_over_an_older_output() {
     for vendor in VENDORS {
-        let mut world = World::new(vendor, "");
-        let bodies: Vec<_> = (0..20).map(|n| Some(format!("ticket {n}"))).collect();
-        write_table(&world.path("in.parquet"), &bodies, 16);
+        let mut world = world(vendor);
         world.job["budget"]["max_failed"] = serde_json::json!({ "rows": 100 });
         world.run().await.expect("a run");
         let older = std::fs::read(world.path("out.parquet")).expect("an output");
@@ -95,11 +93,7 @@ async fn a_canceled_plan_is_not_put_over_an_older_output() {
         };
         let report = collect(false).await.expect("collected");
         let canceled = report.counts.of(RowStatus::Canceled);
-        if canceled == 0 {
-            // The batch was quicker.
-            assert!(report.published, "{report:?}");
-            continue;
-        }
+        assert!(canceled > 0, "{report:?}");
         assert!(report.held_back && !report.published, "{report:?}");
         assert_eq!((report.exit_code(), report.counts.total()), (3, 20));
         let now = std::fs::read(world.path("out.parquet")).expect("an output");

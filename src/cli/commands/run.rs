@@ -164,7 +164,7 @@ fn failures(report: &Report, column: &str, meta: Meta) -> String {
 }
 
 fn exit_of(kind: RunKind, args: &RunArgs, report: &Report) -> Exit {
-    match Exit::from_code(report.exit_code()) {
+    match report.exit() {
         // What was submitted is pending, and that is what was asked for.
         Exit::Pending if kind == RunKind::Submit && is_all_that_can_be(report) => Exit::Done,
         Exit::Done if report.unchanged && args.skip_code => Exit::NothingToDo,

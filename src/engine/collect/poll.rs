@@ -63,7 +63,7 @@ pub(crate) async fn fail(
     let last = state.attempts_of(chunk).last();
     let attempt = last.ok_or_else(|| Error::internal("a chunk that was never sent"))?;
     let error = BatchError {
-        code: "request_too_large".to_owned(),
+        code: "too_large".to_owned(),
         message: attempt.refusal.clone().unwrap_or_default(),
         line: None,
     };

@@ -1,6 +1,6 @@
 //! What a command came to, for the last line of its output.
 
-use crate::base::ErrorKind;
+use crate::base::Exit;
 use crate::ledger::action::Oddities;
 use crate::ledger::state::{Attempt, ChunkState, Phase, PlanState, State};
 use crate::spec::MaxFailed;
@@ -179,25 +179,35 @@ impl Report {
         }
     }
 
-    /// The exit code: 0, 3 where more rows failed than allowed or a canceled plan was held back, 5 where a
-    /// person must say what became of a chunk, 7 where the account has to be mended, 75 where work is
-    /// pending.
+    /// How the process ends: `TooManyFailed` also where a canceled plan was held back, `Ambiguous` where a
+    /// person must say what became of a chunk, `Refused` where the account has to be mended, `Pending`
+    /// where there is work to do or to wait for.
     #[must_use]
-    pub fn exit_code(&self) -> u8 {
+    pub fn exit(&self) -> Exit {
         if self.account_refused > 0 {
-            return ErrorKind::Refused.exit_code();
+            return Exit::Refused;
         }
         if self.unsettled > 0 {
-            return ErrorKind::Ambiguous.exit_code();
+            return Exit::Ambiguous;
         }
         // To try again would send what a person has canceled.
         if self.held_back {
-            return 3;
+            return Exit::TooManyFailed;
         }
         if !self.published {
-            return ErrorKind::Pending.exit_code();
+            return Exit::Pending;
         }
-        if self.over_budget { 3 } else { 0 }
+        if self.over_budget {
+            Exit::TooManyFailed
+        } else {
+            Exit::Done
+        }
+    }
+
+    /// That exit's code.
+    #[must_use]
+    pub fn exit_code(&self) -> u8 {
+        self.exit().code()
     }
 }
 
