@@ -36,11 +36,13 @@ impl<K: Ord, V> SharedMap<K, V> {
     }
 
     /// The keys, ascending.
+    #[must_use]
     pub fn keys(&self) -> impl DoubleEndedIterator<Item = &K> {
         self.0.keys()
     }
 
     /// The values by ascending keys.
+    #[must_use]
     pub fn values(&self) -> impl DoubleEndedIterator<Item = &V> + Clone {
         self.0.values().map(|value| &**value)
     }
@@ -75,6 +77,7 @@ impl<K: Ord, V> SharedMap<K, V> {
     }
 
     /// All entries by ascending keys.
+    #[must_use]
     pub fn iter(&self) -> Iter<'_, K, V> {
         Iter(self.0.iter())
     }

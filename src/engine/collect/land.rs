@@ -86,7 +86,7 @@ impl Landing<'_> {
             attempt: self.attempt.promised.attempt.clone(),
             status: view.status.clone(),
             error: view.errors.first().map(|_| view.said()),
-            counts: counts,
+            counts,
             transient,
             account,
             usage,
