@@ -12,7 +12,6 @@ pub mod http;
 mod ids;
 mod index;
 mod kill;
-mod lz4;
 #[cfg(test)]
 pub(crate) mod mutate;
 mod nearest;
@@ -31,7 +30,6 @@ pub use exit::{ErrorKind, Exit};
 pub use ids::Ids;
 pub use index::{HashKey, KeyIndex};
 pub use kill::{Kill, KillAt};
-pub use lz4::Lz4;
 pub use nearest::nearest;
 pub use scratch::scratch_error;
 pub use sort::{Sorted, Sorter};

@@ -20,7 +20,7 @@ use parquet::arrow::arrow_reader::{
 use parquet::arrow::arrow_writer::ArrowWriter;
 use parquet::basic::Compression;
 use parquet::file::metadata::KeyValue;
-use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPropertiesBuilder};
 use parquet::file::reader::{ChunkReader, Length};
 use parquet::schema::types::ColumnPath;
 
@@ -38,37 +38,50 @@ pub(super) struct BulkWriter {
     /// Where the file lies, for errors.
     folder: PathBuf,
     schema: SchemaRef,
+    group_bytes: usize,
     rows: u64,
 }
 
+/// How a bulk file is written; `plain` names the columns that repeat too little for a dictionary.
+pub(super) fn properties(plain: &[&str], notes: &[(&str, String)]) -> WriterPropertiesBuilder {
+    let notes = notes
+        .iter()
+        .map(|(key, value)| KeyValue::new((*key).to_owned(), value.clone()));
+    let properties = WriterProperties::builder()
+        .set_compression(Compression::LZ4_RAW)
+        .set_statistics_enabled(EnabledStatistics::None)
+        .set_key_value_metadata(Some(notes.collect()));
+    plain.iter().fold(properties, |properties, column| {
+        properties.set_column_dictionary_enabled(ColumnPath::from(*column), false)
+    })
+}
+
 impl BulkWriter {
-    /// A new file at `path`; `plain` names the columns that repeat too little for a dictionary.
+    /// A new file at `path`.
     pub(super) fn create(
         path: &Path,
         schema: SchemaRef,
-        plain: &[&str],
-        notes: &[(&str, String)],
+        properties: WriterPropertiesBuilder,
     ) -> Result<Self> {
         let folder = folder_of(path);
         let file = File::create(path).map_err(|error| scratch_error(&folder, error))?;
-        let notes = notes
-            .iter()
-            .map(|(key, value)| KeyValue::new((*key).to_owned(), value.clone()));
-        let mut properties = WriterProperties::builder()
-            .set_compression(Compression::LZ4_RAW)
-            .set_statistics_enabled(EnabledStatistics::None)
-            .set_key_value_metadata(Some(notes.collect()));
-        for column in plain {
-            properties = properties.set_column_dictionary_enabled(ColumnPath::from(*column), false);
-        }
         let writer = ArrowWriter::try_new(file, Arc::clone(&schema), Some(properties.build()))
             .or_err(ErrorKind::Internal, "cannot begin a Parquet file")?;
         Ok(BulkWriter {
             writer,
             folder,
             schema,
+            group_bytes: GROUP_BYTES,
             rows: 0,
         })
+    }
+
+    /// With row groups of so many encoded bytes.
+    pub(super) fn group_bytes(self, group_bytes: usize) -> Self {
+        BulkWriter {
+            group_bytes,
+            ..self
+        }
     }
 
     /// Writes some rows.
@@ -78,7 +91,7 @@ impl BulkWriter {
         self.rows += batch.num_rows() as u64;
         let failed = |error| scratch_error(&self.folder, error);
         self.writer.write(&batch).map_err(failed)?;
-        if self.writer.in_progress_size() > GROUP_BYTES {
+        if self.writer.in_progress_size() > self.group_bytes {
             self.writer.flush().map_err(failed)?;
         }
         Ok(())
@@ -93,7 +106,7 @@ impl BulkWriter {
 }
 
 /// The folder of a local file.
-pub(super) fn folder_of(path: &Path) -> PathBuf {
+fn folder_of(path: &Path) -> PathBuf {
     path.parent().unwrap_or(path).to_owned()
 }
 

@@ -39,7 +39,6 @@ mod fuzz;
 pub mod lease;
 pub mod log;
 pub mod outcomes;
-mod pages;
 pub mod path;
 mod points;
 pub mod probe;

@@ -82,8 +82,9 @@ impl OutcomesWriter {
             ("columnist.attempt", attempt.to_owned()),
             ("columnist.batch", batch.to_owned()),
         ];
+        let properties = bulk::properties(&["ordinal", "key"], &notes);
         Ok(OutcomesWriter {
-            writer: BulkWriter::create(path, Arc::clone(&SCHEMA), &["ordinal", "key"], &notes)?,
+            writer: BulkWriter::create(path, Arc::clone(&SCHEMA), properties)?,
             ordinals: Vec::new(),
             keys: bulk::key_builder(),
             statuses: Vec::new(),

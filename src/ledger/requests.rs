@@ -8,46 +8,52 @@
 //! | `prompt` | `Utf8`, null unless prompts are kept | the rendered user prompt, byte for byte |
 
 use std::fs::File;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
 
 use arrow::array::{
-    Array, AsArray, FixedSizeBinaryArray, RecordBatch, StringViewArray, UInt64Array,
+    Array, ArrayRef, AsArray, FixedSizeBinaryArray, FixedSizeBinaryBuilder, RecordBatch,
+    StringBuilder, StringViewArray, UInt64Array,
 };
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, UInt64Type};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReader;
+use parquet::basic::Compression;
+use parquet::file::properties::WriterPropertiesBuilder;
 
-use super::bulk;
-use super::pages::{PageBuffer, PageFile};
-use crate::base::{Error, Result};
+use super::bulk::{self, BulkWriter};
+use crate::base::{Error, ErrorKind, Result, ResultExt};
 use crate::work::RequestKey;
 
-/// The columns. The prompts are held as views of the pages that they were read from.
-static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
+static WRITTEN: LazyLock<SchemaRef> = LazyLock::new(|| schema(DataType::Utf8));
+/// What is read is held as views of the pages that it was read from.
+static READ: LazyLock<SchemaRef> = LazyLock::new(|| schema(DataType::Utf8View));
+
+fn schema(text: DataType) -> SchemaRef {
     Arc::new(Schema::new(vec![
         Field::new("ordinal", DataType::UInt64, false),
         Field::new("row", DataType::UInt64, false),
         Field::new("key", DataType::FixedSizeBinary(bulk::KEY_LEN), false),
-        Field::new("prompt", DataType::Utf8View, true),
+        Field::new("prompt", text, true),
     ]))
-});
+}
 
-/// Where each column stands.
-const ORDINAL: usize = 0;
-const ROW: usize = 1;
-const KEY: usize = 2;
-const PROMPT: usize = 3;
-
-/// The requests of a row group: their ordinals, rows and keys are held until it ends.
-const GROUP_ROWS: u64 = 1 << 14;
+/// Bytes of prompts that are handed to Parquet at once: so few that they are still in the processor's cache.
+const BATCH_BYTES: usize = 256 << 10;
+/// Bytes of a page, for the same reason.
+const PAGE_BYTES: usize = 64 << 10;
+/// Encoded bytes of a row group, which is in memory until it is written.
+const GROUP_BYTES: usize = 2 << 20;
 
 /// Writes the requests of one chunk.
 pub struct RequestsWriter {
-    file: PageFile,
+    path: PathBuf,
+    /// There once it is known how to write the prompts.
+    writer: Option<BulkWriter>,
     keep: bool,
-    /// Requests of the row group so far.
-    rows: u64,
-    pages: [PageBuffer; 4],
+    ordinals: Vec<u64>,
+    rows: Vec<u64>,
+    keys: FixedSizeBinaryBuilder,
+    prompts: StringBuilder,
 }
 
 impl std::fmt::Debug for RequestsWriter {
@@ -60,13 +66,16 @@ impl RequestsWriter {
     /// A new file at the local `path`, of requests with their prompts if they are to be kept.
     ///
     /// # Errors
-    /// `Unavailable` if it cannot be written.
+    /// None today; a file that cannot be written shows when the first requests are.
     pub fn create(path: &Path, keep: bool) -> Result<Self> {
         Ok(RequestsWriter {
-            file: PageFile::create(path, &SCHEMA)?,
+            path: path.to_owned(),
+            writer: None,
             keep,
-            rows: 0,
-            pages: Default::default(),
+            ordinals: Vec::new(),
+            rows: Vec::new(),
+            keys: bulk::key_builder(),
+            prompts: StringBuilder::new(),
         })
     }
 
@@ -75,20 +84,15 @@ impl RequestsWriter {
     /// # Errors
     /// `Unavailable` if the file cannot be written.
     pub fn push(&mut self, ordinal: u64, row: u64, key: RequestKey, prompt: &str) -> Result<()> {
-        self.pages[ORDINAL].push(&ordinal.to_le_bytes());
-        self.pages[ROW].push(&row.to_le_bytes());
-        self.pages[KEY].push(&key.0);
-        if self.keep {
-            self.pages[PROMPT].push_text(prompt)?;
-        } else {
-            self.pages[PROMPT].push_null();
-        }
-        self.rows += 1;
-        if self.pages[PROMPT].is_full() {
-            self.file.write(PROMPT, &mut self.pages[PROMPT])?;
-        }
-        if self.rows == GROUP_ROWS {
-            self.end_group()?;
+        self.ordinals.push(ordinal);
+        self.rows.push(row);
+        self.keys
+            .append_value(key.0)
+            .or_err(ErrorKind::Internal, "a key has another length")?;
+        self.prompts.append_option(self.keep.then_some(prompt));
+        let bytes = self.prompts.values_slice().len();
+        if bytes >= BATCH_BYTES || bulk::is_full(self.rows.len()) {
+            self.flush()?;
         }
         Ok(())
     }
@@ -98,19 +102,45 @@ impl RequestsWriter {
     /// # Errors
     /// `Unavailable` if the file cannot be written.
     pub fn finish(mut self) -> Result<u64> {
-        if self.rows > 0 {
-            self.end_group()?;
-        }
-        self.file.finish()
+        self.flush()?;
+        self.writer.map_or(Ok(0), BulkWriter::finish)
     }
 
-    /// The prompts are written as they come, the other columns behind them.
-    fn end_group(&mut self) -> Result<()> {
-        for column in [PROMPT, ORDINAL, ROW, KEY] {
-            self.file.write(column, &mut self.pages[column])?;
-        }
-        self.file.end_group(std::mem::take(&mut self.rows))
+    fn flush(&mut self) -> Result<()> {
+        let bytes = self.prompts.values_slice().len();
+        let prompts = StringBuilder::with_capacity(self.rows.len(), bytes);
+        let prompts = std::mem::replace(&mut self.prompts, prompts).finish();
+        let writer = match &mut self.writer {
+            Some(writer) => writer,
+            empty => {
+                let properties = properties(prompts.value_data());
+                let writer = BulkWriter::create(&self.path, Arc::clone(&WRITTEN), properties)?;
+                empty.insert(writer.group_bytes(GROUP_BYTES))
+            }
+        };
+        let columns: Vec<ArrayRef> = vec![
+            Arc::new(UInt64Array::from(std::mem::take(&mut self.ordinals))),
+            Arc::new(UInt64Array::from(std::mem::take(&mut self.rows))),
+            Arc::new(self.keys.finish()),
+            Arc::new(prompts),
+        ];
+        writer.write(columns)
     }
+}
+
+/// How a file is written whose first prompts are these. What a template says in every prompt is worth
+/// compressing. Prose gets smaller by a third, and that costs more time than all else that is done to it.
+fn properties(prompts: &[u8]) -> WriterPropertiesBuilder {
+    let sample = &prompts[..prompts.len().min(PAGE_BYTES)];
+    let codec = if lz4_flex::block::compress(sample).len() * 2 < sample.len() {
+        Compression::LZ4_RAW
+    } else {
+        Compression::UNCOMPRESSED
+    };
+    bulk::properties(&[], &[])
+        .set_dictionary_enabled(false)
+        .set_compression(codec)
+        .set_data_page_size_limit(PAGE_BYTES)
 }
 
 /// Which columns of requests are read.
@@ -199,7 +229,7 @@ impl RequestsReader {
             RequestColumns::Keys => &["ordinal", "row", "key"],
             RequestColumns::All => &[],
         };
-        Ok(RequestsReader(bulk::read_with(file, columns, &SCHEMA)?))
+        Ok(RequestsReader(bulk::read_with(file, columns, &READ)?))
     }
 }
 
@@ -261,11 +291,44 @@ mod tests {
 
     #[test]
     fn requests_are_read_as_they_were_written() {
-        // More than a row group, and pages that end within it.
-        let prompts = check(GROUP_ROWS + 5000, true, RequestColumns::All);
-        let expect = (0..GROUP_ROWS + 5000).map(|n| Some(prompt(n)));
+        // More than a row group, and many pages.
+        const LONG: u64 = 200_000;
+        let prompts = check(LONG, true, RequestColumns::All);
+        let expect = (0..LONG).map(|n| Some(prompt(n)));
         assert!(prompts.into_iter().eq(expect));
         assert_eq!(check(0, true, RequestColumns::All), []);
+    }
+
+    #[test]
+    fn what_prompts_share_is_compressed_and_prose_is_not() {
+        let size = |shared: &str| {
+            let folder = tempfile::tempdir().expect("a folder");
+            let path = folder.path().join("0.parquet");
+            let mut writer = RequestsWriter::create(&path, true).expect("a file");
+            let mut bytes = 0;
+            for n in 0..3000u64 {
+                let own = blake3::hash(&n.to_le_bytes()).to_hex();
+                let prompt = format!("{shared}{own}");
+                bytes += prompt.len() as u64;
+                writer.push(n, n, key(n), &prompt).expect("written");
+            }
+            writer.finish().expect("finished");
+            let len = std::fs::metadata(&path).expect("there").len();
+            let file = File::open(&path).expect("there");
+            let some = RequestsReader::open(file, RequestColumns::All)
+                .expect("Parquet")
+                .next();
+            let some = some.expect("requests").expect("readable");
+            assert!(
+                some.prompt(7)
+                    .is_some_and(|prompt| prompt.starts_with(shared))
+            );
+            (len, bytes)
+        };
+        let (len, bytes) = size(&"You label tickets. Answer with one word. ".repeat(20));
+        assert!(len * 3 < bytes, "{len} of {bytes}");
+        let (len, bytes) = size("");
+        assert!(len > bytes, "{len} of {bytes}");
     }
 
     #[test]

@@ -125,7 +125,7 @@ impl RowMapWriter {
         plain.extend(keys.fields().iter().map(|field| field.name().as_str()));
         let schema = Arc::new(Schema::new(fields));
         Ok(RowMapWriter {
-            writer: BulkWriter::create(path, schema, &plain, &[])?,
+            writer: BulkWriter::create(path, schema, bulk::properties(&plain, &[]))?,
             keys: Keys::new(keys.clone()),
             statuses: Vec::new(),
             plans: UInt32Builder::new(),
