@@ -15,7 +15,7 @@ use crate::world::{VENDORS, World, read_table, taking};
 
 /// What becomes of a call that makes a batch.
 #[derive(Clone, Copy, Debug, PartialEq)]
-enum Fate {
+pub(crate) enum Fate {
     /// It is carried out, and its answer comes.
     Told,
     /// It is carried out, and its answer is lost.
@@ -55,7 +55,7 @@ impl HttpService for Lossy {
 
 /// A world on paused time, of twenty rows in two chunks, whose calls that make a batch have these
 /// fates.
-fn world(vendor: &'static str, fates: &[Fate]) -> World {
+pub(crate) fn world(vendor: &'static str, fates: &[Fate]) -> World {
     let mut world = World::paused(vendor, (20, 10), taking(20, 40));
     world.components.http = Arc::new(Lossy {
         inner: Arc::clone(&world.components.http),
@@ -104,6 +104,33 @@ async fn what_was_never_taken_is_sent_again_only_when_that_is_certain() {
             absent.iter().any(|line| line.phase == "never accepted"),
             "{vendor}"
         );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_trial_whose_answer_is_lost_is_found_again_and_so_are_the_others() {
+    use Fate::{Lost, Told};
+    for vendor in VENDORS {
+        for fates in [
+            [Lost, Told, Told],
+            [Told, Lost, Told],
+            [Told, Told, Lost],
+            [Lost, Lost, Lost],
+        ] {
+            let mut world = world(vendor, &fates);
+            // Three requests are tried before the others, and the others go in two chunks.
+            world.job["model"]["temperature"] = 0.5.into();
+            let report = world.run().await.expect("a run");
+            assert!(
+                report.published && report.exit_code() == 0,
+                "{vendor} {fates:?}: {report:?}"
+            );
+            assert_eq!(report.counts.of(RowStatus::Succeeded), 20, "{fates:?}");
+            check_paid(&world, 1);
+            let made = world.bill().total.batches_created;
+            assert_eq!(made, 3, "{vendor} {fates:?}");
+            assert!(world.run().await.expect("a second run").unchanged);
+        }
     }
 }
 

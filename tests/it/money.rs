@@ -25,6 +25,7 @@ use columnist::work::{
 use futures::future::BoxFuture;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 
+use crate::doubt::{self, Fate};
 use crate::world::{VENDORS, World, read_table, taking, write_rows};
 
 /// What happens to the whole body of an answer to `GET` of a path.
@@ -403,6 +404,10 @@ impl Provider for Failing {
     }
 
     async fn find(&self, sought: &Sought) -> Result<Found> {
+        // The other is to be under way when this one fails.
+        while self.fails == "find" && *self.submissions.lock().expect("no panic") < self.slow {
+            self.clock.sleep(Duration::from_secs(1)).await;
+        }
         self.strike("find")?;
         self.inner.find(sought).await
     }
@@ -509,6 +514,58 @@ async fn an_error_of_one_step_lets_what_is_being_sent_come_to_its_receipt() {
                 assert!(took < 60, "{vendor} {call} {how:?}: {took} s");
                 assert_eq!(world.bill().total.requests_billed, 20);
             }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_search_that_fails_lets_what_is_being_sent_come_to_its_receipt() {
+    for vendor in VENDORS {
+        for how in [How::Error(ErrorKind::Internal), How::Panic] {
+            let world = doubt::world(vendor, &[Fate::Lost]);
+            let (done, struck) = run_failing(&world, "find", how).await;
+            done.expect_err("a call failed");
+            assert!(struck, "{vendor} {how:?}");
+            let open = without_receipt(&world).await;
+            assert!(open.is_empty(), "{vendor} {how:?}: {open:?}");
+            assert_eq!(batches(&world), 2, "{vendor} {how:?}");
+            let report = world.run().await.expect("a run");
+            assert_eq!(report.counts.of(RowStatus::Succeeded), 20, "{report:?}");
+            assert_eq!(world.bill().total.requests_billed, 20);
+            assert_eq!(batches(&world), 2, "{vendor} {how:?}");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cancel_that_fails_lets_what_is_being_sent_come_to_its_receipt() {
+    for vendor in VENDORS {
+        for how in [How::Error(ErrorKind::Internal), How::Panic] {
+            let world = World::paused(vendor, (20, 10), taking(20, 40));
+            let ask = async {
+                // Between the first chunk's receipt and the second one's, which takes a minute.
+                world.components.clock.sleep(Duration::from_secs(15)).await;
+                engine::cancel(world.setup("cancel")).await
+            };
+            let ((done, struck), asked) = tokio::join!(run_failing(&world, "cancel", how), ask);
+            asked.expect("asked for");
+            done.expect_err("a call failed");
+            assert!(struck, "{vendor} {how:?}");
+            let open = without_receipt(&world).await;
+            assert!(open.is_empty(), "{vendor} {how:?}: {open:?}");
+            assert_eq!(batches(&world), 2, "{vendor} {how:?}");
+            // The cancel is carried out, and then the rows are asked for anew.
+            let mut runs = 0;
+            while !world
+                .run()
+                .await
+                .is_ok_and(|report| report.exit_code() == 0)
+            {
+                runs += 1;
+                assert!(runs < 3, "{vendor} {how:?}");
+            }
+            let bill = world.bill();
+            assert_eq!((bill.distinct_billed, bill.billed_more_than_once), (20, 0));
         }
     }
 }
