@@ -276,6 +276,83 @@ async fn a_session_of_the_aws_tools_gives_keys() {
     check_file(&world.0, "s3/lake/out.parquet", &bodies(0..3));
 }
 
+/// Runs with a session of the AWS tools whose token is `left`, where IAM Identity Center prolongs `refresh-1`
+/// alone; what it said, and what is left of the token.
+async fn run_with_session(left: serde_json::Value) -> (columnist::base::Result<bool>, String) {
+    let mut world = without_keys("openai").await;
+    let name = "ee0bfd2552fbd840c02cc48b6e823320543c450f";
+    let cache = world.0.path(".aws/sso/cache");
+    std::fs::create_dir_all(&cache).expect("made");
+    let file = cache.join(format!("{name}.json"));
+    std::fs::write(&file, left.to_string()).expect("written");
+    let asked = |headers: HeaderMap| async move {
+        assert_eq!(headers["x-amz-sso_bearer_token"], "token-2");
+        let keys = serde_json::json!({ "accessKeyId": "access", "secretAccessKey": "secret", "sessionToken": "t", "expiration": 32_503_680_000_000_u64 });
+        Json(serde_json::json!({ "roleCredentials": keys }))
+    };
+    let prolonged = |Json(asked): Json<serde_json::Value>| async move {
+        assert_eq!(asked["grantType"], "refresh_token");
+        assert_eq!(
+            (&asked["clientId"], &asked["clientSecret"]),
+            (&"client".into(), &"s".into())
+        );
+        if asked["refreshToken"] != "refresh-1" {
+            let error = serde_json::json!({ "error": "invalid_grant" });
+            return (axum::http::StatusCode::BAD_REQUEST, Json(error));
+        }
+        let new = serde_json::json!({ "accessToken": "token-2", "expiresIn": 3600, "refreshToken": "refresh-2" });
+        (axum::http::StatusCode::OK, Json(new))
+    };
+    let portal = Router::new()
+        .route("/federation/credentials", get(asked))
+        .route("/token", axum::routing::post(prolonged));
+    let profile = "sso_session = corp\nsso_account_id = 123\nsso_role_name = Reader\n\
+                   [sso-session corp]\nsso_region = us-east-1\nsso_start_url = https://corp.example\n";
+    let published = run_with_profile(&mut world, profile, Some(portal)).await;
+    (published, std::fs::read_to_string(file).expect("is there"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_that_has_ended_is_prolonged_or_says_how_to_begin_it() {
+    let token = |refresh: &str| {
+        serde_json::json!({
+            "accessToken": "token-1", "expiresAt": "2020-01-01T00:00:00Z", "region": "us-east-1",
+            "clientId": "client", "clientSecret": "s", "refreshToken": refresh,
+        })
+    };
+    let (published, left) = run_with_session(token("refresh-1")).await;
+    assert!(published.expect("a run"));
+    let left: serde_json::Value = serde_json::from_str(&left).expect("JSON");
+    assert_eq!(left["accessToken"], "token-2");
+    assert_eq!(
+        (&left["refreshToken"], &left["region"]),
+        (&"refresh-2".into(), &"us-east-1".into())
+    );
+    assert!(
+        left["expiresAt"].as_str().expect("a time") > "2024",
+        "{left}"
+    );
+
+    let mut old = token("refresh-1");
+    old.as_object_mut()
+        .expect("an object")
+        .remove("refreshToken");
+    for left in [token("refresh-0"), old] {
+        let (published, kept) = run_with_session(left.clone()).await;
+        let error = published.expect_err("no keys");
+        assert_eq!(error.kind().exit_code(), 7, "{error:?}");
+        let mut said = format!("{:?}", error.hint_text());
+        let mut cause = std::error::Error::source(&error);
+        while let Some(why) = cause {
+            said.push_str(&why.to_string());
+            cause = why.source();
+        }
+        assert!(said.contains("aws sso login --profile nightly"), "{said}");
+        assert!(said.contains("2020-01-01T00:00:00Z"), "{said}");
+        assert_eq!(kept, left.to_string());
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn folders_on_s3_are_looked_at_as_local_ones_are() {
     let mut world = with_bucket("openai").await;

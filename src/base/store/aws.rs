@@ -17,6 +17,7 @@ use tokio::sync::Mutex;
 use url::Url;
 
 use super::profile::{Means, Profile, Sso};
+use super::sso::{self, Lacking};
 use crate::base::http::{HeaderValue, HttpError, HttpRequest, HttpService, Method};
 use crate::base::{Clock, Error, ErrorKind, Result, ResultExt, Time};
 
@@ -32,11 +33,19 @@ pub(super) struct ProfileKeys {
     profile: String,
     cache: PathBuf,
     means: Means,
-    /// Another address than the region's for IAM Identity Center.
-    portal: Option<String>,
+    addresses: Addresses,
     clock: Arc<dyn Clock>,
     http: Arc<dyn HttpService>,
     kept: Mutex<Option<Keys>>,
+}
+
+/// Other addresses than the region's for IAM Identity Center.
+#[derive(Debug, Default)]
+pub(super) struct Addresses {
+    /// Where keys are given.
+    pub(super) portal: Option<String>,
+    /// Where tokens are prolonged.
+    pub(super) tokens: Option<String>,
 }
 
 /// Keys, and when they run out.
@@ -49,14 +58,14 @@ impl ProfileKeys {
     pub(super) fn new(
         profile: &Profile,
         means: Means,
-        portal: Option<String>,
+        addresses: Addresses,
         (clock, http): (Arc<dyn Clock>, Arc<dyn HttpService>),
     ) -> ProfileKeys {
         ProfileKeys {
             profile: profile.name.clone(),
             cache: profile.cache.clone(),
             means,
-            portal,
+            addresses,
             clock,
             http,
             kept: Mutex::default(),
@@ -83,6 +92,7 @@ impl ProfileKeys {
     async fn ask(&self, sso: &Sso) -> Result<Keys> {
         let token = self.token(sso).await?;
         let address = self
+            .addresses
             .portal
             .clone()
             .unwrap_or_else(|| format!("https://portal.sso.{}.amazonaws.com", sso.region));
@@ -127,16 +137,20 @@ impl ProfileKeys {
             let _ = write!(name, "{byte:02x}");
         }
         let file = self.cache.join(format!("{name}.json"));
-        let Ok(text) = tokio::fs::read(&file).await else {
-            return Err(self.ended().with("file", file.display()));
-        };
-        let token: Token =
-            serde_json::from_slice(&text).map_err(|_| self.ended().with("file", file.display()))?;
-        let until = token.expires_at.parse::<Time>().ok();
-        if until.is_some_and(|until| until <= self.clock.now()) {
-            return Err(self.ended().with("until", token.expires_at));
-        }
-        Ok(token.access_token)
+        let address = self
+            .addresses
+            .tokens
+            .clone()
+            .unwrap_or_else(|| format!("https://oidc.{}.amazonaws.com", sso.region));
+        let address = Url::parse(&address)
+            .and_then(|url| url.join("/token"))
+            .or_err(ErrorKind::Invalid, "not an address of IAM Identity Center")?;
+        sso::token(&file, &address, &self.clock, &self.http)
+            .await
+            .map_err(|lacking| match lacking {
+                Lacking::NoFile => self.ended().with("file", file.display()),
+                Lacking::Ended(until) => self.ended().with("until", until),
+            })
     }
 
     fn ended(&self) -> Error {
@@ -204,14 +218,6 @@ struct Printed {
     secret_access_key: String,
     session_token: Option<String>,
     expiration: Option<String>,
-}
-
-/// What `aws sso login` leaves.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Token {
-    access_token: String,
-    expires_at: String,
 }
 
 /// What IAM Identity Center answers.

@@ -22,6 +22,7 @@ mod file;
 mod memory;
 mod open;
 mod profile;
+mod sso;
 mod verbs;
 mod writer;
 

@@ -13,7 +13,7 @@ use object_store::http::HttpBuilder;
 use object_store::{ClientConfigKey, ObjectStore};
 use url::{Position, Url};
 
-use super::aws::ProfileKeys;
+use super::aws::{Addresses, ProfileKeys};
 use super::profile::Profile;
 use super::{Clock, Error, ErrorKind, Result, ResultExt, fault};
 use crate::base::http::HttpService;
@@ -147,8 +147,11 @@ fn with_profile(
         return Ok((settings, None));
     }
     let keys = profile.means()?.map(|means| {
-        let portal = variable("AWS_ENDPOINT_URL_SSO");
-        ProfileKeys::new(&profile, means, portal, seams)
+        let addresses = Addresses {
+            portal: variable("AWS_ENDPOINT_URL_SSO"),
+            tokens: variable("AWS_ENDPOINT_URL_SSO_OIDC"),
+        };
+        ProfileKeys::new(&profile, means, addresses, seams)
     });
     Ok((settings, keys))
 }
