@@ -209,7 +209,22 @@ pub(super) fn nearest(section: &str, name: &str) -> &'static Key {
         .expect("there are keys")
 }
 
-fn likeness(name: &str, key: &str) -> f64 {
+/// What may stand in `section`, for whoever wrote something else.
+pub(super) fn known(section: &str) -> String {
+    let carried = |key: &&Key| key.section == section && key.carried;
+    let names: Vec<&str> = KEYS.iter().filter(carried).map(|key| key.name).collect();
+    match section {
+        "" => format!(
+            "outside of sections there is `{}`; the sections are: {}",
+            names.join("`, `"),
+            SECTIONS.join(", ")
+        ),
+        section => format!("the keys of `[{section}]` are: {}", names.join(", ")),
+    }
+}
+
+/// How alike a name and the name of a key are, from 0 to 1.
+pub(super) fn likeness(name: &str, key: &str) -> f64 {
     let name = name.to_lowercase().replace('-', "_");
     let same = OTHER_WORDS
         .iter()

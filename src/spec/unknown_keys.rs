@@ -71,14 +71,18 @@ impl Reader<'_> {
     }
 
     fn unknown(&mut self, section: &str, name: &str, node: &Node) {
-        let near = keys::nearest(section, name).path();
-        let likeness = strsim::jaro_winkler(name, near.rsplit('.').next().unwrap_or(&near));
+        let near = keys::nearest(section, name);
+        let likeness = keys::likeness(name, near.name);
         let advice = if likeness > 0.8 {
-            format!("did you mean `{near}`?")
+            format!("did you mean `{}`?", near.path())
+        } else if likeness > 0.6 {
+            format!("the nearest known key is `{}`", near.path())
         } else {
-            format!("the nearest known key is `{near}`")
+            keys::known(section)
         };
-        self.excused.push(near);
+        if likeness > 0.6 {
+            self.excused.push(near.path());
+        }
         // What stands behind an unknown key may be anything, even a secret: it is not quoted.
         let place = match self.place(&node.key) {
             Place::Line(at) => Place::Line(at.unquoted()),

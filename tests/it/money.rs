@@ -661,7 +661,7 @@ async fn a_row_is_retried_by_its_key_or_its_status_and_never_one_that_was_answer
                 vec![with("refused")],
                 "another status",
             ),
-            (&[], vec![vec!["4711".to_owned()]], "no such row"),
+            (&[], vec![vec!["4711".to_owned()]], "key=`4711`"),
         ] {
             let error = retry(statuses, &keys).await.expect_err(says);
             assert_eq!(error.kind(), ErrorKind::Invalid, "{error:?}");

@@ -34,6 +34,8 @@ pub(in crate::cli) struct Line<'a> {
     open_batches: u64,
     unsettled_batches: u64,
     wasted_batches: u64,
+    /// What the provider refused for the account's sake, and the next run sends again.
+    account_refused_requests: u64,
     duplicate_lines: u64,
     stranger_lines: u64,
     broken_lines: u64,
@@ -68,6 +70,7 @@ impl<'a> Line<'a> {
             open_batches: report.open,
             unsettled_batches: report.unsettled,
             wasted_batches: report.wasted,
+            account_refused_requests: report.account_refused,
             duplicate_lines: report.oddities.duplicates,
             stranger_lines: report.oddities.strangers,
             broken_lines: report.oddities.broken,

@@ -120,7 +120,7 @@ fn check_count(columns: &[String], key: &[String]) -> Result<()> {
 }
 
 fn not_there(key: &[String]) -> Error {
-    Error::invalid("there is no such row").with("row", key.join(", "))
+    Error::invalid("there is no such row").with("key", key.join(", "))
 }
 
 /// Types that a key may have had in a source that is gone, or has other types now.

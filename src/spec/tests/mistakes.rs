@@ -252,6 +252,23 @@ fn a_value_of_another_type_is_told_what_was_expected() {
 }
 
 #[test]
+fn a_key_that_is_like_no_other_is_answered_with_those_that_there_are() {
+    check_more(
+        "ledger.foo = 1",
+        &["line 7: unknown key `ledger.foo`\n        \
+           the keys of `[ledger]` are: path, lease, settle, on_ambiguous, keep_prompts"],
+    );
+    let words = crate::spec::keys::known("");
+    assert!(words.contains("`name`"), "{words}");
+    assert!(
+        words.contains("the sections are: source, prompt"),
+        "{words}"
+    );
+    let nearest = crate::spec::keys::nearest("", "foo");
+    assert!(crate::spec::keys::likeness("foo", nearest.name) < 0.6);
+}
+
+#[test]
 fn two_of_a_kind_are_refused() {
     check_more(
         "prompt.system = \"a\"\nprompt.system_file = \"sys.md\"",
