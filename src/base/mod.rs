@@ -3,6 +3,7 @@
 //! Whatever a test must be able to replace comes in one bundle, [`Components`], made once by `cli`
 //! and handed down. Nothing else in the crate reads a clock, draws a number or opens a socket.
 
+mod arrow_schema;
 pub mod backoff;
 mod clock;
 mod crash;
@@ -22,6 +23,7 @@ mod uptime;
 
 use std::sync::Arc;
 
+pub use arrow_schema::{unknown_column, unknown_in, written_schema};
 pub use clock::{Clock, FastClock, SystemClock, Time, TokioClock};
 pub(crate) use crash::points;
 pub use crash::{Crash, CrashPoint, Points};

@@ -26,11 +26,6 @@ pub(crate) fn from_datafusion(error: DataFusionError, message: &str) -> Error {
     let ours = ours(root);
     let hint = ours.and_then(Error::hint_text).map(str::to_owned);
     let kind = ours.map_or_else(|| kind_of(root), Error::kind);
-    if let Some(why) = damaged(root) {
-        return Error::invalid("a file of the source cannot be read as what it is called")
-            .hint("make it anew, or give it the ending of its real format")
-            .with("said", why);
-    }
     let is_exhausted = matches!(root, DataFusionError::ResourcesExhausted(_));
     let error = Error::new(kind, message).because(error.strip_backtrace());
     if is_exhausted {
@@ -50,24 +45,6 @@ fn kind_of(root: &DataFusionError) -> ErrorKind {
     }
 }
 
-/// What is wrong with a file that is damaged or of another format, if that is it.
-fn damaged(root: &DataFusionError) -> Option<String> {
-    use arrow::error::ArrowError as Arrow;
-    match root {
-        DataFusionError::ArrowError(error, _) => match &**error {
-            Arrow::JsonError(why) | Arrow::CsvError(why, ..) | Arrow::IpcError(why) => {
-                Some(why.clone())
-            }
-            _ => None,
-        },
-        // DataFusion takes it for a defect of its own that a file is neither of Arrow's two formats.
-        DataFusionError::Internal(why) if why.contains("Failed to parse Arrow file") => {
-            Some("it is neither an Arrow file nor an Arrow stream, or not a whole one".to_owned())
-        }
-        _ => None,
-    }
-}
-
 /// The error of ours that `root` is, or that a store of ours says.
 fn ours(root: &DataFusionError) -> Option<&Error> {
     match root {
@@ -75,4 +52,13 @@ fn ours(root: &DataFusionError) -> Option<&Error> {
         DataFusionError::ObjectStore(inner) => inner.source()?.downcast_ref(),
         _ => None,
     }
+}
+
+/// Refuses a column whose type Arrow's reader breaks down over: without the type, its bytes would be taken
+/// for something else.
+pub(crate) fn unknown_type(column: &str, url: impl std::fmt::Display) -> Error {
+    Error::invalid("a column has a type that cannot be read")
+        .with("file", url)
+        .with("column", column)
+        .hint("write it as another type; in Polars, Int128 by `.cast(pl.Decimal(38, 0))`, which holds 38 digits")
 }

@@ -75,7 +75,7 @@ impl Source {
         match input {
             Input::Table { address, text } => {
                 let listing = list(stores, address).await?;
-                Source::of_listing(listing, text, stores, scratch).await
+                Source::of_listing(listing, text, scratch).await
             }
             Input::Query {
                 sql,
@@ -83,19 +83,14 @@ impl Source {
                 vars,
                 text,
             } => {
-                let context = session_context(stores, scratch)?;
+                let context = session_context(scratch)?;
                 let query = Query::open(context, stores, sql, tables, vars, text).await?;
                 Source::of_query(query)
             }
         }
     }
 
-    async fn of_listing(
-        listing: Listing,
-        text: &TextOptions,
-        stores: &Arc<Stores>,
-        scratch: &Path,
-    ) -> Result<Source> {
+    async fn of_listing(listing: Listing, text: &TextOptions, scratch: &Path) -> Result<Source> {
         if listing.format == FileFormat::Parquet {
             OptionsCheck::default().check(text)?;
             let table = ParquetTable::open(listing).await?;
@@ -106,7 +101,7 @@ impl Source {
                 schema,
             });
         }
-        Source::of_query(Query::files(session_context(stores, scratch)?, listing, text).await?)
+        Source::of_query(Query::files(session_context(scratch)?, listing, text).await?)
     }
 
     fn of_query(query: Query) -> Result<Source> {

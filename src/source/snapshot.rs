@@ -18,6 +18,7 @@ use parquet::basic::Compression;
 use parquet::file::properties::WriterProperties;
 
 use crate::base::{Error, ErrorKind, Location, Result, ResultExt};
+use crate::source::parquet::stored_schema;
 use crate::source::scan::Slices;
 
 /// The rows of a file.
@@ -82,23 +83,27 @@ struct OpenPart {
 impl OpenPart {
     fn create(folder: &Location, number: usize, schema: &SchemaRef) -> Result<OpenPart> {
         let place = folder.join(&format!("part-{number:05}.parquet"));
-        let options = || ArrowWriterOptions::new().with_properties(properties());
+        let unlike = |error| {
+            Error::invalid("a column's type cannot be kept as Parquet")
+                .hint("cast it in the query")
+                .because(error)
+        };
+        let stored_schema = stored_schema(schema).map_err(unlike)?;
+        let options = ArrowWriterOptions::new()
+            .with_properties(properties())
+            .with_parquet_schema(stored_schema);
         let schema = Arc::clone(schema);
         let writer = match &place.local {
             Some(local) => {
                 let file = create(local, place.private.is_some())
                     .map_err(|error| cannot_write(error, &place))?;
-                ArrowWriter::try_new_with_options(file, schema, options())
+                ArrowWriter::try_new_with_options(file, schema, options)
                     .map(|writer| Writer::Local(Box::new(writer)))
             }
-            None => AsyncArrowWriter::try_new_with_options(stored(&place), schema, options())
+            None => AsyncArrowWriter::try_new_with_options(stored(&place), schema, options)
                 .map(|writer| Writer::Stored(Box::new(writer))),
         };
-        let writer = writer.map_err(|error| {
-            Error::invalid("a column's type cannot be kept as Parquet")
-                .hint("cast it in the query")
-                .because(error)
-        })?;
+        let writer = writer.map_err(unlike)?;
         Ok(OpenPart { writer, place })
     }
 

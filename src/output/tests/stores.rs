@@ -8,14 +8,14 @@ use super::table::{rich, simple};
 use super::*;
 use crate::output::{Existing, check_writable, examine, publish};
 
-struct Bucket(Arc<InMemory>);
+pub(super) struct Bucket(Arc<InMemory>);
 
 impl Bucket {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Bucket(Arc::new(InMemory::new()))
     }
 
-    fn at(&self, path: &str) -> Location {
+    pub(super) fn at(&self, path: &str) -> Location {
         Location {
             store: Arc::clone(&self.0) as Arc<dyn ObjectStore>,
             path: path.into(),
@@ -25,14 +25,14 @@ impl Bucket {
         }
     }
 
-    async fn put(&self, folder: &str, relative: &str, bytes: Vec<u8>) -> SourceFile {
+    pub(super) async fn put(&self, folder: &str, relative: &str, bytes: Vec<u8>) -> SourceFile {
         let location = self.at(&format!("{folder}/{relative}"));
         let payload = bytes.clone().into();
         self.0.put(&location.path, payload).await.unwrap();
         described(location, relative, &bytes)
     }
 
-    async fn get(&self, path: &str) -> Vec<u8> {
+    pub(super) async fn get(&self, path: &str) -> Vec<u8> {
         let found = self.0.get(&path.into()).await.unwrap();
         found.bytes().await.unwrap().to_vec()
     }

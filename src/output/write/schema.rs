@@ -8,13 +8,12 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, FieldRef, Fields, Schema, SchemaRef};
-use arrow::ipc::convert::fb_to_schema;
 use parquet::arrow::{ARROW_SCHEMA_META_KEY, encode_arrow_schema, parquet_to_arrow_schema};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::{FileMetaData, KeyValue};
 use parquet::schema::types::{ColumnDescPtr, SchemaDescriptor};
 
-use crate::base::{Error, Result};
+use crate::base::{Error, Result, written_schema};
 use crate::output::{Layout, ROW_COLUMN, SourceFile};
 
 /// What other engines wrote about columns and would now be wrong.
@@ -67,8 +66,7 @@ pub(in crate::output) fn source_schema(
     readable: &SchemaDescriptor,
     name: &str,
 ) -> Result<Schema> {
-    let hint = key_value(file, ARROW_SCHEMA_META_KEY).and_then(decode_schema);
-    if let Some(hint) = hint.filter(|hint| fits(hint, file)) {
+    if let Some(hint) = written_schema(file).filter(|hint| fits(hint, file)) {
         return Ok(hint);
     }
     let schema = parquet_to_arrow_schema(readable, None).map_err(|error: ParquetError| {
@@ -169,49 +167,11 @@ fn pair(key: &str, value: String) -> KeyValue {
     KeyValue::new(key.to_owned(), value)
 }
 
-fn key_value<'f>(file: &'f FileMetaData, key: &str) -> Option<&'f str> {
-    let pairs = file.key_value_metadata()?;
-    pairs.iter().find(|pair| pair.key == key)?.value.as_deref()
-}
-
 fn fits(hint: &Schema, file: &FileMetaData) -> bool {
     let roots = file.schema().get_fields();
     let same =
         |(field, root): (&FieldRef, &parquet::schema::types::TypePtr)| field.name() == root.name();
     hint.fields().len() == roots.len() && hint.fields().iter().zip(roots).all(same)
-}
-
-/// The schema in an `ARROW:schema`: an IPC message in base64, with or without its length before it.
-fn decode_schema(text: &str) -> Option<Schema> {
-    let bytes = decode_base64(text)?;
-    let message = match bytes.strip_prefix(&[0xff; 4]) {
-        Some(rest) => rest.get(4..)?,
-        None => &bytes,
-    };
-    let message = arrow::ipc::root_as_message(message).ok()?;
-    message.header_as_schema().map(fb_to_schema)
-}
-
-fn decode_base64(text: &str) -> Option<Vec<u8>> {
-    let mut bytes = Vec::with_capacity(text.len() / 4 * 3);
-    let (mut bits, mut count) = (0_u32, 0);
-    for letter in text.trim_end_matches('=').bytes() {
-        let value = match letter {
-            b'A'..=b'Z' => letter - b'A',
-            b'a'..=b'z' => letter - b'a' + 26,
-            b'0'..=b'9' => letter - b'0' + 52,
-            b'+' => 62,
-            b'/' => 63,
-            _ => return None,
-        };
-        bits = bits << 6 | u32::from(value);
-        count += 6;
-        if count >= 8 {
-            count -= 8;
-            bytes.push(u8::try_from(bits >> count & 0xff).ok()?);
-        }
-    }
-    Some(bytes)
 }
 
 #[cfg(test)]
@@ -225,23 +185,5 @@ mod tests {
         assert!(error.to_string().contains("existing=`Body`"), "{error}");
         assert!(check_names(["id"], ["a", "A"]).is_err());
         assert!(check_names(["STRASSE", "ÄRGER"], ["ärger"]).is_err());
-    }
-
-    #[test]
-    fn a_schema_survives_its_encoding_exactly() {
-        let inner = Field::new("x", DataType::Utf8View, true)
-            .with_metadata(HashMap::from([("deep".into(), "kept".into())]));
-        let fields = [
-            Field::new("s", DataType::Struct(vec![inner].into()), true),
-            Field::new_fixed_size_list("v", Field::new("e", DataType::Float32, false), 3, true),
-            Field::new_dictionary("d", DataType::Int8, DataType::Utf8, true),
-        ];
-        for count in 0..fields.len() {
-            let metadata = HashMap::from([("owner".to_owned(), "é".repeat(count))]);
-            let schema = Schema::new_with_metadata(fields[..count].to_vec(), metadata);
-            assert_eq!(decode_schema(&encode_arrow_schema(&schema)), Some(schema));
-        }
-        assert_eq!(decode_schema("not base64!"), None);
-        assert_eq!(decode_schema("AAAA"), None);
     }
 }

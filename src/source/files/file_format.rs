@@ -16,6 +16,8 @@ pub(crate) enum FileFormat {
     Json(CompressionTypeVariant),
     /// Parquet.
     Parquet,
+    /// Values separated by tabs, with a header line.
+    Tsv(CompressionTypeVariant),
 }
 
 fn is_number(text: &str) -> bool {
@@ -42,9 +44,12 @@ impl FileFormat {
         };
         match ending {
             "csv" => Some(FileFormat::Csv(compression)),
+            "tsv" | "tab" => Some(FileFormat::Tsv(compression)),
             "ndjson" | "jsonl" | "json" => Some(FileFormat::Json(compression)),
             "parquet" | "parq" | "pq" if !compression.is_compressed() => Some(FileFormat::Parquet),
-            "arrow" | "feather" | "ipc" if !compression.is_compressed() => Some(FileFormat::Arrow),
+            "arrow" | "arrows" | "feather" | "ipc" if !compression.is_compressed() => {
+                Some(FileFormat::Arrow)
+            }
             _ => None,
         }
     }
@@ -62,7 +67,9 @@ impl FileFormat {
     /// How the files are compressed, if they are.
     pub(crate) fn compression(self) -> Option<FileCompressionType> {
         match self {
-            FileFormat::Csv(compression) | FileFormat::Json(compression)
+            FileFormat::Csv(compression)
+            | FileFormat::Json(compression)
+            | FileFormat::Tsv(compression)
                 if compression.is_compressed() =>
             {
                 Some(FileCompressionType::from(compression))

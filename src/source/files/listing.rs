@@ -241,7 +241,7 @@ fn nothing_in(base: &Location, address: &str, holds_other_files: bool, files: &D
             None => error,
         };
         error
-            .hint("files are known by their ending (.parquet, .parq, .pq, .csv, .ndjson, .jsonl, .json, .arrow, .feather, .ipc); names that start with `_` or `.` are never read")
+            .hint("files are known by their ending (.parquet, .parq, .pq, .csv, .tsv, .tab, .ndjson, .jsonl, .json, .arrow, .arrows, .feather, .ipc); names that start with `_` or `.` are never read")
     } else {
         missing(address).hint("check the path; relative paths are relative to the job file")
     }

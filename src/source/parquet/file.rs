@@ -4,12 +4,14 @@ use std::sync::Arc;
 
 use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
 use parquet::errors::ParquetError;
+use parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader};
 
-use crate::base::{Error, ErrorKind, Result, ResultExt};
+use crate::base::{Error, ErrorKind, Result, ResultExt, unknown_column, written_schema};
+use crate::source::error::unknown_type;
 use crate::source::schema::without_views;
 
 use super::file_bytes::FileBytes;
-use super::logical_types::loses_months;
+use super::logical_types::{loses_months, with_zones};
 use super::source_file::SourceFile;
 
 /// A file whose footer is read.
@@ -39,7 +41,13 @@ impl<'t> OpenFile<'t> {
                     .hint("run again once nobody writes to it"),
             );
         }
-        let metadata = load(&bytes).map_err(|error| broken(error, url.as_str()))?;
+        let broken = |error| broken(error, url.as_str());
+        let read = ParquetMetaDataReader::new().parse_and_finish(&bytes);
+        let read = read.map_err(broken)?;
+        if let Some(column) = unknown_column(read.file_metadata()) {
+            return Err(unknown_type(&column, url));
+        }
+        let metadata = load(Arc::new(read)).map_err(broken)?;
         Ok(OpenFile {
             file,
             bytes,
@@ -81,9 +89,14 @@ impl<'t> OpenFile<'t> {
     }
 }
 
-fn load(bytes: &FileBytes) -> Result<ArrowReaderMetadata, ParquetError> {
-    let metadata = ArrowReaderMetadata::load(bytes, ArrowReaderOptions::new())?;
+fn load(read: Arc<ParquetMetaData>) -> Result<ArrowReaderMetadata, ParquetError> {
+    let metadata = ArrowReaderMetadata::try_new(read, ArrowReaderOptions::new())?;
     let plain = without_views(metadata.schema());
+    let written = written_schema(metadata.metadata().file_metadata());
+    let plain = match &written {
+        Some(written) => with_zones(&plain, written),
+        None => plain,
+    };
     if plain == **metadata.schema() {
         return Ok(metadata);
     }

@@ -27,7 +27,7 @@ const WINDOWS_MAX: usize = 16;
 
 /// One file's bytes.
 #[derive(Clone, Debug)]
-pub(super) enum FileBytes {
+pub(crate) enum FileBytes {
     /// On local disk.
     Local(Arc<File>),
     /// In a store.
@@ -39,7 +39,7 @@ impl FileBytes {
     /// as it still has `etag`.
     ///
     /// Call it, and whatever reads from it, on a thread that may block.
-    pub(super) fn open(location: &Location, size: u64, etag: Option<&str>) -> io::Result<Self> {
+    pub(crate) fn open(location: &Location, size: u64, etag: Option<&str>) -> io::Result<Self> {
         if let Some(local) = &location.local {
             return Ok(FileBytes::Local(Arc::new(File::open(local)?)));
         }
@@ -91,7 +91,7 @@ impl ChunkReader for FileBytes {
 
 /// A file in a store, with the windows of it that are at hand.
 #[derive(Debug)]
-pub(super) struct Stored {
+pub(crate) struct Stored {
     runtime: Handle,
     store: Arc<dyn ObjectStore>,
     path: Path,

@@ -10,6 +10,8 @@ mod scan;
 mod source_file;
 mod table;
 
+pub(crate) use file_bytes::FileBytes;
+pub(crate) use logical_types::stored_schema;
 pub(crate) use scan::scan_table;
 pub use source_file::SourceFile;
-pub(crate) use table::ParquetTable;
+pub(crate) use table::{ParquetTable, check_partitions};

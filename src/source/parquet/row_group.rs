@@ -3,11 +3,8 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, RecordBatch, RecordBatchOptions, StringArray, new_null_array};
-use arrow::compute::CastOptions;
-use arrow::datatypes::{Field, SchemaRef};
+use arrow::array::RecordBatch;
 use arrow::error::ArrowError;
-use datafusion::common::nested_struct::cast_column;
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader,
@@ -17,7 +14,7 @@ use parquet::errors::ParquetError;
 
 use crate::base::{Error, ErrorKind, Result, ResultExt};
 use crate::source::scan::split_by_bytes;
-use crate::source::schema::{all_views, with_views};
+use crate::source::schema::{Assembly, Origin, all_views, with_views};
 
 use super::file::{OpenFile, broken};
 use super::row_width::rows_at_once;
@@ -87,28 +84,20 @@ pub(super) fn read_group<'t>(
     Ok(GroupReader {
         file: file.file,
         reader,
-        origins: origins.collect(),
-        schema: Arc::new(schema),
+        assembly: Assembly {
+            url: file.file.location.url.to_string(),
+            origins: origins.collect(),
+            schema: Arc::new(schema),
+        },
         ready: VecDeque::new(),
     })
-}
-
-/// Where a column of a batch comes from.
-enum Origin {
-    /// From the file: its place among the columns that are read.
-    Stored(usize),
-    /// From nowhere: the file lacks it.
-    Missing,
-    /// From the folder's name.
-    Constant(Option<String>),
 }
 
 /// One row group, batch by batch, with the table's own schema.
 pub(super) struct GroupReader<'t> {
     file: &'t SourceFile,
     reader: ParquetRecordBatchReader,
-    origins: Vec<Origin>,
-    schema: SchemaRef,
+    assembly: Assembly,
     /// What is read and not handed on yet.
     ready: VecDeque<RecordBatch>,
 }
@@ -124,7 +113,7 @@ impl Iterator for GroupReader<'_> {
             }
         }
         let piece = self.ready.pop_front()?;
-        Some(self.assemble(&piece))
+        Some(self.assembly.assemble(&piece))
     }
 }
 
@@ -135,47 +124,6 @@ impl GroupReader<'_> {
             .because(error)
             .hint("the file is damaged or was replaced while it was read; write it again, or leave it out with a glob")
     }
-
-    /// The columns that were read, as the table has them.
-    fn assemble(&self, batch: &RecordBatch) -> Result<RecordBatch> {
-        let rows = batch.num_rows();
-        let columns = self.origins.iter().zip(self.schema.fields());
-        let columns = columns.map(|(origin, field)| match origin {
-            Origin::Constant(value) => Ok(constant(value.as_deref(), rows)),
-            Origin::Missing => Ok(new_null_array(field.data_type(), rows)),
-            Origin::Stored(at) => self.fit(batch.column(*at), field),
-        });
-        let columns = columns.collect::<Result<Vec<ArrayRef>>>()?;
-        let options = RecordBatchOptions::new().with_row_count(Some(rows));
-        RecordBatch::try_new_with_options(Arc::clone(&self.schema), columns, &options)
-            .map_err(|error| self.damaged(error))
-    }
-
-    /// A column as the type that the table has for it. The one holds every value of the other, but for
-    /// moments that are too far away to be told in a finer unit.
-    fn fit(&self, column: &ArrayRef, field: &Field) -> Result<ArrayRef> {
-        if column.data_type() == field.data_type() {
-            return Ok(Arc::clone(column));
-        }
-        let exact = CastOptions {
-            safe: false,
-            ..CastOptions::default()
-        };
-        cast_column(column, field.data_type(), &exact)
-            .map_err(|error| error.strip_backtrace())
-            .or_err(ErrorKind::Invalid, "a value does not fit the type that the files' column has in common")
-            .map_err(|error| {
-                error
-                    .with("file", &self.file.location.url)
-                    .with("column", field.name())
-                    .with("type", field.data_type())
-                    .hint("read the files of each kind under a name of their own, in a query that casts, and put them together with UNION ALL")
-            })
-    }
-}
-
-fn constant(value: Option<&str>, rows: usize) -> ArrayRef {
-    Arc::new(std::iter::repeat_n(value, rows).collect::<StringArray>())
 }
 
 /// The same file, with its texts and bytes as views of the pages that they lie in.

@@ -148,7 +148,7 @@ fn read_footer(listed: ListedFile) -> Result<Footer> {
 
 /// A partition column must be in all files or in none: else its values would come from the files in some rows,
 /// and from the folders' names in others.
-fn check_partitions(
+pub(crate) fn check_partitions(
     names: &[String],
     merged: &MergedSchema,
     files: &[(&str, &SchemaRef)],

@@ -1,6 +1,5 @@
 //! Queries over named tables, and files that are read as one would be: planned and run by DataFusion.
 
-mod arrow_files;
 mod plan;
 mod run;
 mod session;

@@ -57,12 +57,12 @@ impl Query {
     ) -> Result<Query> {
         let (mut inputs, mut all_notes) = (Vec::new(), Vec::new());
         let mut used = OptionsCheck::default();
-        for (number, (name, address)) in tables.iter().enumerate() {
+        for (name, address) in tables {
             let listing = list(stores, address)
                 .await
                 .map_err(|e| e.with("name", name))?;
             inputs.extend(listing.pins());
-            let provided = provide(&context, listing, number, options)
+            let provided = provide(listing, options)
                 .await
                 .map_err(|e| e.with("name", name))?;
             let ProvidedTable { table, text, notes } = provided;
@@ -95,7 +95,7 @@ impl Query {
     ) -> Result<Query> {
         let inputs = listing.pins();
         let mut used = OptionsCheck::default();
-        let ProvidedTable { table, text, notes } = provide(&context, listing, 0, options).await?;
+        let ProvidedTable { table, text, notes } = provide(listing, options).await?;
         if let Some(text) = &text {
             used.add("", text.columns());
         }

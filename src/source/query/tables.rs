@@ -3,12 +3,14 @@
 //! Which files there are, in which order, and what their partition columns hold is decided here:
 //! DataFusion's own listing reads hidden files and takes Hive's word for null as a string. Parquet is
 //! read by our own scan as well, page by page, for DataFusion's holds whole row groups; what a query
-//! asks of the rows goes down into it, to skip row groups and rows. CSV and JSON are read by our own
-//! reader, and Arrow by DataFusion's.
+//! asks of the rows goes down into it, to skip row groups and rows. CSV, JSON and Arrow files are read
+//! by readers of our own as well.
 
 use std::any::Any;
+use std::fmt;
 use std::sync::Arc;
 
+use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
@@ -22,16 +24,15 @@ use datafusion::logical_expr::{Expr, LogicalPlan, TableProviderFilterPushDown, T
 use datafusion::physical_plan::ExecutionPlan;
 use datafusion::physical_plan::stream::RecordBatchStreamAdapter;
 use datafusion::physical_plan::streaming::{PartitionStream, StreamingTableExec};
-use datafusion::prelude::SessionContext;
 use futures::StreamExt;
+use futures::stream::BoxStream;
 
 use crate::base::Result;
 use crate::source::files::{FileFormat, Listing};
+use crate::source::ipc::IpcTable;
 use crate::source::parquet::{ParquetTable, scan_table};
 use crate::source::scan::{BATCH_ROWS, Predicate, ResolvedScan};
 use crate::source::text::{TextOptions, TextScan, TextTable};
-
-use super::arrow_files::ArrowProvider;
 
 /// A table, and what was found out about it.
 pub(crate) struct ProvidedTable {
@@ -42,37 +43,36 @@ pub(crate) struct ProvidedTable {
     pub(crate) notes: Vec<String>,
 }
 
-/// The table over `listing`; its store is registered under `number`.
-pub(crate) async fn provide(
-    context: &SessionContext,
-    listing: Listing,
-    number: usize,
-    options: &TextOptions,
-) -> Result<ProvidedTable> {
-    let (table, text): (Arc<dyn TableProvider>, _) = match listing.format {
+/// The table over `listing`.
+pub(crate) async fn provide(listing: Listing, options: &TextOptions) -> Result<ProvidedTable> {
+    match listing.format {
         FileFormat::Parquet => {
             let mut table = ParquetTable::open(listing).await?;
             let notes = std::mem::take(&mut table.notes);
-            return Ok(ProvidedTable {
+            Ok(ProvidedTable {
                 table: Arc::new(ParquetProvider(Arc::new(table))),
                 text: None,
                 notes,
-            });
+            })
         }
-        FileFormat::Arrow => (
-            Arc::new(ArrowProvider::open(context, &listing, number).await?),
-            None,
-        ),
-        FileFormat::Csv(_) | FileFormat::Json(_) => {
+        FileFormat::Arrow => {
+            let mut table = IpcTable::open(listing).await?;
+            let notes = std::mem::take(&mut table.notes);
+            Ok(ProvidedTable {
+                table: Arc::new(RowsProvider(Arc::new(table))),
+                text: None,
+                notes,
+            })
+        }
+        FileFormat::Csv(_) | FileFormat::Json(_) | FileFormat::Tsv(_) => {
             let text = Arc::new(TextTable::open(&listing, options).await?);
-            (Arc::new(TextProvider(Arc::clone(&text))), Some(text))
+            Ok(ProvidedTable {
+                table: Arc::new(RowsProvider(Arc::clone(&text) as Arc<dyn Streamed>)),
+                text: Some(text),
+                notes: listing.notes,
+            })
         }
-    };
-    Ok(ProvidedTable {
-        table,
-        text,
-        notes: listing.notes,
-    })
+    }
 }
 
 /// How many rows a query may hold at once in a batch, at most `rows`: by the width of the columns that
@@ -89,7 +89,7 @@ pub(crate) fn rows_at_once(plan: &LogicalPlan, rows: usize) -> usize {
                 let all = || (0..table.schema.fields().len()).collect();
                 let columns = scan.projection.clone().unwrap_or_else(all);
                 fitting = fitting.min(table.rows_at_once(&columns, rows));
-            } else if let Some(TextProvider(table)) = provider.downcast_ref() {
+            } else if let Some(RowsProvider(table)) = provider.downcast_ref() {
                 fitting = fitting.min(table.rows_at_once(rows));
             }
         }
@@ -184,14 +184,59 @@ impl PartitionStream for ParquetPartition {
     }
 }
 
-/// CSV and JSON files, read by our own reader.
+/// Files of a format that is read from its beginning to its end.
+trait Streamed: fmt::Debug + Send + Sync {
+    fn schema(&self) -> &SchemaRef;
+    /// How many rows may be held at once, at most `rows`.
+    fn rows_at_once(&self, rows: usize) -> usize;
+    fn scan(self: Arc<Self>, columns: Vec<usize>, limit: Option<u64>) -> Batches;
+}
+
+type Batches = BoxStream<'static, Result<RecordBatch>>;
+
+impl Streamed for TextTable {
+    fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    fn rows_at_once(&self, rows: usize) -> usize {
+        self.rows_at_once(rows)
+    }
+
+    fn scan(self: Arc<Self>, columns: Vec<usize>, limit: Option<u64>) -> Batches {
+        TextTable::scan(
+            &self,
+            TextScan {
+                columns,
+                batch_rows: BATCH_ROWS,
+                limit,
+            },
+        )
+    }
+}
+
+impl Streamed for IpcTable {
+    fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    fn rows_at_once(&self, rows: usize) -> usize {
+        self.rows_at_once(rows)
+    }
+
+    fn scan(self: Arc<Self>, columns: Vec<usize>, _: Option<u64>) -> Batches {
+        IpcTable::scan(&self, columns, BATCH_ROWS)
+    }
+}
+
+/// Such files, as SQL names them.
 #[derive(Debug)]
-struct TextProvider(Arc<TextTable>);
+struct RowsProvider(Arc<dyn Streamed>);
 
 #[async_trait]
-impl TableProvider for TextProvider {
+impl TableProvider for RowsProvider {
     fn schema(&self) -> SchemaRef {
-        Arc::clone(&self.0.schema)
+        Arc::clone(self.0.schema())
     }
 
     fn table_type(&self) -> TableType {
@@ -205,16 +250,13 @@ impl TableProvider for TextProvider {
         _filters: &[Expr],
         limit: Option<usize>,
     ) -> datafusion::common::Result<Arc<dyn ExecutionPlan>> {
-        let all = || (0..self.0.schema.fields().len()).collect();
+        let all = || (0..self.0.schema().fields().len()).collect();
         let columns = projection.cloned().unwrap_or_else(all);
-        let schema = Arc::new(self.0.schema.project(&columns)?);
-        let rows = TextPartition {
+        let schema = Arc::new(self.0.schema().project(&columns)?);
+        let rows = RowsPartition {
             table: Arc::clone(&self.0),
-            scan: TextScan {
-                columns,
-                batch_rows: BATCH_ROWS,
-                limit: limit.map(|limit| limit as u64),
-            },
+            columns,
+            limit: limit.map(|limit| limit as u64),
             schema: Arc::clone(&schema),
         };
         let exec =
@@ -223,21 +265,22 @@ impl TableProvider for TextProvider {
     }
 }
 
-/// One scan of a table of text files, as DataFusion's operators take it.
+/// One scan of them, as DataFusion's operators take it.
 #[derive(Debug)]
-struct TextPartition {
-    table: Arc<TextTable>,
-    scan: TextScan,
+struct RowsPartition {
+    table: Arc<dyn Streamed>,
+    columns: Vec<usize>,
+    limit: Option<u64>,
     schema: SchemaRef,
 }
 
-impl PartitionStream for TextPartition {
+impl PartitionStream for RowsPartition {
     fn schema(&self) -> &SchemaRef {
         &self.schema
     }
 
     fn execute(&self, _: Arc<TaskContext>) -> SendableRecordBatchStream {
-        let batches = self.table.scan(self.scan.clone());
+        let batches = Arc::clone(&self.table).scan(self.columns.clone(), self.limit);
         let batches =
             batches.map(|batch| batch.map_err(|error| DataFusionError::External(Box::new(error))));
         Box::pin(RecordBatchStreamAdapter::new(

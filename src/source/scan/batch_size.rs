@@ -117,10 +117,12 @@ fn add_lengths<O: OffsetSizeTrait>(offsets: &OffsetBuffer<O>, sizes: &mut [u64])
 }
 
 fn add_nested<O: OffsetSizeTrait>(values: &ArrayRef, offsets: &OffsetBuffer<O>, sizes: &mut [u64]) {
-    let mut inner = vec![0; values.len()];
-    add_sizes(values, &mut inner);
+    // A slice of a list still holds all of the list's items.
+    let (first, last) = (offsets[0].as_usize(), offsets[offsets.len() - 1].as_usize());
+    let mut inner = vec![0; last - first];
+    add_sizes(&values.slice(first, last - first), &mut inner);
     for (size, ends) in sizes.iter_mut().zip(offsets.windows(2)) {
-        *size += inner[ends[0].as_usize()..ends[1].as_usize()]
+        *size += inner[ends[0].as_usize() - first..ends[1].as_usize() - first]
             .iter()
             .sum::<u64>();
     }

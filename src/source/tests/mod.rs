@@ -24,10 +24,12 @@ use super::{
     Drift, Input, Predicate, RowIds, Scan, Slice, Source, TextOptions, check_unique, drift,
 };
 
+mod arrow_files;
 mod differing;
 mod files;
 mod folders;
 mod keys;
+mod logical;
 mod predicates;
 mod queries;
 mod rows;

@@ -52,8 +52,11 @@ impl TextTable {
         };
         let reading = ReadOptions {
             store,
-            is_csv: matches!(listing.format, FileFormat::Csv(_)),
-            delimiter: options.delimiter,
+            is_csv: !matches!(listing.format, FileFormat::Json(_)),
+            delimiter: match listing.format {
+                FileFormat::Tsv(_) => options.delimiter.or(Some(b'\t')),
+                _ => options.delimiter,
+            },
         };
         let files: Vec<TextFile> = listing
             .files

@@ -471,10 +471,10 @@ async fn a_query_holds_few_rows_of_megabytes_at_once() {
     let text = format!("id,body\n1,short\n2,{body}\n");
     let folder = Folder::of(&[("t.csv", text.as_bytes())]);
     let address = folder.path().join("t.csv").display().to_string();
-    let stores = Arc::default();
-    let context = session_context(&stores, folder.path()).expect("a context");
+    let stores = crate::base::Stores::default();
+    let context = session_context(folder.path()).expect("a context");
     let listing = list(&stores, &address).await.expect("listed");
-    let provided = provide(&context, listing, 0, &TextOptions::default()).await;
+    let provided = provide(listing, &TextOptions::default()).await;
     let table = provided.expect("a table").table;
     context.register_table("t", table).expect("named");
     let state = context.state();
@@ -484,6 +484,32 @@ async fn a_query_holds_few_rows_of_megabytes_at_once() {
         .expect("a plan");
     // 16 MiB, for rows of 3 MB of which some may be four times as wide.
     assert_eq!(rows_at_once(&plan, 512), 1);
+}
+
+#[tokio::test]
+async fn what_is_called_tsv_is_separated_by_tabs() {
+    for name in ["t.tsv", "t.TAB"] {
+        is(
+            read(name, b"a,b\tc|d\n1,5\t\"x\ty\"\n").await,
+            &["a,b VARCHAR", "c|d VARCHAR"],
+            &[&[Some("1,5"), Some("x\ty")]],
+        );
+        // One column, and no tab that could be found.
+        is(
+            read(name, b"a;b,c\n1;2\n").await,
+            &["a;b,c VARCHAR"],
+            &[&[Some("1;2")]],
+        );
+    }
+    let options = TextOptions {
+        delimiter: Some(b';'),
+        ..TextOptions::default()
+    };
+    is(
+        read_with("t.tsv", b"a;b\n1;2\n", options).await,
+        &["a BIGINT", "b BIGINT"],
+        &[&[Some("1"), Some("2")]],
+    );
 }
 
 #[tokio::test]
