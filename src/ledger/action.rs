@@ -57,7 +57,7 @@ pub enum Action {
     Accepted(Accepted),
     /// The provider certainly did not take it.
     Rejected {
-        /// Which attempt.
+        /// The id of the attempt.
         attempt: String,
         /// What the provider said.
         why: String,
@@ -81,7 +81,7 @@ pub enum Action {
     },
     /// The answer to the billable call was lost: whether the provider took the batch is not known.
     Lost {
-        /// Which attempt.
+        /// The id of the attempt.
         attempt: String,
         /// When: nothing can have been sent after this moment.
         at: Time,
@@ -92,7 +92,7 @@ pub enum Action {
     /// that is surely of the attempt. Written at the first such look, from which `settle` counts,
     /// and whenever the candidates change.
     Sought {
-        /// Which attempt.
+        /// The id of the attempt.
         attempt: String,
         /// When the listing began: by the provider's clock, or by ours where it does not say.
         as_of: Time,
@@ -102,14 +102,14 @@ pub enum Action {
     /// Nobody can tell whether the provider took the attempt, and waiting will not settle it, or is
     /// not wanted: a person must say. Holds for the run that wrote it; the next one looks again.
     Unsettled {
-        /// Which attempt.
+        /// The id of the attempt.
         attempt: String,
         /// Why.
         why: String,
     },
     /// Nothing of the attempt is at the provider, and nothing can come any more.
     Absent {
-        /// Which attempt.
+        /// The id of the attempt.
         attempt: String,
         /// Whether that is a person's word (`on_ambiguous = "resubmit"`) and not what was found.
         assumed: bool,
@@ -117,7 +117,7 @@ pub enum Action {
     /// After another attempt at its chunk had landed, one that had been given up was looked for
     /// once more. What was found was canceled and is `wasted`.
     Rechecked {
-        /// Which attempt.
+        /// The id of the attempt.
         attempt: String,
     },
     /// A second batch of one body was found, and canceled: money that may be lost.
@@ -137,7 +137,7 @@ pub enum Action {
     RetryAsked(RetryAsked),
     /// The provider was told to cancel the batch.
     CancelSent {
-        /// Which attempt.
+        /// The id of the attempt.
         attempt: String,
     },
     /// Everything that an ended batch holds is durable in an outcome part.
@@ -336,7 +336,7 @@ pub struct Promised {
 /// The provider took the batch.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Accepted {
-    /// Which attempt.
+    /// The id of the attempt.
     pub attempt: String,
     /// The provider's batch.
     pub batch: BatchId,
@@ -351,7 +351,7 @@ pub struct Accepted {
 /// Everything that an ended batch holds is durable.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Landed {
-    /// Which attempt.
+    /// The id of the attempt.
     pub attempt: String,
     /// How the batch ended.
     pub status: BatchStatus,

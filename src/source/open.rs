@@ -33,7 +33,7 @@ pub enum Input {
     },
     /// A file, folder or glob, as an absolute path or a URL.
     Table {
-        /// Where.
+        /// The address.
         address: String,
         /// Options for it, if it is text.
         text: TextOptions,

@@ -82,7 +82,7 @@ fn is_secretive(line: &str) -> bool {
 /// One thing that is wrong, and what to write instead.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Mistake {
-    /// Where.
+    /// The place in the job file, or the flag.
     pub place: Place,
     /// What is wrong.
     pub problem: String,

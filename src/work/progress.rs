@@ -55,7 +55,7 @@ pub enum Event {
     Waiting(Waits),
     /// The output is visible.
     Published {
-        /// Where.
+        /// The address of the output.
         output: String,
     },
     /// Something that a person should know, and that stops nothing.

@@ -112,7 +112,7 @@ impl Landing<'_> {
         let (mut n, mut buffer) = (0, Vec::new());
         for some in RequestsReader::open(requests, RequestColumns::Keys)? {
             let some = some?;
-            // Reading from disk never waits, and others have to get their turn.
+            // Reading from disk blocks and gives nobody else a turn by itself.
             tokio::task::yield_now().await;
             for at in 0..some.len() {
                 if n >= slots.len() {

@@ -12,7 +12,7 @@ use crate::engine::context::observations::PollState;
 use crate::engine::context::providers::{is_own, other_account, refused_for_the_account};
 use crate::engine::context::writer::LedgerWriter;
 use crate::engine::decide::age::{age, overdue};
-use crate::engine::decide::queue::{QUEUE_WAIT, later, learn, refusals};
+use crate::engine::decide::queue::{learn, refusals, wait_for_room};
 use crate::engine::decide::step::StepResult;
 use crate::ledger::action::Action;
 use crate::ledger::state::{Attempt, ChunkState, State};
@@ -248,7 +248,7 @@ impl Poll<'_> {
             .get(&plan)
             .and_then(|plan| plan.chunks.get(&chunk));
         let stored = stored.ok_or_else(|| Error::internal("no such chunk"))?;
-        // As the queue is without the batch that it refused.
+        // The batch that was refused is not in the queue, and must not be counted there.
         let mut without = self.state.clone();
         without.apply(&rejected)?;
         let refusals = refusals(&without, stored);
@@ -260,11 +260,7 @@ impl Poll<'_> {
             (refusals, named),
             now,
         );
-        let wait = if learned.is_some() {
-            QUEUE_WAIT
-        } else {
-            later(refusals)
-        };
+        let wait = wait_for_room(learned.is_some(), refusals);
         let actions = [rejected].into_iter().chain(learned).collect();
         self.writer.write(actions).await?;
         Ok(StepResult::SendAgain(plan, chunk, now + wait))

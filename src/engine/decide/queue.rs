@@ -262,6 +262,16 @@ pub(crate) fn learn(
     })
 }
 
+/// How long to wait at least after a full queue: a little where something was learned of its limit, for
+/// who may enter follows from what is in it; else longer each time.
+pub(crate) fn wait_for_room(has_learned: bool, refusals: usize) -> Duration {
+    if has_learned {
+        QUEUE_WAIT
+    } else {
+        later(refusals)
+    }
+}
+
 /// How long to wait after so many refusals in a row.
 pub(crate) fn later(refusals: usize) -> Duration {
     let doublings = u32::try_from(refusals.saturating_sub(1)).unwrap_or(u32::MAX);

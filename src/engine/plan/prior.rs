@@ -150,7 +150,7 @@ impl PriorAnswers {
             let file = files.open(&files.outcomes(attempt)).await?;
             for some in OutcomesReader::open(file, OutcomeColumns::Verdicts)? {
                 let some = some?;
-                // Reading from disk never waits, and there may be much of it.
+                // Reading from disk blocks and gives nobody else a turn by itself, and there may be much of it.
                 tokio::task::yield_now().await;
                 for at in (0..some.len()).filter(|at| !some.is_transient(*at)) {
                     let ordinal = some.ordinal(at);

@@ -80,7 +80,7 @@ pub(crate) async fn join(
     let mut row = 0;
     for slice in RowMapReader::open(files.open(&files.rows(plan)).await?)? {
         let slice = slice?;
-        // Reading from disk never waits, and others have to get their turn.
+        // Reading from disk blocks and gives nobody else a turn by itself.
         tokio::task::yield_now().await;
         for at in 0..slice.len() {
             let status = match slice.row(at)? {
@@ -141,7 +141,7 @@ async fn gather(plan: u64, files: &Files, memory: usize) -> Result<Sorted> {
     let mut row: u64 = 0;
     for slice in RowMapReader::open(files.open(&files.rows(plan)).await?)? {
         let slice = slice?;
-        // Reading from disk never waits, and others have to get their turn.
+        // Reading from disk blocks and gives nobody else a turn by itself.
         tokio::task::yield_now().await;
         for at in 0..slice.len() {
             if let RowPlan::Asks(place) = slice.row(at)?

@@ -413,8 +413,7 @@ impl<'a> Driver<'a> {
         attempt.is_some_and(|attempt| attempt.phase == Phase::Accepted)
     }
 
-    /// Says why a step waits, and for how long. Not to whoever asked for a stop, and keeps it from being
-    /// sent.
+    /// Says why a chunk waits, and for how long; unless a person asked for a stop, which is why then.
     fn say_why_it_waits(&self, step: &Step, at: Time, why: &str) {
         let Step::Submit { chunk } = step else {
             return;

@@ -79,7 +79,7 @@ async fn copy(
     };
     for some in RequestsReader::open(requests, RequestColumns::All)? {
         let some = some?;
-        // Reading from disk never waits, and others have to get their turn.
+        // Reading from disk blocks and gives nobody else a turn by itself.
         tokio::task::yield_now().await;
         for at in 0..some.len() {
             let ordinal = some.ordinals.value(at);

@@ -13,7 +13,7 @@ use crate::work::{BatchView, CustomId, Frame, Shape};
 
 use super::body::body;
 use crate::engine::context::writer::LedgerWriter;
-use crate::engine::decide::queue::{QUEUE_WAIT, Queue, later, learn, refusals};
+use crate::engine::decide::queue::{Queue, later, learn, refusals, wait_for_room};
 use crate::engine::decide::step::StepResult;
 
 /// One chunk to send, and what it takes.
@@ -250,11 +250,7 @@ impl Sending<'_> {
             (refusals, limit),
             now,
         );
-        let wait = if learned.is_some() {
-            QUEUE_WAIT
-        } else {
-            later(refusals)
-        };
+        let wait = wait_for_room(learned.is_some(), refusals);
         (learned.into_iter().collect(), wait)
     }
 }

@@ -37,7 +37,7 @@ pub(crate) async fn split(
     let requests = prompts_of(cx, stored.plan, stored.chunk).await?;
     for some in RequestsReader::open(requests, RequestColumns::All)? {
         let some = some?;
-        // Reading from disk never waits, and others have to get their turn.
+        // Reading from disk blocks and gives nobody else a turn by itself.
         tokio::task::yield_now().await;
         for at in 0..some.len() {
             let prompt = some

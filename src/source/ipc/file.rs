@@ -23,6 +23,8 @@ use crate::work::Pin;
 const MAGIC: &[u8] = b"ARROW1";
 /// The magic behind a file's footer, with the footer's length before it.
 const TRAILER: u64 = 10;
+/// Bytes that are not worth a call of their own to a store: heads of batches, not their bodies.
+const FEW: usize = 64 << 10;
 /// What stands before a message's length since version 0.15 of Arrow.
 const CONTINUES: [u8; 4] = [0xff; 4];
 
@@ -275,12 +277,15 @@ impl IpcBytes {
             return Ok(Bytes::new());
         }
         let length = usize::try_from(length).or_err(ErrorKind::Internal, "a file is too long")?;
-        self.bytes
-            .get_bytes(start, length)
-            .map_err(|error| match error {
-                ParquetError::EOF(_) => self.damaged(CUT_OFF),
-                error => self.away(error),
-            })
+        let got = if length < FEW {
+            self.bytes.get_few(start, length)
+        } else {
+            self.bytes.get_bytes(start, length)
+        };
+        got.map_err(|error| match error {
+            ParquetError::EOF(_) => self.damaged(CUT_OFF),
+            error => self.away(error),
+        })
     }
 
     pub(super) fn away(&self, cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {

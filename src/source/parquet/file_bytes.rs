@@ -9,6 +9,7 @@
 use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, Read};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
@@ -53,7 +54,20 @@ impl FileBytes {
                 .filter(|etag| !etag.starts_with("W/"))
                 .map(str::to_owned),
             windows: Mutex::default(),
+            last: AtomicU64::new(0),
         })))
+    }
+}
+
+impl FileBytes {
+    /// A few bytes of many that are read one after the other, with few calls to a store.
+    pub(crate) fn get_few(&self, start: u64, length: usize) -> Result<Bytes> {
+        match self {
+            FileBytes::Local(file) => file.get_bytes(start, length),
+            FileBytes::Stored(stored) => stored
+                .few(start, length)
+                .map_err(|error| ParquetError::External(Box::new(error))),
+        }
     }
 }
 
@@ -98,9 +112,27 @@ pub(crate) struct Stored {
     size: u64,
     etag: Option<String>,
     windows: Mutex<VecDeque<(u64, Bytes)>>,
+    /// Where the last few bytes ended.
+    last: AtomicU64,
 }
 
 impl Stored {
+    /// A few bytes of many that are read one after the other: out of a window where they lie close
+    /// together, alone where they lie far apart.
+    fn few(&self, start: u64, length: usize) -> object_store::Result<Bytes> {
+        let end = start + length as u64;
+        let last = self.last.swap(end, Ordering::Relaxed);
+        let is_near = start >= last && start - last < WINDOW;
+        let within = start % WINDOW + length as u64 <= WINDOW;
+        if is_near && within {
+            let window = self.window(start)?;
+            if window.len() >= length {
+                return Ok(window.slice(..length));
+            }
+        }
+        self.fetch(start..end)
+    }
+
     fn fetch(&self, range: std::ops::Range<u64>) -> object_store::Result<Bytes> {
         let options = GetOptions {
             range: Some(GetRange::Bounded(range)),
@@ -117,7 +149,7 @@ impl Stored {
     }
 
     /// The bytes from `at` to the end of its window.
-    fn window(&self, at: u64) -> io::Result<Bytes> {
+    fn window(&self, at: u64) -> object_store::Result<Bytes> {
         let start = at / WINDOW * WINDOW;
         let mut windows = self.windows.lock().unwrap_or_else(PoisonError::into_inner);
         let held = windows.iter().position(|(held, _)| *held == start);

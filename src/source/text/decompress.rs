@@ -13,7 +13,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bytes::Bytes;
 use datafusion::datasource::file_format::file_compression_type::FileCompressionType;
-use futures::stream::{self, BoxStream};
+use futures::stream::{self, BoxStream, StreamExt};
 use object_store::path::Path;
 use object_store::{
     CopyOptions, Error, GetOptions, GetResult, GetResultPayload, ListResult, MultipartUpload,
@@ -118,7 +118,7 @@ fn decompress(
     let name = got.meta.location.clone();
     let (source, failure) = BlockingReader::new(got.into_stream());
     let (sender, mut receiver) = mpsc::channel(AHEAD);
-    tokio::task::spawn_blocking(move || {
+    let unpacking = tokio::task::spawn_blocking(move || {
         let broken = |cause: Box<dyn std::error::Error + Send + Sync>| {
             failure.take().unwrap_or_else(|| damaged(&name, cause))
         };
@@ -135,7 +135,11 @@ fn decompress(
             }
         }
     });
-    Box::pin(stream::poll_fn(move |context| receiver.poll_recv(context)))
+    let pieces = stream::poll_fn(move |context| receiver.poll_recv(context));
+    // A panic of the thread is never taken for the end of the file.
+    let ended = stream::once(unpacking)
+        .filter_map(|ended| async { ended.err().map(|source| Err(Error::JoinError { source })) });
+    pieces.chain(ended).boxed()
 }
 
 /// A file that is not what its ending says, or is cut, as an error that says so through the store's.
