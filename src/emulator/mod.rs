@@ -33,6 +33,7 @@
 //! - What is billed is what somebody could read: succeeded lines that arrive whole. A line that a
 //!   fault left out or broke is not billed, though the vendor's counts include it.
 
+mod account;
 mod answer;
 mod anthropic;
 mod batch;
@@ -61,8 +62,11 @@ mod world;
 #[cfg(test)]
 mod tests;
 
+pub use account::{AccountLimits, TokensRefusal};
+pub use anthropic::AnthropicLimits;
 pub use bill::{Bill, Charges};
-pub use config::{AccountLimits, AnthropicLimits, OpenAiLimits, SandboxConfig, TokensRefusal};
+pub use config::SandboxConfig;
 pub use faults::{Fault, Faults};
 pub use middleware::ConnectionLost;
+pub use openai::OpenAiLimits;
 pub use server::{Running, Sandbox};

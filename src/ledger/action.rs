@@ -36,7 +36,8 @@ pub enum Action {
         chunk: u64,
     },
     /// Every row has been looked at; the row map is durable.
-    PlanSealed(PlanSealed),
+    #[serde(rename = "plan_sealed")]
+    PlanCompleted(PlanCompleted),
     /// A plan will never be finished: the source or the job changed under it.
     PlanAbandoned {
         /// The number of the plan.
@@ -264,7 +265,7 @@ pub struct ChunkStored {
 
 /// Every row has been looked at.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PlanSealed {
+pub struct PlanCompleted {
     /// Which plan.
     pub plan: u64,
     /// Its distinct new requests.

@@ -61,9 +61,9 @@ fn framed(head: &str, lines: &[Vec<u8>]) -> Vec<u8> {
         text += &String::from_utf8_lossy(line).replace('\n', " ");
         text.push('\n');
     }
-    let mut sealed = Lines::default();
-    sealed.push_raw(&text);
-    sealed.finish().expect("sealed")
+    let mut framed = Lines::default();
+    framed.push_raw(&text);
+    framed.finish().expect("framed")
 }
 
 fn whole_commit() -> Vec<u8> {

@@ -108,7 +108,7 @@ pub(super) struct Listing {
 }
 
 /// What stands where a commit was to be written.
-enum Found {
+enum CommitOwner {
     Ours,
     Others,
     Nothing,
@@ -226,14 +226,14 @@ impl Log {
                 Err(error) if error.kind() != ErrorKind::Unavailable => return Err(error),
                 Err(error) => error,
             };
-            match self.found(&place, meta).await {
-                Ok(Found::Ours) => return Ok(true),
-                Ok(Found::Others) => return Ok(false),
+            match self.owner(&place, meta).await {
+                Ok(CommitOwner::Ours) => return Ok(true),
+                Ok(CommitOwner::Others) => return Ok(false),
                 // A disk that says no means no; a network may only have lost the answer.
-                Ok(Found::Nothing) if place.local.is_some() => return Err(error),
-                Ok(Found::Nothing) | Err(_) if attempt == TRIES_MAX => return Err(error),
+                Ok(CommitOwner::Nothing) if place.local.is_some() => return Err(error),
+                Ok(CommitOwner::Nothing) | Err(_) if attempt == TRIES_MAX => return Err(error),
                 Err(unread) if unread.kind() != ErrorKind::Unavailable => return Err(unread),
-                Ok(Found::Nothing) | Err(_) => {}
+                Ok(CommitOwner::Nothing) | Err(_) => {}
             }
             self.clock.sleep(self.ids.jitter(wait)).await;
             wait *= 2;
@@ -243,17 +243,17 @@ impl Log {
 
     /// Whose commit stands at `place`. Its id alone decides: a damaged one is another's, and is
     /// judged when it is read.
-    async fn found(&self, place: &Location, ours: &Meta) -> Result<Found> {
+    async fn owner(&self, place: &Location, ours: &Meta) -> Result<CommitOwner> {
         let Some(bytes) = place.get().await? else {
-            return Ok(Found::Nothing);
+            return Ok(CommitOwner::Nothing);
         };
         let head = framing::unframe(&bytes)
             .ok()
             .and_then(|lines| lines.first().copied());
         let head = head.and_then(|head| framing::line::<Meta>(head).ok());
         Ok(match head {
-            Some(meta) if meta.id == ours.id => Found::Ours,
-            _ => Found::Others,
+            Some(meta) if meta.id == ours.id => CommitOwner::Ours,
+            _ => CommitOwner::Others,
         })
     }
 

@@ -385,11 +385,11 @@ proptest! {
 
     #[test]
     fn a_framed_file_of_anything_else_is_no_commit(lines in prop::collection::vec("[a-z{}\":,0-9]{0,12}", 0..4)) {
-        let mut sealed = Lines::default();
+        let mut framed = Lines::default();
         for line in &lines {
-            sealed.push(line).unwrap();
+            framed.push(line).unwrap();
         }
-        let parsed = parse::<serde_json::Value>(&sealed.finish().unwrap(), Version(0), false);
+        let parsed = parse::<serde_json::Value>(&framed.finish().unwrap(), Version(0), false);
         prop_assert_eq!(parsed.unwrap_err().kind(), ErrorKind::Data);
     }
 }

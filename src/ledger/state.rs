@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::action::{
-    Accepted, Action, ChunkStored, Landed, LedgerMade, PlanSealed, PlanStarted, Promised,
+    Accepted, Action, ChunkStored, Landed, LedgerMade, PlanCompleted, PlanStarted, Promised,
     PublishStarted, Published, RetryAsked, RunStarted,
 };
 use super::shared::SharedMap;
@@ -60,7 +60,8 @@ pub struct PlanState {
     /// Its chunks, by number.
     pub chunks: SharedMap<u64, ChunkState>,
     /// What it came to.
-    pub sealed: Option<PlanSealed>,
+    #[serde(rename = "sealed")]
+    pub completed: Option<PlanCompleted>,
     /// Why it was given up, if it was.
     pub abandoned: Option<String>,
     /// Whether a person asked to cancel it.
@@ -191,7 +192,9 @@ impl State {
             Action::PlanStarted(started) => self.start_plan(started)?,
             Action::ChunkStored(stored) => self.store_chunk(stored)?,
             Action::ChunkSplit { plan, chunk } => self.chunk_mut(*plan, *chunk)?.split = true,
-            Action::PlanSealed(sealed) => self.plan_mut(sealed.plan)?.sealed = Some(sealed.clone()),
+            Action::PlanCompleted(completed) => {
+                self.plan_mut(completed.plan)?.completed = Some(completed.clone());
+            }
             Action::PlanAbandoned { plan, why } => {
                 self.plan_mut(*plan)?.abandoned = Some(why.clone());
             }
@@ -332,7 +335,7 @@ impl State {
             started: started.clone(),
             key_rule: self.key_rule,
             chunks: SharedMap::default(),
-            sealed: None,
+            completed: None,
             abandoned: None,
             canceled: false,
             prompts_gone: false,

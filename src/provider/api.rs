@@ -29,7 +29,7 @@ pub trait Provider: Debug + Display + Send + Sync + 'static {
     ///
     /// # Errors
     /// `Refused` for credentials; `Unavailable` when the provider does not answer.
-    async fn trial(&self, shape: &Shape, prompt: &str) -> Result<Trial>;
+    async fn free_check(&self, shape: &Shape, prompt: &str) -> Result<FreeCheck>;
 
     /// Brings the body to where [`submit`](Provider::submit) can use it. Costs nothing, and may be
     /// repeated. Where a provider takes the body with the submission itself, this does nothing.
@@ -268,9 +268,9 @@ pub enum Found {
     },
 }
 
-/// What a trial of one request said.
+/// What a provider says of a request, asked for free.
 #[derive(Debug)]
-pub enum Trial {
+pub enum FreeCheck {
     /// The provider would accept it, as far as anybody can tell without paying.
     Passed,
     /// The provider would refuse every request of this shape.

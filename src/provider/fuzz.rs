@@ -100,7 +100,7 @@ proptest! {
                 prop_assert!(is_success, "absent, says an error");
             }
             // These two say only whether they went well.
-            let _ = block_on(ask().trial(&shape(api), "hello"));
+            let _ = block_on(ask().free_check(&shape(api), "hello"));
             let _ = block_on(ask().cancel(&id));
             let _ = block_on(ask().discard("file-1"));
         }

@@ -11,7 +11,7 @@ use crate::base::{Error, ErrorKind, Result, ResultExt};
 use super::file::{self, At, Node, Table, Value};
 use super::fill::is_identifier;
 use super::keys;
-use super::mistake::{Excerpt, Mistake, Mistakes, Place};
+use super::mistake::{Excerpt, Mistake, MistakeAt, Mistakes};
 use super::surroundings::Surroundings;
 
 /// What the user wrote. Grows by [`set`](Draft::set), [`flag`](Draft::flag) and
@@ -109,7 +109,7 @@ impl Draft {
             draft.broken.push(at.line);
             draft.mistakes.push(Mistake {
                 advice: unquoted(&at.text).unwrap_or_default(),
-                place: Place::Line(at),
+                place: MistakeAt::Line(at),
                 problem: format!("not TOML: {message}"),
             });
         }
@@ -226,7 +226,7 @@ impl Draft {
 
     fn complain(&mut self, flag: &str, problem: String, advice: &str) {
         self.mistakes.push(Mistake {
-            place: Place::Flag(flag.to_owned()),
+            place: MistakeAt::Flag(flag.to_owned()),
             problem,
             advice: advice.to_owned(),
         });

@@ -6,7 +6,7 @@ use std::ops::Range;
 
 /// Where a mistake stands.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Place {
+pub enum MistakeAt {
     /// In the job file.
     Line(Excerpt),
     /// On the command line, as it was written there: `--limit`, or `--set source.limit`.
@@ -83,7 +83,7 @@ fn is_secretive(line: &str) -> bool {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Mistake {
     /// The place in the job file, or the flag.
-    pub place: Place,
+    pub place: MistakeAt,
     /// What is wrong.
     pub problem: String,
     /// What to do about it; empty where the problem says it all.
@@ -93,9 +93,9 @@ pub struct Mistake {
 impl fmt::Display for Mistake {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let lead = match &self.place {
-            Place::Line(at) => format!("line {}: ", at.line),
-            Place::Flag(flag) => format!("{flag}: "),
-            Place::Absent => String::new(),
+            MistakeAt::Line(at) => format!("line {}: ", at.line),
+            MistakeAt::Flag(flag) => format!("{flag}: "),
+            MistakeAt::Absent => String::new(),
         };
         write!(f, "{lead}{}", self.problem)?;
         if self.advice.is_empty() {

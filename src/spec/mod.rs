@@ -37,6 +37,6 @@ pub use job::{
     AmbiguousPolicy, AnswerSpec, BudgetSpec, Job, LayoutSpec, LedgerSpec, MaxFailed, Meta, Mode,
     ModelSpec, OutputSpec, PromptSpec, SourceInput, SourceSpec,
 };
-pub use mistake::{Excerpt, Mistake, Mistakes, Place};
+pub use mistake::{Excerpt, Mistake, MistakeAt, Mistakes};
 pub use reader::parse_bytes;
 pub use surroundings::Surroundings;

@@ -12,7 +12,7 @@ use super::draft::Draft;
 use super::file::{At, Node, Table, Value};
 use super::fill::{Filled, Filler};
 use super::keys;
-use super::mistake::{Excerpt, Mistake, Place};
+use super::mistake::{Excerpt, Mistake, MistakeAt};
 use super::surroundings::Surroundings;
 
 /// Reads one draft.
@@ -92,11 +92,11 @@ impl<'a> Reader<'a> {
         self.mistakes.push(mistake);
     }
 
-    pub(super) fn place(&self, at: &At) -> Place {
+    pub(super) fn place(&self, at: &At) -> MistakeAt {
         match at {
-            At::File(span) => Place::Line(Excerpt::of(&self.draft.text, span)),
-            At::Set(key) => Place::Flag(format!("--set {key}")),
-            At::Flag(flag) => Place::Flag((*flag).to_owned()),
+            At::File(span) => MistakeAt::Line(Excerpt::of(&self.draft.text, span)),
+            At::Set(key) => MistakeAt::Flag(format!("--set {key}")),
+            At::Flag(flag) => MistakeAt::Flag((*flag).to_owned()),
         }
     }
 
@@ -120,7 +120,7 @@ impl<'a> Reader<'a> {
             _ => (format!("`{path}` is missing{why}"), self.suggestion(path)),
         };
         self.mistakes.push(Mistake {
-            place: Place::Absent,
+            place: MistakeAt::Absent,
             problem,
             advice,
         });

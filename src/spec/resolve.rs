@@ -15,7 +15,7 @@ use super::file::Value;
 use super::job::{
     AnswerSpec, BudgetSpec, Job, LedgerSpec, MaxFailed, Meta, PromptSpec, SourceSpec,
 };
-use super::mistake::Place;
+use super::mistake::MistakeAt;
 use super::reader::{Address, Reader, Word};
 use super::surroundings::Surroundings;
 
@@ -65,9 +65,9 @@ impl Draft {
             let unreadable = self.is_unreadable();
             mistakes.retain(|mistake| match &mistake.place {
                 _ if syntax.contains(mistake) => true,
-                Place::Line(at) => !unreadable && !self.broken.contains(&at.line),
-                Place::Flag(_) => true,
-                Place::Absent => false,
+                MistakeAt::Line(at) => !unreadable && !self.broken.contains(&at.line),
+                MistakeAt::Flag(_) => true,
+                MistakeAt::Absent => false,
             });
         }
         if mistakes.is_empty() {

@@ -3,7 +3,7 @@
 
 use super::file::{Node, Value};
 use super::keys::{self, SECTIONS, join};
-use super::mistake::{Mistake, Place};
+use super::mistake::{Mistake, MistakeAt};
 use super::reader::Reader;
 
 impl Reader<'_> {
@@ -85,7 +85,7 @@ impl Reader<'_> {
         }
         // What stands behind an unknown key may be anything, even a secret: it is not quoted.
         let place = match self.place(&node.key) {
-            Place::Line(at) => Place::Line(at.unquoted()),
+            MistakeAt::Line(at) => MistakeAt::Line(at.unquoted()),
             place => place,
         };
         self.mistakes.push(Mistake {

@@ -8,7 +8,7 @@ use crate::base::{Result, nearest};
 use super::draft::Draft;
 use super::file::{Table, Value};
 use super::job::{Job, SourceInput};
-use super::mistake::{Mistake, Place};
+use super::mistake::{Mistake, MistakeAt};
 use super::surroundings::Surroundings;
 
 impl Draft {
@@ -32,7 +32,7 @@ impl Draft {
             _ => nearest(name, free.iter().copied()),
         };
         let mistake = |name: &String| Mistake {
-            place: Place::Flag(format!("--var {name}")),
+            place: MistakeAt::Flag(format!("--var {name}")),
             problem: format!("nothing in the job asks for `{name}`"),
             advice: match near(name) {
                 Some(near) => format!("did you mean `--var {near}=...`?"),

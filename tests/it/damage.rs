@@ -74,15 +74,15 @@ fn refused(shell: &Shell, words: &[&str]) {
     assert_eq!(shell.bill("triage"), bill);
 }
 
-/// Lines as the ledger seals them.
-fn sealed(lines: &[String]) -> String {
+/// Lines as the ledger frames them.
+fn framed(lines: &[String]) -> String {
     let body = lines.join("\n") + "\n";
     let hash = format!("{:032x}", xxh3_128(body.as_bytes()));
     let end = json!({ "end": { "lines": lines.len(), "xxh3": hash } });
     format!("{body}{end}\n")
 }
 
-/// The lines of a sealed file, without its end.
+/// The lines of a framed file, without its end.
 fn lines_of(path: &PathBuf) -> Vec<String> {
     let text = std::fs::read_to_string(path).expect("readable");
     let mut lines: Vec<_> = text.lines().map(str::to_owned).collect();
@@ -114,7 +114,7 @@ fn a_newer_fact_names_the_way_out() {
     let mut head: Value = serde_json::from_str(&last[0]).expect("a head");
     head["version"] = number.into();
     let facts = [head.to_string(), json!({ "action": "sung" }).to_string()];
-    std::fs::write(path, sealed(&facts)).expect("written");
+    std::fs::write(path, framed(&facts)).expect("written");
     refused(&shell, &["does not know", "newer version of columnist"]);
 }
 
@@ -212,7 +212,7 @@ async fn a_checkpoint_that_is_damaged_or_disagrees_costs_nothing() {
     for bad in [
         &whole[..whole.len() / 2],
         b"{}\n",
-        sealed(&of_another).as_bytes(),
+        framed(&of_another).as_bytes(),
     ] {
         std::fs::write(&path, bad).expect("written");
         let ran = shell.call(&["status", "job.toml"]);

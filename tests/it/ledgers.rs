@@ -210,14 +210,14 @@ fn moved(name: &str, planned: Option<&str>) -> Shell {
         let path = commit.expect("an entry").path();
         let text = std::fs::read_to_string(&path).expect("text");
         let text = text.replace(MADE_IN, &here);
-        std::fs::write(path, sealed(&text, planned.as_ref())).expect("written");
+        std::fs::write(path, framed(&text, planned.as_ref())).expect("written");
     }
     shell
 }
 
 /// The lines of a commit, with an end that is right again. Where the last plan begins, with the files and
 /// the digest of `planned`.
-fn sealed(text: &str, planned: Option<&Value>) -> String {
+fn framed(text: &str, planned: Option<&Value>) -> String {
     let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
     lines.pop();
     for line in &mut lines {

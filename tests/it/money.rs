@@ -15,8 +15,8 @@ use columnist::engine::{self, Report, Setup, Wanted};
 use columnist::ledger::Log;
 use columnist::ledger::action::Action;
 use columnist::provider::{
-    Body, Capability, Download, Found, Provider, Seen, Sought, Staged, Submission, SubmitError,
-    Tag, Trial,
+    Body, Capability, Download, Found, FreeCheck, Provider, Rejection, Seen, Sought, Staged,
+    Submission, SubmitError, Tag,
 };
 use columnist::work::progress::{Event, Watch};
 use columnist::work::{
@@ -378,8 +378,8 @@ impl Provider for Failing {
         self.inner.frame(shape)
     }
 
-    async fn trial(&self, shape: &Shape, prompt: &str) -> Result<Trial> {
-        self.inner.trial(shape, prompt).await
+    async fn free_check(&self, shape: &Shape, prompt: &str) -> Result<FreeCheck> {
+        self.inner.free_check(shape, prompt).await
     }
 
     async fn stage(&self, tag: &Tag, body: Body) -> Result<Staged, SubmitError> {
@@ -396,6 +396,11 @@ impl Provider for Failing {
             *submissions += 1;
             *submissions
         };
+        // The slow one is under way when a later one fails.
+        if nth > self.slow {
+            let refused = |error| SubmitError::Rejected(Rejection::Final(error));
+            self.strike("submit").map_err(refused)?;
+        }
         let done = self.inner.submit(shape, submission).await;
         if nth == self.slow {
             self.clock.sleep(Duration::from_mins(1)).await;
@@ -514,6 +519,31 @@ async fn an_error_of_one_step_lets_what_is_being_sent_come_to_its_receipt() {
                 assert!(took < 60, "{vendor} {call} {how:?}: {took} s");
                 assert_eq!(world.bill().total.requests_billed, 20);
             }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_sending_that_fails_lets_another_come_to_its_receipt() {
+    for vendor in VENDORS {
+        for how in [
+            How::Error(ErrorKind::Internal),
+            How::Error(ErrorKind::Refused),
+            How::Error(ErrorKind::Invalid),
+            How::Panic,
+        ] {
+            let world = World::paused(vendor, (30, 10), taking(300, 400));
+            let (done, struck) = run_failing(&world, "submit", how).await;
+            done.expect_err("a call failed");
+            assert!(struck, "{vendor} {how:?}");
+            // Of a call that panicked nobody knows whether the provider took it.
+            let open = without_receipt(&world).await;
+            let unknown = usize::from(matches!(how, How::Panic));
+            assert_eq!(open.len(), unknown, "{vendor} {how:?}: {open:?}");
+            assert_eq!(batches(&world), 2, "{vendor} {how:?}");
+            let report = world.run().await.expect("a run");
+            assert_eq!(report.counts.of(RowStatus::Succeeded), 30, "{report:?}");
+            assert_eq!(world.bill().total.requests_billed, 30);
         }
     }
 }

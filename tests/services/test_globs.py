@@ -80,13 +80,13 @@ def test_a_table_that_gets_a_partition_each_night(tmp_path):
     assert [row[0] for row in days.fetchall()] == NIGHTS
 
 
-@pytest.mark.parametrize("layout", ["mirror", "single"])
+@pytest.mark.parametrize("layout", ["mirror", "single", "keyed"])
 def test_a_folder(tmp_path, layout):
     for number in range(2):
         path = tmp_path / f"in/part-{number}.parquet"
         path.parent.mkdir(exist_ok=True)
         pq.write_table(table(10 * number), path)
-    args = ["run", "--table", "in/", *ONE, "--output", "out/", "--set", f"output.layout={layout}"]
+    args = ["run", "--table", "in/", "--key", "id", *ONE, "--output", "out/", "--set", f"output.layout={layout}"]
     columnist(*args, cwd=tmp_path)
     check(tmp_path / "out", 20, deep=True)
     names = {path.name for path in (tmp_path / "out").iterdir()}
@@ -97,13 +97,26 @@ def test_a_folder(tmp_path, layout):
     check(tmp_path / "out", 20, deep=True)
 
 
-def test_partitions(tmp_path):
+@pytest.mark.parametrize("layout", ["mirror", "single", "keyed"])
+def test_partitions(tmp_path, layout):
     for number, day in enumerate(NIGHTS):
         path = tmp_path / f"in/dt={day}/a.parquet"
         path.parent.mkdir(parents=True)
         pq.write_table(table(10 * number), path)
-    columnist("run", "--table", "in/", *ONE, "--output", "out/", cwd=tmp_path)
+    columnist("run", "--table", "in/", "--key", "id", *ONE, "--output", "out/", "--set", f"output.layout={layout}",
+              cwd=tmp_path)
     check(tmp_path / "out", 20, deep=True)
+
+
+@pytest.mark.parametrize(("output", "deep"), [("out/", True), ("new/out.parquet", False)])
+def test_a_query(tmp_path, output, deep):
+    pq.write_table(table(0), tmp_path / "in.parquet")
+    (tmp_path / "some.sql").write_text("SELECT id, body FROM t WHERE id < 7")
+    args = ["run", "--query", "some.sql", "--tables", "t=in.parquet", "--key", "id", *ONE,
+            "--output", output]
+    columnist(*args, cwd=tmp_path)
+    check(tmp_path / output if deep else (tmp_path / output).parent, 7, deep=deep)
+    assert columnist(*args, cwd=tmp_path).report["unchanged"]
 
 
 @pytest.mark.parametrize("layout", ["mirror", "keyed"])

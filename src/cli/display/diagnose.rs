@@ -23,7 +23,7 @@ use serde_json::{Value, json};
 
 use crate::base::{Error, in_short};
 use crate::cli::panics::without_words;
-use crate::spec::{Excerpt, Mistake, Mistakes, Place};
+use crate::spec::{Excerpt, Mistake, MistakeAt, Mistakes};
 
 /// Whether to colour what is said.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -138,9 +138,9 @@ pub(in crate::cli) fn causes(error: &Error) -> Vec<Value> {
 
 fn mistake_value(mistake: &Mistake) -> Value {
     let (line, column, flag) = match &mistake.place {
-        Place::Line(at) => (Some(at.line), Some(at.column), None),
-        Place::Flag(flag) => (None, None, Some(flag)),
-        Place::Absent => (None, None, None),
+        MistakeAt::Line(at) => (Some(at.line), Some(at.column), None),
+        MistakeAt::Flag(flag) => (None, None, Some(flag)),
+        MistakeAt::Absent => (None, None, None),
     };
     json!({
         "line": line,
@@ -155,14 +155,14 @@ fn render_mistakes(mistakes: &Mistakes, colour: Colour, out: &mut String) {
     out.push('\n');
     for mistake in mistakes.iter() {
         let lead = match &mistake.place {
-            Place::Line(at) => format!("line {}: ", at.line),
-            Place::Flag(flag) => format!("{flag}: "),
-            Place::Absent => String::new(),
+            MistakeAt::Line(at) => format!("line {}: ", at.line),
+            MistakeAt::Flag(flag) => format!("{flag}: "),
+            MistakeAt::Absent => String::new(),
         };
         // Under a long flag the advice would be pushed out of the screen.
         let indent = " ".repeat(2 + lead.chars().count().clamp(2, 12));
         let _ = writeln!(out, "  {}{}", colour.faint(&lead), mistake.problem);
-        if let Place::Line(at) = &mistake.place {
+        if let MistakeAt::Line(at) = &mistake.place {
             render_excerpt(at, &indent, colour, out);
         }
         for line in mistake.advice.lines() {

@@ -8,6 +8,9 @@ mod message;
 mod online;
 mod params;
 mod protocol;
+mod settings;
+
+pub use settings::AnthropicLimits;
 
 use std::sync::Arc;
 

@@ -6,7 +6,7 @@ use super::protocol::NAME;
 use super::stored::OpenAiFile;
 use crate::base::Result;
 use crate::emulator::batch::{Batch, Failure};
-use crate::emulator::config::TokensRefusal;
+use crate::emulator::account::TokensRefusal;
 use crate::emulator::faults::Fault;
 use crate::emulator::problem::Problem;
 use crate::emulator::rate::Rate;

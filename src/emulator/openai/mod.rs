@@ -10,9 +10,12 @@ mod limits;
 mod message;
 mod online;
 mod protocol;
+mod settings;
 mod shown;
 mod stored;
 mod upload;
+
+pub use settings::OpenAiLimits;
 
 use std::sync::Arc;
 

@@ -8,8 +8,8 @@ use futures::StreamExt;
 
 use crate::base::{Crash, Result};
 use crate::provider::{
-    Body, Capability, Download, Found, Provider, Seen, Sought, Staged, Submission, SubmitError,
-    Tag, Trial,
+    Body, Capability, Download, Found, FreeCheck, Provider, Seen, Sought, Staged, Submission,
+    SubmitError, Tag,
 };
 use crate::work::{BatchId, BatchView, Frame, Reply, ResultFile, Shape};
 
@@ -64,8 +64,8 @@ impl Provider for Calls {
         self.inner.frame(shape)
     }
 
-    async fn trial(&self, shape: &Shape, prompt: &str) -> Result<Trial> {
-        let call = self.inner.trial(shape, prompt);
+    async fn free_check(&self, shape: &Shape, prompt: &str) -> Result<FreeCheck> {
+        let call = self.inner.free_check(shape, prompt);
         self.crash.around(TRIAL, call).await
     }
 

@@ -61,7 +61,7 @@ commits! {
     Landed = LANDED, "landed";
     Lost = LOST, "lost";
     PlanAbandoned = PLAN_ABANDONED, "plan_abandoned";
-    PlanSealed = PLAN_SEALED, "plan_sealed";
+    PlanCompleted = PLAN_COMPLETED, "plan_sealed";
     // The rule of its keys stands before a plan, where it is a new one.
     PlanStarted | RequestKeys = PLAN_STARTED, "plan_started";
     Promised = PROMISED, "promised";

@@ -47,7 +47,7 @@ fn may_send(state: &State, plan: &PlanState) -> bool {
         let mut attempts = state.attempts_of(chunk);
         state.is_home(chunk) || attempts.any(|a| a.phase == Phase::RejectedForGood)
     };
-    let is_whole = plan.sealed.is_some() && plan.chunks.values().all(|chunk| is_home(&chunk));
+    let is_whole = plan.completed.is_some() && plan.chunks.values().all(|chunk| is_home(&chunk));
     // What fails in passing is sent again before the output is published, and not after.
     let number = plan.started.plan;
     let is_published = state.shown(number).is_some_and(|shown| !shown.partial);

@@ -131,7 +131,7 @@ async fn places(
     statuses: &[RowStatus],
 ) -> Result<Vec<RequestPlace>> {
     let state = ledger.state();
-    let plan = state.plans.values().rfind(|plan| plan.sealed.is_some());
+    let plan = state.plans.values().rfind(|plan| plan.completed.is_some());
     let plan = plan.ok_or_else(|| Error::invalid("no plan of this job is complete yet"))?;
     // A row is what it was when it was planned, whatever the job file says now.
     let setup = Setup {

@@ -257,7 +257,7 @@ fn advance(
     if let TrialStatus::Failed(attempt) = trial {
         return PlanStatus::TrialFailed { attempt };
     }
-    if plan.sealed.is_none() {
+    if plan.completed.is_none() {
         return PlanStatus::Working;
     }
     let status = match (status, refused) {
@@ -322,7 +322,7 @@ fn send(
         // New chunks are numbered after the last one, so that two cannot be made at once.
         Admission::Split => {
             let alone = asked.count(|step| matches!(step, Step::Split { .. })) == 0;
-            if plan.sealed.is_some() && alone {
+            if plan.completed.is_some() && alone {
                 asked.ask(Step::Split { chunk: number });
             }
         }

@@ -245,7 +245,7 @@ fn the_trial_goes_first_and_is_never_split() {
     scenario.stored(0, 0, 3);
     scenario.stored(0, 3, 10);
     scenario.learned(2, true);
-    scenario.sealed();
+    scenario.completed();
     check(&scenario, &[submit(0)], &PlanStatus::Working);
 }
 
@@ -329,7 +329,7 @@ fn a_trial_that_is_too_large_is_split_and_its_parts_are_the_trial() {
     let mut scenario = Scenario::with_trial(3);
     scenario.stored(0, 0, 3);
     scenario.stored(0, 3, 10);
-    scenario.sealed();
+    scenario.completed();
     let in_flight = InFlight {
         too_large: [0].into(),
         ..InFlight::default()
@@ -377,7 +377,7 @@ fn whichever_part_of_a_split_trial_comes_home_first_lets_the_others_go() {
         let mut scenario = Scenario::with_trial(3);
         scenario.stored(0, 0, 3);
         scenario.stored(0, 3, 10);
-        scenario.sealed();
+        scenario.completed();
         scenario.tell(Action::ChunkSplit { plan: 0, chunk: 0 });
         scenario.stored(0, 0, 2);
         scenario.stored(0, 2, 1);

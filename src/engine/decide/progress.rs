@@ -58,8 +58,8 @@ fn spend(usage: &mut Usage, cost: &mut Option<u64>, landed: &Landed) {
 /// What the plan has made of its rows: all of them, if it is complete, else what this process has seen
 /// or, where another one is at it, what is in the chunks so far.
 fn counted(plan: &PlanState, observed: &Observed) -> Planned {
-    if let Some(sealed) = &plan.sealed {
-        return planned(&sealed.rows);
+    if let Some(completed) = &plan.completed {
+        return planned(&completed.rows);
     }
     let first = plan.round(0).into_iter();
     let stored: u64 = first.map(|chunk| chunk.stored.requests).sum();

@@ -154,13 +154,13 @@ impl Queue {
     fn planned(&self, state: &State) -> Option<Price> {
         let plans = state.plans.values().rev();
         let mut plans = plans.filter(|plan| plan.started.shape.model == self.model);
-        let (plan, sealed) = plans.find_map(|plan| Some((plan, plan.sealed.as_ref()?)))?;
+        let (plan, completed) = plans.find_map(|plan| Some((plan, plan.completed.as_ref()?)))?;
         let system = plan.started.shape.system.as_ref().map_or(0, String::len) as u64;
-        let tokens = (sealed.prompt_bytes + sealed.requests * system) / BYTES_OF_TOKEN;
+        let tokens = (completed.prompt_bytes + completed.requests * system) / BYTES_OF_TOKEN;
         let chunks = plan.round(0);
         let of_bytes: u64 = chunks.iter().map(|chunk| chunk.stored.body_bytes).sum();
         (of_bytes > 0).then_some(Price::Tokens {
-            tokens: tokens + sealed.requests * TOKENS_BESIDE,
+            tokens: tokens + completed.requests * TOKENS_BESIDE,
             of_bytes,
         })
     }

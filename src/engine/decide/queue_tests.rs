@@ -130,7 +130,7 @@ fn tokens_are_estimated_until_batches_have_counted_them() {
     scenario.stored(0, 100, 40);
     // Forty bytes a request, of four bytes a token.
     assert_eq!(weigh(&scenario, 1), 400);
-    scenario.sealed();
+    scenario.completed();
     // Two tokens of the prompt, and nine of what is around it.
     assert_eq!(weigh(&scenario, 1), 440);
     scenario.landed(0, 0);

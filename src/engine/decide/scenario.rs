@@ -2,7 +2,7 @@
 
 use crate::base::Time;
 use crate::ledger::action::{
-    Accepted, Action, ChunkStored, Landed, LedgerMade, Oddities, PlanCounts, PlanSealed,
+    Accepted, Action, ChunkStored, Landed, LedgerMade, Oddities, PlanCompleted, PlanCounts,
     PlanStarted, Promised, Published,
 };
 use crate::ledger::state::State;
@@ -77,7 +77,7 @@ impl Scenario {
         scenario
     }
 
-    /// A sealed plan of chunks with so many requests each.
+    /// A completed plan of chunks with so many requests each.
     pub(crate) fn of(chunks: &[u64]) -> Scenario {
         let mut scenario = Scenario::with_trial(0);
         let mut first = 0;
@@ -85,7 +85,7 @@ impl Scenario {
             scenario.stored(0, first, *requests);
             first += requests;
         }
-        scenario.sealed();
+        scenario.completed();
         scenario
     }
 
@@ -112,11 +112,11 @@ impl Scenario {
         }));
     }
 
-    /// Seals the plan. Each prompt has eight bytes.
-    pub(crate) fn sealed(&mut self) {
+    /// Completes the plan. Each prompt has eight bytes.
+    pub(crate) fn completed(&mut self) {
         let chunks = self.0.plans[&0].chunks.values();
         let requests = chunks.map(|chunk| chunk.stored.requests).sum();
-        self.tell(Action::PlanSealed(PlanSealed {
+        self.tell(Action::PlanCompleted(PlanCompleted {
             plan: 0,
             requests,
             rows: PlanCounts {

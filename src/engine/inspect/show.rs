@@ -76,7 +76,7 @@ pub async fn show(mut setup: Setup, key: &[String]) -> Result<Story> {
     let files = Files::aside(&root)?;
     let state = ledger.state();
     check_name(state, &setup.job)?;
-    let plan = state.plans.values().rfind(|plan| plan.sealed.is_some());
+    let plan = state.plans.values().rfind(|plan| plan.completed.is_some());
     let plan = plan.ok_or_else(|| {
         Error::invalid("no plan of this job is complete yet").hint("`columnist run` makes one")
     })?;

@@ -101,7 +101,7 @@ pub async fn status(setup: Setup) -> Result<StatusReport> {
     let batches: Vec<BatchLine> = shown.map(line).collect();
     let published = state.shown(number);
     Ok(StatusReport {
-        planned: plan.is_some_and(|plan| plan.sealed.is_some()),
+        planned: plan.is_some_and(|plan| plan.completed.is_some()),
         differs: plan.is_some_and(|p| p.started.digest != job.fingerprints().plan),
         canceled: plan.is_some_and(|plan| plan.canceled),
         holder: holder.map(|holder| holder.to_string()),

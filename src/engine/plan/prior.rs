@@ -105,7 +105,7 @@ impl PriorAnswers {
             prior.learn_rule(question, earlier);
             prior.read_outcomes(state, question, earlier, files).await?;
         }
-        let last = before.clone().rfind(|(_, plan)| plan.sealed.is_some());
+        let last = before.clone().rfind(|(_, plan)| plan.completed.is_some());
         if let Some((number, plan)) = last
             && plan.started.has_key
         {

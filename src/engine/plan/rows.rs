@@ -10,7 +10,7 @@ use crate::engine::context::points;
 use crate::engine::context::source::sample;
 use crate::engine::context::writer::LedgerWriter;
 use crate::engine::decide::progress::planned;
-use crate::ledger::action::{Action, PlanSealed};
+use crate::ledger::action::{Action, PlanCompleted};
 use crate::ledger::row_map::RowMapWriter;
 use crate::ledger::state::{PlanState, State};
 use crate::work::progress::Event;
@@ -63,11 +63,11 @@ pub(crate) async fn plan_rows(
                 .with("rows", plan.started.rows),
         );
     }
-    let sealed = PlanSealed {
+    let completed = PlanCompleted {
         plan: number,
         requests: tally.requests,
         rows: tally.rows,
         prompt_bytes: tally.prompt_bytes,
     };
-    writer.write(vec![Action::PlanSealed(sealed)]).await
+    writer.write(vec![Action::PlanCompleted(completed)]).await
 }

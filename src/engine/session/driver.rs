@@ -206,6 +206,7 @@ impl<'a> Driver<'a> {
             if until.is_some_and(|until| clock.now() >= until) {
                 return;
             }
+            self.tell();
             let is_known = until.is_some();
             let call = async {
                 if is_known {
@@ -259,9 +260,9 @@ impl<'a> Driver<'a> {
         next
     }
 
-    /// A plan that is not sealed is worked on by a task of its own.
+    /// A plan that is not completed is worked on by a task of its own.
     fn begin_planning(&mut self) {
-        let Some(plan) = self.plan().filter(|plan| plan.sealed.is_none()).cloned() else {
+        let Some(plan) = self.plan().filter(|plan| plan.completed.is_none()).cloned() else {
             return;
         };
         let (cx, writer) = (Arc::clone(&self.cx), self.writer.clone());

@@ -88,8 +88,8 @@ fn is_still_good(session: &Session, parts: &JobParts, source: &Source) -> Option
         return None;
     }
     // Rows that were put off are for a run that does not put them off.
-    let sealed = plan.sealed.as_ref();
-    let puts_off = sealed.map_or(plan.started.deferred, |s| s.rows.deferred > 0);
+    let completed = plan.completed.as_ref();
+    let puts_off = completed.map_or(plan.started.deferred, |s| s.rows.deferred > 0);
     if puts_off && !session.setup.no_follow {
         return None;
     }

@@ -7,7 +7,7 @@ use crate::engine::context::job_parts::JobParts;
 use crate::engine::context::points;
 use crate::engine::context::source::{check_key, first_prompt, needs_snapshot};
 use crate::ledger::action::{Action, PlanStarted};
-use crate::provider::Trial;
+use crate::provider::FreeCheck;
 use crate::source::Source;
 use crate::spec::Job;
 use crate::work::progress::Event;
@@ -114,9 +114,9 @@ async fn trial_size(
     let Some(prompt) = first_prompt(job, source).await? else {
         return Ok(0);
     };
-    match session.provider.trial(&parts.shape, &prompt).await? {
-        Trial::Passed => Ok(0),
-        Trial::Refused(error) => Err(error),
-        Trial::Untold => Ok(TRIAL),
+    match session.provider.free_check(&parts.shape, &prompt).await? {
+        FreeCheck::Passed => Ok(0),
+        FreeCheck::Refused(error) => Err(error),
+        FreeCheck::Untold => Ok(TRIAL),
     }
 }

@@ -127,10 +127,10 @@ impl Report {
         };
         report.rows = planned.started.rows;
         report.progress = progress(state, plan, &Observed::default());
-        if let Some(sealed) = &planned.sealed {
-            report.requests = sealed.requests;
-            report.identical = sealed.rows.identical;
-            report.answered = sealed.rows.answered;
+        if let Some(completed) = &planned.completed {
+            report.requests = completed.requests;
+            report.identical = completed.rows.identical;
+            report.answered = completed.rows.answered;
         }
         let chunks = planned.chunks.values();
         let unsent = chunks.filter(|chunk| !planned.canceled && is_unsent(state, chunk));
@@ -214,7 +214,7 @@ impl Report {
 /// The rows of a plan that was never published: what is known of them before any answer, the rest is
 /// pending.
 fn unpublished(plan: &PlanState) -> StatusCounts {
-    let known = plan.sealed.as_ref().map(|sealed| sealed.rows);
+    let known = plan.completed.as_ref().map(|completed| completed.rows);
     let known = known.unwrap_or_default();
     let mut counts = StatusCounts::default();
     counts.add(RowStatus::Skipped, known.skipped);
@@ -236,7 +236,7 @@ fn awaits(state: &State, plan: &PlanState, unsent: u64) -> Option<Awaits> {
         .attempts
         .values()
         .filter(|a| a.promised.plan == number);
-    if plan.sealed.is_none() && !plan.canceled {
+    if plan.completed.is_none() && !plan.canceled {
         return Some(Awaits::Planning);
     }
     let mut trial = plan.chunks.values().filter(|chunk| plan.is_trial(chunk));
@@ -325,7 +325,7 @@ mod tests {
         let mut scenario = Scenario::with_trial(3);
         scenario.stored(0, 0, 3);
         scenario.stored(0, 3, 10);
-        scenario.sealed();
+        scenario.completed();
         assert_eq!(awaits(&scenario), Some(Awaits::Provider));
         scenario.tell(Action::ChunkSplit { plan: 0, chunk: 0 });
         scenario.stored(0, 0, 2);

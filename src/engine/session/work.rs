@@ -181,7 +181,7 @@ async fn gather(session: &mut Session, goal: Goal) -> Result<Report> {
 /// What keeps the rest of a plan that is not complete from being made of what is there now.
 fn kept_from_planning(session: &Session, plan: u64, cx: &Context) -> Result<Option<Error>> {
     let planned = session.ledger.state().plans.get(&plan);
-    let Some(planned) = planned.filter(|planned| planned.sealed.is_none()) else {
+    let Some(planned) = planned.filter(|planned| planned.completed.is_none()) else {
         return Ok(None);
     };
     let started = &planned.started;

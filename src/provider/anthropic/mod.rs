@@ -32,8 +32,8 @@ use super::call::{Caller, complete, length};
 use super::frame::{constant_parts, contradiction, refuse};
 use super::line::{first_line, read_line};
 use super::{
-    Body, Capability, Download, Found, Provider, Rejection, Seen, Sought, Staged, Submission,
-    SubmitError, Tag, Trial, find,
+    Body, Capability, Download, Found, FreeCheck, Provider, Rejection, Seen, Sought, Staged,
+    Submission, SubmitError, Tag, find,
 };
 use crate::base::{Error, Result, Time};
 use crate::work::{BatchId, BatchView, CustomId, Frame, Reply, ResultFile, Shape};
@@ -210,7 +210,7 @@ impl Provider for Anthropic {
         })
     }
 
-    async fn trial(&self, shape: &Shape, prompt: &str) -> Result<Trial> {
+    async fn free_check(&self, shape: &Shape, prompt: &str) -> Result<FreeCheck> {
         let mut body = params(shape, prompt)?;
         body.remove("max_tokens");
         let named = body.len();
@@ -219,17 +219,21 @@ impl Provider for Anthropic {
         let body = Value::Object(body).to_string();
         let answer = client::count_tokens(&self.caller, version(shape), body).await?;
         if answer.status.is_success() {
-            return Ok(if is_all { Trial::Passed } else { Trial::Untold });
+            return Ok(if is_all {
+                FreeCheck::Passed
+            } else {
+                FreeCheck::Untold
+            });
         }
         let complaint = self.caller.complaint(&answer);
         let error = self.caller.error_of(&answer, &complaint);
         match answer.status.as_u16() {
-            400 | 422 => Ok(Trial::Refused(error)),
+            400 | 422 => Ok(FreeCheck::Refused(error)),
             // The service says this of a model that it does not have; a proxy, of the call itself.
-            404 if complaint.message.contains(&shape.model) => Ok(Trial::Refused(
+            404 if complaint.message.contains(&shape.model) => Ok(FreeCheck::Refused(
                 error.hint("check the model's name, and that the account may use it"),
             )),
-            404 | 405 | 413 | 501 => Ok(Trial::Untold),
+            404 | 405 | 413 | 501 => Ok(FreeCheck::Untold),
             _ => Err(error),
         }
     }

@@ -597,10 +597,10 @@ async fn a_list_that_cannot_be_read_shows_nothing() {
 
 async fn tried(shape: &Shape, answer: Say) -> (String, crate::provider::testing::Request) {
     let vendor = Vendor::new(vec![answer; 1]);
-    let said = match vendor.open(NAME).trial(shape, "hi").await {
-        Ok(Trial::Passed) => "passed".to_owned(),
-        Ok(Trial::Untold) => "untold".to_owned(),
-        Ok(Trial::Refused(error)) => format!("refused {error}"),
+    let said = match vendor.open(NAME).free_check(shape, "hi").await {
+        Ok(FreeCheck::Passed) => "passed".to_owned(),
+        Ok(FreeCheck::Untold) => "untold".to_owned(),
+        Ok(FreeCheck::Refused(error)) => format!("refused {error}"),
         Err(error) => format!("{:?}", error.kind()),
     };
     (said, vendor.only())

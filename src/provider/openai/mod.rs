@@ -32,8 +32,8 @@ use super::call::{Caller, complete, length};
 use super::frame::{constant_parts, contradiction, refuse};
 use super::line::read_line;
 use super::{
-    Body, Capability, Download, Found, Provider, Rejection, Seen, Sought, Staged, Submission,
-    SubmitError, Tag, Trial, find,
+    Body, Capability, Download, Found, FreeCheck, Provider, Rejection, Seen, Sought, Staged,
+    Submission, SubmitError, Tag, find,
 };
 use crate::base::http::{HttpResponse, StatusCode};
 use crate::base::{Error, Result, Time};
@@ -182,7 +182,7 @@ impl Provider for OpenAi {
         })
     }
 
-    async fn trial(&self, shape: &Shape, _prompt: &str) -> Result<Trial> {
+    async fn free_check(&self, shape: &Shape, _prompt: &str) -> Result<FreeCheck> {
         body(shape, "")?;
         let is_plain = shape.temperature.is_none()
             && shape.params.is_empty()
@@ -190,9 +190,9 @@ impl Provider for OpenAi {
         // Of a plain request only the model's name can be wrong, which is checked for free before
         // the batch begins.
         Ok(if is_plain {
-            Trial::Passed
+            FreeCheck::Passed
         } else {
-            Trial::Untold
+            FreeCheck::Untold
         })
     }
 

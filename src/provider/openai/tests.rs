@@ -726,8 +726,8 @@ async fn only_a_plain_request_passes_its_trial_unasked() {
     let provider = Vendor::new([]).open(NAME);
     let plain = shape(Api::ChatCompletions);
     assert!(matches!(
-        provider.trial(&plain, "hi").await,
-        Ok(Trial::Passed)
+        provider.free_check(&plain, "hi").await,
+        Ok(FreeCheck::Passed)
     ));
     let mut warm = plain.clone();
     warm.temperature = Some(1.0);
@@ -739,8 +739,8 @@ async fn only_a_plain_request_passes_its_trial_unasked() {
     };
     for shape in [warm, set, choice] {
         assert!(matches!(
-            provider.trial(&shape, "hi").await,
-            Ok(Trial::Untold)
+            provider.free_check(&shape, "hi").await,
+            Ok(FreeCheck::Untold)
         ));
     }
 }
