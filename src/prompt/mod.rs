@@ -36,6 +36,7 @@
 mod cell;
 mod decimal;
 mod engine;
+mod expression;
 mod filters;
 #[cfg(test)]
 mod jinja_tests;
@@ -51,5 +52,6 @@ mod text;
 #[cfg(test)]
 mod value_tests;
 
+pub use expression::column_expression;
 pub use render::{Prompt, Prompts, SkipReason};
 pub use template::{Template, render_system};

@@ -9,6 +9,7 @@ use minijinja::{Environment, ErrorKind, Value};
 use crate::base::{Error, Result, nearest};
 
 use super::engine::engine;
+use super::expression::column_expression;
 use super::filters;
 use super::missing::{Notes, Null};
 use super::syntax::{Piece, Pieces, Tag, Token, cut, member};
@@ -373,7 +374,7 @@ fn known(column: String, columns: &[&str], error: &impl Fn(&str) -> Error) -> Re
 fn unknown(error: Error, name: &str, known: &[&str]) -> Error {
     let error = error.with("column", name);
     match nearest(name, known.iter().copied()) {
-        Some(near) => error.hint(format!("did you mean `{near}`?")),
+        Some(near) => error.hint(format!("did you mean `{}`?", column_expression(near))),
         None => error.hint(format!("it may name {}", known.join(", "))),
     }
 }

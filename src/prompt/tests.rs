@@ -382,7 +382,7 @@ fn mistakes_are_found_before_a_row_is_read_and_name_the_line() {
         ),
         (
             "\n\n{{ row['my.colum'] }}",
-            vec!["line=`3`", "did you mean `my.column`"],
+            vec!["line=`3`", "did you mean `row['my.column']`"],
         ),
         ("{{ vars.dss }}", vec!["vars.dss", "--var dss"]),
         ("{{ vars['dss'] }}", vec!["vars.dss"]),

@@ -651,6 +651,18 @@ async fn planning_that_fails_lets_what_is_being_sent_come_to_its_receipt() {
     }
 }
 
+/// Asks for a row as a job by flags does, which cannot name its key: `--key` names the row, and the
+/// ledger knows the key.
+async fn retry_by_flags(world: &World, key: Vec<String>) -> engine::Asked {
+    let mut setup = world.setup("retry");
+    setup.job.source.key.clear();
+    let wanted = Wanted {
+        keys: vec![key],
+        ..Wanted::default()
+    };
+    engine::retry(setup, wanted).await.expect("asked for")
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_row_is_retried_by_its_key_or_its_status_and_never_one_that_was_answered() {
     for vendor in VENDORS {
@@ -704,7 +716,7 @@ async fn a_row_is_retried_by_its_key_or_its_status_and_never_one_that_was_answer
 
         let accepted = || world.bill().total.requests_accepted;
         let before = accepted();
-        let asked = retry(&[], &[with("refused")]).await.expect("asked for");
+        let asked = retry_by_flags(&world, with("refused")).await;
         assert_eq!((asked.rows, asked.is_held), (1, false));
         let report = world.run().await.expect("a run");
         assert_eq!(accepted() - before, 1, "{vendor}: that one alone");

@@ -3,7 +3,7 @@
 use super::source::{column_names, compile};
 use crate::base::{Error, Result};
 use crate::output::check_names;
-use crate::prompt::render_system;
+use crate::prompt::{column_expression, render_system};
 use crate::provider::Provider;
 use crate::source::{Predicate, RowIds, Source};
 use crate::spec::{Job, Meta};
@@ -83,8 +83,14 @@ impl JobParts {
             prompt.contains(&format!("{{{name}}}"))
         });
         let hint = match (in_one_brace, names.first()) {
-            (Some(name), _) => format!("a column has two braces: `{{{{ {name} }}}}`"),
-            (None, Some(name)) => format!("name a column, as in `{{{{ {name} }}}}`"),
+            (Some(name), _) => format!(
+                "a column has two braces: `{{{{ {} }}}}`",
+                column_expression(name)
+            ),
+            (None, Some(name)) => format!(
+                "name a column, as in `{{{{ {} }}}}`",
+                column_expression(name)
+            ),
             (None, None) => "the source has no columns".to_owned(),
         };
         Err(

@@ -49,7 +49,7 @@ pub async fn retry(setup: Setup, wanted: Wanted) -> Result<Asked> {
             .hint(format!("the statuses are {}", words(&all_failures()))));
     }
     let (mut ledger, root) = read(&setup).await?;
-    check_ours(ledger.state(), &setup.job)?;
+    check_ours(ledger.state(), &with_key(&setup.job, ledger.state()))?;
     let statuses = if wanted.statuses.is_empty() {
         all_failures()
     } else {
@@ -80,6 +80,15 @@ pub async fn retry(setup: Setup, wanted: Wanted) -> Result<Asked> {
     }
     let is_held = holder(&setup, &root).await?.is_some();
     Ok(Asked { rows, is_held })
+}
+
+/// The job, with the key of its ledger where it names none: on the command line `--key` names a row here.
+fn with_key(job: &Job, state: &State) -> Job {
+    let mut job = job.clone();
+    if let Some(made) = state.made.as_ref().filter(|_| job.source.key.is_empty()) {
+        job.source.key.clone_from(&made.key);
+    }
+    job
 }
 
 fn all_failures() -> Vec<RowStatus> {

@@ -12,13 +12,14 @@ use crate::engine::context::source::{compile, sample};
 use crate::engine::plan::input::PlanInput;
 use crate::engine::plan::planner::{Sink, Tally, plan_all};
 use crate::engine::plan::prior::{PlanQuestion, PriorAnswers};
+use crate::engine::session::report::is_over;
 use crate::ledger::action::PlanCounts;
 use crate::ledger::state::State;
 use crate::provider::Provider;
 use crate::source::Source;
 use crate::spec::Job;
 use crate::work::price::{Pricing, Tariff, micro_usd};
-use crate::work::{Frame, KeyRule, Usage};
+use crate::work::{Frame, KeyRule, RowStatus, StatusCounts, Usage};
 
 /// What a run would do.
 #[derive(Clone, Debug, PartialEq)]
@@ -187,6 +188,15 @@ fn notes_of(job: &Job, parts: &JobParts, tally: &Tally, chunks: u64, state: &Sta
             "tiny batches: {} requests in {chunks}; a batch of a few takes as long as one of many",
             tally.requests
         ));
+    }
+    let mut counts = StatusCounts::default();
+    counts.add(RowStatus::Failed, tally.rows.failed);
+    counts.add(RowStatus::Pending, tally.rows.total() - tally.rows.failed);
+    if is_over(job.budget.max_failed, &counts) {
+        notes.push(
+            "more rows cannot be asked than `max_failed` allows: a run asks the others, and ends with exit code 3"
+                .to_owned(),
+        );
     }
     if let Some(why) = &tally.reasons.failed {
         notes.push(format!("the first row that cannot be asked: {why}"));

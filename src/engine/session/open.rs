@@ -10,9 +10,10 @@ use crate::engine::context::interrupt::{unless_stopped, unless_stopped_long_sinc
 use crate::engine::context::ledger::JobLedger;
 use crate::engine::context::owner::{check_ours, source_name, stored_job};
 use crate::engine::context::setup::Setup;
+use crate::engine::publish::target::check_ledger;
 use crate::ledger::action::{Action, LedgerMade, RunStarted};
 use crate::ledger::state::State;
-use crate::ledger::{Author, Held, Holder, Keeper, Lease, Leases, Patience, Scope, Taken, probe};
+use crate::ledger::{Author, Held, Holder, Keeper, Lease, Leases, Patience, Scope, Taken};
 use crate::provider::Provider;
 use crate::spec::{Job, ModelSpec};
 use crate::work::progress::{Event, Then, Wait, Waits};
@@ -49,7 +50,7 @@ impl Session {
         let read = JobLedger::read(components, &root, &run);
         let ledger = unless_stopped(&setup.interrupt, read).await?;
         if ledger.state().made.is_none() {
-            unless_stopped(&setup.interrupt, probe(&root, &components.ids)).await?;
+            unless_stopped(&setup.interrupt, check_ledger(&root, components)).await?;
         } else {
             check_ours(ledger.state(), &setup.job)?;
         }

@@ -2,6 +2,7 @@
 
 use crate::base::{Error, ErrorKind, Location, Result, ResultExt};
 use crate::output::bridge::Bridge;
+use crate::output::error::from_io;
 use crate::output::place::existing::Existing;
 use crate::output::place::local;
 use crate::output::place::remote;
@@ -26,6 +27,9 @@ pub async fn examine(target: &Target) -> Result<Existing> {
             .with("path", path.display())
             .hint("end `output.path` with `/` for a folder, or choose another name")),
             Err(error) if is_nowhere(error.kind()) => Ok(Existing::Nothing),
+            Err(error) if error.kind() == std::io::ErrorKind::InvalidFilename => {
+                Err(from_io(error, "cannot write the output", path.display()))
+            }
             _ => examine_file(location).await,
         },
         (Form::File, None) if remote::exists(&location).await? => examine_file(location).await,

@@ -296,6 +296,24 @@ async fn a_file_where_a_folder_should_be_and_the_other_way_round() {
 }
 
 #[tokio::test]
+async fn a_name_that_the_file_system_does_not_take_is_found_before_any_spend() {
+    let root = tempfile::tempdir().unwrap();
+    let long = format!("{}.parquet", "y".repeat(250));
+    let path = root.path().join(&long);
+    for target in [file_target(&path), folder_target(&path)] {
+        let error = error_of(examine(&target).await);
+        assert_eq!(error.kind(), ErrorKind::Invalid, "{error:?}");
+        assert!(
+            error
+                .hint_text()
+                .unwrap()
+                .contains("does not take this name"),
+            "{error:?}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn a_place_that_can_be_written_is_left_without_a_trace() {
     let root = tempfile::tempdir().unwrap();
     for path in ["out.parquet", "a/b/out.parquet"] {
