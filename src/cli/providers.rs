@@ -97,12 +97,18 @@ fn state_folder(
     env: impl Fn(&str) -> Option<OsString>,
 ) -> Result<Option<PathBuf>> {
     if let Some(folder) = &ledger.local {
-        make_private(folder)
-            .or_err(ErrorKind::Unavailable, "cannot make the ledger's folder")
-            .map_err(|error| {
-                let error = error.with("folder", folder.display());
-                error.hint("the ledger must be writable: choose another `[ledger] path`")
-            })?;
+        make_private(folder).map_err(|error| {
+            let is_full = error.kind() == std::io::ErrorKind::StorageFull;
+            let kind = if is_full {
+                ErrorKind::Unavailable
+            } else {
+                ErrorKind::Invalid
+            };
+            Error::new(kind, "cannot make the ledger's folder")
+                .with("folder", folder.display())
+                .hint("the ledger must be writable: choose another `[ledger] path`")
+                .because(error)
+        })?;
         return Ok(Some(folder.join("sandbox")));
     }
     if ledger.url.scheme() == "memory" {
