@@ -185,3 +185,33 @@ impl Read for StoredReader {
         Ok(taken)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::Stores;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_few_bytes_are_those_of_the_file_however_they_are_fetched() {
+        let size = 3 * WINDOW + 17;
+        let content: Vec<u8> = (0..size).map(|at| (at % 251) as u8).collect();
+        let place = Stores::default().locate("memory://lake/file").unwrap();
+        place.put(content.clone()).await.unwrap();
+        let file = FileBytes::open(&place, size, None).unwrap();
+        let check = move || {
+            let FileBytes::Stored(stored) = &file else {
+                panic!("it is in a store");
+            };
+            // Close together, over the end of a window, far away, back again, and the last bytes.
+            let places = [0, 8, 4000, WINDOW - 4, WINDOW + 4, 3 * WINDOW, 12, size - 8];
+            for at in places {
+                let got = file.get_few(at, 8).unwrap();
+                let from = usize::try_from(at).unwrap();
+                assert_eq!(got[..], content[from..from + 8], "{at}");
+            }
+            let held = stored.windows.lock().unwrap().len();
+            assert!(held <= 2, "{held} windows for what lies far apart");
+        };
+        tokio::task::spawn_blocking(check).await.unwrap();
+    }
+}
