@@ -11,7 +11,7 @@ use crate::engine::context::context::Context;
 use crate::engine::context::observations::PollState;
 use crate::engine::context::providers::{is_own, other_account, refused_for_the_account};
 use crate::engine::context::writer::LedgerWriter;
-use crate::engine::decide::age::{age, overdue};
+use crate::engine::decide::age::{RESULTS_LATE_MAX, age, overdue};
 use crate::engine::decide::queue::{learn, refusals, wait_for_room};
 use crate::engine::decide::step::StepResult;
 use crate::ledger::action::Action;
@@ -22,8 +22,6 @@ use crate::work::price::Pricing;
 use crate::work::progress::Event;
 use crate::work::{BatchFailure, BatchId, BatchStatus, BatchView};
 
-/// How long results may be late after a batch has ended.
-const LATE_MAX: Duration = Duration::from_mins(10);
 /// The files of a batch that ended so long ago, by the provider's own clock, are not awaited by another
 /// process once more.
 const LONG_AGO: TimeDelta = TimeDelta::hours(1);
@@ -201,7 +199,7 @@ impl Poll<'_> {
         if over.is_some_and(|(end, as_of)| as_of - end > LONG_AGO) {
             return false;
         }
-        self.with_poll(|poll| now < *poll.empty_since.get_or_insert(now) + LATE_MAX)
+        self.with_poll(|poll| now < *poll.empty_since.get_or_insert(now) + RESULTS_LATE_MAX)
     }
 
     /// What this process remembers of the polling of the batch.

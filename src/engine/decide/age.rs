@@ -5,6 +5,8 @@ use std::time::Duration;
 use crate::base::Time;
 use crate::ledger::state::{Attempt, Phase};
 
+/// How long results may be late after a batch has ended.
+pub(crate) const RESULTS_LATE_MAX: Duration = Duration::from_mins(10);
 /// The age at which a batch is spoken of: vendors end theirs after 24 hours.
 const ALARM: Duration = Duration::from_hours(25);
 

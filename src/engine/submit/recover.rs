@@ -21,10 +21,9 @@ use super::send::accepted;
 use crate::engine::context::context::Context;
 use crate::engine::context::providers::{is_own, other_account};
 use crate::engine::context::writer::LedgerWriter;
+use crate::engine::decide::age::RESULTS_LATE_MAX;
 use crate::engine::decide::step::StepResult;
 
-/// How long results may be late after a batch has ended.
-const LATE_MAX: TimeDelta = TimeDelta::minutes(10);
 /// Times that a chunk's answer is lost, and nothing comes of it, before it is made smaller.
 const LOST_MAX: usize = 3;
 
@@ -316,9 +315,12 @@ impl<'a> Recovery<'a> {
 /// Whether waiting will not tell: every candidate has ended, and shows nothing, or nothing that can be
 /// read for longer than results are ever late.
 fn is_hopeless(candidates: &[BatchView], sought_for: TimeDelta) -> bool {
+    let is_late = sought_for
+        .to_std()
+        .is_ok_and(|sought| sought > RESULTS_LATE_MAX);
     let silent = |view: &BatchView| {
         let may_show = view.awaited || !view.results.is_empty();
-        view.status.is_ended() && (!may_show || sought_for > LATE_MAX)
+        view.status.is_ended() && (!may_show || is_late)
     };
     !candidates.is_empty() && candidates.iter().all(silent)
 }
