@@ -1,5 +1,6 @@
 //! The ledger as a run keeps it: the log, and the state that is its fold.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use tracing::{info, trace};
@@ -7,7 +8,7 @@ use tracing::{info, trace};
 use crate::base::{Components, Error, Location, Result};
 use crate::ledger::action::Action;
 use crate::ledger::state::State;
-use crate::ledger::{Append, Author, Commit, Holder, Leases, Log, Meta, Scope};
+use crate::ledger::{Append, Author, Commit, Holder, Leases, Log, Meta, Scope, probe};
 
 use super::points;
 use super::setup::Setup;
@@ -122,6 +123,40 @@ pub(crate) async fn read(setup: &Setup) -> Result<(JobLedger, Location)> {
             .hint("`columnist run` or `columnist submit` makes one"));
     }
     Ok((ledger, root))
+}
+
+/// The ledger can be written at `root`, and the store is fit for one. Nothing stays behind, and no folder
+/// is made for it.
+///
+/// # Errors
+/// `Invalid` if its folder cannot be written, or the store is not fit for a ledger.
+pub(crate) async fn check_place(root: &Location, components: &Components) -> Result<()> {
+    match &root.local {
+        None => probe(root, &components.ids).await,
+        Some(folder) => check_folder(folder),
+    }
+}
+
+/// The same for a ledger that is about to be made: what holds it is tried itself, wherever it lies.
+///
+/// # Errors
+/// As for [`check_place`].
+pub(crate) async fn try_place(root: &Location, components: &Components) -> Result<()> {
+    if let Some(folder) = &root.local {
+        check_folder(folder)?;
+    }
+    probe(root, &components.ids).await
+}
+
+/// A file can be made in `folder`, or in what is there of the way to it.
+fn check_folder(folder: &Path) -> Result<()> {
+    let there = folder.ancestors().find(|folder| folder.exists());
+    let there = there.unwrap_or(folder);
+    tempfile::tempfile_in(there).map(drop).map_err(|error| {
+        let error = Error::invalid("the ledger's folder cannot be written").because(error);
+        let error = error.with("folder", there.display());
+        error.hint("choose another `[ledger] path` (--ledger)")
+    })
 }
 
 /// Who holds the job, if anybody does.

@@ -3,7 +3,7 @@
 use crate::base::{Result, nearest};
 use crate::engine::context::files::Files;
 use crate::engine::context::job_parts::JobParts;
-use crate::engine::context::ledger::JobLedger;
+use crate::engine::context::ledger::{JobLedger, check_place};
 use crate::engine::context::owner::check_ours;
 use crate::engine::context::publish_spec::PublishSpec;
 use crate::engine::context::setup::Setup;
@@ -34,7 +34,7 @@ impl Inspected {
     ) -> Result<Inspected> {
         let (job, components) = (&setup.job, &setup.components);
         let root = components.stores.locate(&job.ledger.path)?.private();
-        target::check_ledger(&root, components).await?;
+        check_place(&root, components).await?;
         let ledger = JobLedger::read(components, &root, setup.command).await?;
         check_ours(ledger.state(), job)?;
         let files = Files::aside(&root)?;

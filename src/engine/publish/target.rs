@@ -1,7 +1,6 @@
 //! Where the output goes, and whether it may go there: found out before any spend.
 
-use crate::base::{Components, Error, Location, Result};
-use crate::ledger::probe;
+use crate::base::{Components, Error, Result};
 use crate::output::{self, Existing};
 
 use crate::engine::context::publish_spec::{LEDGER_KEY, PublishSpec};
@@ -29,18 +28,4 @@ pub(crate) async fn check(
     }
     let id = components.ids.nonce(8);
     output::check_writable(target, &id).await
-}
-
-/// The ledger can be written at `root`, and the store is fit for one. Nothing stays behind.
-pub(crate) async fn check_ledger(root: &Location, components: &Components) -> Result<()> {
-    let Some(folder) = &root.local else {
-        return probe(root, &components.ids).await;
-    };
-    let there = folder.ancestors().find(|folder| folder.exists());
-    let there = there.unwrap_or(folder);
-    tempfile::tempfile_in(there).map(drop).map_err(|error| {
-        let error = Error::invalid("the ledger's folder cannot be written").because(error);
-        let error = error.with("folder", there.display());
-        error.hint("choose another `[ledger] path` (--ledger)")
-    })
 }

@@ -7,10 +7,9 @@ use crate::base::{Error, Location, Result};
 use crate::engine::context::calls::Calls;
 use crate::engine::context::files::Files;
 use crate::engine::context::interrupt::{unless_stopped, unless_stopped_long_since};
-use crate::engine::context::ledger::JobLedger;
+use crate::engine::context::ledger::{JobLedger, try_place};
 use crate::engine::context::owner::{check_ours, source_name, stored_job};
 use crate::engine::context::setup::Setup;
-use crate::engine::publish::target::check_ledger;
 use crate::ledger::action::{Action, LedgerMade, RunStarted};
 use crate::ledger::state::State;
 use crate::ledger::{Author, Held, Holder, Keeper, Lease, Leases, Patience, Scope, Taken};
@@ -50,7 +49,7 @@ impl Session {
         let read = JobLedger::read(components, &root, &run);
         let ledger = unless_stopped(&setup.interrupt, read).await?;
         if ledger.state().made.is_none() {
-            unless_stopped(&setup.interrupt, check_ledger(&root, components)).await?;
+            unless_stopped(&setup.interrupt, try_place(&root, components)).await?;
         } else {
             check_ours(ledger.state(), &setup.job)?;
         }
