@@ -247,10 +247,16 @@ impl State {
             .filter(|plan| plan.abandoned.is_none())
     }
 
+    /// The number of the newest plan, given up or not.
+    #[must_use]
+    pub fn last_plan(&self) -> Option<u64> {
+        self.plans.keys().next_back().copied()
+    }
+
     /// The number of the next plan.
     #[must_use]
     pub fn next_plan(&self) -> u64 {
-        self.plans.keys().next_back().map_or(0, |last| last + 1)
+        self.last_plan().map_or(0, |last| last + 1)
     }
 
     /// Whether somebody asked for a retry, and no plan has been made since.

@@ -31,7 +31,7 @@ impl Default for AnthropicLimits {
             online_bytes_max: 32_000_000,
             queue_requests_max: None,
             calls_per_minute_max: None,
-            results_kept: days(29),
+            results_kept: Duration::from_hours(29 * 24),
             page_max: 1000,
         }
     }
@@ -43,8 +43,4 @@ impl AnthropicLimits {
         self.queue_requests_max = limits.queue_requests;
         self.calls_per_minute_max = limits.calls_per_minute;
     }
-}
-
-const fn days(count: u64) -> Duration {
-    Duration::from_secs(count * 24 * 3600)
 }

@@ -42,7 +42,7 @@ impl Default for OpenAiLimits {
             batches_per_hour_max: None,
             uploads_per_minute_max: None,
             files_max: None,
-            results_kept: days(30),
+            results_kept: Duration::from_hours(30 * 24),
             page_max: 100,
             file_page_max: 10_000,
         }
@@ -58,8 +58,4 @@ impl OpenAiLimits {
         self.uploads_per_minute_max = limits.uploads_per_minute;
         self.files_max = limits.files;
     }
-}
-
-const fn days(count: u64) -> Duration {
-    Duration::from_secs(count * 24 * 3600)
 }

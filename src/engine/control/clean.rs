@@ -36,7 +36,7 @@ pub async fn clean(setup: Setup, provider: Arc<dyn Provider>, age: Duration) -> 
 async fn sweep(session: &mut Session, age: Duration) -> Result<Cleaned> {
     let before = session.setup.components.clock.now() - age;
     let state = session.ledger.shared();
-    let last = state.plans.keys().next_back().copied();
+    let last = state.last_plan();
     let old = |plan: &&PlanState| {
         Some(plan.started.plan) != last
             && plan.started.at < before

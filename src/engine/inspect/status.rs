@@ -81,7 +81,7 @@ pub struct BatchLine {
 pub async fn status(setup: Setup) -> Result<StatusReport> {
     let (ledger, root) = read(&setup).await?;
     let state = ledger.state();
-    let number = state.plans.keys().next_back().copied().unwrap_or_default();
+    let number = state.last_plan().unwrap_or_default();
     let plan = state.plans.get(&number);
     let planned = plan.and_then(|plan| serde_json::from_value(plan.started.job.clone()).ok());
     let job = match &planned {

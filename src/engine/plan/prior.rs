@@ -84,7 +84,7 @@ impl PlanQuestion<'_> {
 }
 
 impl PriorAnswers {
-    /// What the plans before that of `asks` left.
+    /// What the plans before that of `question` left.
     pub(crate) async fn read(
         state: &State,
         question: &PlanQuestion<'_>,

@@ -8,8 +8,8 @@ use super::open::Session;
 use crate::base::{Error, ErrorKind, Result};
 use crate::engine::context::context::Context;
 use crate::engine::context::interrupt::GRACE;
+use crate::engine::context::ledger::holder;
 use crate::engine::decide::limits::{POLLS_MAX, RunLimits, SENDS_MAX, SUBMITS_MAX};
-use crate::ledger::{Holder, Leases, Scope};
 use crate::work::progress::Event;
 
 /// Brings `plan` on to `goal`; without a plan, whatever is open.
@@ -54,7 +54,7 @@ pub(crate) async fn drive(
     }
 }
 
-/// Whether requests of `plan` may go where the tasks send them: its answers would be taken for those
+/// Whether requests of `plan` may go where the context sends them: its answers would be taken for those
 /// of the service that they were planned for.
 pub(crate) fn serves(session: &Session, plan: Option<u64>, cx: &Context) -> bool {
     let plan = plan.and_then(|plan| session.ledger.state().plans.get(&plan));
@@ -63,21 +63,14 @@ pub(crate) fn serves(session: &Session, plan: Option<u64>, cx: &Context) -> bool
 
 /// Another has the job now: whoever it is, if that can be read soon.
 async fn lost_lease(session: &Session) -> Error {
-    let components = &session.setup.components;
-    let clock = &components.clock;
-    let asking = Holder::this_process(&session.run, session.setup.command, clock.now());
-    let uptime = Arc::clone(&components.uptime);
-    let ttl = session.setup.job.ledger.lease;
-    let leases = Leases::new(components, uptime, &session.root, asking, ttl);
-    let scope = Scope::job();
     let held = tokio::select! {
         biased;
-        held = leases.holder(&scope) => held.ok().flatten(),
-        () = clock.sleep(GRACE) => None,
+        held = holder(&session.setup, &session.root) => held.ok().flatten(),
+        () = session.setup.components.clock.sleep(GRACE) => None,
     };
     let error = Error::new(ErrorKind::Held, "another process has taken the job over")
         .hint("nothing was lost; run again when the other one is done");
-    match held.and_then(|held| held.holder) {
+    match held {
         Some(holder) => error.with("holder", holder),
         None => error,
     }

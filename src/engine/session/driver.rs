@@ -92,8 +92,7 @@ impl<'a> Driver<'a> {
     /// Tells whoever watches how far it is and what is waited for, where that is news.
     fn tell(&mut self) {
         let state = self.ledger.state();
-        let last = state.plans.keys().next_back().copied();
-        let Some(number) = self.plan.or(last) else {
+        let Some(number) = self.plan.or(state.last_plan()) else {
             return;
         };
         let observed = self.cx.observations.observed();

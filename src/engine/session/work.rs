@@ -61,6 +61,7 @@ fn warn(session: &Session, text: &str) {
     let text = text.to_owned();
     session.setup.watch.event(&Event::Warning(text));
 }
+
 /// Says why not all was submitted, if not all was.
 fn say_what_waits(session: &Session, report: &Report) {
     let why = match report.awaits {
@@ -173,7 +174,7 @@ async fn gather(session: &mut Session, goal: Goal) -> Result<Report> {
     }
     if session.ledger.state().is_retry_asked() {
         let text = "a retry was asked for, and is planned anew: `columnist run` sends it";
-        session.setup.watch.event(&Event::Warning(text.to_owned()));
+        warn(session, text);
     }
     Ok(report(session, number, Some(&cx)))
 }
@@ -222,14 +223,7 @@ async fn is_there(session: &mut Session, cx: &Context) -> Result<bool> {
 }
 
 fn last_plan(session: &Session) -> u64 {
-    session
-        .ledger
-        .state()
-        .plans
-        .keys()
-        .next_back()
-        .copied()
-        .unwrap_or_default()
+    session.ledger.state().last_plan().unwrap_or_default()
 }
 
 fn report(session: &Session, plan: u64, cx: Option<&Context>) -> Report {
