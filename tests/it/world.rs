@@ -10,6 +10,8 @@ use columnist::base::http::RouterService;
 use columnist::base::{Components, Ids, Time, TokioClock};
 use columnist::emulator::{Bill, Faults, Sandbox, SandboxConfig};
 use columnist::engine::{self, Report, Setup};
+use columnist::ledger::Log;
+use columnist::ledger::action::Action;
 use columnist::provider::{self, Network, Options, Provider};
 use columnist::spec::Job;
 use columnist::work::progress::Unwatched;
@@ -267,4 +269,21 @@ pub(crate) fn read_columns(
         }
     }
     columns
+}
+
+/// What the ledger of `world` says, fact by fact.
+pub(crate) async fn facts(world: &World) -> Vec<Action> {
+    let ledger = world.path("_columnist/triage").display().to_string();
+    let root = world.components.stores.locate(&ledger).expect("a place");
+    let mut log = Log::open(&world.components, &root);
+    let commits = log.replay::<Action>().await.expect("a whole ledger");
+    commits
+        .into_iter()
+        .flat_map(|commit| commit.actions)
+        .collect()
+}
+
+/// How many batches the provider has made.
+pub(crate) fn batches(world: &World) -> u64 {
+    world.bill().total.batches_created
 }
