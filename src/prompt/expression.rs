@@ -1,9 +1,9 @@
 //! How a template reads a column: what a hint may tell people to write.
 
 /// Words that mean something else in a template, so that a column of that name needs `row[...]`.
-const TAKEN: [&str; 21] = [
+const TAKEN: [&str; 22] = [
     "and", "block", "elif", "else", "endfor", "endif", "false", "False", "for", "if", "in", "is",
-    "loop", "none", "None", "not", "or", "row", "self", "true", "True",
+    "loop", "none", "None", "not", "or", "row", "self", "true", "True", "vars",
 ];
 
 /// What reads the column `name`: the name, where it is a word of its own, else `row['name']`.
@@ -11,7 +11,7 @@ const TAKEN: [&str; 21] = [
 pub fn column_expression(name: &str) -> String {
     let begins = |c: char| c.is_ascii_alphabetic() || c == '_';
     let is_word = name.starts_with(begins) && name.chars().all(|c| begins(c) || c.is_ascii_digit());
-    if is_word && name != "vars" && !TAKEN.contains(&name) {
+    if is_word && !TAKEN.contains(&name) {
         return name.to_owned();
     }
     let quote = if name.contains('\'') && !name.contains('"') {

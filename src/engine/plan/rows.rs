@@ -2,7 +2,7 @@
 
 use super::chunks::chunk_writer;
 use super::input::PlanInput;
-use super::planner::Sink;
+use super::planner::{Sink, Tally, plan_all};
 use super::prior::{PlanQuestion, PriorAnswers};
 use crate::base::{Error, Result};
 use crate::engine::context::context::Context;
@@ -43,13 +43,13 @@ pub(crate) async fn plan_rows(
     let prior = PriorAnswers::read(state, &question, &cx.files, cx.memory).await?;
     let mut input = PlanInput::of(cx, plan.started.trial, plan.started.deferred)?;
     input.sample = sample(&cx.job, cx.source()?, cx.parts.filter.as_ref()).await?;
-    let progress = |tally: &super::planner::Tally| {
+    let progress = |tally: &Tally| {
         let planned = planned(&tally.rows);
         cx.observations.planned(planned);
         cx.notices.event(&Event::Planned(planned));
     };
-    let plan_all = super::planner::plan_all(&input, number, cx.template()?, prior, sink, progress);
-    let (tally, rows) = plan_all.await?;
+    let planning = plan_all(&input, number, cx.template()?, prior, sink, progress);
+    let (tally, rows) = planning.await?;
     if let Some(rows) = rows {
         rows.finish()?;
     }
