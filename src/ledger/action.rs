@@ -194,6 +194,10 @@ pub struct LedgerMade {
     pub source: String,
     /// The key columns.
     pub key: Vec<String>,
+    /// The output beside which the ledger was made, where its place follows from the output: see
+    /// `LedgerSpec::output`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output: Option<String>,
 }
 
 /// A process began to work.

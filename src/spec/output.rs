@@ -91,10 +91,11 @@ impl Reader<'_> {
         let settle = self.duration("ledger.settle", Duration::ZERO);
         let on_ambiguous = self.word("ledger.on_ambiguous", &policies);
         let keep_prompts = self.bool("ledger.keep_prompts");
-        let (path, older) = self.ledger_path(name, output)?;
+        let place = self.ledger_place(name, output)?;
         Some(LedgerSpec {
-            path,
-            older,
+            path: place.path,
+            older: place.older,
+            output: place.output,
             lease: lease.unwrap_or(defaults::LEASE),
             settle: settle.unwrap_or(defaults::SETTLE),
             on_ambiguous: on_ambiguous.unwrap_or(defaults::ON_AMBIGUOUS),
@@ -102,16 +103,19 @@ impl Reader<'_> {
         })
     }
 
-    /// Where the ledger is, and where an older version would have put it: as written, or
-    /// [`DefaultLedger`].
-    fn ledger_path(
+    /// Where the ledger is: as written, or [`DefaultLedger`].
+    fn ledger_place(
         &mut self,
         name: Option<&str>,
         output: Option<&Address>,
-    ) -> Option<(String, Option<String>)> {
+    ) -> Option<LedgerPlace> {
         if self.node("ledger.path").is_some() {
             let written = self.writable_address("ledger.path", false)?;
-            return Some((written.text, None));
+            return Some(LedgerPlace {
+                path: written.text,
+                older: None,
+                output: None,
+            });
         }
         let output = output?;
         let Some(ledger) = DefaultLedger::of(output) else {
@@ -124,7 +128,7 @@ impl Reader<'_> {
         let moved = self.node("output.path").map(|node| node.at.clone());
         match moved {
             Some(at @ (At::Set(_) | At::Flag(_))) if self.draft.file.is_some() => {
-                let path = self.own_ledger(name?).unwrap_or(ledger.0);
+                let path = self.own_ledger(name?).unwrap_or(ledger.path);
                 self.wrong(
                     &at,
                     "an output given on the command line needs a `ledger.path` in the file".into(),
@@ -146,7 +150,7 @@ impl Reader<'_> {
             return None;
         };
         let output = self.address_of(&node.at, text, true)?;
-        Some(DefaultLedger::of(&output)?.of_job(name).0)
+        Some(DefaultLedger::of(&output)?.of_job(name).path)
     }
 
     /// Publishing replaces the output: it must not be, hold or lie in what is read, nor hold what
@@ -239,25 +243,44 @@ struct DefaultLedger {
     folder: String,
     /// Where it stood before: in the table's root.
     older: Option<String>,
+    /// The output, from `folder` on, with variables by name.
+    output: String,
+}
+
+/// Where a job's ledger is.
+struct LedgerPlace {
+    path: String,
+    /// Where an older version would have put it.
+    older: Option<String>,
+    /// See [`LedgerSpec::output`].
+    output: Option<String>,
 }
 
 impl DefaultLedger {
     /// None where nothing stands above the root.
     fn of(output: &Address) -> Option<DefaultLedger> {
         let fixed = output.fixed_folder.as_deref()?;
-        if !output.has_vars {
-            let (folder, older) = (fixed.to_owned(), None);
-            return Some(DefaultLedger { folder, older });
-        }
+        let (folder, older) = if output.has_vars {
+            (address::parent(fixed)?, Some(fixed.to_owned()))
+        } else {
+            (fixed, None)
+        };
+        let name = output.pattern.strip_prefix(folder);
+        let name = name.unwrap_or(&output.pattern).trim_end_matches('/');
         Some(DefaultLedger {
-            folder: address::parent(fixed)?.to_owned(),
-            older: Some(fixed.to_owned()),
+            folder: folder.to_owned(),
+            older,
+            output: name.to_owned(),
         })
     }
 
-    /// The ledger of the job of that name, and its older place.
-    fn of_job(&self, name: &str) -> (String, Option<String>) {
+    /// The ledger of the job of that name.
+    fn of_job(self, name: &str) -> LedgerPlace {
         let place = |folder: &String| address::join(folder, &format!("_columnist/{name}/"));
-        (place(&self.folder), self.older.as_ref().map(place))
+        LedgerPlace {
+            path: place(&self.folder),
+            older: self.older.as_ref().map(place),
+            output: Some(self.output),
+        }
     }
 }

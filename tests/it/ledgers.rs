@@ -11,6 +11,8 @@
 //! | `cut` | a job that is done under a limit of 12 tokens, which cut five answers |
 //! | `begun` | the same, killed while it planned again under a limit of 64, after the first chunk was stored |
 
+mod shared;
+
 use std::fs::File;
 use std::path::{Path, PathBuf};
 

@@ -49,6 +49,7 @@ impl Scenario {
             job: "job".into(),
             source: "table".into(),
             key: Vec::new(),
+            output: None,
         }));
         scenario.tell(Action::PlanStarted(Box::new(PlanStarted {
             plan: 0,

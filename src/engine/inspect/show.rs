@@ -15,7 +15,7 @@ use crate::work::{CustomId, RowStatus, Shape, Usage};
 use super::locate::{Located, find, read_row};
 use crate::engine::context::files::Files;
 use crate::engine::context::ledger::JobLedger;
-use crate::engine::context::owner::{check_name, stored_job};
+use crate::engine::context::owner::{check_job, stored_job};
 use crate::engine::context::setup::Setup;
 
 /// One row's story.
@@ -75,7 +75,7 @@ pub async fn show(mut setup: Setup, key: &[String]) -> Result<Story> {
     let ledger = JobLedger::read(components, &root, "show").await?;
     let files = Files::aside(&root)?;
     let state = ledger.state();
-    check_name(state, &setup.job)?;
+    check_job(state, &setup.job)?;
     let plan = state.plans.values().rfind(|plan| plan.completed.is_some());
     let plan = plan.ok_or_else(|| {
         Error::invalid("no plan of this job is complete yet").hint("`columnist run` makes one")

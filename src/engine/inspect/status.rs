@@ -9,6 +9,7 @@ use crate::work::progress::Progress;
 
 use super::live::Live;
 use crate::engine::context::ledger::{holder, read};
+use crate::engine::context::owner::check_job;
 use crate::engine::context::setup::Setup;
 use crate::engine::decide::age::overdue;
 use crate::engine::decide::observed::Observed;
@@ -81,6 +82,7 @@ pub struct BatchLine {
 pub async fn status(setup: Setup) -> Result<StatusReport> {
     let (ledger, root) = read(&setup).await?;
     let state = ledger.state();
+    check_job(state, &setup.job)?;
     let number = state.last_plan().unwrap_or_default();
     let plan = state.plans.get(&number);
     let planned = plan.and_then(|plan| serde_json::from_value(plan.started.job.clone()).ok());

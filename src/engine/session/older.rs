@@ -48,6 +48,7 @@ mod tests {
         let spec = || LedgerSpec {
             path: "memory://lake/_columnist/job/".to_owned(),
             older: Some("memory://lake/t/_columnist/job/".to_owned()),
+            output: None,
             lease: Duration::from_mins(1),
             settle: Duration::from_mins(10),
             on_ambiguous: AmbiguousPolicy::Wait,

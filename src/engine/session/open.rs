@@ -181,6 +181,7 @@ fn opening(state: &State, setup: &Setup, run: &str) -> (String, Vec<Action>) {
             job: setup.job.name.clone(),
             source: source_name(&setup.job),
             key: setup.job.source.key.clone(),
+            output: setup.job.ledger.output.clone(),
         }));
         id
     };

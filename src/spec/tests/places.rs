@@ -128,6 +128,26 @@ fn every_night_of_a_job_uses_one_ledger() {
     }
 }
 
+/// Two outputs may come to one ledger's place: the ledger remembers which one it was made for.
+#[test]
+fn a_default_ledger_knows_its_output_from_their_folder_on() {
+    for (output, expect) in [
+        ("out.parquet", "out.parquet"),
+        ("a/b c/", "b c"),
+        ("s3://lake/x/y.parquet", "y.parquet"),
+        ("t/dt={{vars.ds}}/x.parquet", "t/dt={{ vars.ds }}/x.parquet"),
+    ] {
+        for night in ["ds=1", "ds=2"] {
+            let mut draft = draft(&small("").replace("out.parquet", output));
+            draft.var(night);
+            let known = resolve(&draft).map(|job| job.ledger.output);
+            assert_eq!(known, Ok(Some(expect.to_owned())), "{output}");
+        }
+    }
+    let written = resolve(&draft(&small("ledger.path = \"l\"")));
+    assert_eq!(written.map(|job| job.ledger.output), Ok(None));
+}
+
 #[test]
 fn the_ledgers_older_place_is_known_where_it_was_another() {
     for (output, expect) in [

@@ -221,7 +221,7 @@ impl Stage {
                 }
             };
             let life = tokio::time::timeout(LIFE_MAX, life);
-            life.await.expect("a life of bearable length")
+            Box::pin(life).await.expect("a life of bearable length")
         });
         self.world.components.crash = Crash::never();
         self.reached.extend(stop.passed());
