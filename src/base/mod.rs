@@ -12,6 +12,7 @@ mod exit;
 pub mod http;
 mod ids;
 mod index;
+mod io;
 mod kill;
 #[cfg(test)]
 pub(crate) mod mutate;
@@ -19,6 +20,7 @@ mod nearest;
 mod scratch;
 mod sort;
 mod store;
+mod task;
 mod uptime;
 
 use std::sync::Arc;
@@ -31,6 +33,7 @@ pub use error::{Error, Result, ResultExt, in_short};
 pub use exit::{ErrorKind, Exit};
 pub use ids::Ids;
 pub use index::{HashKey, KeyIndex};
+pub use io::IoRuntime;
 pub use kill::{Kill, KillAt};
 pub use nearest::nearest;
 pub use scratch::scratch_error;
@@ -38,6 +41,7 @@ pub use sort::{Sorted, Sorter};
 pub use store::{
     BulkWriter, Location, MemoryStore, ObjectMeta, Put, Stores, make_private, store_error,
 };
+pub use task::{Task, sent_by};
 pub use uptime::{SystemUptime, Uptime};
 
 /// The seams of the program: everything from outside that a test may replace.
@@ -53,6 +57,8 @@ pub struct Components {
     pub stores: Arc<Stores>,
     /// The network.
     pub http: Arc<dyn http::HttpService>,
+    /// Where connections and leases are kept, beside the work.
+    pub io: IoRuntime,
     /// Where a test may stop the world.
     pub crash: Crash,
 }
@@ -61,12 +67,21 @@ impl Components {
     /// The real world: the system's clock, the system's randomness, no crash points.
     #[must_use]
     pub fn system() -> Self {
+        Components::system_with(IoRuntime::default(), Stores::default())
+    }
+
+    /// The same with `stores`, and with all connections on `io`.
+    #[must_use]
+    pub fn system_with(io: IoRuntime, stores: Stores) -> Self {
+        let http: Arc<dyn http::HttpService> = Arc::new(http::SystemHttp::on(io.clone()));
+        let stores = stores.with_http(Arc::clone(&http)).with_io(io.clone());
         Components {
             clock: Arc::new(SystemClock),
             uptime: Arc::new(SystemUptime),
             ids: Arc::new(Ids::from_entropy()),
-            stores: Arc::new(Stores::default()),
-            http: Arc::new(http::SystemHttp::default()),
+            stores: Arc::new(stores),
+            http,
+            io,
             crash: Crash::never(),
         }
     }

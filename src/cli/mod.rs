@@ -20,6 +20,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Parser;
+use tokio::runtime::Runtime;
 
 use args::{Cli, Command, RunKind};
 use commands::context::Context;
@@ -27,7 +28,7 @@ use commands::{check, plan, rehearse, requests, run, sandbox, show, status};
 use display::console::Console;
 use display::progress::ProgressView;
 
-use crate::base::{Components, ErrorKind, Exit, Result, ResultExt, Stores, SystemClock};
+use crate::base::{Components, ErrorKind, Exit, IoRuntime, Result, ResultExt, Stores, SystemClock};
 use crate::spec::Surroundings;
 
 /// Runs the command that the process was called with.
@@ -50,27 +51,31 @@ pub fn main() -> ExitCode {
 
 fn carry_out(cli: &Cli, console: &Console) -> Result<Exit> {
     console.set_up_logs();
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(WORKERS)
-        .enable_all()
-        .build()
-        .or_err(ErrorKind::Internal, "cannot start the runtime")?;
+    let runtime = start_runtime(WORKERS)?;
+    let io_runtime = start_runtime(1)?;
     let environment = std::env::vars().collect();
     let stores = Stores::new(cli.common.storage_options.clone())?.with_environment(environment);
-    let system = Components::system();
-    let stores = stores.with_http(Arc::clone(&system.http));
+    let io = IoRuntime::of(io_runtime.handle().clone());
     let components = Components {
-        stores: Arc::new(stores),
         crash: test_hooks::crash()?,
         clock: test_hooks::clock()?,
-        ..system
+        ..Components::system_with(io, stores)
     };
     let progress = Arc::new(console.progress(Arc::new(SystemClock)));
     let command = Box::pin(command(cli, components, Arc::clone(&progress)));
     let exit = runtime.block_on(panics::caught_while(command));
     progress.finish();
     runtime.shutdown_background();
+    io_runtime.shutdown_background();
     exit
+}
+
+fn start_runtime(threads: usize) -> Result<Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(threads)
+        .enable_all()
+        .build()
+        .or_err(ErrorKind::Internal, "cannot start the runtime")
 }
 
 /// Has the C library keep buffers of up to [`KEPT`] bytes for the next to come, where it else gives
@@ -82,7 +87,8 @@ fn keep_freed_memory() {
 
 const KEPT: usize = 8 << 20;
 
-/// Threads that do the work: reading and sending overlap, and more would only cost memory.
+/// Threads that do the work, and may be blocked by it: reading and writing overlap, and more would only
+/// cost memory. Connections have a thread of their own.
 const WORKERS: usize = 2;
 
 async fn command(cli: &Cli, components: Components, progress: Arc<ProgressView>) -> Result<Exit> {

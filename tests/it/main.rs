@@ -2,6 +2,7 @@
 
 mod again;
 mod bad_input;
+mod blocked;
 mod cancel;
 mod cli;
 mod contract;
@@ -10,6 +11,7 @@ mod damage;
 mod doubt;
 mod endpoint;
 mod failing;
+
 mod fence;
 mod foresight;
 mod harvest;

@@ -23,7 +23,7 @@ use tokio::net::TcpListener;
 use crate::world::{VENDORS, World, read_table, write_table};
 
 /// Serves `root`, whose folders are buckets.
-async fn serve(root: &Path) -> SocketAddr {
+pub(crate) async fn serve(root: &Path) -> SocketAddr {
     let mut service = S3ServiceBuilder::new(FileSystem::new(root).expect("a folder"));
     service.set_auth(SimpleAuth::from_single("access", "secret"));
     let service = service.build();
@@ -45,14 +45,19 @@ async fn serve(root: &Path) -> SocketAddr {
 /// A world with a bucket `lake`, which lies in its folder as `s3/lake`.
 async fn with_bucket(vendor: &'static str) -> World {
     let (mut world, endpoint) = without_keys(vendor).await;
-    world.components.stores = stores(&[
-        ("AWS_ENDPOINT_URL", &endpoint),
+    world.components.stores = Arc::new(stores_at(&endpoint));
+    world
+}
+
+/// Stores that know the bucket's endpoint and its keys.
+pub(crate) fn stores_at(endpoint: &str) -> Stores {
+    stores(&[
+        ("AWS_ENDPOINT_URL", endpoint),
         ("AWS_ALLOW_HTTP", "true"),
         ("AWS_ACCESS_KEY_ID", "access"),
         ("AWS_SECRET_ACCESS_KEY", "secret"),
         ("AWS_REGION", "us-east-1"),
-    ]);
-    world
+    ])
 }
 
 /// The same, of which nothing is known but the bucket's endpoint.
@@ -63,10 +68,10 @@ async fn without_keys(vendor: &'static str) -> (World, String) {
     (world, format!("http://{address}"))
 }
 
-fn stores(environment: &[(&str, &str)]) -> Arc<Stores> {
+fn stores(environment: &[(&str, &str)]) -> Stores {
     let own = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
     let stores = Stores::new(Vec::new()).expect("stores");
-    Arc::new(stores.with_environment(environment.iter().map(own).collect()))
+    stores.with_environment(environment.iter().map(own).collect())
 }
 
 fn bodies(range: std::ops::Range<usize>) -> Vec<Option<String>> {
@@ -190,7 +195,7 @@ async fn run_with_profile(
         ("AWS_PROFILE", "nightly"),
         ("AWS_ALLOW_HTTP", "true"),
     ];
-    let mut own = Arc::into_inner(stores(&environment)).expect("the only one");
+    let mut own = stores(&environment);
     if let Some(portal) = portal {
         own = own.with_http(Arc::new(RouterService::new(portal)));
     }

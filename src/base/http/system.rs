@@ -9,10 +9,11 @@ use async_trait::async_trait;
 use bytes::Bytes;
 use futures::stream::BoxStream;
 use futures::{Stream, StreamExt};
+use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use super::{HttpError, HttpRequest, HttpResponse, HttpService, RequestBody, header, shown};
-use crate::base::{Error, ErrorKind, Result, ResultExt};
+use crate::base::{Error, ErrorKind, IoRuntime, Result, ResultExt, Task, sent_by};
 
 /// How long a connection may take to be made.
 const CONNECT_MAX: Duration = Duration::from_secs(10);
@@ -27,9 +28,19 @@ const ANSWER_MAX: Duration = Duration::from_mins(5);
 #[derive(Debug, Default)]
 pub struct SystemHttp {
     client: OnceLock<reqwest::Client>,
+    io: IoRuntime,
 }
 
 impl SystemHttp {
+    /// The same, with its connections on `io`.
+    #[must_use]
+    pub fn on(io: IoRuntime) -> Self {
+        SystemHttp {
+            io,
+            ..SystemHttp::default()
+        }
+    }
+
     fn client(&self) -> Result<&reqwest::Client> {
         if let Some(client) = self.client.get() {
             return Ok(client);
@@ -56,13 +67,19 @@ impl HttpService for SystemHttp {
         let address = shown(&request.url);
         let progress = Arc::new(AtomicU64::new(0));
         let sending = foreign(client, request, &progress).send();
-        let answer = tokio::select! {
-            answer = sending => answer.map_err(|error| judge(error, &address))?,
-            () = standstill(&progress) => {
-                let error = Error::unavailable("the server does not answer");
-                return Err(HttpError::Lost(error.with("url", address)));
+        let answered = self.io.spawn(async move {
+            tokio::select! {
+                answer = sending => Some(answer),
+                () = standstill(&progress) => None,
             }
-        };
+        });
+        let lost = |error: Error| HttpError::Lost(error.with("url", &address));
+        let answer = answered
+            .await
+            .or_err(ErrorKind::Internal, "a request was cut off")
+            .map_err(lost)?
+            .ok_or_else(|| lost(Error::unavailable("the server does not answer")))?
+            .map_err(|error| judge(error, &address))?;
         Ok(HttpResponse {
             status: answer.status(),
             headers: answer.headers().clone(),
@@ -86,15 +103,31 @@ fn foreign(
             // With the length said here, a stream goes out as it is and not in HTTP's chunks.
             .header(header::CONTENT_LENGTH, len)
             .body(reqwest::Body::wrap_stream(counted(
-                stream,
+                made_here(stream),
                 Arc::clone(progress),
             ))),
     }
 }
 
+/// `stream`, whose parts are made on the runtime one is in, though they are sent from another: making
+/// them is work, which may block. One part is made while another is sent.
+fn made_here(
+    mut stream: BoxStream<'static, io::Result<Bytes>>,
+) -> impl Stream<Item = io::Result<Bytes>> + Send {
+    let (send, receive) = mpsc::channel(1);
+    let maker = Task::spawn(async move {
+        while let Some(part) = stream.next().await {
+            if send.send(part).await.is_err() {
+                break;
+            }
+        }
+    });
+    sent_by(receive, maker, io::Error::other)
+}
+
 /// `stream`, noting each part that leaves.
 fn counted(
-    stream: BoxStream<'static, io::Result<Bytes>>,
+    stream: impl Stream<Item = io::Result<Bytes>> + Send,
     progress: Arc<AtomicU64>,
 ) -> impl Stream<Item = io::Result<Bytes>> + Send {
     stream.inspect(move |_| {

@@ -17,6 +17,7 @@
 //! - No key, token or password is ever in a [`Location`]'s `Debug`, its `url` or an error.
 
 mod aws;
+mod connect;
 mod fault;
 mod file;
 mod memory;
@@ -37,7 +38,9 @@ use object_store::path::Path;
 use url::Url;
 
 use super::http::{HttpService, SystemHttp};
-use super::{Clock, Error, ErrorKind, Result, ResultExt, SystemClock};
+use super::{Clock, Error, ErrorKind, IoRuntime, Result, ResultExt, SystemClock};
+
+use connect::OnIoRuntime;
 
 pub use fault::of_store as store_error;
 pub use file::{Put, make_private};
@@ -68,6 +71,7 @@ pub struct Stores {
     environment: Option<Vec<(String, String)>>,
     clock: Option<Arc<dyn Clock>>,
     http: Option<Arc<dyn HttpService>>,
+    io: IoRuntime,
     open: Mutex<HashMap<String, Arc<dyn ObjectStore>>>,
 }
 
@@ -104,6 +108,13 @@ impl Stores {
     #[must_use]
     pub fn with_http(mut self, http: Arc<dyn HttpService>) -> Self {
         self.http = Some(http);
+        self
+    }
+
+    /// The same stores, with their connections on `io`.
+    #[must_use]
+    pub fn with_io(mut self, io: IoRuntime) -> Self {
+        self.io = io;
         self
     }
 
@@ -189,7 +200,12 @@ impl Stores {
             let clock = self.clock.clone().unwrap_or_else(|| Arc::new(SystemClock));
             let http = self.http.clone();
             let http = http.unwrap_or_else(|| Arc::new(SystemHttp::default()));
-            open::open(url, &self.variables(), &self.options, (clock, http))
+            let seams = open::Seams {
+                clock,
+                http,
+                connector: OnIoRuntime(self.io.clone()),
+            };
+            open::open(url, &self.variables(), &self.options, seams)
         })
     }
 

@@ -14,6 +14,7 @@ use object_store::{ClientConfigKey, ObjectStore};
 use url::{Position, Url};
 
 use super::aws::{Addresses, ProfileKeys};
+use super::connect::OnIoRuntime;
 use super::profile::Profile;
 use super::{Clock, Error, ErrorKind, Result, ResultExt, fault};
 use crate::base::http::HttpService;
@@ -51,7 +52,12 @@ pub(super) fn check_url(url: &Url) -> Result<()> {
 }
 
 /// What a store may need besides its settings.
-pub(super) type Seams = (Arc<dyn Clock>, Arc<dyn HttpService>);
+pub(super) struct Seams {
+    pub(super) clock: Arc<dyn Clock>,
+    /// Where a profile of the AWS tools is asked for keys.
+    pub(super) http: Arc<dyn HttpService>,
+    pub(super) connector: OnIoRuntime,
+}
 
 /// Opens the store that `url` names. `url` has passed [`check_url`].
 pub(super) fn open(
@@ -62,9 +68,21 @@ pub(super) fn open(
 ) -> Result<Arc<dyn ObjectStore>> {
     match url.scheme() {
         "s3" | "s3a" => open_s3(url, variables, settings(variables, "AWS_", options), seams),
-        "gs" => open_gcs(url, &settings(variables, "GOOGLE_", options)),
-        "http" | "https" => open_http(url, &settings(variables, "HTTP_STORE_", options)),
-        _ => open_azure(url, &settings(variables, "AZURE_", options)),
+        "gs" => open_gcs(
+            url,
+            &settings(variables, "GOOGLE_", options),
+            seams.connector,
+        ),
+        "http" | "https" => open_http(
+            url,
+            &settings(variables, "HTTP_STORE_", options),
+            seams.connector,
+        ),
+        _ => open_azure(
+            url,
+            &settings(variables, "AZURE_", options),
+            seams.connector,
+        ),
     }
 }
 
@@ -86,12 +104,19 @@ fn open_s3(
     seams: Seams,
 ) -> Result<Arc<dyn ObjectStore>> {
     use AmazonS3ConfigKey::{Client, Endpoint, S3Endpoint};
-    let (settings, keys) = with_profile(variables, settings, seams)?;
+    let Seams {
+        clock,
+        http,
+        connector,
+    } = seams;
+    let (settings, keys) = with_profile(variables, settings, (clock, http))?;
     let settings = parsed::<AmazonS3ConfigKey>(&settings);
     let endpoint = last(&settings, &S3Endpoint).or_else(|| last(&settings, &Endpoint));
     let allowed = last(&settings, &Client(ClientConfigKey::AllowHttp));
     refuse_plain_http(endpoint, allowed, ("the S3 endpoint", "AWS_ALLOW_HTTP"))?;
-    let builder = AmazonS3Builder::new().with_url(url.as_str());
+    let builder = AmazonS3Builder::new()
+        .with_url(url.as_str())
+        .with_http_connector(connector);
     let builder = match keys {
         Some(keys) => builder.with_credentials(Arc::new(keys)),
         None => builder,
@@ -108,7 +133,7 @@ fn open_s3(
 fn with_profile(
     variables: &[Pair],
     mut settings: Vec<Pair>,
-    seams: Seams,
+    seams: (Arc<dyn Clock>, Arc<dyn HttpService>),
 ) -> Result<(Vec<Pair>, Option<ProfileKeys>)> {
     use AmazonS3ConfigKey::{
         AccessKeyId, DefaultRegion, Endpoint, Region, S3Endpoint, SecretAccessKey, SkipSignature,
@@ -163,7 +188,11 @@ const OF_CONTAINERS: [&str; 3] = [
     "AWS_CONTAINER_CREDENTIALS_FULL_URI",
 ];
 
-fn open_gcs(url: &Url, settings: &[Pair]) -> Result<Arc<dyn ObjectStore>> {
+fn open_gcs(
+    url: &Url,
+    settings: &[Pair],
+    connector: OnIoRuntime,
+) -> Result<Arc<dyn ObjectStore>> {
     use GoogleConfigKey::{BaseUrl, Client};
     let settings = parsed::<GoogleConfigKey>(settings);
     let allowed = last(&settings, &Client(ClientConfigKey::AllowHttp));
@@ -173,14 +202,20 @@ fn open_gcs(url: &Url, settings: &[Pair]) -> Result<Arc<dyn ObjectStore>> {
         allowed,
         ("Google's endpoint", "GOOGLE_ALLOW_HTTP"),
     )?;
-    let builder = GoogleCloudStorageBuilder::new().with_url(url.as_str());
+    let builder = GoogleCloudStorageBuilder::new()
+        .with_url(url.as_str())
+        .with_http_connector(connector);
     let builder = settings.into_iter().fold(builder, |builder, (key, value)| {
         builder.with_config(key, value)
     });
     built(builder.build(), url)
 }
 
-fn open_azure(url: &Url, settings: &[Pair]) -> Result<Arc<dyn ObjectStore>> {
+fn open_azure(
+    url: &Url,
+    settings: &[Pair],
+    connector: OnIoRuntime,
+) -> Result<Arc<dyn ObjectStore>> {
     use AzureConfigKey::{Client, Endpoint};
     let settings = parsed::<AzureConfigKey>(settings);
     let allowed = last(&settings, &Client(ClientConfigKey::AllowHttp));
@@ -190,7 +225,9 @@ fn open_azure(url: &Url, settings: &[Pair]) -> Result<Arc<dyn ObjectStore>> {
         allowed,
         ("the Azure endpoint", "AZURE_ALLOW_HTTP"),
     )?;
-    let builder = MicrosoftAzureBuilder::new().with_url(url.as_str());
+    let builder = MicrosoftAzureBuilder::new()
+        .with_url(url.as_str())
+        .with_http_connector(connector);
     let builder = settings.into_iter().fold(builder, |builder, (key, value)| {
         builder.with_config(key, value)
     });
@@ -217,7 +254,11 @@ fn refuse_plain_http(
     }
 }
 
-fn open_http(url: &Url, settings: &[Pair]) -> Result<Arc<dyn ObjectStore>> {
+fn open_http(
+    url: &Url,
+    settings: &[Pair],
+    connector: OnIoRuntime,
+) -> Result<Arc<dyn ObjectStore>> {
     let settings = parsed::<ClientConfigKey>(settings);
     let allowed = last(&settings, &ClientConfigKey::AllowHttp);
     if url.scheme() == "http" && !is_on(allowed) {
@@ -225,7 +266,9 @@ fn open_http(url: &Url, settings: &[Pair]) -> Result<Arc<dyn ObjectStore>> {
             .with("url", url)
             .hint("use `https://`, or `--storage-option allow_http=true` if that is meant"));
     }
-    let builder = HttpBuilder::new().with_url(&url[..Position::BeforePath]);
+    let builder = HttpBuilder::new()
+        .with_url(&url[..Position::BeforePath])
+        .with_http_connector(connector);
     let builder = settings.into_iter().fold(builder, |builder, (key, value)| {
         builder.with_config(key, value)
     });

@@ -5,11 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
-use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use crate::base::{
-    Clock, Components, Error, ErrorKind, Exit, Result, ResultExt, Stores, SystemClock,
+    Clock, Components, Error, ErrorKind, Exit, Result, ResultExt, Stores, SystemClock, Task,
 };
 use crate::cli::args::{Common, OnInterrupt, RunArgs, RunKind};
 use crate::cli::display::json::{Failure, Line, Problem};
@@ -102,19 +101,11 @@ fn wants_line(args: &RunArgs) -> bool {
     args.json || !std::io::stdout().is_terminal()
 }
 
-/// What goes on beside a run until it is dropped.
-struct Ticking(JoinHandle<()>);
-
-impl Drop for Ticking {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
-}
-
 /// Lets time show, and leaves what is known of the job for `status` to read.
-fn tick(progress: &Arc<ProgressView>, job: &Job, components: &Components) -> Ticking {
+fn tick(progress: &Arc<ProgressView>, job: &Job, components: &Components) -> Task<()> {
     let (progress, job, components) = (Arc::clone(progress), job.clone(), components.clone());
-    Ticking(tokio::spawn(async move {
+    let io = components.io.clone();
+    io.spawn(async move {
         let clock = SystemClock;
         let mut left: Option<Live> = None;
         for second in 0_u64.. {
@@ -135,7 +126,7 @@ fn tick(progress: &Arc<ProgressView>, job: &Job, components: &Components) -> Tic
             }
             left = Some(live);
         }
-    }))
+    })
 }
 
 /// How often time shows.

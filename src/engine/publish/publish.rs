@@ -7,7 +7,7 @@ use futures::StreamExt;
 use tokio::sync::mpsc;
 
 use super::join::{Rows, check_sum, join};
-use crate::base::{Error, Result};
+use crate::base::{Error, ErrorKind, Result, Task, sent_by};
 use crate::engine::context::context::Context;
 use crate::engine::context::files::Files;
 use crate::engine::context::publish_spec::{PublishSpec, sources};
@@ -211,12 +211,8 @@ impl Publisher<'_> {
                 Err(error) => drop(builder.sender.send(Err(error)).await),
             }
         };
-        let task = tokio::spawn(work);
-        let stream =
-            futures::stream::unfold((receiver, Abort(task)), |(mut receiver, task)| async {
-                receiver.recv().await.map(|batch| (batch, (receiver, task)))
-            });
-        stream.boxed()
+        let cut = |error| Error::new(ErrorKind::Internal, "joining was cut off").because(error);
+        sent_by(receiver, Task::spawn(work), cut).boxed()
     }
 }
 
@@ -225,15 +221,6 @@ fn is_partial(state: &State, plan: &PlanState) -> bool {
     let mut open = state.open_attempts();
     let is_open = open.any(|attempt| attempt.promised.plan == plan.started.plan);
     is_open || (!plan.canceled && account_refused(state, plan).is_some())
-}
-
-/// A task that ends with whoever reads from it.
-struct Abort(tokio::task::JoinHandle<()>);
-
-impl Drop for Abort {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
 }
 
 async fn join_all(

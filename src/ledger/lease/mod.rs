@@ -17,9 +17,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
 
-use crate::base::{Clock, Components, Crash, Error, ErrorKind, Location, Result, Uptime};
+use crate::base::{
+    Clock, Components, Crash, Error, ErrorKind, IoRuntime, Location, Result, Task, Uptime,
+};
 
 use super::log::Stamp;
 use super::path::Scope;
@@ -46,6 +47,7 @@ pub enum Taken {
 pub struct Leases {
     claimant: Claimant,
     uptime: Arc<dyn Uptime>,
+    io: IoRuntime,
     crash: Crash,
 }
 
@@ -70,6 +72,7 @@ impl Leases {
                 listener: Listener::default(),
             },
             uptime,
+            io: components.io.clone(),
             crash: components.crash.clone(),
         }
     }
@@ -148,6 +151,7 @@ impl Leases {
             kind,
             clock: Arc::clone(&self.claimant.clock),
             uptime: Arc::clone(&self.uptime),
+            io: self.io.clone(),
             crash: self.crash.clone(),
             until: Mutex::default(),
             lost: watch::Sender::new(false),
@@ -167,6 +171,7 @@ struct Inner {
     kind: Kind,
     clock: Arc<dyn Clock>,
     uptime: Arc<dyn Uptime>,
+    io: IoRuntime,
     crash: Crash,
     /// The uptime at which a claim runs out.
     until: Mutex<Duration>,
@@ -246,9 +251,10 @@ impl Lease {
         Ok(())
     }
 
-    /// Renews it in the background, until the keeper is dropped or the lease is lost.
+    /// Renews it in the background, until the keeper is dropped or the lease is lost: on the runtime of
+    /// connections, where it never waits behind work that blocks.
     pub fn keep(&self) -> Keeper {
-        Keeper(tokio::spawn(self.clone().renew_always()))
+        Keeper(self.0.io.spawn(self.clone().renew_always()))
     }
 
     /// Resolves once the lease is known to be lost.
@@ -311,13 +317,7 @@ impl Inner {
 /// Keeps a lease alive; dropped, it stops.
 #[derive(Debug)]
 #[must_use = "the lease is renewed only while this lives"]
-pub struct Keeper(JoinHandle<()>);
-
-impl Drop for Keeper {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
-}
+pub struct Keeper(#[expect(dead_code, reason = "it lives as long as its owner")] Task<()>);
 
 #[cfg(test)]
 mod tests;
