@@ -1,4 +1,4 @@
-//! A store in memory, for tests: files are dated by the clock it is given.
+//! A store in memory, for tests: files are dated by the clock it is given, and what is read is counted.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -24,6 +24,7 @@ pub struct MemoryStore {
     inner: InMemory,
     clock: Option<Arc<dyn Clock>>,
     dates: Arc<Mutex<HashMap<Path, Time>>>,
+    reads: Mutex<Vec<(Path, Range<u64>)>>,
 }
 
 impl MemoryStore {
@@ -34,6 +35,17 @@ impl MemoryStore {
             clock,
             ..MemoryStore::default()
         }
+    }
+
+    /// What was read since this was asked last: a file and its bytes for each request.
+    pub fn take_reads(&self) -> Vec<(Path, Range<u64>)> {
+        let mut reads = self.reads.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::take(&mut *reads)
+    }
+
+    fn note(&self, path: &Path, range: Range<u64>) {
+        let mut reads = self.reads.lock().unwrap_or_else(PoisonError::into_inner);
+        reads.push((path.clone(), range));
     }
 
     fn stamp(&self, path: &Path) {
@@ -78,12 +90,19 @@ impl ObjectStore for MemoryStore {
     async fn get_opts(&self, path: &Path, mut how: GetOptions) -> Result<GetResult> {
         // Tags are asked for as HTTP writes them, and kept here without the quotes.
         how.if_match = how.if_match.map(|tag| tag.trim_matches('"').to_owned());
+        let is_read = !how.head;
         let mut got = self.inner.get_opts(path, how).await?;
+        if is_read {
+            self.note(path, got.range.clone());
+        }
         got.meta = dated(&self.dates, got.meta);
         Ok(got)
     }
 
     async fn get_ranges(&self, path: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
+        for range in ranges {
+            self.note(path, range.clone());
+        }
         self.inner.get_ranges(path, ranges).await
     }
 
