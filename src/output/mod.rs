@@ -15,8 +15,8 @@
 //! # Promises
 //! - Old columns are the source's encoded column chunks, byte for byte. Row groups, statistics, page
 //!   indexes, bloom filters, sorting columns and key-value metadata come along.
-//! - Before a chunk is copied its pages are walked. A footer that is wrong about them is mended in the
-//!   copy; a chunk whose pages do not add up is refused.
+//! - Before a chunk is copied its pages are walked, or while it is, where it comes from a store. A
+//!   footer that is wrong about them is mended in the copy; a chunk whose pages do not add up is refused.
 //! - [`prepare()`] does all that publishing does with a source, but for the bytes, before any spend.
 //! - A table with another number of rows than the source's never becomes visible.
 //! - A file and a local folder are the old one or the new one, whatever happens. A folder on object

@@ -166,6 +166,23 @@ async fn an_output_of_somebody_else_on_s3_is_kept() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn pages_that_are_damaged_in_a_column_that_no_prompt_has_cost_nothing() {
+    let mut world = with_bucket("openai").await;
+    let path = world.path("s3/lake/in.parquet");
+    write_table(&path, &bodies(0..60), 16);
+    // The first page of `id` stands behind the magic.
+    let mut bytes = std::fs::read(&path).expect("a table");
+    bytes[4] = 0xff;
+    std::fs::write(&path, bytes).expect("written");
+    world.job["source"]["input"]["table"] = "s3://lake/in.parquet".into();
+    world.job["output"]["path"] = "s3://lake/out.parquet".into();
+    let error = world.run().await.expect_err("a damaged page");
+    assert_eq!(error.kind().exit_code(), 2, "{error:?}");
+    assert!(error.to_string().contains("column=`id`"), "{error:?}");
+    assert_eq!(world.bill().total.requests_accepted, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_bucket_that_is_not_there_is_named() {
     let mut world = with_bucket("openai").await;
     world.job["source"]["input"]["table"] = "s3://nowhere/in.parquet".into();

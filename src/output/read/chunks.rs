@@ -17,6 +17,29 @@ pub(in crate::output) fn told_ranges(row_groups: &[RowGroupMetaData]) -> Vec<Ran
     ranges
 }
 
+/// The bytes that the footer gives to `chunks`, and to their bloom filters and indexes, in the file's
+/// order. What tells no length has none.
+pub(in crate::output) fn parts(
+    row_groups: &[RowGroupMetaData],
+    chunks: &[Range<u64>],
+) -> Vec<Range<u64>> {
+    let beside = |chunk: &ColumnChunkMetaData| {
+        let bloom = (chunk.bloom_filter_offset(), chunk.bloom_filter_length());
+        let content = (chunk.column_index_offset(), chunk.column_index_length());
+        let pages = (chunk.offset_index_offset(), chunk.offset_index_length());
+        [bloom, content, pages]
+    };
+    let all = row_groups.iter().flat_map(RowGroupMetaData::columns);
+    let beside = all.flat_map(beside).filter_map(|(offset, length)| {
+        let start = u64::try_from(offset.filter(|offset| *offset > 0)?).ok()?;
+        let length = u64::try_from(length.unwrap_or_default()).ok()?;
+        Some(start..start.checked_add(length)?)
+    });
+    let mut parts: Vec<_> = chunks.iter().cloned().chain(beside).collect();
+    parts.sort_unstable_by_key(|range| (range.start, range.end));
+    parts
+}
+
 /// Where the footer says that the data pages of all chunks begin, in the file's order.
 pub(in crate::output) fn data_starts(row_groups: &[RowGroupMetaData]) -> Vec<u64> {
     let chunks = row_groups.iter().flat_map(RowGroupMetaData::columns);

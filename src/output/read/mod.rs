@@ -2,7 +2,10 @@
 
 pub(super) mod chunks;
 pub(super) mod extent;
+pub(super) mod extents;
 pub(super) mod footer;
 pub(super) mod pages;
+pub(super) mod passing;
 pub(super) mod source;
 pub(super) mod thrift;
+pub(super) mod window;

@@ -5,15 +5,14 @@
 //!  ▲ start             ▲ first data page                    ▲ end
 //! ```
 //!
-//! Nothing is decompressed. A page costs one small read.
+//! Nothing is decompressed, and nothing is read here: a [`Walk`] says which bytes it needs next, so that they
+//! can be read one by one, fetched ahead, or taken as they pass by.
 
 use std::ops::Range;
 
-use bytes::Bytes;
 use parquet::basic::{Encoding, PageType};
 use parquet::file::metadata::PageEncodingStats;
 
-use crate::base::Result;
 use crate::output::read::thrift::{Compact, STRUCT};
 
 /// What the pages of a chunk come to.
@@ -53,53 +52,109 @@ pub(in crate::output) struct Chunk {
     pub(in crate::output) limit: u64,
 }
 
-impl Pages {
-    /// Walks the pages of `chunk` until it has its values and the end that it was said to have.
-    /// `read` gives the bytes of a range. The inner error says what does not add up.
-    pub(in crate::output) fn walk(
-        chunk: &Chunk,
-        read: &dyn Fn(Range<u64>) -> Result<Bytes>,
-    ) -> Result<std::result::Result<Pages, &'static str>> {
-        let (mut at, mut values) = (chunk.told.start, 0);
-        let mut pages = Pages {
-            encodings: Some(Vec::new()),
-            ..Pages::default()
+/// A walk over the pages of a chunk until it has its values and the end that it was said to have.
+#[derive(Debug)]
+pub(in crate::output) struct Walk {
+    chunk: Chunk,
+    /// Where the next header begins.
+    at: u64,
+    values: u64,
+    /// How much is needed of the next header.
+    window: u64,
+    pages: Pages,
+    end: Option<Result<(), &'static str>>,
+}
+
+impl Walk {
+    /// A walk over `chunk`.
+    pub(in crate::output) fn over(chunk: Chunk) -> Walk {
+        let mut walk = Walk {
+            at: chunk.told.start,
+            values: 0,
+            window: HEADER_BYTES,
+            pages: Pages {
+                encodings: Some(Vec::new()),
+                ..Pages::default()
+            },
+            end: None,
+            chunk,
         };
-        while values < chunk.values || at < chunk.told.end {
-            let header = read_header(at..chunk.limit, read)?;
-            // What follows the last value and is no page is no part of the chunk.
-            let end = if values < chunk.values {
-                chunk.limit
-            } else {
-                chunk.told.end
-            };
-            // The next chunk's dictionary, which a length that is too great reaches.
-            let is_next = |page: &Header| {
-                let has_all = values >= chunk.values && at > chunk.told.start;
-                has_all && page.kind == PageType::DICTIONARY_PAGE
-            };
-            let page = header.filter(|page| at + page.length() <= end && !is_next(page));
-            let Some(page) = page else {
-                if values >= chunk.values {
-                    break;
-                }
-                return Ok(Err("its pages end before its values do"));
-            };
-            if let Err(odd) = pages.take(at, &page) {
-                return Ok(Err(odd));
-            }
-            values += page.values;
-            at += page.length();
+        walk.end_if_all_is_there();
+        walk
+    }
+
+    /// The bytes that it needs next: from where a header begins. None once it has ended.
+    pub(in crate::output) fn wants(&self) -> Option<Range<u64>> {
+        let window = self.window.min(self.available());
+        self.end.is_none().then(|| self.at..self.at + window)
+    }
+
+    /// Takes the bytes that it needs, and no others.
+    pub(in crate::output) fn take(&mut self, bytes: &[u8]) {
+        let header = Header::parse(bytes);
+        if header.is_none() && self.window < self.available() {
+            self.window *= 16;
+            return;
         }
-        pages.range = chunk.told.start..at;
-        if values == chunk.values {
-            Ok(Ok(pages))
+        self.window = HEADER_BYTES;
+        // What follows the last value and is no page is no part of the chunk.
+        let has_all = self.values >= self.chunk.values;
+        let end = if has_all {
+            self.chunk.told.end
         } else {
-            Ok(Err("its pages hold another number of values than it says"))
+            self.chunk.limit
+        };
+        // The next chunk's dictionary, which a length that is too great reaches.
+        let is_next = |page: &Header| {
+            let is_first = self.at == self.chunk.told.start;
+            has_all && !is_first && page.kind == PageType::DICTIONARY_PAGE
+        };
+        let page = header.filter(|page| self.at + page.length() <= end && !is_next(page));
+        match page {
+            Some(page) => self.step(&page),
+            None if has_all => self.end = Some(Ok(())),
+            None => self.end = Some(Err("its pages end before its values do")),
         }
     }
 
-    fn take(&mut self, at: u64, page: &Header) -> std::result::Result<(), &'static str> {
+    /// What the pages come to, once nothing more is needed; or what does not add up.
+    pub(in crate::output) fn end(self) -> Result<Pages, &'static str> {
+        let unread = Err("its bytes end before its pages do");
+        self.end.unwrap_or(unread)?;
+        if self.values != self.chunk.values {
+            return Err("its pages hold another number of values than it says");
+        }
+        Ok(Pages {
+            range: self.chunk.told.start..self.at,
+            ..self.pages
+        })
+    }
+
+    fn step(&mut self, page: &Header) {
+        if let Err(odd) = self.pages.take(self.at, page) {
+            self.end = Some(Err(odd));
+            return;
+        }
+        self.values += page.values;
+        self.at += page.length();
+        self.end_if_all_is_there();
+    }
+
+    fn end_if_all_is_there(&mut self) {
+        if self.values >= self.chunk.values && self.at >= self.chunk.told.end {
+            self.end = Some(Ok(()));
+        }
+    }
+
+    /// The bytes in which the next header has to be.
+    fn available(&self) -> u64 {
+        let left = self.chunk.limit.saturating_sub(self.at);
+        left.min(HEADER_BYTES_MAX)
+    }
+}
+
+impl Pages {
+    fn take(&mut self, at: u64, page: &Header) -> Result<(), &'static str> {
         match page.kind {
             PageType::DICTIONARY_PAGE if self.dictionary.is_some() || !self.data.is_empty() => {
                 return Err("a dictionary stands among its values");
@@ -228,33 +283,14 @@ const HEADER_BYTES: u64 = 128;
 /// And never longer than this: its statistics hold two values at most.
 const HEADER_BYTES_MAX: u64 = 32 << 20;
 
-/// The header at the start of `within`; none if there is no whole one.
-fn read_header(
-    within: Range<u64>,
-    read: &dyn Fn(Range<u64>) -> Result<Bytes>,
-) -> Result<Option<Header>> {
-    let available = within
-        .end
-        .saturating_sub(within.start)
-        .min(HEADER_BYTES_MAX);
-    let mut window = HEADER_BYTES.min(available);
-    loop {
-        let bytes = read(within.start..within.start + window)?;
-        match Header::parse(&bytes) {
-            None if window < available => window = (window * 16).min(available),
-            parsed => return Ok(parsed),
-        }
-    }
-}
-
 #[cfg(test)]
-mod tests {
+pub(in crate::output) mod tests {
     use proptest::prelude::*;
 
     use super::*;
 
     /// A data page of `values` values in plain encoding and `size` bytes.
-    fn data(values: u8, size: u8) -> Vec<u8> {
+    pub(in crate::output) fn data(values: u8, size: u8) -> Vec<u8> {
         let zigzag = |number: u8| number * 2;
         let mut page = vec![0x15, 0, 0x15, zigzag(size), 0x15, zigzag(size)];
         page.extend([0x2c, 0x15, zigzag(values), 0x15, 0, 0x15, 6, 0x15, 6, 0, 0]);
@@ -263,30 +299,24 @@ mod tests {
     }
 
     /// A dictionary page of one byte.
-    fn dictionary() -> Vec<u8> {
+    pub(in crate::output) fn dictionary() -> Vec<u8> {
         vec![
             0x15, 4, 0x15, 2, 0x15, 2, 0x4c, 0x15, 2, 0x15, 4, 0, 0, 0xdd,
         ]
     }
 
-    fn walk(
-        bytes: &[u8],
-        told: Range<u64>,
-        values: u64,
-    ) -> std::result::Result<Pages, &'static str> {
+    fn walk(bytes: &[u8], told: Range<u64>, values: u64) -> Result<Pages, &'static str> {
         let limit = bytes.len() as u64;
-        let read = |range: Range<u64>| {
-            let at = |offset| usize::try_from(offset).unwrap();
-            Ok(Bytes::copy_from_slice(
-                &bytes[at(range.start)..at(range.end)],
-            ))
-        };
-        let chunk = Chunk {
+        let mut walk = Walk::over(Chunk {
             told,
             values,
             limit,
-        };
-        Pages::walk(&chunk, &read).unwrap()
+        });
+        while let Some(wanted) = walk.wants() {
+            let at = |offset| usize::try_from(offset).unwrap();
+            walk.take(&bytes[at(wanted.start)..at(wanted.end)]);
+        }
+        walk.end()
     }
 
     #[test]

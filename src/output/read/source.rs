@@ -18,7 +18,7 @@ use parquet::file::reader::{ChunkReader, Length};
 use crate::base::{Location, Result};
 use crate::output::bridge::Bridge;
 use crate::output::error::{corrupt, from_io, from_parquet, from_store, into_parquet};
-use crate::output::read::chunks::{data_starts, told_ranges};
+use crate::output::read::chunks::{data_starts, parts, told_ranges};
 use crate::output::read::footer;
 use crate::output::write::sink::Sink;
 
@@ -26,11 +26,12 @@ use crate::output::write::sink::Sink;
 #[derive(Debug)]
 pub(in crate::output) struct Source {
     reader: Reader,
+    bridge: Bridge,
     metadata: ParquetMetaData,
     /// Where its column chunks end and its footer begins.
     data_end: u64,
-    /// What the footer gives to its chunks, in the file's order.
-    chunks: Vec<Range<u64>>,
+    /// What the footer gives to its chunks, bloom filters and indexes, in the file's order.
+    parts: Vec<Range<u64>>,
     /// Where it says that the data pages of its chunks begin, in the file's order.
     starts: Vec<u64>,
     /// Whether its page indexes could not be read, and are left behind.
@@ -84,13 +85,15 @@ impl Source {
         check_order(&metadata, &paths, reader.name())?;
         let data_end = size - footer::tail_length(&reader)?;
         let chunks = told_ranges(metadata.row_groups());
+        let parts = parts(metadata.row_groups(), &chunks);
         let starts = data_starts(metadata.row_groups());
         let (metadata, lost_indexes) = with_indexes(metadata, &reader, &chunks, data_end);
         Ok(Source {
             reader,
+            bridge: bridge.clone(),
             metadata,
             data_end,
-            chunks,
+            parts,
             starts,
             lost_indexes,
         })
@@ -101,18 +104,18 @@ impl Source {
         matches!(self.reader, Reader::Store(_))
     }
 
-    /// Whether the chunk that lies at `range` ends where another one begins, and begins where
-    /// another one ends or the file does.
+    /// Whether the chunk that lies at `range` begins where something else ends, or the file begins, and
+    /// ends where something else begins, or the data end.
     pub(in crate::output) fn is_flush(&self, range: &Range<u64>) -> bool {
         let at = self
-            .chunks
+            .parts
             .partition_point(|other| other.start < range.start);
         let begins = match at.checked_sub(1) {
-            Some(before) => self.chunks[before].end == range.start,
+            Some(before) => self.parts[before].end == range.start,
             None => range.start == footer::MAGIC_BYTES,
         };
-        let next = self.chunks.get(at + 1);
-        begins && next.is_some_and(|next| next.start == range.end)
+        let next = self.parts.get(at + 1);
+        begins && next.map_or(self.data_end, |next| next.start) == range.end
     }
 
     /// What a chunk whose data pages begin at `start` cannot reach beyond: those of the next one, or the
@@ -149,8 +152,31 @@ impl Source {
         self.reader.fetch(range)
     }
 
-    /// Appends the bytes of `range`, which may be large, to `sink`.
-    pub(in crate::output) fn copy(&self, range: Range<u64>, sink: &mut Sink) -> Result<()> {
+    /// The same, for whoever waits for several at once.
+    pub(in crate::output) async fn request(&self, range: Range<u64>) -> Result<Bytes> {
+        self.check(&range)?;
+        match &self.reader {
+            Reader::Disk { .. } => self.reader.fetch(range),
+            Reader::Store(remote) => match remote.held(&range) {
+                Some(bytes) => Ok(bytes),
+                None => remote.request(range).await,
+            },
+        }
+    }
+
+    /// The value of `future`, which waits for the source's bytes.
+    pub(in crate::output) fn wait<T>(&self, future: impl Future<Output = Result<T>>) -> Result<T> {
+        self.bridge.wait(future)
+    }
+
+    /// Appends the bytes of `range`, which may be large, to `sink`. From a store they pass `by`, in
+    /// pieces and with their offsets; on disk the kernel copies them, and nobody sees them.
+    pub(in crate::output) fn copy(
+        &self,
+        range: Range<u64>,
+        sink: &mut Sink,
+        by: &mut dyn FnMut(u64, &Bytes),
+    ) -> Result<()> {
         if range.is_empty() {
             return Ok(());
         }
@@ -168,7 +194,7 @@ impl Source {
                 }
                 Ok(())
             }
-            Reader::Store(remote) => remote.copy(range, sink),
+            Reader::Store(remote) => remote.copy(range, sink, by),
         }
     }
 
@@ -236,12 +262,19 @@ impl Remote {
     }
 
     fn fetch(&self, range: Range<u64>) -> Result<Bytes> {
-        let tail_start = self.size - self.tail.len() as u64;
-        if range.start >= tail_start && range.start <= range.end && range.end <= self.size {
-            let at = |offset: u64| usize::try_from(offset - tail_start).unwrap_or(usize::MAX);
-            return Ok(self.tail.slice(at(range.start)..at(range.end)));
+        match self.held(&range) {
+            Some(bytes) => Ok(bytes),
+            None => self.bridge.wait(self.request(range)),
         }
-        self.bridge.wait(self.request(range))
+    }
+
+    /// The bytes of `range` where they are among the file's last.
+    fn held(&self, range: &Range<u64>) -> Option<Bytes> {
+        let tail_start = self.size - self.tail.len() as u64;
+        let at = |offset: u64| usize::try_from(offset - tail_start).unwrap_or(usize::MAX);
+        let is_there =
+            range.start >= tail_start && range.start <= range.end && range.end <= self.size;
+        is_there.then(|| self.tail.slice(at(range.start)..at(range.end)))
     }
 
     async fn request(&self, range: Range<u64>) -> Result<Bytes> {
@@ -258,13 +291,21 @@ impl Remote {
         }
     }
 
-    fn copy(&self, range: Range<u64>, sink: &mut Sink) -> Result<()> {
+    fn copy(
+        &self,
+        range: Range<u64>,
+        sink: &mut Sink,
+        by: &mut dyn FnMut(u64, &Bytes),
+    ) -> Result<()> {
+        let mut offset = range.start;
         let requests = pieces(range).map(|piece| self.request(piece));
         let mut arriving = stream::iter(requests).buffered(PIECES_AHEAD);
         while let Some(bytes) = self
             .bridge
             .wait(async { arriving.next().await.transpose() })?
         {
+            by(offset, &bytes);
+            offset += bytes.len() as u64;
             sink.put(bytes)?;
         }
         Ok(())

@@ -5,6 +5,7 @@ mod carried;
 mod crashes;
 mod footers;
 mod layouts;
+mod reads;
 mod refused;
 mod stores;
 mod table;

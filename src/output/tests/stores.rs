@@ -1,18 +1,18 @@
 //! Object storage: from a store, to a store, and to disk.
 
-use object_store::memory::InMemory;
 use object_store::{ObjectStore, ObjectStoreExt};
 use url::Url;
 
 use super::table::{rich, simple};
 use super::*;
+use crate::base::MemoryStore;
 use crate::output::{Existing, check_writable, examine, publish};
 
-pub(super) struct Bucket(Arc<InMemory>);
+pub(super) struct Bucket(pub(super) Arc<MemoryStore>);
 
 impl Bucket {
     pub(super) fn new() -> Self {
-        Bucket(Arc::new(InMemory::new()))
+        Bucket(Arc::new(MemoryStore::new(None)))
     }
 
     pub(super) fn at(&self, path: &str) -> Location {

@@ -1,5 +1,6 @@
 //! One output file: old chunks copied, new ones encoded beside them.
 
+pub(super) mod copy;
 pub(super) mod dropped;
 pub(super) mod encode;
 pub(super) mod feed;

@@ -16,10 +16,11 @@ use parquet::file::page_index::offset_index::OffsetIndexMetaData;
 
 use crate::base::Result;
 use crate::output::error::from_parquet;
-use crate::output::read::extent::Extent;
+use crate::output::read::extent::{Extent, Found};
 use crate::output::read::source::Source;
+use crate::output::write::copy::copy_chunks;
 use crate::output::write::dropped::Dropped;
-use crate::output::write::encode::{Encoder, Placed, moved, shifted};
+use crate::output::write::encode::{Encoder, Group, Placed, moved, shifted};
 use crate::output::write::shape::{Selection, Shape};
 use crate::output::write::sink::Sink;
 use crate::output::write::types::{Trust, unknown_types};
@@ -102,27 +103,26 @@ impl Splicer {
         self.sources += 1;
     }
 
-    /// Appends row group `at` of `source`: its selected columns copied, and `group` beside them.
+    /// Appends row group `at` of `source`: `chunks`, which are its selected columns, copied, and
+    /// `group` beside them.
     pub(in crate::output) fn append(
         &mut self,
         source: &Source,
         selection: &Selection,
-        at: usize,
-        group: crate::output::write::encode::Group,
+        (at, chunks): (usize, Vec<Found<'_>>),
+        group: Group,
         sink: &mut Sink,
     ) -> Result<()> {
         let begin = sink.written();
         let columns = self.shape.schema.columns().to_vec();
         let (old, new) = columns.split_at(selection.leaves.len());
-        let chunks = selection.leaves.iter();
-        let chunks = chunks.map(|leaf| Extent::of(source, at, *leaf));
-        let chunks = chunks.collect::<Result<Vec<_>>>()?;
-        let shifts = copy_chunks(source, &chunks, sink)?;
+        let copied = copy_chunks(source, chunks, sink)?;
         let broken = |error| from_parquet(error, WRITING, source.name());
         let placed = self.encoder.place(group, new, sink).map_err(broken)?;
         let mut all = Vec::with_capacity(columns.len());
-        let olds = selection.leaves.iter().zip(old).zip(shifts).zip(&chunks);
-        for (((leaf, column), shift), extent) in olds {
+        let olds = selection.leaves.iter().zip(old).zip(&copied);
+        for ((leaf, column), (extent, shift)) in olds {
+            let shift = *shift;
             let trusted = self.trust.statistics_of(*leaf);
             let chunk = moved(&extent.metadata, Arc::clone(column), shift, trusted);
             let chunk = chunk.map_err(broken)?;
@@ -178,7 +178,7 @@ impl Splicer {
         };
         let place = sink.written().cast_signed();
         let length = i32::try_from(range.end - range.start).ok();
-        source.copy(range, sink)?;
+        source.copy(range, sink, &mut |_, _| {})?;
         let builder = chunk.into_builder().set_bloom_filter_offset(Some(place));
         let built = builder.set_bloom_filter_length(length).build();
         built.map_err(|error| from_parquet(error, WRITING, source.name()))
@@ -290,23 +290,6 @@ impl Splicer {
             None,
         )
     }
-}
-
-/// Copies the chunks of a row group, neighbours together, and says by how much each moved.
-fn copy_chunks(source: &Source, chunks: &[Extent<'_>], sink: &mut Sink) -> Result<Vec<i64>> {
-    let mut shifts = Vec::with_capacity(chunks.len());
-    let mut pending: Range<u64> = 0..0;
-    for Extent { range, .. } in chunks {
-        if range.start != pending.end {
-            source.copy(pending, sink)?;
-            pending = range.start..range.start;
-        }
-        let place = sink.written() + (range.start - pending.start);
-        shifts.push(place.cast_signed() - range.start.cast_signed());
-        pending.end = range.end;
-    }
-    source.copy(pending, sink)?;
-    Ok(shifts)
 }
 
 /// Where a chunk's bloom filter lies, by its own header; none if it is no such thing.

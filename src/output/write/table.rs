@@ -12,6 +12,7 @@ use crate::base::{Error, Result};
 use crate::output::bridge::Bridge;
 use crate::output::error::from_parquet;
 use crate::output::place::layout::FilePlan;
+use crate::output::read::extents::{Extents, When};
 use crate::output::read::source::Source;
 use crate::output::write::dropped::Dropped;
 use crate::output::write::encode::{Encoder, Group};
@@ -105,10 +106,12 @@ impl TableWriter {
             };
             let selection = splicer.shape().select(&source, &self.layout)?;
             splicer.note(&source, plan.sources.len() > 1);
+            let mut extents = Extents::of(&source, &selection.leaves, When::Before);
             for at in 0..source.metadata().num_row_groups() {
                 let broken = |error| from_parquet(error, ENCODING, source.name());
                 let group = splicer.encoder().group().map_err(broken)?;
-                splicer.append(&source, &selection, at, group, &mut sink)?;
+                let chunks = (at, extents.next()?);
+                splicer.append(&source, &selection, chunks, group, &mut sink)?;
             }
         }
         let lost = || Error::internal("an output file without a source");
@@ -154,11 +157,13 @@ impl TableWriter {
     ) -> Result<()> {
         let selection = splicer.shape().select(source, &self.layout)?;
         let mut generated = Generated::of(splicer.shape(), file);
+        let mut extents = Extents::of(source, &selection.leaves, When::InPassing);
         for (at, row_group) in source.metadata().row_groups().iter().enumerate() {
             let rows = u64::try_from(row_group.num_rows()).unwrap_or_default();
             let group = fill(splicer.encoder(), &mut generated, rows, feed)
                 .map_err(|error| error.with("source", source.name()))?;
-            splicer.append(source, &selection, at, group, sink)?;
+            let chunks = (at, extents.next()?);
+            splicer.append(source, &selection, chunks, group, sink)?;
         }
         Ok(())
     }
