@@ -91,14 +91,6 @@ pub(super) fn local(address: &str) -> Option<&Path> {
     address.starts_with('/').then(|| Path::new(address))
 }
 
-/// The part of an address that holds no pattern: all of it, or the folder above the first pattern.
-pub(super) fn fixed_part(address: &str) -> &str {
-    match address.find(['*', '?', '[']) {
-        Some(at) => address[..at].rfind('/').map_or("", |end| &address[..=end]),
-        None => address,
-    }
-}
-
 /// The folder above an address; `None` for the root of a disk or a bucket.
 pub(super) fn parent(address: &str) -> Option<&str> {
     let inner = address.trim_end_matches('/');
@@ -190,14 +182,6 @@ mod tests {
         ] {
             assert_eq!(contains(outer, inner), expect, "{outer} {inner}");
         }
-    }
-
-    #[test]
-    fn a_pattern_is_cut_off_at_its_folder() {
-        assert_eq!(fixed_part("/a/b/*.parquet"), "/a/b/");
-        assert_eq!(fixed_part("s3://b/x/dt=202?/y"), "s3://b/x/");
-        assert_eq!(fixed_part("/a/b[1].parquet"), "/a/");
-        assert_eq!(fixed_part("/a/b"), "/a/b");
     }
 
     #[test]

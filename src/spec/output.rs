@@ -8,6 +8,7 @@ use super::defaults;
 use super::file::{At, Value};
 use super::job::{AmbiguousPolicy, LayoutSpec, LedgerSpec, OutputSpec, SourceInput, SourceSpec};
 use super::reader::{Address, Reader, Word};
+use crate::work::pattern;
 
 impl Reader<'_> {
     pub(super) fn output_address(&mut self) -> Option<Address> {
@@ -167,7 +168,7 @@ impl Reader<'_> {
         };
         let mut output_is_wrong = false;
         for source in &sources {
-            let fixed = address::fixed_part(source);
+            let fixed = self.fixed_part(source);
             let how = if self.is_within(fixed, &output.path) {
                 "is, or lies inside,"
             } else if self.is_within(&output.path, fixed) {
@@ -206,7 +207,7 @@ impl Reader<'_> {
         let advice = "give `ledger.path` a folder beside both";
         let inside = sources
             .iter()
-            .find(|source| self.is_within(address::fixed_part(source), ledger));
+            .find(|source| self.is_within(self.fixed_part(source), ledger));
         if let Some(source) = inside {
             let problem =
                 format!("the ledger lies inside the source, ledger=`{ledger}`, source=`{source}`");
@@ -219,6 +220,12 @@ impl Reader<'_> {
             );
             self.refuse(path, problem, advice);
         }
+    }
+
+    /// What a source's address names, or the folder in which its pattern is looked for.
+    fn fixed_part<'s>(&self, source: &'s str) -> &'s str {
+        let exists = |path: &Path| self.around.canonical(path).is_some();
+        pattern::split(source, exists).0
     }
 
     /// Whether `inner` is or lies inside `outer`, by name or behind links.

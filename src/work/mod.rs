@@ -6,6 +6,7 @@ pub mod batch;
 pub mod chunk;
 pub mod frame;
 pub mod outcome;
+pub mod pattern;
 pub mod pin;
 pub mod price;
 pub mod progress;

@@ -1,6 +1,8 @@
 //! Sources of every kind and outputs of every layout, compared as tables with what the rule of the
 //! sandbox's answers says.
 
+mod names;
+
 use std::fs::{File, create_dir_all};
 use std::path::Path;
 use std::sync::Arc;

@@ -12,9 +12,9 @@ use object_store::{ObjectMeta, ObjectStoreExt};
 
 use crate::base::{Error, ErrorKind, Location, Result, ResultExt, Stores};
 use crate::source::error::unreachable_store;
-use crate::work::Pin;
+use crate::work::{Pin, pattern};
 
-use super::address::{matches_path_or_parent, split_glob};
+use super::address::matches_path_or_parent;
 use super::data_files::{DataFiles, Objects};
 use super::drift::quoted_etag;
 use super::file_format::FileFormat;
@@ -72,13 +72,29 @@ impl ListedFile {
 
 /// Finds the files behind `address`.
 pub(crate) async fn list(stores: &Stores, address: &str) -> Result<Listing> {
-    let (fixed, pattern) = split_glob(address);
-    let base = stores.locate(fixed)?;
-    let files = match &pattern {
+    let (fixed, mut pattern) = pattern::split(address, |path| path.exists());
+    let mut base = stores.locate(fixed)?;
+    if pattern.is_some()
+        && let Some(object) = literal_object(stores, address).await
+    {
+        (base, pattern) = (object, None);
+    }
+    let files = match pattern {
         None => find_plain(&base, address).await?,
         Some(pattern) => find_pattern(&base, pattern, address).await?,
     };
     arrange(address, base, files)
+}
+
+/// The object in a bucket whose very name is `address`, which looks like a pattern.
+async fn literal_object(stores: &Stores, address: &str) -> Option<Location> {
+    let location = stores.locate(address).ok()?;
+    if location.local.is_some() || address.ends_with('/') {
+        return None;
+    }
+    // Where that cannot be told, the pattern is listed next, and says what is wrong.
+    location.store.head(&location.path).await.ok()?;
+    Some(location)
 }
 
 async fn find_plain(base: &Location, address: &str) -> Result<DataFiles> {
