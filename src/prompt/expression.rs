@@ -6,6 +6,11 @@ const TAKEN: [&str; 22] = [
     "loop", "none", "None", "not", "or", "row", "self", "true", "True", "vars",
 ];
 
+/// Whether a template reads the word as a value that is always the same.
+pub(super) fn is_constant(word: &str) -> bool {
+    matches!(word, "true" | "True" | "false" | "False" | "none" | "None")
+}
+
 /// What reads the column `name`: the name, where it is a word of its own, else `row['name']`.
 #[must_use]
 pub fn column_expression(name: &str) -> String {

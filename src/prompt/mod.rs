@@ -33,6 +33,7 @@
 //! loop, and within a list, a struct or a map. Decimals are added, subtracted, multiplied and compared
 //! exactly; `/`, `//`, `%` and `**` give floats.
 
+mod ambiguous;
 mod cell;
 mod decimal;
 mod engine;

@@ -4,6 +4,8 @@
 //! Where this cannot tell, it says so, and the caller takes all columns and the engine: cutting
 //! wrongly may cost time, never a wrong prompt.
 
+use std::ops::Range;
+
 use minijinja::syntax::SyntaxConfig;
 
 /// The template's own trailing newline is kept.
@@ -29,6 +31,8 @@ pub(super) enum Piece<'s> {
 pub(super) struct Tag<'s> {
     /// The line on which it begins, from 1.
     pub(super) line: usize,
+    /// All of it, as it was written.
+    pub(super) text: &'s str,
     /// Its words and signs.
     pub(super) tokens: Vec<Token<'s>>,
 }
@@ -90,6 +94,7 @@ impl<'s> Pieces<'s> {
         let line = 1 + source[..open].matches('\n').count();
         let tag = Tag {
             line,
+            text: inner,
             tokens: tokens(inner),
         };
         if kind == b'{' {
@@ -177,32 +182,36 @@ fn end_of_raw(source: &str, from: usize) -> usize {
 fn tokens(inner: &str) -> Vec<Token<'_>> {
     let inner = inner.strip_prefix(['-', '+']).unwrap_or(inner);
     let inner = inner.strip_suffix(['-', '+']).unwrap_or(inner);
-    let bytes = inner.as_bytes();
-    let mut tokens = Vec::new();
+    spans(inner).map(|(_, token)| token).collect()
+}
+
+/// The words and signs of a text, each with the bytes that it takes.
+pub(super) fn spans(text: &str) -> impl Iterator<Item = (Range<usize>, Token<'_>)> {
     let mut at = 0;
-    while let Some(letter) = inner[at..].chars().next() {
-        let end = if letter.is_whitespace() {
-            at + letter.len_utf8()
-        } else if letter == '"' || letter == '\'' {
-            let end = end_of_string(bytes, at);
-            tokens.push(Token::Text(&inner[at + 1..end]));
-            (end + 1).min(bytes.len())
-        } else if is_word(letter) {
-            let end = inner[at..]
-                .find(|c| !is_word(c))
-                .map_or(inner.len(), |end| at + end);
-            tokens.push(Token::Word(&inner[at..end]));
-            end
-        } else {
-            let double = ["==", "!=", "<=", ">=", "//", "**"];
-            let is_double = double.iter().any(|sign| inner[at..].starts_with(sign));
-            let end = at + if is_double { 2 } else { letter.len_utf8() };
-            tokens.push(Token::Sign(&inner[at..end]));
-            end
-        };
-        at = end;
+    std::iter::from_fn(move || {
+        at = text.len() - text[at..].trim_start().len();
+        let (length, token) = first_token(&text[at..])?;
+        let span = at..at + length;
+        at = span.end;
+        Some((span, token))
+    })
+}
+
+/// The word or sign that a text begins with, and how many bytes it takes.
+fn first_token(text: &str) -> Option<(usize, Token<'_>)> {
+    let letter = text.chars().next()?;
+    if letter == '"' || letter == '\'' {
+        let end = end_of_string(text.as_bytes(), 0);
+        return Some(((end + 1).min(text.len()), Token::Text(&text[1..end])));
     }
-    tokens
+    if is_word(letter) {
+        let end = text.find(|c| !is_word(c)).unwrap_or(text.len());
+        return Some((end, Token::Word(&text[..end])));
+    }
+    let double = ["==", "!=", "<=", ">=", "//", "**"];
+    let is_double = double.iter().any(|sign| text.starts_with(sign));
+    let end = if is_double { 2 } else { letter.len_utf8() };
+    Some((end, Token::Sign(&text[..end])))
 }
 
 fn is_word(letter: char) -> bool {

@@ -8,6 +8,7 @@ use minijinja::{Environment, ErrorKind, Value};
 
 use crate::base::{Error, Result, nearest};
 
+use super::ambiguous::check_expressions;
 use super::engine::engine;
 use super::expression::column_expression;
 use super::filters;
@@ -59,6 +60,7 @@ impl Template {
         let engine = parse(text, name, &notes)?;
         let pieces = cut(text);
         check_tags(&engine, &pieces, name)?;
+        check_expressions(&pieces, name, columns)?;
         check_vars(&engine, &pieces, name, columns, vars)?;
         let needed = needed(&engine, &pieces, name, columns)?;
         let nulls = (0..needed.len())

@@ -468,3 +468,80 @@ proptest! {
         }
     }
 }
+
+/// What `columns` say of a template, in one line.
+fn compiled_over(text: &str, columns: &[&str]) -> String {
+    match Template::compile(text, "prompt.user", columns, &BTreeMap::new()) {
+        Ok(template) => template.columns().join(","),
+        Err(error) => {
+            let hint = error.hint_text().unwrap_or_default();
+            format!("{error} ({hint})")
+        }
+    }
+}
+
+#[test]
+fn an_expression_that_spells_a_column_is_refused_with_both_ways() {
+    let odd = [
+        ("a-b", "(a)-b"),
+        ("a.b", "(a).b"),
+        ("a/b", "(a)/b"),
+        ("sum(a)", "(sum)(a)"),
+        ("a[0]", "(a)[0]"),
+        ("2024", "(2024)"),
+        ("none", "(none)"),
+        ("True", "(True)"),
+        ("a-b-a", "(a)-b-a"),
+    ];
+    for (column, expression) in odd {
+        for text in ["X {{ COL }} Y", "{{COL}}", "{{- COL -}}", "{{ COL|upper }}"] {
+            let text = text.replace("COL", column);
+            let said = compiled_over(&text, &["a", "b", "a-b", column]);
+            let column_way = format!("`{}`", column_expression(column));
+            let words = [
+                "is the name of a column as well",
+                "line=`1`",
+                &column_way,
+                expression,
+            ];
+            for word in words {
+                assert!(said.contains(word), "{text}: {word}: {said}");
+            }
+        }
+    }
+    let said = compiled_over("{{ -a }}", &["a", "-a"]);
+    assert!(
+        said.contains("write `row['-a']`, for the expression `(-a)`"),
+        "{said}"
+    );
+    for text in [
+        "{% if a-b > 1 %}x{{ a }}{% endif %}",
+        "\n{{ a ~ a-b ~ 'x' }}",
+        "{{ (a-b)|round }}",
+    ] {
+        let said = compiled_over(text, &["a", "b", "a-b"]);
+        assert!(said.contains("`row['a-b']`"), "{text}: {said}");
+    }
+}
+
+#[test]
+fn an_expression_that_only_looks_like_a_column_is_none() {
+    for (text, columns, needed) in [
+        ("{{ row['a-b'] }}", vec!["a", "b", "a-b"], "a-b"),
+        ("{{ (a)-b }}", vec!["a", "b", "a-b"], "a,b"),
+        ("{{ a - b }}", vec!["a", "b", "a-b"], "a,b"),
+        ("{{ a-b }}", vec!["a", "b", "a - b"], "a,b"),
+        ("{{ a-bc }}", vec!["a", "bc", "a-b"], "a,bc"),
+        ("{{ a ~ 'a-b' }} a-b", vec!["a", "b", "a-b"], "a"),
+        ("{{ a[:2000] }}{{ a == 1 }}", vec!["a", "2000", "1"], "a"),
+        (
+            "{{ a if a is not none }}",
+            vec!["a", "none", "not none"],
+            "a",
+        ),
+        ("{{ x.a-b }}", vec!["x", "b", "a-b"], "x,b"),
+        ("{# a-b #}{{ a }}", vec!["a", "a-b"], "a"),
+    ] {
+        assert_eq!(compiled_over(text, &columns), needed, "{text}");
+    }
+}

@@ -99,6 +99,28 @@ fn keys_that_are_not_unique_are_found() {
     assert_eq!(ran.code, 2, "{ran:?}");
 }
 
+/// Jinja reads `a-b` as a minus b, and would print a number for each row, or fail.
+#[test]
+fn an_expression_that_is_a_column_too_is_found_and_both_ways_work() {
+    let shell = with_table();
+    shell.write("in.csv", "a,b,a-b\n5,3,minus\n7,1,sign\n");
+    let table = |prompt: &'static str| ["--table", "in.csv", "--key", "a", "--prompt", prompt];
+    let words = [
+        "line=`1`, column=`a-b`",
+        "write `row['a-b']`, for the expression `(a)-b`",
+    ];
+    alike(&shell, &table("Label: {{ a-b }}"), &words);
+    shell.nothing_billed();
+    for (prompt, sent) in [
+        ("Label: {{ row['a-b'] }}", ["Label: minus", "Label: sign"]),
+        ("Label: {{ (a)-b }}", ["Label: 2", "Label: 6"]),
+    ] {
+        let ran = shell.call(&args("check", &table(prompt)));
+        assert_eq!(ran.code, 0, "{ran:?}");
+        assert!(sent.iter().all(|text| ran.stdout.contains(text)), "{ran:?}");
+    }
+}
+
 #[test]
 fn a_prompt_that_names_no_column_is_found() {
     let shell = with_table();
