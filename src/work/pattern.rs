@@ -67,7 +67,7 @@ mod tests {
             ("/a [1]/b*/d?.parquet", "/a [1]/b*/", Some("d?.parquet")),
             ("/a [1]/x", "/a [1]/x", None),
             ("/a [2]/b*/c?.parquet", "/", Some("a [2]/b*/c?.parquet")),
-            ("s3://a [1]/b*", "s3://a [1]/", Some("b*")),
+            ("s3://b/a [1]/b*", "s3://b/", Some("a [1]/b*")),
         ] {
             assert_eq!(split(address, exists), (fixed, pattern), "{address}");
         }

@@ -72,7 +72,7 @@ impl ListedFile {
 
 /// Finds the files behind `address`.
 pub(crate) async fn list(stores: &Stores, address: &str) -> Result<Listing> {
-    let (fixed, mut pattern) = pattern::split(address, |path| path.exists());
+    let (fixed, mut pattern) = pattern::split(address, std::path::Path::exists);
     let mut base = stores.locate(fixed)?;
     if pattern.is_some()
         && let Some(object) = literal_object(stores, address).await

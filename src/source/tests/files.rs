@@ -163,3 +163,32 @@ async fn a_pin_tells_a_file_that_changed_from_one_that_is_gone() {
     fs::remove_file(&path).unwrap();
     assert_eq!(drift(&pin, &stores).await.unwrap(), Some(Drift::Gone));
 }
+
+/// In a bucket, an object of that very name is meant, though it looks like a pattern.
+#[tokio::test]
+async fn an_object_whose_name_looks_like_a_pattern_is_read_alone() {
+    let (folder, stores) = (scratch(), Arc::new(Stores::default()));
+    for (at, name) in ["a[1].parquet", "a1.parquet", "b*.parquet"]
+        .iter()
+        .enumerate()
+    {
+        let at = i64::try_from(at).unwrap();
+        let path = folder.path().join("one.parquet");
+        write_parquet(&path, &rows(at * 10..at * 10 + 1), 10);
+        let place = stores.locate(&format!("memory:///lake/{name}")).unwrap();
+        let bytes = fs::read(&path).unwrap();
+        place.store.put(&place.path, bytes.into()).await.unwrap();
+    }
+    for (name, expect) in [
+        ("a[1].parquet", vec![0]),
+        ("b*.parquet", vec![20]),
+        ("a[1]*", vec![10]),
+        ("a*.parquet", vec![10, 0]),
+    ] {
+        let input = Input::table(format!("memory:///lake/{name}"));
+        let source = Source::open(&input, &stores, folder.path()).await.unwrap();
+        let read = ids(&source, Scan::of(["id"])).await;
+        let read: Vec<_> = read.into_iter().map(|(_, id)| id).collect();
+        assert_eq!(read, expect, "{name}");
+    }
+}
