@@ -1,5 +1,7 @@
 //! `check` and `plan` refuse what `run` would refuse, in the same words, and say why rows are stale.
 
+mod owners;
+
 use serde_json::{Value, json};
 
 use crate::shell::{Ran, Shell};

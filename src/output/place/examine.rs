@@ -6,6 +6,7 @@ use crate::output::error::from_io;
 use crate::output::place::existing::Existing;
 use crate::output::place::local;
 use crate::output::place::remote;
+use crate::output::place::writable;
 use crate::output::read::source::Source;
 use crate::output::write::schema::identity_of;
 use crate::output::{Form, RUN_KEY, Target};
@@ -51,7 +52,7 @@ fn is_nowhere(kind: std::io::ErrorKind) -> bool {
 pub async fn check_writable(target: &Target, id: &str) -> Result<()> {
     let form = target.form;
     match target.location.local.clone() {
-        Some(path) => blocking(move || local::check_writable(&path, form)).await,
+        Some(path) => blocking(move || writable::check_writable(&path, form)).await,
         None => remote::check_writable(&target.location, form, id).await,
     }
 }

@@ -66,7 +66,7 @@ impl Staging {
     fn of(target: &Path, form: Form, id: &str) -> Result<Staging> {
         let target = resolve(target)?;
         let (parent, name) = parent_and_name(&target)?;
-        let area = parent.join(OUR_FOLDER).join(STAGING).join(name);
+        let area = area(parent, name);
         Ok(Staging {
             folder: area.join(id),
             parent: parent.to_owned(),
@@ -187,6 +187,11 @@ impl Staging {
     }
 }
 
+/// The folder in which attempts at an output of that name are built.
+pub(super) fn area(parent: &Path, name: &std::ffi::OsStr) -> PathBuf {
+    parent.join(OUR_FOLDER).join(STAGING).join(name)
+}
+
 /// What stands at a folder's place.
 pub(in crate::output) fn examine_folder(target: &Path) -> Result<Existing> {
     let explain = |error| from_io(error, "cannot look at the output", target.display());
@@ -276,39 +281,8 @@ fn list(folder: &Path, prefix: &str, files: &mut Vec<String>) -> io::Result<()> 
     Ok(())
 }
 
-/// Finds out, without leaving a trace, whether the output can be put in its place.
-pub(in crate::output) fn check_writable(target: &Path, form: Form) -> Result<()> {
-    let target = &resolve(target)?;
-    let (parent, _) = parent_and_name(target)?;
-    let folder = parent.ancestors().find(|folder| folder.exists());
-    let folder = folder.unwrap_or(parent);
-    let refused = |error| {
-        from_io(
-            error,
-            "cannot write where the output goes",
-            folder.display(),
-        )
-    };
-    tempfile::tempfile_in(folder).map_err(refused)?;
-    let found = fs::metadata(target);
-    if let (Form::Folder, Ok(_)) = (form, &found) {
-        rustix::fs::access(target, rustix::fs::Access::WRITE_OK).map_err(|error| {
-            from_io(error.into(), "cannot replace the output", target.display())
-        })?;
-    }
-    let of = |path: &Path| rustix::fs::stat(path).map(|found| found.st_dev).ok();
-    if found.is_ok() && of(target) != of(parent) {
-        return Err(Error::invalid(
-            "the output is a mount point, which cannot be replaced at once",
-        )
-        .with("path", target.display())
-        .hint("choose a path beneath it"));
-    }
-    Ok(())
-}
-
 /// The place itself where the path is a symbolic link to it.
-fn resolve(target: &Path) -> Result<PathBuf> {
+pub(super) fn resolve(target: &Path) -> Result<PathBuf> {
     let is_link = fs::symlink_metadata(target).is_ok_and(|found| found.is_symlink());
     if !is_link {
         return Ok(target.components().collect());
@@ -317,7 +291,7 @@ fn resolve(target: &Path) -> Result<PathBuf> {
     resolved.map_err(|error| from_io(error, "the output is a link to nowhere", target.display()))
 }
 
-fn parent_and_name(target: &Path) -> Result<(&Path, &std::ffi::OsStr)> {
+pub(super) fn parent_and_name(target: &Path) -> Result<(&Path, &std::ffi::OsStr)> {
     target
         .parent()
         .zip(target.file_name())

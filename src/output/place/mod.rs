@@ -6,3 +6,4 @@ pub(super) mod layout;
 pub(super) mod local;
 pub(super) mod marker;
 pub(super) mod remote;
+pub(super) mod writable;
