@@ -90,7 +90,11 @@ mod tests {
         });
         drop(task);
         assert_eq!(receive.recv().await, None, "what the task held is gone");
-        let none = sent_by(mpsc::channel::<Result<u8, String>>(1).1, Task::spawn(async {}), |error| error.to_string());
+        let none = sent_by(
+            mpsc::channel::<Result<u8, String>>(1).1,
+            Task::spawn(async {}),
+            |error| error.to_string(),
+        );
         assert_eq!(none.try_collect::<Vec<_>>().await, Ok(vec![]));
     }
 }

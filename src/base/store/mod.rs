@@ -71,6 +71,7 @@ pub struct Stores {
     environment: Option<Vec<(String, String)>>,
     clock: Option<Arc<dyn Clock>>,
     http: Option<Arc<dyn HttpService>>,
+    memory: Option<Arc<MemoryStore>>,
     io: IoRuntime,
     open: Mutex<HashMap<String, Arc<dyn ObjectStore>>>,
 }
@@ -101,6 +102,13 @@ impl Stores {
     #[must_use]
     pub fn with_clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = Some(clock);
+        self
+    }
+
+    /// The same stores, whose `memory:` files lie in `store`, so that a test can ask it what was read.
+    #[must_use]
+    pub fn with_memory(mut self, store: Arc<MemoryStore>) -> Self {
+        self.memory = Some(store);
         self
     }
 
@@ -195,6 +203,9 @@ impl Stores {
         let root = format!("{}://{}", url.scheme(), url.authority());
         self.cached(&root, || {
             if url.scheme() == "memory" {
+                if let Some(store) = &self.memory {
+                    return Ok(Arc::<MemoryStore>::clone(store));
+                }
                 return Ok(Arc::new(MemoryStore::new(self.clock.clone())));
             }
             let clock = self.clock.clone().unwrap_or_else(|| Arc::new(SystemClock));

@@ -188,11 +188,7 @@ const OF_CONTAINERS: [&str; 3] = [
     "AWS_CONTAINER_CREDENTIALS_FULL_URI",
 ];
 
-fn open_gcs(
-    url: &Url,
-    settings: &[Pair],
-    connector: OnIoRuntime,
-) -> Result<Arc<dyn ObjectStore>> {
+fn open_gcs(url: &Url, settings: &[Pair], connector: OnIoRuntime) -> Result<Arc<dyn ObjectStore>> {
     use GoogleConfigKey::{BaseUrl, Client};
     let settings = parsed::<GoogleConfigKey>(settings);
     let allowed = last(&settings, &Client(ClientConfigKey::AllowHttp));
@@ -254,11 +250,7 @@ fn refuse_plain_http(
     }
 }
 
-fn open_http(
-    url: &Url,
-    settings: &[Pair],
-    connector: OnIoRuntime,
-) -> Result<Arc<dyn ObjectStore>> {
+fn open_http(url: &Url, settings: &[Pair], connector: OnIoRuntime) -> Result<Arc<dyn ObjectStore>> {
     let settings = parsed::<ClientConfigKey>(settings);
     let allowed = last(&settings, &ClientConfigKey::AllowHttp);
     if url.scheme() == "http" && !is_on(allowed) {
