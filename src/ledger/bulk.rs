@@ -178,7 +178,7 @@ impl ChunkReader for Pieces {
 /// A page's header is far shorter than this, for it holds no statistics.
 const HEADER_MAX: u64 = 256;
 
-fn damaged(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
+pub(super) fn damaged(cause: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
     Error::data("a bulk file of the ledger is damaged")
         .because(cause)
         .hint("restore the file from a backup: what it held is nowhere else")

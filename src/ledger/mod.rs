@@ -42,6 +42,7 @@ pub mod outcomes;
 pub mod path;
 mod points;
 pub mod probe;
+pub mod request_keys;
 pub mod requests;
 mod row_keys;
 pub mod row_map;
@@ -49,6 +50,7 @@ mod shared;
 pub mod state;
 #[cfg(test)]
 mod testing;
+pub(crate) mod unread;
 
 pub use lease::{Held, Holder, Keeper, Lease, Leases, Patience, Taken};
 pub use log::{Append, Author, Commit, Log, Meta, Stamp};

@@ -26,7 +26,10 @@ use crate::work::RequestKey;
 
 static WRITTEN: LazyLock<SchemaRef> = LazyLock::new(|| schema(DataType::Utf8));
 /// What is read is held as views of the pages that it was read from.
-static READ: LazyLock<SchemaRef> = LazyLock::new(|| schema(DataType::Utf8View));
+pub(super) static READ: LazyLock<SchemaRef> = LazyLock::new(|| schema(DataType::Utf8View));
+
+/// The columns of all but the prompts.
+pub(super) const KEYS: [&str; 3] = ["ordinal", "row", "key"];
 
 fn schema(text: DataType) -> SchemaRef {
     Arc::new(Schema::new(vec![
@@ -189,7 +192,7 @@ impl Requests {
         prompts.is_valid(at).then(|| prompts.value(at))
     }
 
-    fn from(batch: &RecordBatch) -> Result<Requests> {
+    pub(super) fn from(batch: &RecordBatch) -> Result<Requests> {
         let number = |name| {
             bulk::column(batch, name)?
                 .as_primitive_opt::<UInt64Type>()
@@ -226,7 +229,7 @@ impl RequestsReader {
     /// `Data` if it is not such a file.
     pub fn open(file: File, columns: RequestColumns) -> Result<Self> {
         let columns: &[&str] = match columns {
-            RequestColumns::Keys => &["ordinal", "row", "key"],
+            RequestColumns::Keys => &KEYS,
             RequestColumns::All => &[],
         };
         Ok(RequestsReader(bulk::read_with(file, columns, &READ)?))

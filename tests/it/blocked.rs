@@ -46,7 +46,10 @@ fn blocks_until(done: impl Fn() -> bool) -> bool {
 
 fn ledger(endpoint: &str, io: IoRuntime) -> (Components, Location) {
     let components = Components::system_with(io, s3::stores_at(endpoint));
-    let place = components.stores.locate("s3://lake/ledger").expect("a place");
+    let place = components
+        .stores
+        .locate("s3://lake/ledger")
+        .expect("a place");
     (components, place)
 }
 

@@ -25,6 +25,7 @@ mod money;
 mod panics;
 mod queues;
 mod races;
+mod reads;
 mod rehearse;
 mod retries;
 mod s3;

@@ -9,7 +9,7 @@ use tracing::warn;
 use crate::base::{Components, Error, ErrorKind, Result};
 use crate::ledger::action::{ChunkStored, Landed, Oddities};
 use crate::ledger::outcomes::OutcomesWriter;
-use crate::ledger::requests::{RequestColumns, RequestsReader};
+use crate::ledger::request_keys::RequestKeys;
 use crate::ledger::state::Attempt;
 use crate::provider::{Provider, Seen};
 use crate::work::price::{Pricing, Tariff, micro_usd};
@@ -103,17 +103,12 @@ impl Landing<'_> {
             .files
             .draft(&format!("outcomes-{}.parquet", promised.attempt));
         let mut writer = OutcomesWriter::create(&draft, &promised.attempt, &view.id.0)?;
-        let requests = self
-            .files
-            .open(&self.files.requests(promised.plan, promised.chunk))
-            .await?;
+        let requests = self.files.requests(promised.plan, promised.chunk);
+        let mut requests = RequestKeys::open(&requests).await?;
         let mut sums = Sums::default();
         let silence = silence(view, self.provider.capability().names_all);
         let (mut n, mut buffer) = (0, Vec::new());
-        for some in RequestsReader::open(requests, RequestColumns::Keys)? {
-            let some = some?;
-            // Reading from disk blocks and gives nobody else a turn by itself.
-            tokio::task::yield_now().await;
+        while let Some(some) = requests.next().await? {
             for at in 0..some.len() {
                 if n >= slots.len() {
                     return Err(Error::data(

@@ -10,9 +10,10 @@ use futures::TryStreamExt;
 use object_store::ObjectStoreExt;
 use tempfile::TempDir;
 
-use crate::base::{Crash, Error, ErrorKind, Location, Points, Result, ResultExt, scratch_error};
+use crate::base::{Crash, ErrorKind, Location, Points, Result, ResultExt, scratch_error};
 use crate::ledger::path::PlanFile;
 use crate::ledger::state::Attempt;
+use crate::ledger::unread::unread;
 
 /// The ledger's folder, and a local one for what is under way.
 #[derive(Clone, Debug)]
@@ -144,23 +145,17 @@ impl Files {
     /// The file at `place`, to be read here.
     pub(crate) async fn open(&self, place: &Location) -> Result<File> {
         if let Some(local) = &place.local {
-            return File::open(local).map_err(|error| {
-                let is_gone = error.kind() == std::io::ErrorKind::NotFound;
-                unread(error, is_gone, place)
-            });
+            return File::open(local).map_err(|error| unread(error, place));
         }
         let got = place.store.get(&place.path).await;
-        let got = got.map_err(|error| {
-            let is_gone = matches!(error, object_store::Error::NotFound { .. });
-            unread(error, is_gone, place)
-        })?;
+        let got = got.map_err(|error| unread(error, place))?;
         let failed = |error: std::io::Error| scratch_error(self.scratch(), error);
         let mut file = tempfile::tempfile_in(self.scratch()).map_err(failed)?;
         let mut stream = got.into_stream();
         while let Some(piece) = stream
             .try_next()
             .await
-            .map_err(|error| unread(error, false, place))?
+            .map_err(|error| unread(error, place))?
         {
             file.write_all(&piece).map_err(failed)?;
         }
@@ -175,20 +170,4 @@ const SCRATCH: &str = ".scratch-";
 /// Plans and chunks are numbered within 32 bits; the state refuses others.
 fn short(number: u64) -> u32 {
     u32::try_from(number).unwrap_or(u32::MAX)
-}
-
-/// A file that is gone has to be restored; the way to one that is there may be mended, or mend itself.
-fn unread(
-    error: impl Into<Box<dyn std::error::Error + Send + Sync>>,
-    is_gone: bool,
-    place: &Location,
-) -> Error {
-    let unread = if is_gone {
-        Error::data("a file that the ledger speaks of is gone")
-            .hint("restore the file from a backup: what it held is nowhere else")
-    } else {
-        Error::unavailable("cannot read a file of the ledger")
-            .hint("is its store there, and may this account read it? then run again")
-    };
-    unread.with("file", &place.url).because(error)
 }

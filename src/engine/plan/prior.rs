@@ -13,7 +13,7 @@
 
 use crate::base::{Error, HashKey, KeyIndex, Result};
 use crate::ledger::outcomes::{OutcomeColumns, OutcomesReader};
-use crate::ledger::requests::{RequestColumns, RequestsReader};
+use crate::ledger::request_keys::RequestKeys;
 use crate::ledger::row_map::{Place, RowMapReader};
 use crate::ledger::state::{PlanState, State};
 use crate::work::{KeyRule, Keyer, RequestKey, RowStatus, Shape};
@@ -189,11 +189,9 @@ impl PriorAnswers {
             }
             self.learn_rule(question, planned);
             let plan = plan_number(planned)?;
-            let file = files.requests(promised.plan, promised.chunk);
-            let file = files.open(&file).await?;
-            for some in RequestsReader::open(file, RequestColumns::Keys)? {
-                let some = some?;
-                tokio::task::yield_now().await;
+            let requests = files.requests(promised.plan, promised.chunk);
+            let mut requests = RequestKeys::open(&requests).await?;
+            while let Some(some) = requests.next().await? {
                 for at in 0..some.len() {
                     let ordinal = some.ordinals.value(at);
                     let place = Place { plan, ordinal };

@@ -17,8 +17,7 @@ pub(crate) fn stream_from_thread<T: Send + 'static>(
             let _ = send.blocking_send(Err(error));
         }
     });
-    let cut = |error| {
-        Error::new(ErrorKind::Internal, "reading the table was cut off").because(error)
-    };
+    let cut =
+        |error| Error::new(ErrorKind::Internal, "reading the table was cut off").because(error);
     sent_by(receive, reader, cut).boxed()
 }

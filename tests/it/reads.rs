@@ -1,0 +1,69 @@
+//! What is read of a ledger on object storage.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use columnist::base::{Components, Ids, MemoryStore, Stores};
+use columnist::emulator::SandboxConfig;
+use columnist::engine;
+
+use crate::world::{World, hash, read_table, write_table};
+
+/// A world whose ledger lies in a store that counts.
+fn counted(config: SandboxConfig) -> (World, Arc<MemoryStore>) {
+    let store = Arc::new(MemoryStore::new(None));
+    let stores = Stores::default().with_memory(Arc::clone(&store));
+    let components = Components {
+        ids: Arc::new(Ids::seeded(7)),
+        stores: Arc::new(stores),
+        ..Components::system()
+    };
+    let mut world = World::of("anthropic", config, components);
+    world.job["ledger"]["path"] = "memory://lake/_columnist/triage/".into();
+    (world, store)
+}
+
+/// The requests for the file of what was sent, since this was asked last.
+fn reads_of_requests(store: &MemoryStore) -> Vec<Range<u64>> {
+    let reads = store.take_reads().into_iter();
+    let of_requests = reads.filter(|(path, _)| path.as_ref().contains("/requests/"));
+    of_requests.map(|(_, range)| range).collect()
+}
+
+fn bytes_of(reads: &[Range<u64>]) -> u64 {
+    reads.iter().map(|range| range.end - range.start).sum()
+}
+
+/// Texts of two kilobytes that do not compress.
+fn bodies() -> Vec<Option<String>> {
+    let word = |row: u64, word: u64| format!("{:016x}", hash(&format!("{row} {word}")));
+    let body = |row| (0..128).map(|n| word(row, n)).collect::<String>();
+    (0..3000).map(|row| Some(body(row))).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn landing_a_chunk_fetches_its_keys_and_no_prompts() {
+    let (world, store) = counted(SandboxConfig::default());
+    let bodies = bodies();
+    write_table(&world.path("in.parquet"), &bodies, 1000);
+    let submitted = engine::submit(world.setup("submit"), world.provider()).await;
+    submitted.expect("a submission");
+    let sent = reads_of_requests(&store);
+    let collected = engine::collect(world.setup("collect"), world.provider(), true).await;
+    assert!(collected.expect("a collection").published);
+    let landed = reads_of_requests(&store);
+    assert!(
+        bytes_of(&landed) * 10 < bytes_of(&sent),
+        "{landed:?} of {sent:?}"
+    );
+    let table = read_table(&world.path("out.parquet"));
+    for (row, body) in bodies.iter().enumerate() {
+        let prompt = format!("Label this: {}", body.as_deref().expect("a body"));
+        let label = table["label"][row].as_deref();
+        let answer = world.answer(&prompt);
+        assert!(
+            label.is_some_and(|label| label.ends_with(&answer)),
+            "{label:?}"
+        );
+    }
+}
