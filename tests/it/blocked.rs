@@ -1,6 +1,7 @@
 //! Work may block every thread that works. Connections and leases have a thread of their own.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
 use columnist::base::{Components, IoRuntime, Location, Uptime as _};
@@ -32,11 +33,12 @@ async fn block_workers(done: impl Fn() -> bool + Clone + Send + 'static) -> bool
     ended.into_iter().all(|ended| ended.expect("no panic"))
 }
 
+#[expect(clippy::disallowed_methods, reason = "to block is what it is for")]
 fn blocks_until(done: impl Fn() -> bool) -> bool {
     let clock = columnist::base::SystemUptime;
     let start = clock.uptime();
     while !done() {
-        if clock.uptime() - start > TOO_LONG {
+        if clock.uptime().saturating_sub(start) > TOO_LONG {
             return false;
         }
         std::thread::sleep(Duration::from_millis(1));
@@ -67,7 +69,8 @@ fn a_lease_is_renewed_while_work_blocks_every_worker() {
     let (components, place) = ledger(&endpoint, IoRuntime::of(io.handle().clone()));
     let renewed = work.block_on(async {
         let holder = Holder::this_process("a", "run triage.toml", components.clock.now());
-        let leases = Leases::new(&components, components.uptime.clone(), &place, holder, TTL);
+        let uptime = Arc::clone(&components.uptime);
+        let leases = Leases::new(&components, uptime, &place, holder, TTL);
         let taken = leases.take(&Scope::job(), 0, Patience::NotAtAll).await;
         let Taken::Lease(lease) = taken.expect("a store") else {
             panic!("nobody else takes it")

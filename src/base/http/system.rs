@@ -23,6 +23,9 @@ const IDLE_MAX: Duration = Duration::from_mins(1);
 /// and checked before it is answered, and an answer that is given up is a batch to be looked for.
 const ANSWER_MAX: Duration = Duration::from_mins(5);
 
+/// How much of a body is made before its request is sent.
+const MADE_AHEAD: usize = 256 << 10;
+
 /// The network of this machine, through one pool of connections that is made when first needed:
 /// reading the machine's certificates takes longer than `--help` should.
 #[derive(Debug, Default)]
@@ -66,7 +69,7 @@ impl HttpService for SystemHttp {
         let client = self.client().map_err(HttpError::NotSent)?;
         let address = shown(&request.url);
         let progress = Arc::new(AtomicU64::new(0));
-        let sending = foreign(client, request, &progress).send();
+        let sending = foreign(client, request, &progress).await.send();
         let answered = self.io.spawn(async move {
             tokio::select! {
                 answer = sending => Some(answer),
@@ -88,7 +91,7 @@ impl HttpService for SystemHttp {
     }
 }
 
-fn foreign(
+async fn foreign(
     client: &reqwest::Client,
     request: HttpRequest,
     progress: &Arc<AtomicU64>,
@@ -103,7 +106,7 @@ fn foreign(
             // With the length said here, a stream goes out as it is and not in HTTP's chunks.
             .header(header::CONTENT_LENGTH, len)
             .body(reqwest::Body::wrap_stream(counted(
-                made_here(stream),
+                made_here(stream).await,
                 Arc::clone(progress),
             ))),
     }
@@ -111,9 +114,19 @@ fn foreign(
 
 /// `stream`, whose parts are made on the runtime one is in, though they are sent from another: making
 /// them is work, which may block. One part is made while another is sent.
-fn made_here(
+///
+/// The first parts are there before anything is sent, so that a short body goes out with its head: a
+/// server that answers by the head alone and hangs up would else cut it off, and its answer with it.
+async fn made_here(
     mut stream: BoxStream<'static, io::Result<Bytes>>,
 ) -> impl Stream<Item = io::Result<Bytes>> + Send {
+    let (mut first, mut bytes) = (Vec::new(), 0);
+    while bytes < MADE_AHEAD
+        && let Some(part) = stream.next().await
+    {
+        bytes += part.as_ref().map_or(MADE_AHEAD, Bytes::len);
+        first.push(part);
+    }
     let (send, receive) = mpsc::channel(1);
     let maker = Task::spawn(async move {
         while let Some(part) = stream.next().await {
@@ -122,7 +135,7 @@ fn made_here(
             }
         }
     });
-    sent_by(receive, maker, io::Error::other)
+    futures::stream::iter(first).chain(sent_by(receive, maker, io::Error::other))
 }
 
 /// `stream`, noting each part that leaves.

@@ -185,3 +185,36 @@ fn what_is_shown_of_an_address_holds_no_secret() {
     let shown = format!("{request:?} {:?}", request.headers);
     assert!(!shown.contains("hunter2"), "{shown}");
 }
+
+/// Else a server that answers by the head alone, and hangs up, would cut off its own answer.
+#[tokio::test]
+async fn a_short_body_is_made_before_its_head_goes_out() {
+    use std::sync::atomic::{AtomicU32, Ordering};
+    let made = Arc::new(AtomicU32::new(0));
+    let seen = Arc::clone(&made);
+    let url = listening(|listener| async move {
+        let (mut socket, _) = listener.accept().await.expect("a caller");
+        let mut some = [0; 10];
+        socket.read_exact(&mut some).await.expect("a request");
+        let made = seen.load(Ordering::Acquire);
+        let answer = format!("HTTP/1.1 404 Not Found\r\ncontent-length: 1\r\n\r\n{made}");
+        socket.write_all(answer.as_bytes()).await.expect("sent");
+    })
+    .await;
+    let mut request = HttpRequest::new(Method::POST, url);
+    let parts = stream::iter(0..3).then(move |_| {
+        let made = Arc::clone(&made);
+        async move {
+            for _ in 0..1000 {
+                tokio::task::yield_now().await;
+            }
+            made.fetch_add(1, Ordering::AcqRel);
+            Ok(Bytes::from("a part"))
+        }
+    });
+    request.body = RequestBody::Stream {
+        len: 18,
+        stream: parts.boxed(),
+    };
+    assert_eq!(said(&SystemHttp::default(), request).await, "3");
+}
