@@ -33,6 +33,7 @@
 pub mod action;
 mod bulk;
 pub mod checkpoint;
+mod columns;
 mod framing;
 #[cfg(test)]
 mod fuzz;
@@ -42,7 +43,6 @@ pub mod outcomes;
 pub mod path;
 mod points;
 pub mod probe;
-pub mod request_keys;
 pub mod requests;
 mod row_keys;
 pub mod row_map;

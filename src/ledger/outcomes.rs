@@ -25,7 +25,8 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef, UInt64Type};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReader;
 
 use super::bulk::{self, BulkWriter};
-use crate::base::{Error, ErrorKind, Result, ResultExt};
+use super::columns::Columns;
+use crate::base::{Error, ErrorKind, Location, Result, ResultExt};
 use crate::work::{Outcome, RequestKey, RowStatus, Usage};
 
 /// The columns of tokens, in order.
@@ -181,6 +182,8 @@ pub enum OutcomeColumns {
     All,
 }
 
+const VERDICTS: &[&str] = &["ordinal", "key", "status", "transient"];
+
 /// Some outcomes, in order.
 #[derive(Clone, Debug)]
 pub struct Outcomes {
@@ -313,7 +316,7 @@ impl OutcomesReader {
     /// `Data` if it is not such a file.
     pub fn open(file: File, columns: OutcomeColumns) -> Result<Self> {
         let columns: &[&str] = match columns {
-            OutcomeColumns::Verdicts => &["ordinal", "key", "status", "transient"],
+            OutcomeColumns::Verdicts => VERDICTS,
             OutcomeColumns::Answers => {
                 &["ordinal", "key", "status", "transient", "answer", "error"]
             }
@@ -328,6 +331,34 @@ impl Iterator for OutcomesReader {
 
     fn next(&mut self) -> Option<Self::Item> {
         Some(bulk::next(&mut self.0)?.and_then(Outcomes::from))
+    }
+}
+
+/// The verdicts on the requests of one attempt, some at a time. From object storage the answers are not
+/// fetched: whoever plans needs none, and reads the verdicts of every earlier plan.
+pub struct OutcomeVerdicts(Columns);
+
+impl std::fmt::Debug for OutcomeVerdicts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("OutcomeVerdicts").finish_non_exhaustive()
+    }
+}
+
+impl OutcomeVerdicts {
+    /// Reads the file of outcomes at `place`.
+    ///
+    /// # Errors
+    /// `Data` if it is gone or is not such a file, `Unavailable` if its store is away.
+    pub async fn open(place: &Location) -> Result<Self> {
+        Columns::open(place, VERDICTS).await.map(OutcomeVerdicts)
+    }
+
+    /// The next of them; none at the end.
+    ///
+    /// # Errors
+    /// As [`OutcomeVerdicts::open`].
+    pub async fn next(&mut self) -> Result<Option<Outcomes>> {
+        self.0.next().await?.map(Outcomes::from).transpose()
     }
 }
 

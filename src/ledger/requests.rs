@@ -21,15 +21,16 @@ use parquet::basic::Compression;
 use parquet::file::properties::WriterPropertiesBuilder;
 
 use super::bulk::{self, BulkWriter};
-use crate::base::{Error, ErrorKind, Result, ResultExt};
+use super::columns::Columns;
+use crate::base::{Error, ErrorKind, Location, Result, ResultExt};
 use crate::work::RequestKey;
 
 static WRITTEN: LazyLock<SchemaRef> = LazyLock::new(|| schema(DataType::Utf8));
 /// What is read is held as views of the pages that it was read from.
-pub(super) static READ: LazyLock<SchemaRef> = LazyLock::new(|| schema(DataType::Utf8View));
+static READ: LazyLock<SchemaRef> = LazyLock::new(|| schema(DataType::Utf8View));
 
 /// The columns of all but the prompts.
-pub(super) const KEYS: [&str; 3] = ["ordinal", "row", "key"];
+const KEYS: &[&str] = &["ordinal", "row", "key"];
 
 fn schema(text: DataType) -> SchemaRef {
     Arc::new(Schema::new(vec![
@@ -192,7 +193,7 @@ impl Requests {
         prompts.is_valid(at).then(|| prompts.value(at))
     }
 
-    pub(super) fn from(batch: &RecordBatch) -> Result<Requests> {
+    fn from(batch: &RecordBatch) -> Result<Requests> {
         let number = |name| {
             bulk::column(batch, name)?
                 .as_primitive_opt::<UInt64Type>()
@@ -229,7 +230,7 @@ impl RequestsReader {
     /// `Data` if it is not such a file.
     pub fn open(file: File, columns: RequestColumns) -> Result<Self> {
         let columns: &[&str] = match columns {
-            RequestColumns::Keys => &KEYS,
+            RequestColumns::Keys => KEYS,
             RequestColumns::All => &[],
         };
         Ok(RequestsReader(bulk::read_with(file, columns, &READ)?))
@@ -241,6 +242,35 @@ impl Iterator for RequestsReader {
 
     fn next(&mut self) -> Option<Self::Item> {
         Some(bulk::next(&mut self.0)?.and_then(|batch| Requests::from(&batch)))
+    }
+}
+
+/// The requests of one chunk without their prompts, some at a time. From object storage the prompts are
+/// not fetched either: whoever lands a chunk needs no more than its ordinals and keys.
+pub struct RequestKeys(Columns);
+
+impl std::fmt::Debug for RequestKeys {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RequestKeys").finish_non_exhaustive()
+    }
+}
+
+impl RequestKeys {
+    /// Reads the file of requests at `place`.
+    ///
+    /// # Errors
+    /// `Data` if it is gone or is not such a file, `Unavailable` if its store is away.
+    pub async fn open(place: &Location) -> Result<Self> {
+        Columns::open(place, KEYS).await.map(RequestKeys)
+    }
+
+    /// The next of them; none at the end.
+    ///
+    /// # Errors
+    /// As [`RequestKeys::open`].
+    pub async fn next(&mut self) -> Result<Option<Requests>> {
+        let batch = self.0.next().await?;
+        batch.map(|batch| Requests::from(&batch)).transpose()
     }
 }
 

@@ -7,7 +7,7 @@ use columnist::base::{Components, Ids, MemoryStore, Stores};
 use columnist::emulator::SandboxConfig;
 use columnist::engine;
 
-use crate::world::{World, hash, read_table, write_table};
+use crate::world::{World, hash, read_table, taking, write_table};
 
 /// A world whose ledger lies in a store that counts.
 fn counted(config: SandboxConfig) -> (World, Arc<MemoryStore>) {
@@ -66,4 +66,32 @@ async fn landing_a_chunk_fetches_its_keys_and_no_prompts() {
             "{label:?}"
         );
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_asked_already_is_known_from_a_store_as_well() {
+    let (world, _) = counted(taking(1, 2));
+    let bodies = bodies();
+    let grow = |rows: usize| write_table(&world.path("in.parquet"), &bodies[..rows], 1000);
+    grow(300);
+    let submitted = engine::submit(world.setup("submit"), world.provider()).await;
+    submitted.expect("a submission");
+    // What is open counts as asked.
+    grow(400);
+    let planned = engine::plan(world.setup("plan"), world.provider()).await;
+    assert_eq!(planned.expect("a plan").requests, 100);
+    assert_eq!(world.bill().total.requests_accepted, 300);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_answered_before_is_known_from_a_store_as_well() {
+    let (world, _) = counted(SandboxConfig::default());
+    let bodies = bodies();
+    for rows in [300, 400, 3000] {
+        write_table(&world.path("in.parquet"), &bodies[..rows], 1000);
+        let report = world.run().await.expect("a run");
+        assert!(report.published, "{report:?}");
+        assert_eq!(world.bill().total.requests_accepted, rows as u64);
+    }
+    assert!(world.run().await.expect("a second run").unchanged);
 }

@@ -9,7 +9,7 @@ use tracing::warn;
 use crate::base::{Components, Error, ErrorKind, Result};
 use crate::ledger::action::{ChunkStored, Landed, Oddities};
 use crate::ledger::outcomes::OutcomesWriter;
-use crate::ledger::request_keys::RequestKeys;
+use crate::ledger::requests::RequestKeys;
 use crate::ledger::state::Attempt;
 use crate::provider::{Provider, Seen};
 use crate::work::price::{Pricing, Tariff, micro_usd};

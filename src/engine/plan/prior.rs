@@ -12,8 +12,8 @@
 //! limit's fault, and nothing was paid for it: under another limit it is asked again.
 
 use crate::base::{Error, HashKey, KeyIndex, Result};
-use crate::ledger::outcomes::{OutcomeColumns, OutcomesReader};
-use crate::ledger::request_keys::RequestKeys;
+use crate::ledger::outcomes::OutcomeVerdicts;
+use crate::ledger::requests::RequestKeys;
 use crate::ledger::row_map::{Place, RowMapReader};
 use crate::ledger::state::{PlanState, State};
 use crate::work::{KeyRule, Keyer, RequestKey, RowStatus, Shape};
@@ -147,11 +147,8 @@ impl PriorAnswers {
             if attempt.landed.is_none() {
                 continue;
             }
-            let file = files.open(&files.outcomes(attempt)).await?;
-            for some in OutcomesReader::open(file, OutcomeColumns::Verdicts)? {
-                let some = some?;
-                // Reading from disk blocks and gives nobody else a turn by itself, and there may be much of it.
-                tokio::task::yield_now().await;
+            let mut outcomes = OutcomeVerdicts::open(&files.outcomes(attempt)).await?;
+            while let Some(some) = outcomes.next().await? {
                 for at in (0..some.len()).filter(|at| !some.is_transient(*at)) {
                     let ordinal = some.ordinal(at);
                     // A person wants it asked again.

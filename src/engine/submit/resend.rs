@@ -4,7 +4,7 @@ use std::fs::File;
 
 use crate::base::{Error, Result};
 use crate::ledger::action::{Action, ChunkStored};
-use crate::ledger::outcomes::{OutcomeColumns, OutcomesReader};
+use crate::ledger::outcomes::OutcomeVerdicts;
 use crate::ledger::requests::{RequestColumns, RequestsReader};
 use crate::ledger::state::{Attempt, PlanState, State};
 
@@ -72,9 +72,8 @@ async fn copy(
     chunks: &mut ChunkWriter<'_>,
     stored: &mut Vec<ChunkStored>,
 ) -> Result<()> {
-    let outcomes = cx.files.open(&cx.files.outcomes(attempt)).await?;
     let mut verdicts = Verdicts {
-        reader: OutcomesReader::open(outcomes, OutcomeColumns::Verdicts)?,
+        outcomes: OutcomeVerdicts::open(&cx.files.outcomes(attempt)).await?,
         some: Vec::new().into_iter(),
     };
     for some in RequestsReader::open(requests, RequestColumns::All)? {
@@ -83,7 +82,7 @@ async fn copy(
         tokio::task::yield_now().await;
         for at in 0..some.len() {
             let ordinal = some.ordinals.value(at);
-            if !verdicts.is_transient(ordinal)? {
+            if !verdicts.is_transient(ordinal).await? {
                 continue;
             }
             let prompt = some.prompt(at);
@@ -99,15 +98,15 @@ async fn copy(
 /// What came back for a chunk's requests, one after the other. Outcomes and requests both lie by
 /// ordinal, so that they go side by side.
 struct Verdicts {
-    reader: OutcomesReader,
+    outcomes: OutcomeVerdicts,
     some: std::vec::IntoIter<(u64, bool)>,
 }
 
 impl Verdicts {
     /// Whether the request `ordinal`, which is the next one, is worth sending again.
-    fn is_transient(&mut self, ordinal: u64) -> Result<bool> {
+    async fn is_transient(&mut self, ordinal: u64) -> Result<bool> {
         if self.some.len() == 0
-            && let Some(some) = self.reader.next().transpose()?
+            && let Some(some) = self.outcomes.next().await?
         {
             let verdicts = (0..some.len()).map(|at| (some.ordinal(at), some.is_transient(at)));
             self.some = verdicts.collect::<Vec<_>>().into_iter();

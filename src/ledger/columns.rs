@@ -1,105 +1,105 @@
-//! The keys of a chunk's requests, read where they lie.
+//! Some columns of a bulk file, read where it lies.
 //!
-//! Whoever lands a chunk needs the ordinals and keys of its requests, and none of its prompts, which are
-//! nearly all of the file. From object storage the footer comes in one request, with a small file's
-//! whole content, and then the columns of keys alone, one request a row group and a few row groups
-//! at a time. What is held depends on the size of those, not on how many requests there are.
+//! Prompts and answers are nearly all of their files, and whoever asks for keys or verdicts needs none of
+//! them. From object storage a small file comes in one request; of a larger one the footer, and then
+//! the columns alone, a request or two a row group and a few row groups at a time. What is held
+//! depends on the size of those, not on how many rows there are.
 
 use std::fs::File;
 use std::ops::Range;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
+use arrow::array::RecordBatch;
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use futures::stream::{self, BoxStream};
 use futures::{FutureExt, StreamExt, TryStreamExt};
-use object_store::ObjectStoreExt;
-use parquet::arrow::arrow_reader::{ArrowReaderMetadata, ArrowReaderOptions};
+use object_store::{GetOptions, GetRange, ObjectStoreExt};
+use parquet::arrow::arrow_reader::{
+    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader,
+};
 use parquet::arrow::async_reader::AsyncFileReader;
 use parquet::arrow::{ParquetRecordBatchStreamBuilder, ProjectionMask};
 use parquet::errors::{ParquetError, Result as ParquetResult};
 use parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader};
 
 use super::bulk;
-use super::requests::{KEYS, READ, RequestColumns, Requests, RequestsReader};
 use super::unread::unread;
 use crate::base::{Error, Location, Result};
 
-/// The ordinals, rows and keys of a chunk's requests, some at a time.
-pub struct RequestKeys(Reader);
-
-enum Reader {
-    Disk(RequestsReader),
-    Store(BoxStream<'static, Result<Requests>>),
+/// The rows of some columns, some at a time.
+pub(super) enum Columns {
+    Disk(ParquetRecordBatchReader),
+    Store(BoxStream<'static, Result<RecordBatch>>),
 }
 
-impl std::fmt::Debug for RequestKeys {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("RequestKeys").finish_non_exhaustive()
-    }
-}
+/// What is fetched first, from a file's beginning: all of a small file.
+const HEAD_BYTES: u64 = 256 << 10;
 
-/// What is fetched of a file's end at first: the footer, and of a small file everything.
+/// What is fetched of the end of another: its footer.
 const TAIL_BYTES: u64 = 64 << 10;
 
 /// Row groups that are fetched side by side.
 const GROUPS_AHEAD: usize = 4;
 
-impl RequestKeys {
-    /// Reads the file of requests at `place`.
+impl Columns {
+    /// Reads `columns` of the file at `place`.
     ///
     /// # Errors
-    /// `Data` if it is gone or is not such a file, `Unavailable` if its store is away.
-    pub async fn open(place: &Location) -> Result<Self> {
-        let reader = match &place.local {
+    /// `Data` if it is gone or damaged, `Unavailable` if its store is away.
+    pub(super) async fn open(place: &Location, columns: &'static [&'static str]) -> Result<Self> {
+        Ok(match &place.local {
             Some(path) => {
                 let file = File::open(path).map_err(|error| unread(error, place))?;
-                Reader::Disk(RequestsReader::open(file, RequestColumns::Keys)?)
+                Columns::Disk(bulk::read(file, columns)?)
             }
-            None => Reader::Store(stored(place).await?),
-        };
-        Ok(RequestKeys(reader))
+            None => Columns::Store(stored(place, columns).await?),
+        })
     }
 
-    /// The next of them; none at the end.
+    /// The next rows; none at the end.
     ///
     /// # Errors
-    /// As [`RequestKeys::open`].
-    pub async fn next(&mut self) -> Result<Option<Requests>> {
-        match &mut self.0 {
-            Reader::Disk(reader) => {
+    /// As [`Columns::open`].
+    pub(super) async fn next(&mut self) -> Result<Option<RecordBatch>> {
+        match self {
+            Columns::Disk(reader) => {
                 // Reading from disk blocks and gives nobody else a turn by itself.
                 tokio::task::yield_now().await;
-                reader.next().transpose()
+                bulk::next(reader).transpose()
             }
-            Reader::Store(stream) => stream.try_next().await,
+            Columns::Store(stream) => stream.try_next().await,
         }
     }
 }
 
-async fn stored(place: &Location) -> Result<BoxStream<'static, Result<Requests>>> {
+async fn stored(
+    place: &Location,
+    columns: &'static [&'static str],
+) -> Result<BoxStream<'static, Result<RecordBatch>>> {
     let mut file = Stored::open(place).await?;
-    let options = ArrowReaderOptions::new().with_schema(Arc::clone(&READ));
-    let metadata = guarded(ArrowReaderMetadata::load_async(&mut file, options)).await?;
+    let metadata = ArrowReaderMetadata::load_async(&mut file, ArrowReaderOptions::new());
+    let metadata = guarded(metadata).await?;
     let groups = 0..metadata.metadata().num_row_groups();
-    let groups = groups.map(move |group| guarded(read(file.clone(), metadata.clone(), group)));
+    let groups = groups.map(move |group| {
+        let read = read(file.clone(), metadata.clone(), group, columns);
+        guarded(read)
+    });
     let groups = stream::iter(groups).buffered(GROUPS_AHEAD);
     let batches = groups.map_ok(|group| stream::iter(group).map(Ok));
-    let batches = batches.try_flatten();
-    Ok(batches
-        .and_then(async |batch| Requests::from(&batch))
-        .boxed())
+    Ok(batches.try_flatten().boxed())
 }
 
-/// The columns of keys in one row group.
+/// The columns of one row group.
 async fn read(
     file: Stored,
     metadata: ArrowReaderMetadata,
     group: usize,
-) -> ParquetResult<Vec<arrow::array::RecordBatch>> {
+    columns: &[&str],
+) -> ParquetResult<Vec<RecordBatch>> {
     let builder = ParquetRecordBatchStreamBuilder::new_with_metadata(file, metadata);
-    let mask = ProjectionMask::columns(builder.parquet_schema(), KEYS);
+    let mask = ProjectionMask::columns(builder.parquet_schema(), columns.iter().copied());
     let builder = builder.with_projection(mask).with_row_groups(vec![group]);
     builder.build()?.try_collect().await
 }
@@ -117,25 +117,36 @@ async fn guarded<T>(read: impl Future<Output = ParquetResult<T>>) -> Result<T> {
     }
 }
 
-/// A file of requests in a store.
+/// A file in a store.
 #[derive(Clone)]
 struct Stored {
     place: Location,
     size: u64,
-    /// Its last bytes.
+    /// Its last bytes, or all.
     tail: Bytes,
 }
 
 impl Stored {
     async fn open(place: &Location) -> Result<Stored> {
-        let head = place.store.head(&place.path).await;
-        let size = head.map_err(|error| unread(error, place))?.size;
+        // An answer to this says how long the file is, so that nobody has to ask for that first.
+        let head = GetOptions {
+            range: Some(GetRange::Bounded(0..HEAD_BYTES)),
+            ..GetOptions::default()
+        };
+        let got = match place.store.get_opts(&place.path, head).await {
+            Ok(got) => got,
+            // Of nothing there is no beginning.
+            Err(error) if is_empty(place).await => return Err(bulk::damaged(error)),
+            Err(error) => return Err(unread(error, place)),
+        };
+        let size = got.meta.size;
+        let head = got.bytes().await;
         let mut file = Stored {
             place: place.clone(),
             size,
-            tail: Bytes::new(),
+            tail: head.map_err(|error| unread(error, place))?,
         };
-        if size > 0 {
+        if size > file.tail.len() as u64 {
             file.tail = file.fetch(size.saturating_sub(TAIL_BYTES)..size).await?;
         }
         Ok(file)
@@ -191,6 +202,11 @@ impl AsyncFileReader for Stored {
     }
 }
 
+async fn is_empty(place: &Location) -> bool {
+    let head = place.store.head(&place.path).await;
+    head.is_ok_and(|head| head.size == 0)
+}
+
 fn external(error: Error) -> ParquetError {
     ParquetError::External(Box::new(error))
 }
@@ -199,8 +215,9 @@ fn external(error: Error) -> ParquetError {
 mod tests {
     use super::*;
     use crate::base::{ErrorKind, MemoryStore, Stores};
-    use crate::ledger::requests::RequestsWriter;
-    use crate::work::RequestKey;
+    use crate::ledger::outcomes::{OutcomeVerdicts, OutcomesWriter};
+    use crate::ledger::requests::{RequestKeys, RequestsWriter};
+    use crate::work::{Outcome, RequestKey, RowStatus};
 
     fn key(n: u64) -> RequestKey {
         let mut key = [7; RequestKey::LEN];
@@ -223,10 +240,15 @@ mod tests {
             writer.push(n + 10, n * 2, key(n), &prompt).unwrap();
         }
         writer.finish().unwrap();
+        both(&path).await
+    }
+
+    /// The file at `path`, and the same in a store.
+    async fn both(path: &std::path::Path) -> (Arc<MemoryStore>, [Location; 2]) {
         let store = Arc::new(MemoryStore::new(None));
         let stores = Stores::default().with_memory(Arc::clone(&store));
-        let stored = stores.locate("memory://lake/requests/1.parquet").unwrap();
-        stored.put(std::fs::read(&path).unwrap()).await.unwrap();
+        let stored = stores.locate("memory://lake/1.parquet").unwrap();
+        stored.put(std::fs::read(path).unwrap()).await.unwrap();
         let local = stores.locate(path.to_str().unwrap()).unwrap();
         (store, [local, stored])
     }
@@ -254,8 +276,8 @@ mod tests {
             (0, 0, 1),
             (1, 9, 1),
             (300, 80, 1),
-            (9_000, 900, 6),
-            (200_000, 1, 6),
+            (9_000, 900, 7),
+            (200_000, 1, 7),
         ] {
             let folder = tempfile::tempdir().unwrap();
             let (store, places) = places(&folder, (count, length)).await;
@@ -265,9 +287,47 @@ mod tests {
             let reads = store.take_reads();
             assert!(reads.len() <= requests_max, "{count} {length}: {reads:?}");
             let read: u64 = reads.iter().map(|(_, range)| range.end - range.start).sum();
-            let most = count * 50 + TAIL_BYTES;
+            let most = count * 50 + HEAD_BYTES + TAIL_BYTES;
             assert!(read <= most, "{read} bytes of {count} requests");
         }
+    }
+
+    #[tokio::test]
+    async fn verdicts_come_without_their_answers() {
+        const COUNT: u64 = 30_000;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("1-1.parquet");
+        let mut writer = OutcomesWriter::create(&path, "a", "b").unwrap();
+        let failed = Outcome {
+            transient: true,
+            ..Outcome::without_answer(RowStatus::Failed, "overloaded".into())
+        };
+        for n in 0..COUNT {
+            let word = |m: u64| blake3::hash(&[n, m].map(u64::to_le_bytes).concat()).to_hex();
+            let answer: String = (0..15).map(|m| word(m).to_string()).collect();
+            let answered = Outcome::succeeded(answer.into());
+            let outcome = if n % 3 == 2 { &failed } else { &answered };
+            writer.push(n, key(n), outcome).unwrap();
+        }
+        writer.finish().unwrap();
+        let (store, places) = both(&path).await;
+        for place in &places {
+            let mut verdicts = OutcomeVerdicts::open(place).await.unwrap();
+            let mut n = 0;
+            while let Some(some) = verdicts.next().await.unwrap() {
+                for at in 0..some.len() {
+                    assert_eq!((some.ordinal(at), some.key(at)), (n, key(n)));
+                    assert_eq!(some.status(at) == RowStatus::Failed, n % 3 == 2);
+                    assert_eq!((some.is_transient(at), some.answer(at)), (n % 3 == 2, None));
+                    n += 1;
+                }
+            }
+            assert_eq!(n, COUNT);
+        }
+        let reads = store.take_reads();
+        let read: u64 = reads.iter().map(|(_, range)| range.end - range.start).sum();
+        let size = std::fs::metadata(&path).unwrap().len();
+        assert!(read * 5 < size, "{read} of {size} bytes: {reads:?}");
     }
 
     #[tokio::test]
