@@ -1,6 +1,8 @@
 //! Not knowing whether the provider took a batch: it is waited for, asked about, or overruled by a
 //! person's word, and never guessed. On paused time.
 
+mod split_trials;
+
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
