@@ -177,3 +177,59 @@ fn fold(state: &mut Arc<State>, actions: &[Action]) -> Result<()> {
 fn apply(state: &mut State, _: &Meta, action: &Action) -> Result<(), Error> {
     state.apply(action)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs::read_dir;
+
+    use super::*;
+    use crate::base::{ErrorKind, MemoryStore, Stores};
+
+    fn place(folder: &Path) -> Location {
+        let ledger = folder.join("ledger").display().to_string();
+        Stores::default()
+            .locate(&ledger)
+            .expect("a place")
+            .private()
+    }
+
+    #[tokio::test]
+    async fn a_new_ledgers_place_on_disk_is_tried_and_left_clean() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let components = Components::system();
+        let place = place(folder.path());
+        try_place(&place, &components).await.expect("fit");
+        assert!(place.list().await.expect("listed").is_empty());
+    }
+
+    /// A disk that does not keep what was created (as some network file systems) is found out when a
+    /// ledger is about to be made there, before anything is promised in it.
+    #[tokio::test]
+    async fn a_disk_that_does_not_keep_what_was_created_is_no_place_for_a_new_ledger() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let components = Components::system();
+        // It is read back from elsewhere than it was written to.
+        let forgetful = Location {
+            store: Arc::new(MemoryStore::default()),
+            ..place(folder.path())
+        };
+        check_place(&forgetful, &components)
+            .await
+            .expect("a look leaves no trace, and finds nothing");
+        let left = |folder: &Path| read_dir(folder).expect("a folder").count();
+        assert_eq!(left(folder.path()), 0);
+        let error = try_place(&forgetful, &components).await.expect_err("unfit");
+        assert_eq!(error.kind(), ErrorKind::Invalid, "{error:?}");
+        assert!(
+            error
+                .hint_text()
+                .is_some_and(|hint| hint.contains("[ledger] path")),
+            "{error:?}"
+        );
+        assert_eq!(
+            left(&folder.path().join("ledger")),
+            0,
+            "the trial stays behind"
+        );
+    }
+}
