@@ -359,6 +359,7 @@ pub struct Landed {
     /// The id of the attempt.
     pub attempt: String,
     /// How the batch ended.
+    #[serde(deserialize_with = "BatchStatus::stored")]
     pub status: BatchStatus,
     /// Why it failed as a whole, if it did.
     pub error: Option<String>,

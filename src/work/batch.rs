@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::base::Time;
 
@@ -36,16 +36,29 @@ pub enum BatchStatus {
     Expired,
     /// Ended by a cancel; some requests may be done.
     Canceled,
+    /// The provider took it, and has no such batch any more: a person said that this is how it ended.
+    Gone,
     /// A word this version does not know. Polled on, until the provider's maximum age.
     Unknown(String),
 }
 
 impl BatchStatus {
+    /// As a ledger has it. Older versions wrote what is gone as a word that the provider might have said.
+    ///
+    /// # Errors
+    /// If it is none.
+    pub fn stored<'de, D: Deserializer<'de>>(stored: D) -> Result<BatchStatus, D::Error> {
+        Ok(match BatchStatus::deserialize(stored)? {
+            BatchStatus::Unknown(word) if word == "gone" => BatchStatus::Gone,
+            status => status,
+        })
+    }
+
     /// Whether nothing more will come of it.
     #[must_use]
     pub fn is_ended(&self) -> bool {
-        use BatchStatus::{Canceled, Completed, Expired, Failed};
-        matches!(self, Completed | Failed | Expired | Canceled)
+        use BatchStatus::{Canceled, Completed, Expired, Failed, Gone};
+        matches!(self, Completed | Failed | Expired | Canceled | Gone)
     }
 }
 
@@ -59,6 +72,7 @@ impl fmt::Display for BatchStatus {
             BatchStatus::Failed => "failed",
             BatchStatus::Expired => "expired",
             BatchStatus::Canceled => "canceled",
+            BatchStatus::Gone => "gone",
             BatchStatus::Unknown(word) => word,
         })
     }
@@ -102,6 +116,9 @@ pub enum BatchFailure {
     QueueFull(Option<u64>),
     /// What is in it is wrong, and stays so.
     Requests,
+    /// Its one request is larger than the provider takes, and stays so. Said of it by us: the provider
+    /// refused the body, and made no batch.
+    TooLarge,
 }
 
 impl BatchView {
@@ -132,6 +149,21 @@ impl BatchView {
         let ran = self.counts.succeeded > 0 || !self.results.is_empty();
         self.failure
             .filter(|_| self.status == BatchStatus::Failed && !ran)
+    }
+
+    /// A chunk of one request that the provider finds too large, as a batch that failed: what it `said`.
+    #[must_use]
+    pub fn too_large(said: String) -> Self {
+        let error = BatchError {
+            code: "too_large".to_owned(),
+            message: said,
+            line: None,
+        };
+        BatchView {
+            errors: vec![error],
+            failure: Some(BatchFailure::TooLarge),
+            ..BatchView::bare(BatchId(String::new()), BatchStatus::Failed)
+        }
     }
 
     /// The provider's own word for why it failed, code and sentence; empty where it gave none.
@@ -177,4 +209,38 @@ pub struct BatchView {
     pub input_file: Option<String>,
     /// The nonce of the body it was made from, where the provider keeps metadata.
     pub nonce: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, PartialEq, Deserialize, Serialize)]
+    struct Stored {
+        #[serde(deserialize_with = "BatchStatus::stored")]
+        status: BatchStatus,
+    }
+
+    #[test]
+    fn what_is_gone_reads_back_from_its_older_word() {
+        for (stored, status) in [
+            (r#"{"status":"gone"}"#, BatchStatus::Gone),
+            (r#"{"status":{"unknown":"gone"}}"#, BatchStatus::Gone),
+            (
+                r#"{"status":{"unknown":"paused"}}"#,
+                BatchStatus::Unknown("paused".to_owned()),
+            ),
+            (r#"{"status":"completed"}"#, BatchStatus::Completed),
+        ] {
+            let read: Stored = serde_json::from_str(stored).expect("readable");
+            assert_eq!(read, Stored { status }, "{stored}");
+            let again = serde_json::to_string(&read).expect("written");
+            assert_eq!(
+                serde_json::from_str::<Stored>(&again).expect("readable"),
+                read
+            );
+        }
+        assert_eq!(BatchStatus::Gone.to_string(), "gone");
+        assert!(BatchStatus::Gone.is_ended());
+    }
 }

@@ -196,8 +196,12 @@ fn silence(view: &BatchView, names_all: bool) -> Outcome<'static> {
             } else {
                 said
             };
+            let stays = matches!(
+                view.failure,
+                Some(BatchFailure::Requests | BatchFailure::TooLarge)
+            );
             Outcome {
-                transient: view.failure != Some(BatchFailure::Requests),
+                transient: !stays,
                 ..Outcome::without_answer(RowStatus::Failed, why.into())
             }
         }

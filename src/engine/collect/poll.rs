@@ -17,7 +17,6 @@ use crate::engine::decide::step::StepResult;
 use crate::ledger::action::Action;
 use crate::ledger::state::{Attempt, ChunkState, State};
 use crate::provider::Seen;
-use crate::work::batch::BatchError;
 use crate::work::price::Pricing;
 use crate::work::progress::Event;
 use crate::work::{BatchFailure, BatchId, BatchStatus, BatchView};
@@ -60,16 +59,7 @@ pub(crate) async fn fail(
 ) -> Result<StepResult> {
     let last = state.attempts_of(chunk).last();
     let attempt = last.ok_or_else(|| Error::internal("a chunk that was never sent"))?;
-    let error = BatchError {
-        code: "too_large".to_owned(),
-        message: attempt.refusal.clone().unwrap_or_default(),
-        line: None,
-    };
-    let view = BatchView {
-        errors: vec![error],
-        failure: Some(BatchFailure::Requests),
-        ..BatchView::bare(BatchId(String::new()), BatchStatus::Failed)
-    };
+    let view = BatchView::too_large(attempt.refusal.clone().unwrap_or_default());
     Poll {
         cx,
         attempt,
@@ -138,7 +128,7 @@ impl Poll<'_> {
         }
         let accepted = self.attempt.accepted.as_ref();
         let batch = accepted.map_or_else(|| BatchId(String::new()), |a| a.batch.clone());
-        let nothing = BatchView::bare(batch, BatchStatus::Unknown("gone".to_owned()));
+        let nothing = BatchView::bare(batch, BatchStatus::Gone);
         self.gone((&nothing, error)).await
     }
 
