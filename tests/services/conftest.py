@@ -26,6 +26,19 @@ def pytest_configure():
         pytest.exit("COLUMNIST_BIN names no program; start these tests with tests/services/run", 2)
 
 
+def pytest_terminal_summary(terminalreporter):
+    """Lists the files that packages ship, with what became of each."""
+    passed = terminalreporter.getreports("passed")
+    told = [value for report in passed if report.when == "call" for name, value in report.user_properties if name == "shipped"]
+    if told:
+        terminalreporter.section("files that packages ship")
+    for verdict in sorted({verdict for verdict, _ in told}):
+        files = sorted(file for said, file in told if said == verdict)
+        terminalreporter.write_line(f"{verdict}: {len(files)}")
+        for file in files:
+            terminalreporter.write_line(f"  {file}")
+
+
 @pytest.fixture(scope="module")
 def sandbox():
     """A sandbox whose batches take a moment."""

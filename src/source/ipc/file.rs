@@ -104,7 +104,7 @@ impl IpcBytes {
         if first.starts_with(b"FEA1") {
             return Err(self
                 .damaged("it is a Feather file of the first version")
-                .hint("write it anew: `pyarrow.feather.write_feather(pyarrow.feather.read_table(\"OLD\"), \"NEW\")`"));
+                .hint(WRITE_ANEW));
         }
         Ok(!first.starts_with(MAGIC))
     }
@@ -263,9 +263,20 @@ impl IpcBytes {
         };
         let message = root_as_message(message.unwrap_or_default());
         let message = message.map_err(|error| self.damaged(error.to_string()))?;
+        let notes = message.custom_metadata().into_iter().flatten();
+        if notes.into_iter().any(|note| note.key() == Some(EXPERIMENT)) {
+            return Err(self.experiment());
+        }
         message
             .header_as_record_batch()
             .ok_or_else(|| self.damaged("where a batch should be is something else"))
+    }
+
+    /// Arrow's reader would take the packed bytes for values.
+    fn experiment(&self) -> Error {
+        Error::invalid("an Arrow file of version 0.17 is packed in a way that did not stay")
+            .with("file", &self.url)
+            .hint(WRITE_ANEW)
     }
 
     fn get(&self, start: u64, length: u64) -> Result<Bytes> {
@@ -312,6 +323,10 @@ fn number(bytes: &[u8]) -> u64 {
     bytes.fold(0, |sum, byte| sum << 8 | u64::from(*byte))
 }
 
+/// What Arrow 0.17 noted of a message whose buffers it had compressed, before the format had a place for it.
+const EXPERIMENT: &str = "ARROW:experimental_compression";
+const WRITE_ANEW: &str =
+    "write it anew: `pyarrow.feather.write_feather(pyarrow.feather.read_table(\"OLD\"), \"NEW\")`";
 const CUT_OFF: &str = "it is neither an Arrow file nor an Arrow stream, or not a whole one";
 
 /// That the file cannot be read as what it is called.

@@ -293,6 +293,22 @@ async fn the_first_feather_and_no_arrow_at_all_are_refused_by_name() {
     }
 }
 
+/// The numbers 0 to 4, as PyArrow 0.17 packed them: Arrow's reader takes their length and the mark of LZ4 for
+/// numbers.
+#[tokio::test]
+async fn what_an_old_version_packed_as_an_experiment_is_refused_and_not_misread() {
+    let tables = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/tables");
+    let error = open(&tables.join("arrow-0.17-lz4.feather"))
+        .await
+        .unwrap_err();
+    let text = message(&error);
+    assert_eq!(error.kind(), ErrorKind::Invalid, "{text}");
+    for words in ["version 0.17 is packed", "arrow-0.17-lz4.feather"] {
+        assert!(text.contains(words), "{text}");
+    }
+    assert!(error.hint_text().unwrap().contains("write_feather"));
+}
+
 #[tokio::test]
 async fn an_empty_table_and_nulls_alone_are_read() {
     let folder = scratch();
