@@ -2,7 +2,6 @@
 //! row group, and a footer for both.
 
 use std::collections::BTreeMap;
-use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -16,6 +15,7 @@ use parquet::file::page_index::offset_index::OffsetIndexMetaData;
 
 use crate::base::Result;
 use crate::output::error::from_parquet;
+use crate::output::read::bloom_filter::bloom_filter_range;
 use crate::output::read::extent::{Extent, Found};
 use crate::output::read::source::Source;
 use crate::output::write::copy::copy_chunks;
@@ -292,48 +292,6 @@ impl Splicer {
     }
 }
 
-/// Where a chunk's bloom filter lies, by its own header; none if it is no such thing.
-fn bloom_filter_range(source: &Source, chunk: &ColumnChunkMetaData) -> Result<Option<Range<u64>>> {
-    let start = chunk.bloom_filter_offset().map(u64::try_from);
-    let Some(Ok(start)) = start else {
-        return Ok(None);
-    };
-    let end = source
-        .data_end()
-        .min(start.saturating_add(BLOOM_HEADER_MAX));
-    if start >= end {
-        return Ok(None);
-    }
-    let told = chunk.bloom_filter_length().map(u64::try_from);
-    let length = match told {
-        // Where the footer tells a length, it is the header's own.
-        Some(told) => bloom_filter_length(&source.read(start..end)?).filter(|n| Ok(*n) == told),
-        None => bloom_filter_length(&source.read(start..end)?),
-    };
-    let range = length.and_then(|length| Some(start..start.checked_add(length)?));
-    Ok(range.filter(|range| range.end <= source.data_end()))
-}
-
-/// The longest header of a bloom filter: a field of up to five bytes, and [`BLOOM_REST`].
-const BLOOM_HEADER_MAX: u64 = 20;
-
-/// What follows the length in a header: split-block, xxHash, uncompressed. There is no other kind.
-const BLOOM_REST: &[u8] = &[0x1c, 0x1c, 0, 0, 0x1c, 0x1c, 0, 0, 0x1c, 0x1c, 0, 0, 0];
-
-/// The length of a bloom filter, header included, by its header.
-fn bloom_filter_length(header: &[u8]) -> Option<u64> {
-    let number = header.strip_prefix(&[0x15])?;
-    let last = number.iter().take(5).position(|byte| byte & 0x80 == 0)?;
-    let (digits, rest) = number.split_at(last + 1);
-    let zigzag = digits
-        .iter()
-        .rev()
-        .fold(0_u64, |value, byte| value << 7 | u64::from(byte & 0x7f));
-    let header_length = 1 + digits.len() + BLOOM_REST.len();
-    rest.starts_with(BLOOM_REST)
-        .then_some((zigzag >> 1) + header_length as u64)
-}
-
 /// `row_group` with its indexes as `told`, moved to `place`; and where the last of them ends.
 fn with_indexes(
     mut row_group: RowGroupMetaData,
@@ -375,21 +333,4 @@ fn sorting(source: &RowGroupMetaData, selection: &Selection) -> Option<Vec<Sorti
     let columns = source.sorting_columns()?.iter().map_while(renumbered);
     let columns: Vec<_> = columns.collect();
     (!columns.is_empty()).then_some(columns)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_bloom_filter_tells_its_length() {
-        let header = |number: &[u8]| [&[0x15], number, BLOOM_REST, b"bits"].concat();
-        assert_eq!(bloom_filter_length(&header(&[0x40])), Some(32 + 15));
-        assert_eq!(bloom_filter_length(&header(&[0x80, 0x10])), Some(1024 + 16));
-        let mut odd = header(&[0x40]);
-        odd[3] = 0x2c;
-        assert_eq!(bloom_filter_length(&odd), None, "another algorithm");
-        assert_eq!(bloom_filter_length(&[0x15, 0x80, 0x80]), None);
-        assert_eq!(bloom_filter_length(&[]), None);
-    }
 }
