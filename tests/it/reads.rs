@@ -7,6 +7,8 @@ use columnist::base::{Components, Ids, MemoryStore, Stores};
 use columnist::emulator::SandboxConfig;
 use columnist::engine;
 
+use object_store::path::Path;
+
 use crate::world::{World, hash, read_table, taking, write_table};
 
 /// A world whose ledger lies in a store that counts.
@@ -23,11 +25,12 @@ fn counted(config: SandboxConfig) -> (World, Arc<MemoryStore>) {
     (world, store)
 }
 
-/// The requests for the file of what was sent, since this was asked last.
-fn reads_of_requests(store: &MemoryStore) -> Vec<Range<u64>> {
-    let reads = store.take_reads().into_iter();
-    let of_requests = reads.filter(|(path, _)| path.as_ref().contains("/requests/"));
-    of_requests.map(|(_, range)| range).collect()
+/// The requests for files in whose paths `part` is.
+fn reads_of(part: &str, reads: &[(Path, Range<u64>)]) -> Vec<Range<u64>> {
+    let of_part = reads
+        .iter()
+        .filter(|(path, _)| path.as_ref().contains(part));
+    of_part.map(|(_, range)| range.clone()).collect()
 }
 
 fn bytes_of(reads: &[Range<u64>]) -> u64 {
@@ -48,14 +51,17 @@ async fn landing_a_chunk_fetches_its_keys_and_no_prompts() {
     write_table(&world.path("in.parquet"), &bodies, 1000);
     let submitted = engine::submit(world.setup("submit"), world.provider()).await;
     submitted.expect("a submission");
-    let sent = reads_of_requests(&store);
+    let sent = reads_of("/requests/", &store.take_reads());
     let collected = engine::collect(world.setup("collect"), world.provider(), true).await;
     assert!(collected.expect("a collection").published);
-    let landed = reads_of_requests(&store);
+    let reads = store.take_reads();
+    let landed = reads_of("/requests/", &reads);
     assert!(
         bytes_of(&landed) * 10 < bytes_of(&sent),
         "{landed:?} of {sent:?}"
     );
+    let maps = reads_of("/rows.parquet", &reads);
+    assert_eq!(maps.len(), 1, "publishing reads the row map once: {maps:?}");
     let table = read_table(&world.path("out.parquet"));
     for (row, body) in bodies.iter().enumerate() {
         let prompt = format!("Label this: {}", body.as_deref().expect("a body"));

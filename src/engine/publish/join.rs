@@ -5,7 +5,9 @@
 //! first, sorted by place, looked up by going forward there, and sorted back by row; both sorts stay
 //! within their memory. Then the row map is read once more and everything falls into place.
 
-use crate::base::{Error, Result, Sorted, Sorter};
+use std::fs::File;
+
+use crate::base::{Error, ErrorKind, Result, ResultExt, Sorted, Sorter};
 use crate::ledger::outcomes::OutcomeColumns;
 use crate::ledger::row_map::{Place, RowMapReader, RowPlan};
 use crate::ledger::state::State;
@@ -72,13 +74,17 @@ pub(crate) async fn join(
             is_partial,
         }
     };
-    let elsewhere = gather(plan, files, memory / 2).await?;
+    // It is read twice, and fetched once.
+    let row_map = files.open(&files.rows(plan)).await?;
+    let again = row_map.try_clone();
+    let again = again.or_err(ErrorKind::Unavailable, "cannot read the row map again")?;
+    let elsewhere = gather((plan, row_map), files, memory / 2).await?;
     let mut elsewhere = look_up(state, elsewhere, files, memory / 2, nothing).await?;
     let mut parts = Parts::of(state, plan, files, OutcomeColumns::Answers);
     let mut counts = StatusCounts::default();
     let mut firsts = Firsts::of(plan);
     let mut row = 0;
-    for slice in RowMapReader::open(files.open(&files.rows(plan)).await?)? {
+    for slice in RowMapReader::open(again)? {
         let slice = slice?;
         // Reading from disk blocks and gives nobody else a turn by itself.
         tokio::task::yield_now().await;
@@ -135,11 +141,11 @@ impl Firsts {
 }
 
 /// The rows whose request lies elsewhere, by place.
-async fn gather(plan: u64, files: &Files, memory: usize) -> Result<Sorted> {
+async fn gather((plan, row_map): (u64, File), files: &Files, memory: usize) -> Result<Sorted> {
     let mut sorter = Sorter::new(files.scratch(), memory);
     let mut firsts = Firsts::of(plan);
     let mut row: u64 = 0;
-    for slice in RowMapReader::open(files.open(&files.rows(plan)).await?)? {
+    for slice in RowMapReader::open(row_map)? {
         let slice = slice?;
         // Reading from disk blocks and gives nobody else a turn by itself.
         tokio::task::yield_now().await;
