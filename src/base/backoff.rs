@@ -34,9 +34,66 @@ impl Default for Backoff {
     }
 }
 
+/// A wait that grows from one time to the next, up to a longest one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Growing {
+    first: Duration,
+    longest: Duration,
+    /// What it grows to each time, in hundredths.
+    percent: u32,
+}
+
+impl Growing {
+    /// A wait that doubles.
+    #[must_use]
+    pub const fn doubling(first: Duration, longest: Duration) -> Growing {
+        Growing {
+            first,
+            longest,
+            percent: 200,
+        }
+    }
+
+    /// A wait that grows by a half.
+    #[must_use]
+    pub const fn by_half(first: Duration, longest: Duration) -> Growing {
+        Growing {
+            first,
+            longest,
+            percent: 150,
+        }
+    }
+
+    /// The first wait, where it is not longer than the longest.
+    #[must_use]
+    pub fn first(&self) -> Duration {
+        self.first.min(self.longest)
+    }
+
+    /// The wait after `last`.
+    #[must_use]
+    pub fn next(&self, last: Duration) -> Duration {
+        (last.saturating_mul(self.percent) / 100).min(self.longest)
+    }
+
+    /// The wait that comes after so many others.
+    #[must_use]
+    pub fn after(&self, others: u32) -> Duration {
+        let mut wait = self.first();
+        for _ in 0..others {
+            let next = self.next(wait);
+            if next == wait {
+                break;
+            }
+            wait = next;
+        }
+        wait
+    }
+}
+
 /// A wait before the next try.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Wait {
+pub enum Delay {
     /// The server named it; it is kept to exactly.
     Asked(Duration),
     /// Our own; jitter is welcome.
@@ -52,26 +109,25 @@ impl Backoff {
         status: StatusCode,
         headers: &HeaderMap,
         now: Time,
-    ) -> Option<Wait> {
+    ) -> Option<Delay> {
         if tried >= self.retries_max || !is_worth_repeating(status, headers) {
             return None;
         }
         match asked_wait(headers, now) {
             Some(asked) if asked > self.asked_max => None,
-            Some(asked) => Some(Wait::Asked(asked)),
-            None => Some(Wait::Own(self.own(tried))),
+            Some(asked) => Some(Delay::Asked(asked)),
+            None => Some(Delay::Own(self.own(tried))),
         }
     }
 
     /// The wait after try number `tried` (from zero) got no answer at all.
     #[must_use]
-    pub fn after_silence(&self, tried: u32) -> Option<Wait> {
-        (tried < self.retries_max).then(|| Wait::Own(self.own(tried)))
+    pub fn after_silence(&self, tried: u32) -> Option<Delay> {
+        (tried < self.retries_max).then(|| Delay::Own(self.own(tried)))
     }
 
     fn own(&self, tried: u32) -> Duration {
-        let factor = 2u32.saturating_pow(tried);
-        self.first.saturating_mul(factor).min(self.longest)
+        Growing::doubling(self.first, self.longest).after(tried)
     }
 }
 
@@ -133,19 +189,19 @@ mod tests {
             .collect()
     }
 
-    fn check(tried: u32, status: u16, pairs: &[(&'static str, &str)], expect: Option<Wait>) {
+    fn check(tried: u32, status: u16, pairs: &[(&'static str, &str)], expect: Option<Delay>) {
         let now = http_date("Wed, 21 Oct 2026 07:28:00 GMT").expect("a date");
         let status = StatusCode::from_u16(status).expect("a status");
         let wait = Backoff::default().after_answer(tried, status, &headers(pairs), now);
         assert_eq!(wait, expect, "try {tried}, {status}, {pairs:?}");
     }
 
-    fn own(millis: u64) -> Wait {
-        Wait::Own(Duration::from_millis(millis))
+    fn own(millis: u64) -> Delay {
+        Delay::Own(Duration::from_millis(millis))
     }
 
-    fn asked(millis: u64) -> Wait {
-        Wait::Asked(Duration::from_millis(millis))
+    fn asked(millis: u64) -> Delay {
+        Delay::Asked(Duration::from_millis(millis))
     }
 
     #[test]
@@ -178,6 +234,29 @@ mod tests {
         assert_eq!(patient.after_silence(4), Some(own(8_000)));
         assert_eq!(patient.after_silence(70), Some(own(8_000)));
         assert_eq!(patient.after_silence(99), None);
+    }
+
+    #[test]
+    fn a_wait_grows_to_its_longest() {
+        let seconds =
+            |growing: Growing| [0, 1, 2, 3, 9, u32::MAX].map(|n| growing.after(n).as_secs_f64());
+        let (two, minute) = (Duration::from_secs(2), Duration::from_mins(1));
+        let doubling = Growing::doubling(two, minute);
+        assert_eq!(seconds(doubling), [2.0, 4.0, 8.0, 16.0, 60.0, 60.0]);
+        assert_eq!(
+            seconds(Growing::by_half(two, minute)),
+            [2.0, 3.0, 4.5, 6.75, 60.0, 60.0]
+        );
+        assert_eq!(seconds(Growing::doubling(minute, two)), [2.0; 6]);
+        assert_eq!(
+            doubling.next(Duration::from_secs(7)),
+            Duration::from_secs(14)
+        );
+        assert_eq!(doubling.next(Duration::MAX), minute);
+        assert_eq!(
+            Growing::doubling(Duration::ZERO, minute).after(u32::MAX),
+            Duration::ZERO
+        );
     }
 
     #[test]

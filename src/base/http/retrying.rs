@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use super::{HttpError, HttpRequest, HttpResponse, HttpService};
-use crate::base::backoff::{Backoff, Wait};
+use crate::base::backoff::{Backoff, Delay};
 use crate::base::{Clock, Ids};
 
 /// Sends a call again while that can help. It is handed reads, deletions and cancels, and never a
@@ -30,7 +30,7 @@ impl Retrying {
         }
     }
 
-    fn wait_after(&self, tried: u32, got: &Result<HttpResponse, HttpError>) -> Option<Wait> {
+    fn wait_after(&self, tried: u32, got: &Result<HttpResponse, HttpError>) -> Option<Delay> {
         match got {
             Ok(response) => self.backoff.after_answer(
                 tried,
@@ -56,8 +56,8 @@ impl HttpService for Retrying {
             };
             drop(got);
             let wait = match wait {
-                Wait::Asked(wait) => wait,
-                Wait::Own(wait) => self.ids.jitter(wait),
+                Delay::Asked(wait) => wait,
+                Delay::Own(wait) => self.ids.jitter(wait),
             };
             tracing::debug!(tried, ?wait, method = %again.method, path = again.url.path(), "trying again");
             self.clock.sleep(wait).await;

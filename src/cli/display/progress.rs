@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use crate::base::backoff::Growing;
 use crate::base::{Clock, Time};
 use crate::engine::Live;
 use crate::work::progress::{Event, Planned, Progress, Waits, Watch};
@@ -22,6 +23,7 @@ use crate::cli::display::words::{self, grouped};
 /// How long nothing is said, at first and at most. Twice as long each time while nothing is new.
 const QUIET_MIN: Duration = Duration::from_secs(5);
 const QUIET_MAX: Duration = Duration::from_mins(5);
+const QUIET: Growing = Growing::doubling(QUIET_MIN, QUIET_MAX);
 /// When bars are drawn for a job of which nothing is known yet but that it is waited for.
 const BARS_AFTER: Duration = Duration::from_secs(1);
 
@@ -88,7 +90,7 @@ impl Silence {
     fn begin(now: Time) -> Silence {
         Silence {
             since: now,
-            may_last: QUIET_MIN,
+            may_last: QUIET.first(),
         }
     }
 
@@ -101,7 +103,7 @@ impl Silence {
     fn longer(&self, now: Time) -> Silence {
         Silence {
             since: now,
-            may_last: (self.may_last * 2).min(QUIET_MAX),
+            may_last: QUIET.next(self.may_last),
         }
     }
 }

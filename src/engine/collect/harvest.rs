@@ -11,6 +11,7 @@ use std::time::Duration;
 use futures::StreamExt;
 use tracing::warn;
 
+use crate::base::backoff::Growing;
 use crate::base::{Components, Error, ErrorKind, Result};
 use crate::ledger::action::Oddities;
 use crate::provider::{Provider, Seen};
@@ -20,6 +21,8 @@ use super::slots::{Put, Slots};
 
 /// Times that a download is taken up again without having got any further.
 const CUTS_MAX: u32 = 5;
+/// How long to wait before that.
+const CUT_WAIT: Growing = Growing::doubling(Duration::from_secs(2), Duration::from_secs(32));
 /// Times in a row that a download must end at the same place within a line, for the file to be what
 /// is cut.
 const SAME_END: u32 = 3;
@@ -105,7 +108,7 @@ impl Harvest<'_> {
                 return Err(error);
             }
             warn!(%error, offset = lines.consumed, "a download was cut; taking it up again");
-            let own = || self.components.ids.jitter(Duration::from_secs(1 << cuts));
+            let own = || self.components.ids.jitter(CUT_WAIT.after(cuts - 1));
             let wait = error.retry_after().unwrap_or_else(own);
             self.components.clock.sleep(wait).await;
         }

@@ -6,6 +6,7 @@ use chrono::TimeDelta;
 
 use super::cancel::cancel;
 use super::land::{LandResult, Landing};
+use crate::base::backoff::Growing;
 use crate::base::{Error, ErrorKind, Result};
 use crate::engine::context::context::Context;
 use crate::engine::context::observations::PollState;
@@ -256,10 +257,11 @@ impl Poll<'_> {
 
     /// How long to wait before the next look: longer each time.
     fn pause(&self) -> Duration {
-        let max = self.cx.job.model.poll_max;
+        let model = &self.cx.job.model;
+        let growing = Growing::by_half(model.poll_min, model.poll_max);
         let pause = self.with_poll(|poll| {
             let pause = poll.pause;
-            poll.pause = (pause * 3 / 2).min(max);
+            poll.pause = growing.next(pause);
             pause
         });
         self.cx.components.ids.jitter(pause)

@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::base::Time;
+use crate::base::backoff::Growing;
 
-/// How long a thing that was said stays unsaid; twice as long each time that it is said again.
-const PAUSE: Duration = Duration::from_mins(1);
-/// How long it stays unsaid at most.
+/// How long a thing that was said stays unsaid at most.
 const PAUSE_MAX: Duration = Duration::from_hours(1);
+/// How long it stays unsaid; twice as long each time that it is said again.
+const PAUSE: Growing = Growing::doubling(Duration::from_mins(1), PAUSE_MAX);
 
 /// What was said, by what it is about.
 #[derive(Debug, Default)]
@@ -28,7 +29,7 @@ impl Throttle {
         let Some(last) = self.0.get_mut(what) else {
             let first = Last {
                 at: now,
-                pause: PAUSE,
+                pause: PAUSE.first(),
                 kept_back: 0,
             };
             self.0.insert(what.to_owned(), first);
@@ -41,9 +42,12 @@ impl Throttle {
         }
         // What has not come up for so long is news again.
         let is_news = last.kept_back == 0 && since > PAUSE_MAX;
-        let pause = if is_news { PAUSE } else { last.pause * 2 };
+        last.pause = if is_news {
+            PAUSE.first()
+        } else {
+            PAUSE.next(last.pause)
+        };
         last.at = now;
-        last.pause = pause.min(PAUSE_MAX);
         Some(std::mem::take(&mut last.kept_back))
     }
 }

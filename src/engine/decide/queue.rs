@@ -10,6 +10,7 @@ use std::time::Duration;
 use chrono::TimeDelta;
 
 use crate::base::Time;
+use crate::base::backoff::Growing;
 use crate::ledger::action::{Action, ChunkStored};
 use crate::ledger::state::{Attempt, ChunkState, Phase, QueueLimit, State};
 use crate::provider::{Capability, QueueUnit};
@@ -53,10 +54,9 @@ const TOKENS_BESIDE: u64 = 9;
 /// Requests that must have been counted before their ratio of tokens to bytes is believed.
 const COUNTED_MIN: u64 = 20;
 
-/// How long a chunk waits after a "not now" that named no time; twice as long each time in a row.
-const LATER: Duration = Duration::from_secs(30);
-/// How long it waits at most.
-const LATER_MAX: Duration = Duration::from_mins(10);
+/// How long a chunk waits after a "not now" that named no time; twice as long each time in a row, and
+/// ten minutes at most.
+const LATER: Growing = Growing::doubling(Duration::from_secs(30), Duration::from_mins(10));
 /// How long it waits at least when the queue was full: who may enter is decided by what is in it.
 pub(crate) const QUEUE_WAIT: Duration = Duration::from_secs(5);
 
@@ -274,8 +274,7 @@ pub(crate) fn wait_for_room(has_learned: bool, refusals: usize) -> Duration {
 
 /// How long to wait after so many refusals in a row.
 pub(crate) fn later(refusals: usize) -> Duration {
-    let doublings = u32::try_from(refusals.saturating_sub(1)).unwrap_or(u32::MAX);
-    LATER.saturating_mul(1 << doublings.min(10)).min(LATER_MAX)
+    LATER.after(u32::try_from(refusals.saturating_sub(1)).unwrap_or(u32::MAX))
 }
 
 fn chunk_of<'a>(state: &'a State, attempt: &Attempt) -> Option<&'a ChunkState> {

@@ -17,6 +17,7 @@ use tracing::{debug, warn};
 use super::faults::{refused, trial_failed, unless_it_panics, unsettled};
 use super::goal::{Goal, Stop};
 use super::steps::carry_out;
+use crate::base::backoff::Growing;
 use crate::base::{Error, ErrorKind, Result, Time};
 use crate::engine::context::context::Context;
 use crate::engine::context::interrupt::GRACE;
@@ -41,6 +42,8 @@ pub(crate) struct Ended {
 
 /// Times that the receipt of a batch is tried to be written down.
 const RECEIPT_TRIES: u32 = 4;
+/// How long to wait before a receipt, or a step for which something was away, is tried again.
+const AGAIN: Growing = Growing::doubling(Duration::from_secs(2), Duration::from_secs(64));
 /// Steps that failed because something was away are tried again so many times in a row.
 const TRIES_MAX: u32 = 8;
 
@@ -339,7 +342,7 @@ impl<'a> Driver<'a> {
                 Err(error) if error.kind() == ErrorKind::Unavailable && tried < tries => {
                     warn!(%error, "a receipt was not written down; trying again");
                     let clock = &self.cx.components.clock;
-                    clock.sleep(Duration::from_secs(1 << tried)).await;
+                    clock.sleep(AGAIN.after(tried - 1)).await;
                 }
                 done => return done,
             }
@@ -445,7 +448,7 @@ impl<'a> Driver<'a> {
         if *tries >= TRIES_MAX {
             return Err(error);
         }
-        let own = Duration::from_secs(1 << (*tries).min(6));
+        let own = AGAIN.after(*tries - 1);
         let components = &self.cx.components;
         // The time that is named is kept to.
         let wait = error.retry_after();
