@@ -23,7 +23,7 @@ use clap::Parser;
 use tokio::runtime::Runtime;
 
 use args::{Cli, Command, RunKind};
-use commands::context::Context;
+use commands::context::CommandContext;
 use commands::{check, plan, rehearse, requests, run, sandbox, show, status};
 use display::console::Console;
 use display::progress::ProgressView;
@@ -94,7 +94,7 @@ const WORKERS: usize = 2;
 async fn command(cli: &Cli, components: Components, progress: Arc<ProgressView>) -> Result<Exit> {
     let memory = cli.common.memory;
     let around = &Surroundings::system()?;
-    let context = |job| Context::of(job, memory, &components);
+    let context = |job| CommandContext::of(job, memory, &components);
     let run = |kind, args| {
         let (components, progress) = (components.clone(), Arc::clone(&progress));
         Box::pin(run::execute(kind, args, memory, components, progress))

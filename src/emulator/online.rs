@@ -3,14 +3,14 @@
 use super::answer::Plan;
 use super::batch::Outcome;
 use super::record::{Request, Shape};
-use super::results::{Stop, spoken};
+use super::results::{StopReason, spoken};
 use super::world::World;
 
 /// An answer.
 #[derive(Debug)]
 pub(super) struct Spoken {
     pub(super) text: String,
-    pub(super) stop: Stop,
+    pub(super) stop: StopReason,
     pub(super) output_tokens: u32,
 }
 

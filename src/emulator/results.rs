@@ -23,7 +23,7 @@ pub(super) const REFUSAL: &str = "I can't help with that.";
 
 /// Why an answer stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Stop {
+pub(super) enum StopReason {
     Done,
     Length,
     Refused,
@@ -37,7 +37,7 @@ pub(super) struct Reply<'a> {
     pub(super) record: Record<'a>,
     pub(super) outcome: Outcome,
     pub(super) text: &'a str,
-    pub(super) stop: Stop,
+    pub(super) stop: StopReason,
     pub(super) output_tokens: u32,
 }
 
@@ -79,10 +79,10 @@ impl Answers {
         record: &Record<'_>,
         outcome: Outcome,
         reader: &mut RecordReader,
-    ) -> Result<(&str, Stop, u32)> {
+    ) -> Result<(&str, StopReason, u32)> {
         self.text.clear();
         if !outcome.is_answer() {
-            return Ok(("", Stop::Done, 0));
+            return Ok(("", StopReason::Done, 0));
         }
         if !self.plans.contains_key(&record.shape) {
             if self.plans.len() >= PLANS_KEPT {
@@ -105,17 +105,24 @@ pub(super) fn spoken(
     budget: u32,
     outcome: Outcome,
     text: &mut String,
-) -> (Stop, u32) {
+) -> (StopReason, u32) {
     if outcome == Outcome::Refused {
-        return (Stop::Refused, tokens_of(REFUSAL.len()));
+        return (StopReason::Refused, tokens_of(REFUSAL.len()));
     }
     let (tokens, cut) = plan.write(draw, budget, text);
     if outcome == Outcome::Cut && !matches!(plan, Plan::Vectors { .. }) {
         let half = text.len() / 2;
         answer::cut(text, half);
-        return (Stop::Length, tokens_of(half));
+        return (StopReason::Length, tokens_of(half));
     }
-    (if cut { Stop::Length } else { Stop::Done }, tokens)
+    (
+        if cut {
+            StopReason::Length
+        } else {
+            StopReason::Done
+        },
+        tokens,
+    )
 }
 
 /// Calls `each` for every record of a batch in the order of the upload.

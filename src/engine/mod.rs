@@ -45,7 +45,7 @@ pub use context::setup::{Setup, Vendors};
 pub use context::source::source_input;
 pub use control::cancel::cancel;
 pub use control::clean::{Cleaned, clean};
-pub use control::retry::{Asked, Wanted, retry};
+pub use control::retry::{RetrySummary, Wanted, retry};
 pub use inspect::changes::Change;
 pub use inspect::check::{Checked, CheckedRow, check};
 pub use inspect::live::Live;

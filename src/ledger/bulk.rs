@@ -28,7 +28,7 @@ use crate::base::{Error, ErrorKind, Result, ResultExt, scratch_error};
 use crate::work::{RequestKey, RowStatus};
 
 /// Rows that are handed to Parquet at once.
-const BATCH_ROWS: usize = 1024;
+const BULK_ROWS: usize = 1024;
 /// Encoded bytes of a row group: what a writer holds in memory.
 const GROUP_BYTES: usize = 8 << 20;
 
@@ -131,7 +131,7 @@ fn read_as(
     options: ArrowReaderOptions,
 ) -> Result<ParquetRecordBatchReader> {
     let len = file.metadata().map_err(damaged)?.len();
-    let pieces = Pieces { file, len };
+    let pieces = PagedFile { file, len };
     let builder =
         guarded(|| ParquetRecordBatchReaderBuilder::try_new_with_options(pieces, options))?;
     let mask = if columns.is_empty() {
@@ -141,24 +141,24 @@ fn read_as(
     };
     builder
         .with_projection(mask)
-        .with_batch_size(BATCH_ROWS)
+        .with_batch_size(BULK_ROWS)
         .build()
         .map_err(damaged)
 }
 
 /// A file that is read at places, without a descriptor and a buffer for each: pages are small.
-struct Pieces {
+struct PagedFile {
     file: File,
     len: u64,
 }
 
-impl Length for Pieces {
+impl Length for PagedFile {
     fn len(&self) -> u64 {
         self.len
     }
 }
 
-impl ChunkReader for Pieces {
+impl ChunkReader for PagedFile {
     type T = Reader<Bytes>;
 
     /// What is read this way is a page's header.
@@ -211,7 +211,7 @@ pub(super) fn column<'a>(batch: &'a RecordBatch, name: &'static str) -> Result<&
 
 /// How many rows are collected before they are handed to Parquet.
 pub(super) fn is_full(rows: usize) -> bool {
-    rows >= BATCH_ROWS
+    rows >= BULK_ROWS
 }
 
 /// The type of a column of status words.

@@ -207,7 +207,7 @@ impl Template {
             notes: Arc::clone(&self.notes),
             at: AtomicUsize::new(0),
         });
-        let context = Value::from_object(Context {
+        let context = Value::from_object(RowScope {
             row: Value::from_dyn_object(Arc::clone(&row)),
             vars: self.vars.clone(),
             cells: Arc::clone(&row),
@@ -348,13 +348,13 @@ impl Object for Row {
 
 /// What a template sees: the columns by name, `row`, and `vars`.
 #[derive(Debug)]
-struct Context {
+struct RowScope {
     cells: Arc<Row>,
     row: Value,
     vars: Value,
 }
 
-impl Object for Context {
+impl Object for RowScope {
     fn get_value(self: &Arc<Self>, key: &Value) -> Option<Value> {
         self.get_value_by_str(key.as_str()?)
     }

@@ -5,14 +5,14 @@ use serde_json::{Map, Value};
 use crate::base::{Error, Result};
 
 /// A request's bytes before the id, between id and text, and after the text.
-pub(super) type Pieces = (Vec<u8>, Vec<u8>, Vec<u8>);
+pub(super) type FrameParts = (Vec<u8>, Vec<u8>, Vec<u8>);
 
 /// What is the same in every request that `write` makes of an id and a text: all but these two. Both are
 /// JSON strings there, the id first; the quotes around them stay with the parts.
 ///
 /// # Errors
 /// `Internal` unless each stands there exactly once.
-pub(super) fn constant_parts(write: impl Fn(&str, &str) -> String) -> Result<Pieces> {
+pub(super) fn constant_parts(write: impl Fn(&str, &str) -> String) -> Result<FrameParts> {
     // Nothing that the job says can look like the marks: they are chosen so.
     let plain = write("", "");
     let mark = |kind: &str| {

@@ -14,7 +14,7 @@ use crate::world::{VENDORS, World, read_table, taking};
 
 /// Asks for a row as a job by flags does, which cannot name its key: `--key` names the row, and the
 /// ledger knows the key.
-async fn retry_by_flags(world: &World, key: Vec<String>) -> engine::Asked {
+async fn retry_by_flags(world: &World, key: Vec<String>) -> engine::RetrySummary {
     let mut setup = world.setup("retry");
     setup.job.source.key.clear();
     let wanted = Wanted {

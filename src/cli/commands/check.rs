@@ -2,12 +2,12 @@
 
 use std::fmt::Write as _;
 
-use super::context::{Context, print};
+use super::context::{CommandContext, print};
 use crate::base::{Exit, Result};
 use crate::engine::{self, Checked};
 
 /// `check`: validates, and renders the first rows.
-pub(in crate::cli) async fn check(context: &Context, rows: u64) -> Result<Exit> {
+pub(in crate::cli) async fn check(context: &CommandContext, rows: u64) -> Result<Exit> {
     let checked = engine::check(context.setup("check"), context.provider()?, rows).await?;
     print(&check_words(&checked))
 }

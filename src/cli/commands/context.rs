@@ -13,7 +13,7 @@ use crate::spec::Job;
 use crate::work::progress::Unwatched;
 
 /// What these commands work with.
-pub(in crate::cli) struct Context {
+pub(in crate::cli) struct CommandContext {
     /// The job.
     pub job: Job,
     /// Bytes that sorting and joining may use.
@@ -22,7 +22,7 @@ pub(in crate::cli) struct Context {
     pub components: Components,
 }
 
-impl Context {
+impl CommandContext {
     /// What a command works with that asks for `job`, wherever its ledger is.
     pub(in crate::cli) async fn of(
         mut job: Job,
@@ -31,7 +31,7 @@ impl Context {
     ) -> Result<Self> {
         find_ledger(&mut job.ledger, &components.stores).await?;
         let components = components.clone();
-        Ok(Context {
+        Ok(CommandContext {
             job,
             memory,
             components,

@@ -5,13 +5,13 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use super::context::{Context, print};
+use super::context::{CommandContext, print};
 use crate::base::{ErrorKind, Exit, Result, ResultExt};
 use crate::cli::display::json::usd;
 use crate::engine::{self, Change, PlanReport};
 
 /// `plan`: what a run would do.
-pub(in crate::cli) async fn plan(context: &Context, to: Option<&Path>) -> Result<Exit> {
+pub(in crate::cli) async fn plan(context: &CommandContext, to: Option<&Path>) -> Result<Exit> {
     let report = engine::plan(context.setup("plan"), context.provider()?).await?;
     if let Some(path) = to {
         let text = format!("{:#}\n", plan_json(&report));

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use super::context::{Context, print};
+use super::context::{CommandContext, print};
 use crate::base::{Error, Exit, Result};
-use crate::engine::{self, Asked, Wanted};
+use crate::engine::{self, RetrySummary, Wanted};
 use crate::work::RowStatus;
 
 /// `cancel`: asks for open batches to be canceled.
-pub(in crate::cli) async fn cancel(context: &Context) -> Result<Exit> {
+pub(in crate::cli) async fn cancel(context: &CommandContext) -> Result<Exit> {
     let open = engine::cancel(context.setup("cancel")).await?;
     if open == 0 {
         return print("no batch is open; nothing more is sent of this plan\n");
@@ -21,7 +21,7 @@ pub(in crate::cli) async fn cancel(context: &Context) -> Result<Exit> {
 
 /// `retry`: asks for what has no answer to be sent again.
 pub(in crate::cli) async fn retry(
-    context: &Context,
+    context: &CommandContext,
     (statuses, keys): (&[RowStatus], &[String]),
 ) -> Result<Exit> {
     let columns = context.job.source.key.len().max(1);
@@ -37,7 +37,7 @@ pub(in crate::cli) async fn retry(
         statuses: statuses.to_vec(),
         keys: keys.chunks(columns).map(<[String]>::to_vec).collect(),
     };
-    let Asked { rows, is_held } = engine::retry(context.setup("retry"), wanted).await?;
+    let RetrySummary { rows, is_held } = engine::retry(context.setup("retry"), wanted).await?;
     let who = if is_held {
         "the run that is at work sends them when it has published"
     } else {
@@ -47,7 +47,7 @@ pub(in crate::cli) async fn retry(
 }
 
 /// `gc`: deletes what is no longer needed.
-pub(in crate::cli) async fn gc(context: &Context, age: Duration) -> Result<Exit> {
+pub(in crate::cli) async fn gc(context: &CommandContext, age: Duration) -> Result<Exit> {
     let cleaned = engine::clean(context.setup("gc"), context.provider()?, age).await?;
     print(&format!(
         "deleted {} files of {} plans\n",

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value, json};
 
-use super::context::{Context, print};
+use super::context::{CommandContext, print};
 use crate::base::{Exit, Result};
 use crate::cli::display::json::usd;
 use crate::cli::display::words::{self, grouped};
@@ -14,7 +14,11 @@ use crate::engine::{self, Setup, Story, Told};
 use crate::work::RowStatus;
 
 /// One row's story.
-pub(in crate::cli) async fn show(context: &Context, row: &[String], as_json: bool) -> Result<Exit> {
+pub(in crate::cli) async fn show(
+    context: &CommandContext,
+    row: &[String],
+    as_json: bool,
+) -> Result<Exit> {
     let setup = Setup {
         vendors: Some(Arc::new(OfflineProviders(context.components.clone()))),
         ..context.setup("show")

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::context::{Context, print};
+use super::context::{CommandContext, print};
 use crate::base::{Exit, Result, Time};
 use crate::cli::display::json::{progress_value, statuses, usd};
 use crate::cli::display::words::{self, grouped, some};
@@ -27,7 +27,10 @@ const PAUSE: Duration = Duration::from_secs(2);
 const TO_THE_TOP: &str = "\x1b[H\x1b[J";
 
 /// Where everything stands.
-pub(in crate::cli) async fn status(context: &Context, options: StatusOptions) -> Result<Exit> {
+pub(in crate::cli) async fn status(
+    context: &CommandContext,
+    options: StatusOptions,
+) -> Result<Exit> {
     let is_terminal = std::io::stdout().is_terminal();
     let mut last = String::new();
     loop {

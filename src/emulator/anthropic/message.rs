@@ -7,7 +7,7 @@ use crate::emulator::answer::quoted;
 use crate::emulator::batch::{Batch, Outcome};
 use crate::emulator::problem::Problem;
 use crate::emulator::random::letters;
-use crate::emulator::results::{Reply, Stop};
+use crate::emulator::results::{Reply, StopReason};
 
 /// A message's parts.
 #[derive(Clone, Copy, Debug)]
@@ -15,7 +15,7 @@ pub(super) struct Message<'a> {
     pub(super) draw: u64,
     pub(super) model: &'a str,
     pub(super) text: &'a str,
-    pub(super) stop: Stop,
+    pub(super) stop: StopReason,
     pub(super) input_tokens: u32,
     pub(super) output_tokens: u32,
     pub(super) tier: &'static str,
@@ -31,15 +31,15 @@ impl Message<'_> {
         );
         quoted(self.model, out);
         out.push_str(",\"content\":[");
-        if self.stop != Stop::Refused {
+        if self.stop != StopReason::Refused {
             out.push_str("{\"type\":\"text\",\"text\":");
             quoted(self.text, out);
             out.push('}');
         }
         out.push_str(match self.stop {
-            Stop::Done => r#"],"stop_reason":"end_turn","stop_sequence":null,"stop_details":null"#,
-            Stop::Length => r#"],"stop_reason":"max_tokens","stop_sequence":null,"stop_details":null"#,
-            Stop::Refused => {
+            StopReason::Done => r#"],"stop_reason":"end_turn","stop_sequence":null,"stop_details":null"#,
+            StopReason::Length => r#"],"stop_reason":"max_tokens","stop_sequence":null,"stop_details":null"#,
+            StopReason::Refused => {
                 r#"],"stop_reason":"refusal","stop_sequence":null,"stop_details":{"type":"refusal","category":"general_harms","explanation":null}"#
             }
         });

@@ -7,7 +7,7 @@ use crate::emulator::answer::{quoted, write_vector};
 use crate::emulator::batch::{Batch, Outcome};
 use crate::emulator::problem::Problem;
 use crate::emulator::record::Stored;
-use crate::emulator::results::{REFUSAL, Reply, Stop};
+use crate::emulator::results::{REFUSAL, Reply, StopReason};
 
 /// A completion's parts.
 #[derive(Clone, Copy, Debug)]
@@ -17,7 +17,7 @@ pub(super) struct Completion<'a> {
     pub(super) created: i64,
     pub(super) model: &'a str,
     pub(super) text: &'a str,
-    pub(super) stop: Stop,
+    pub(super) stop: StopReason,
     pub(super) input_tokens: u32,
     pub(super) output_tokens: u32,
 }
@@ -32,14 +32,14 @@ impl Completion<'_> {
         );
         quoted(self.model, out);
         out.push_str(r#","choices":[{"index":0,"message":{"role":"assistant","content":"#);
-        if self.stop == Stop::Refused {
+        if self.stop == StopReason::Refused {
             out.push_str("null,\"refusal\":");
             quoted(REFUSAL, out);
         } else {
             quoted(self.text, out);
             out.push_str(",\"refusal\":null");
         }
-        let reason = if self.stop == Stop::Length {
+        let reason = if self.stop == StopReason::Length {
             "length"
         } else {
             "stop"

@@ -30,7 +30,7 @@ pub struct Wanted {
 
 /// What was asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Asked {
+pub struct RetrySummary {
     /// Rows that it means, as far as is known now. A run that is at work may add to them.
     pub rows: u64,
     /// Whether a run holds the job, which will take it up.
@@ -42,7 +42,7 @@ pub struct Asked {
 /// # Errors
 /// `Invalid` if there is nothing that it could mean, if a row is answered or not settled yet, or if the
 /// ledger is another job's. `Unavailable` if a run begins a plan in the same moment.
-pub async fn retry(setup: Setup, wanted: Wanted) -> Result<Asked> {
+pub async fn retry(setup: Setup, wanted: Wanted) -> Result<RetrySummary> {
     if let Some(status) = wanted.statuses.iter().find(|status| !status.is_failure()) {
         return Err(Error::invalid("rows of this status are not sent again")
             .with("status", status)
@@ -79,7 +79,7 @@ pub async fn retry(setup: Setup, wanted: Wanted) -> Result<Asked> {
         ));
     }
     let is_held = holder(&setup, &root).await?.is_some();
-    Ok(Asked { rows, is_held })
+    Ok(RetrySummary { rows, is_held })
 }
 
 /// The job, with the key of its ledger where it names none: on the command line `--key` names a row here.

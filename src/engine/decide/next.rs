@@ -64,7 +64,7 @@ pub(crate) fn next(
     limits: &RunLimits,
     now: Time,
 ) -> Next {
-    let mut asked = Asked {
+    let mut asked = DueSteps {
         in_flight,
         now,
         steps: Vec::new(),
@@ -99,14 +99,14 @@ fn without_plan(state: &State) -> PlanStatus {
 }
 
 /// Steps as they come up: those that are not being carried out, and whose time has come.
-struct Asked<'a> {
+struct DueSteps<'a> {
     in_flight: &'a InFlight,
     now: Time,
     steps: Vec<Step>,
     wake: Option<Time>,
 }
 
-impl Asked<'_> {
+impl DueSteps<'_> {
     /// Whether the step begins now.
     fn ask(&mut self, step: Step) -> bool {
         if self.in_flight.busy.contains(&step) {
@@ -154,7 +154,7 @@ impl Asked<'_> {
 }
 
 /// Whatever is open, of whatever plan, is looked after: it may have been paid for.
-fn harvest(state: &State, asked: &mut Asked<'_>, limits: &RunLimits) {
+fn harvest(state: &State, asked: &mut DueSteps<'_>, limits: &RunLimits) {
     for (id, attempt) in &state.attempts {
         match attempt.phase {
             Phase::Promised if attempt.unsettled.is_some() => {}
@@ -221,7 +221,7 @@ fn is_canceled(state: &State, attempt: &Attempt) -> bool {
 fn advance(
     state: &State,
     plan: &PlanState,
-    asked: &mut Asked<'_>,
+    asked: &mut DueSteps<'_>,
     limits: &RunLimits,
 ) -> PlanStatus {
     let trial = trial_status(state, plan);
@@ -295,7 +295,7 @@ fn entering(state: &State, plan: &PlanState, in_flight: &InFlight, gauge: &Gauge
 fn send(
     plan: &PlanState,
     chunk: &ChunkState,
-    asked: &mut Asked<'_>,
+    asked: &mut DueSteps<'_>,
     limits: &RunLimits,
     (gauge, entering, is_trial): (&Gauge, &mut u64, bool),
 ) {
@@ -348,7 +348,7 @@ fn worse(status: PlanStatus, other: PlanStatus) -> PlanStatus {
 fn settle(
     state: &State,
     plan: &PlanState,
-    asked: &mut Asked<'_>,
+    asked: &mut DueSteps<'_>,
     limits: &RunLimits,
 ) -> PlanStatus {
     let round = plan.last_round();

@@ -5,10 +5,6 @@ use crate::engine::context::context::Context;
 use crate::source::{Predicate, Sample, Scan, Source};
 use crate::work::{Frame, Keyer, Limits};
 
-/// Rows that are rendered at once: so few that their texts are still in the processor's cache when they
-/// are hashed and written.
-const BATCH_ROWS: usize = 512;
-
 /// What is planned, and how.
 #[derive(Debug)]
 pub(crate) struct PlanInput<'a> {
@@ -59,7 +55,7 @@ impl<'a> PlanInput<'a> {
                 columns.push(key.clone());
             }
         }
-        let mut scan = Scan::of(columns).views().batch_rows(BATCH_ROWS);
+        let mut scan = Scan::of(columns).views();
         scan.filter = self.filter.cloned();
         scan.sample = self.sample;
         scan

@@ -19,7 +19,7 @@ const PIECE: usize = 256 << 10;
 /// # Errors
 /// `Data` if the file is not one of requests.
 pub(crate) fn body(file: File, frame: Frame, ids: CustomId, len: u64) -> Result<Body> {
-    let pieces = Pieces {
+    let pieces = BodyReader {
         reader: RequestsReader::open(file, RequestColumns::All)?,
         frame,
         ids,
@@ -40,7 +40,7 @@ enum BodyPart {
     Closed,
 }
 
-struct Pieces {
+struct BodyReader {
     reader: RequestsReader,
     frame: Frame,
     ids: CustomId,
@@ -50,7 +50,7 @@ struct Pieces {
     some: Option<(Requests, usize)>,
 }
 
-impl Pieces {
+impl BodyReader {
     /// Fills a piece; empty at the end.
     fn fill(&mut self) -> Result<Vec<u8>> {
         let mut out = Vec::with_capacity(PIECE + PIECE / 8);
@@ -87,7 +87,7 @@ impl Pieces {
     }
 }
 
-impl Iterator for Pieces {
+impl Iterator for BodyReader {
     type Item = Result<Bytes>;
 
     fn next(&mut self) -> Option<Self::Item> {

@@ -31,7 +31,7 @@ pub(super) struct Claims {
 
 /// The newest claim, as the store shows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Seen {
+struct LastClaim {
     epoch: u64,
     /// When its holder last wrote, by the store's clock.
     alive: Time,
@@ -115,13 +115,13 @@ impl Claims {
         self.folder.join(&file.to_string())
     }
 
-    async fn newest(&self) -> Result<Option<Seen>> {
-        let mut newest: Option<Seen> = None;
+    async fn newest(&self) -> Result<Option<LastClaim>> {
+        let mut newest: Option<LastClaim> = None;
         for meta in self.folder.list().await? {
             // By name, so that each claim comes before its renewal and its release.
             match (ClaimFile::parse(&self.folder.name_of(&meta)), &mut newest) {
                 (Some(ClaimFile::Claim(epoch)), newest) => {
-                    *newest = Some(Seen {
+                    *newest = Some(LastClaim {
                         epoch,
                         alive: meta.last_modified,
                         released: false,
@@ -139,7 +139,7 @@ impl Claims {
         Ok(newest)
     }
 
-    async fn standing(&self, claimant: &Claimant, seen: Option<Seen>) -> Result<Standing> {
+    async fn standing(&self, claimant: &Claimant, seen: Option<LastClaim>) -> Result<Standing> {
         let Some(seen) = seen.filter(|seen| !seen.released) else {
             return Ok(Standing::Free);
         };
@@ -188,7 +188,7 @@ impl Claims {
     }
 
     /// Whether the holder that had run out has renewed since it was seen, and not given back.
-    async fn alive_since(&self, seen: Seen) -> Result<bool> {
+    async fn alive_since(&self, seen: LastClaim) -> Result<bool> {
         if self
             .place(ClaimFile::Released(seen.epoch))
             .head()

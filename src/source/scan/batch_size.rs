@@ -11,7 +11,8 @@ use arrow::buffer::OffsetBuffer;
 use arrow::datatypes::{ByteViewType, DataType};
 
 /// The rows that are handed on at once. A sixteenth of DataFusion's own number: our rows carry prompts,
-/// and a few batches are alive at a time.
+/// and a few batches are alive at a time. So few that their texts are still in the processor's cache when
+/// they are hashed and written.
 pub(crate) const BATCH_ROWS: usize = 512;
 
 /// The bytes of a batch, if it has more than one row.

@@ -22,7 +22,7 @@ pub(super) enum Ask {
 }
 
 /// The rows of a table that are chosen, each with what it asks.
-pub(super) struct Asked {
+pub(super) struct AskedRows {
     slices: Fuse<Slices>,
     template: Template,
     prompts: Prompts,
@@ -36,7 +36,7 @@ pub(super) struct Asked {
     seed: u64,
 }
 
-impl Asked {
+impl AskedRows {
     /// Reads `table`, which has the columns of `source` at least; with the row ids of `key`.
     pub(super) async fn open(
         job: &Job,
@@ -44,7 +44,7 @@ impl Asked {
         table: &Source,
         key: &[String],
         seed: u64,
-    ) -> Result<Asked> {
+    ) -> Result<AskedRows> {
         let fields = source.schema().fields();
         let names: Vec<_> = fields.iter().map(|field| field.name().as_str()).collect();
         let template = Template::compile(&job.prompt.user, "prompt.user", &names, &job.vars)?;
@@ -66,7 +66,7 @@ impl Asked {
             [] => None,
             key => Some(RowIds::new(table.schema(), key)?),
         };
-        Ok(Asked {
+        Ok(AskedRows {
             slices: table.scan(scan).await?.fuse(),
             template,
             prompts: Prompts::default(),

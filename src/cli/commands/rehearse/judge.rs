@@ -13,7 +13,7 @@ use arrow::compute::cast;
 use arrow::datatypes::DataType;
 use futures::StreamExt;
 
-use super::asked::{Ask, Asked};
+use super::asked::{Ask, AskedRows};
 use crate::base::{Components, Error, ErrorKind, Result, ResultExt, Sorter};
 use crate::emulator::Sandbox;
 use crate::engine::source_input;
@@ -56,7 +56,7 @@ pub(super) async fn judge(
     let is_keyed = job.output.layout == Some(LayoutSpec::Keyed);
     let key = if is_keyed { &job.source.key[..] } else { &[] };
     let table = if is_keyed { &source } else { &output };
-    let mut asked = Asked::open(job, &source, table, key, seed).await?;
+    let mut asked = AskedRows::open(job, &source, table, key, seed).await?;
     let mut verdict = Verdict::default();
     let mut sums = Sorter::new(scratch, memory);
     let mut given = output.scan(Scan::of(columns(job, key))).await?;
