@@ -238,25 +238,19 @@ mod tests {
 
     #[test]
     fn a_wait_grows_to_its_longest() {
-        let seconds =
-            |growing: Growing| [0, 1, 2, 3, 9, u32::MAX].map(|n| growing.after(n).as_secs_f64());
+        let waits =
+            |growing: Growing| [0, 1, 2, 3, 9, u32::MAX].map(|n| growing.after(n).as_millis());
         let (two, minute) = (Duration::from_secs(2), Duration::from_mins(1));
         let doubling = Growing::doubling(two, minute);
-        assert_eq!(seconds(doubling), [2.0, 4.0, 8.0, 16.0, 60.0, 60.0]);
-        assert_eq!(
-            seconds(Growing::by_half(two, minute)),
-            [2.0, 3.0, 4.5, 6.75, 60.0, 60.0]
-        );
-        assert_eq!(seconds(Growing::doubling(minute, two)), [2.0; 6]);
-        assert_eq!(
-            doubling.next(Duration::from_secs(7)),
-            Duration::from_secs(14)
-        );
+        let by_half = Growing::by_half(two, minute);
+        assert_eq!(waits(doubling), [2000, 4000, 8000, 16_000, 60_000, 60_000]);
+        assert_eq!(waits(by_half), [2000, 3000, 4500, 6750, 60_000, 60_000]);
+        assert_eq!(waits(Growing::doubling(minute, two)), [2000; 6]);
+        let seven = Duration::from_secs(7);
+        assert_eq!(doubling.next(seven), Duration::from_secs(14));
         assert_eq!(doubling.next(Duration::MAX), minute);
-        assert_eq!(
-            Growing::doubling(Duration::ZERO, minute).after(u32::MAX),
-            Duration::ZERO
-        );
+        let none = Growing::doubling(Duration::ZERO, minute);
+        assert_eq!(none.after(u32::MAX), Duration::ZERO);
     }
 
     #[test]
