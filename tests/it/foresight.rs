@@ -123,6 +123,59 @@ fn an_expression_that_is_a_column_too_is_found_and_both_ways_work() {
     }
 }
 
+/// A value that cannot be cast is the first of its kind after thousands of rows: `check`, which shows three,
+/// finds it too.
+#[test]
+fn a_cast_that_fails_late_is_found() {
+    let shell = with_table();
+    let number = |n: usize| {
+        Some(if n == 5000 {
+            "x".to_owned()
+        } else {
+            n.to_string()
+        })
+    };
+    let bodies: Vec<_> = (0..6000).map(number).collect();
+    write_table(&shell.path("in.parquet"), &bodies, 1000);
+    let lines: Vec<_> = bodies
+        .iter()
+        .flatten()
+        .map(|body| format!("{body},a\n"))
+        .collect();
+    shell.write("in.csv", format!("body,other\n{}", lines.concat()));
+    shell.write("q.sql", "SELECT id, CAST(body AS INT) AS body FROM t");
+    let words = ["Cannot cast string 'x'"];
+    for (table, ledger) in [("in.parquet", "one"), ("in.csv", "two")] {
+        let filter = "CAST(body AS INT) >= 0";
+        let table = ["--table", table, "--key", "body", "--ledger", ledger];
+        alike(&shell, &[&table[..], &["--where", filter]].concat(), &words);
+    }
+    for (key, ledger) in [(&["--key", "id"][..], "three"), (&[], "four")] {
+        for command in ["run", "check", "plan"] {
+            let query = [
+                "--query",
+                "q.sql",
+                "--tables",
+                "t=in.parquet",
+                "--output",
+                "out.parquet",
+            ];
+            let job = [
+                "--prompt",
+                "{{ body }}",
+                "--column",
+                "label",
+                "--model",
+                "sandbox/x",
+            ];
+            let ledger = ["--ledger", ledger];
+            let ran = shell.call(&[&[command], &query[..], &job, &ledger, key].concat());
+            ran.refused(2, &words);
+        }
+    }
+    assert!(!shell.path("out.parquet").exists());
+}
+
 #[test]
 fn a_prompt_that_names_no_column_is_found() {
     let shell = with_table();

@@ -89,13 +89,15 @@ fn codes_keep_their_zeros_in_the_prompt_and_in_the_output() {
         "in.csv",
         "id,zip,at\n1,10115,2024-01-02 03:04:05\n2,07307,2024-01-02 03:04:05 lost\n",
     );
-    says(
-        &call(&shell, "check", "in.csv", "{{ zip }} at {{ at }}.", &[]),
-        &[
-            "\n07307 at 2024-01-02 03:04:05 lost.",
-            "zip VARCHAR for line 3 has `07307`",
-        ],
-    );
+    for key in [&[][..], &["--key", "id"]] {
+        says(
+            &call(&shell, "check", "in.csv", "{{ zip }} at {{ at }}.", key),
+            &[
+                "\n07307 at 2024-01-02 03:04:05 lost.",
+                "zip VARCHAR for line 3 has `07307`",
+            ],
+        );
+    }
     done(&call(
         &shell,
         "run",

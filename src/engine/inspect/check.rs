@@ -10,7 +10,7 @@ use crate::engine::context::setup::Setup;
 use crate::engine::context::source::compile;
 use crate::prompt::{Prompt, Prompts};
 use crate::provider::Provider;
-use crate::source::{Scan, TextNotes};
+use crate::source::{Predicate, Scan, Source, TextNotes};
 
 /// A row as `check` shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,6 +43,16 @@ pub struct Checked {
 /// Characters of a prompt that `check` shows.
 const SHOWN_MAX: usize = 2000;
 
+/// Has every row chosen or not, for what cannot be told of one of them stops a run as well.
+async fn choose_all(source: &Source, filter: &Predicate) -> Result<()> {
+    let scan = Scan::of::<String>([]).filter(filter.clone());
+    let mut slices = source.scan(scan).await?;
+    while let Some(slice) = slices.next().await {
+        slice?;
+    }
+    Ok(())
+}
+
 /// Validates the job against its source, its ledger and its output, and renders the first `rows` rows. Asks
 /// no provider.
 ///
@@ -55,10 +65,14 @@ pub async fn check(setup: Setup, provider: Arc<dyn Provider>, rows: u64) -> Resu
         files: _files,
         source,
         parts,
+        text,
         mut notes,
         ..
-    } = Box::pin(Inspected::of(&setup, &*provider, false)).await?;
+    } = Box::pin(Inspected::of(&setup, &*provider)).await?;
     notes.extend(unknown_model(job, &parts.shape.service));
+    if let Some(filter) = &parts.filter {
+        choose_all(&source, filter).await?;
+    }
     let mut template = compile(job, &source)?;
     let columns = parts.columns;
     let mut scan = Scan::of(columns.iter().cloned()).limit(rows);
@@ -95,7 +109,7 @@ pub async fn check(setup: Setup, provider: Arc<dyn Provider>, rows: u64) -> Resu
         columns: fields
             .map(|f| (f.name().clone(), f.data_type().to_string()))
             .collect(),
-        text: source.text_notes().to_vec(),
+        text,
         rows: source.rows(),
         sent: columns,
         first,

@@ -72,7 +72,8 @@ pub async fn plan(setup: Setup, provider: Arc<dyn Provider>) -> Result<PlanRepor
         source,
         parts,
         mut notes,
-    } = Box::pin(Inspected::of(&setup, &*provider, true)).await?;
+        ..
+    } = Box::pin(Inspected::of(&setup, &*provider)).await?;
     let state = ledger.state();
     let number = state.next_plan();
     let question = PlanQuestion {

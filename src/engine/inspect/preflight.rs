@@ -10,7 +10,7 @@ use crate::engine::context::setup::Setup;
 use crate::engine::context::source::{check_key, needs_snapshot, open_source};
 use crate::engine::publish::target;
 use crate::provider::Provider;
-use crate::source::Source;
+use crate::source::{Source, TextNotes};
 use crate::spec::Job;
 use crate::work::price::{Price, Pricing};
 
@@ -20,18 +20,16 @@ pub(crate) struct Inspected {
     pub files: Files,
     pub source: Source,
     pub parts: JobParts,
+    /// How the columns of CSV and NDJSON tables got their types, a table each.
+    pub text: Vec<TextNotes>,
     /// What a person should know of the source, and of what will not come along to the output.
     pub notes: Vec<String>,
 }
 
 impl Inspected {
-    /// Looks at the job, its source, its ledger and its output. The result of a query is taken whole
-    /// where `whole` says so, or where its key has to be unique.
-    pub(crate) async fn of(
-        setup: &Setup,
-        provider: &dyn Provider,
-        whole: bool,
-    ) -> Result<Inspected> {
+    /// Looks at the job, its source, its ledger and its output. The result of a query is taken whole: a
+    /// value that cannot be cast may be in its last row.
+    pub(crate) async fn of(setup: &Setup, provider: &dyn Provider) -> Result<Inspected> {
         let (job, components) = (&setup.job, &setup.components);
         let root = components.stores.locate(&job.ledger.path)?.private();
         check_place(&root, components).await?;
@@ -45,9 +43,9 @@ impl Inspected {
         let ledger_id = made.map(|made| made.ledger.clone()).unwrap_or_default();
         let spec = PublishSpec::of(job, &parts, &components.stores, ("", &ledger_id))?;
         target::check(&spec, &ledger_id, components).await?;
-        let mut notes = source.notes().to_vec();
+        let (mut notes, text) = (source.notes().to_vec(), source.text_notes().to_vec());
         notes.extend(spec.prepare(job, &source).await?);
-        if needs_snapshot(job, &source) && (whole || !job.source.key.is_empty()) {
+        if needs_snapshot(job, &source) {
             let draft = files.draft("snapshot").display().to_string();
             let folder = components.stores.locate(&draft)?;
             source = source
@@ -60,6 +58,7 @@ impl Inspected {
             files,
             source,
             parts,
+            text,
             notes,
         })
     }
