@@ -4,6 +4,9 @@
 //! tasks, write what they tell, and wait. An event is never acted upon as it arrives: it is written
 //! down, and `next` is asked what follows.
 
+mod rest;
+mod step_end;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +17,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
-use super::faults::{refused, trial_failed, unless_it_panics, unsettled};
+use super::faults::unless_it_panics;
 use super::goal::{Goal, Stop};
 use super::steps::carry_out;
 use crate::base::backoff::Growing;
@@ -22,16 +25,15 @@ use crate::base::{Error, ErrorKind, Result, Time};
 use crate::engine::context::context::Context;
 use crate::engine::context::interrupt::GRACE;
 use crate::engine::context::ledger::JobLedger;
-use crate::engine::context::providers::refused_for_the_account;
 use crate::engine::context::writer::{LedgerWriter, Write};
 use crate::engine::decide::limits::RunLimits;
-use crate::engine::decide::next::{Next, PlanStatus, next};
+use crate::engine::decide::next::{Next, next};
 use crate::engine::decide::progress::progress;
 use crate::engine::decide::step::{InFlight, Step, StepResult};
 use crate::engine::decide::waits::WaitInputs;
 use crate::engine::plan::rows::plan_rows;
 use crate::ledger::action::Action;
-use crate::ledger::state::{Phase, PlanState};
+use crate::ledger::state::PlanState;
 use crate::work::progress::{Event, Progress, Waits};
 
 /// What a task came back with.
@@ -44,8 +46,6 @@ pub(crate) struct Ended {
 const RECEIPT_TRIES: u32 = 4;
 /// How long to wait before a receipt, or a step for which something was away, is tried again.
 const AGAIN: Growing = Growing::doubling(Duration::from_secs(2), Duration::from_secs(64));
-/// Steps that failed because something was away are tried again so many times in a row.
-const TRIES_MAX: u32 = 8;
 
 /// One run of the loop.
 pub(crate) struct Driver<'a> {
@@ -348,192 +348,6 @@ impl<'a> Driver<'a> {
             }
         }
         Ok(())
-    }
-
-    fn end(&mut self, ended: Ended) -> Result<()> {
-        let Some(step) = ended.step else {
-            self.planning = false;
-            return ended.result.map(|_| ());
-        };
-        debug!(?step, result = ?ended.result, "ended");
-        self.in_flight.busy.remove(&step);
-        if let Step::Submit { chunk } = &step {
-            self.release(*chunk);
-        }
-        match ended.result {
-            Ok(StepResult::Done | StepResult::Lost) => {
-                self.tries.remove(&step);
-                self.in_flight.not_before.remove(&step);
-            }
-            Ok(StepResult::NotBefore(at)) => {
-                self.tries.remove(&step);
-                self.in_flight.not_before.insert(step, at);
-            }
-            Ok(StepResult::Later(at, why)) => {
-                self.tries.remove(&step);
-                self.say_why_it_waits(&step, at, &why);
-                self.in_flight.not_before.insert(step, at);
-            }
-            Ok(StepResult::SendAgain(plan, chunk, at)) => {
-                self.tries.remove(&step);
-                if self.plan == Some(plan) {
-                    self.in_flight.not_before.insert(Step::Submit { chunk }, at);
-                }
-            }
-            Ok(StepResult::TooLarge(chunk)) => {
-                self.in_flight.too_large.insert(chunk);
-            }
-            Ok(StepResult::GivenUp) => {
-                self.in_flight.given_up.insert(step);
-            }
-            Err(error) if matches!(step, Step::Discard { .. }) => {
-                self.cx
-                    .notices
-                    .warn(&format!("an uploaded file stays at the provider: {error}"));
-                self.in_flight.given_up.insert(step);
-            }
-            Err(error) if matches!(step, Step::Recheck { .. }) => {
-                let what = "whether a chunk was taken twice could not be looked up";
-                self.cx.notices.warn(&format!("{what}: {error}"));
-                self.in_flight.given_up.insert(step);
-            }
-            Err(error) if error.kind() == ErrorKind::Refused && self.looked_in_vain(&step) => {
-                self.unseen.get_or_insert(error);
-                self.in_flight.given_up.insert(step);
-            }
-            Err(error) if error.kind() == ErrorKind::Unavailable => self.again(step, error)?,
-            Err(error) => return Err(error),
-        }
-        Ok(())
-    }
-
-    /// Whether `step` is a look at a batch of which nothing more is known than before.
-    fn looked_in_vain(&self, step: &Step) -> bool {
-        let Step::Poll { attempt } = step else {
-            return false;
-        };
-        let attempt = self.ledger.state().attempts.get(attempt);
-        attempt.is_some_and(|attempt| attempt.phase == Phase::Accepted)
-    }
-
-    /// Says why a chunk waits, and for how long; unless a person asked for a stop, which is why then.
-    fn say_why_it_waits(&self, step: &Step, at: Time, why: &str) {
-        let Step::Submit { chunk } = step else {
-            return;
-        };
-        if !self.cx.guard.interrupt.is_cancelled() {
-            // What is left of a second counts as one.
-            let wait = (at - self.cx.now()).num_milliseconds();
-            let wait = (wait + 999) / 1000;
-            let text = format!("chunk {chunk} waits: {why}; trying again in {wait} s");
-            self.cx.notices.warn_seldom(why, &text);
-        }
-    }
-
-    /// The promised attempts of a chunk are nobody's now: if one is still open, it is looked for.
-    fn release(&mut self, chunk: u64) {
-        let attempts = self.ledger.state().attempts.values();
-        for attempt in attempts.filter(|a| Some(a.promised.plan) == self.plan) {
-            if attempt.promised.chunk == chunk {
-                let attempt = attempt.promised.attempt.clone();
-                self.in_flight.busy.remove(&Step::Recover { attempt });
-            }
-        }
-    }
-
-    /// Something was away: the same again, later and later, but not for ever.
-    fn again(&mut self, step: Step, error: Error) -> Result<()> {
-        let tries = self.tries.entry(step.clone()).or_default();
-        *tries += 1;
-        if *tries >= TRIES_MAX {
-            return Err(error);
-        }
-        let own = AGAIN.after(*tries - 1);
-        let components = &self.cx.components;
-        // The time that is named is kept to.
-        let wait = error.retry_after();
-        let wait = wait.unwrap_or_else(|| components.ids.jitter(own));
-        let hint = error.hint_text().map(|hint| format!(" ({hint})"));
-        let hint = hint.unwrap_or_default();
-        let text = format!("{error}{hint}; trying again in {} s", wait.as_secs());
-        self.cx.notices.warn_seldom(error.message(), &text);
-        let at = components.clock.now() + wait;
-        self.in_flight.not_before.insert(step, at);
-        Ok(())
-    }
-
-    /// Whether the goal is reached already.
-    fn stop(&self) -> Option<Stop> {
-        if self.cx.publishing.has_source_changed() {
-            return Some(Stop::SourceChanged);
-        }
-        if self.cx.publishing.held_back().is_some() {
-            return Some(Stop::HeldBack);
-        }
-        let published = self
-            .plan()
-            .is_some_and(|plan| self.cx.publishing.is_published(self.ledger.state(), plan));
-        if published && !self.planning && matches!(self.goal, Goal::Publish | Goal::OnePass) {
-            return Some(Stop::Published);
-        }
-        None
-    }
-
-    /// Nothing is being done: waiting is all that is left, or the run is over.
-    fn at_rest(&mut self, next: &Next) -> Result<Option<Stop>> {
-        // What the provider does not show keeps nothing else from being brought home.
-        let is_last = next.wake.is_none() || matches!(self.goal, Goal::Submit | Goal::OnePass);
-        if let Some(error) = self.unseen.take_if(|_| is_last) {
-            return Err(error);
-        }
-        let open = self.ledger.state().open_attempts().next().is_some();
-        match &next.status {
-            PlanStatus::TrialFailed { attempt } => {
-                return Err(trial_failed(self.ledger.state(), attempt));
-            }
-            PlanStatus::Refused { attempt } => return Err(refused(attempt)),
-            PlanStatus::AccountRefused { .. } | PlanStatus::Unsettled { .. }
-                if self.is_shown_partially() =>
-            {
-                return Ok(Some(Stop::Published));
-            }
-            PlanStatus::AccountRefused { attempt } => {
-                return Err(self.refused_for_the_account(attempt));
-            }
-            PlanStatus::Unsettled { attempt } => {
-                let attempt = self.ledger.state().attempts.get(attempt);
-                return Err(attempt.map_or_else(|| Error::internal("no such attempt"), unsettled));
-            }
-            _ => {}
-        }
-        Ok(match self.goal {
-            Goal::Harvest if !open => Some(Stop::Idle),
-            Goal::Submit | Goal::OnePass => Some(Stop::Pending),
-            Goal::Publish if next.status == PlanStatus::Unsent => Some(Stop::Pending),
-            Goal::Publish if !open && next.wake.is_none() => {
-                return Err(Error::internal(
-                    "nothing is left to do, and the output is not there",
-                ));
-            }
-            Goal::Publish | Goal::Harvest => None,
-        })
-    }
-
-    /// Why nothing more of the plan is sent, by what an attempt came home with.
-    fn refused_for_the_account(&self, attempt: &str) -> Error {
-        let none = || Error::internal("no such attempt");
-        let Some(attempt) = self.ledger.state().attempts.get(attempt) else {
-            return none();
-        };
-        let landed = attempt.landed.as_ref();
-        let requests = landed.map_or(0, |landed| landed.account);
-        refused_for_the_account(attempt).with("requests", requests)
-    }
-
-    /// Whether the output shows all that can be settled, as a person asked for.
-    fn is_shown_partially(&self) -> bool {
-        let shown = |plan| self.cx.publishing.is_shown(self.ledger.state(), plan);
-        self.limits.publish_partial && self.plan().is_some_and(shown)
     }
 }
 
