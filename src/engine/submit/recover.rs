@@ -7,7 +7,6 @@
 
 use std::time::Duration;
 
-use chrono::TimeDelta;
 use tracing::{info, warn};
 
 use crate::base::{Components, Result, Time};
@@ -203,7 +202,7 @@ impl<'a> Recovery<'a> {
                 self.ask("the answer was lost again after `resubmit`", candidates)
                     .await
             }
-            AmbiguousPolicy::Wait if is_hopeless(candidates, as_of - since) => {
+            AmbiguousPolicy::Wait if is_hopeless(candidates, since, as_of) => {
                 let why = "batches that may be ours have ended, and their results cannot be read";
                 self.ask(why, candidates).await
             }
@@ -313,14 +312,51 @@ impl<'a> Recovery<'a> {
 }
 
 /// Whether waiting will not tell: every candidate has ended, and shows nothing, or nothing that can be
-/// read for longer than results are ever late.
-fn is_hopeless(candidates: &[BatchView], sought_for: TimeDelta) -> bool {
-    let is_late = sought_for
-        .to_std()
-        .is_ok_and(|sought| sought > RESULTS_LATE_MAX);
+/// read for longer than results are ever late: since it ended, or since we look for it, if that is later.
+fn is_hopeless(candidates: &[BatchView], since: Time, as_of: Time) -> bool {
+    let is_late = |view: &BatchView| {
+        let from = view.ended_at.map_or(since, |ended| ended.max(since));
+        let waited = (as_of - from).to_std();
+        waited.is_ok_and(|waited| waited > RESULTS_LATE_MAX)
+    };
     let silent = |view: &BatchView| {
         let may_show = view.awaited || !view.results.is_empty();
-        view.status.is_ended() && (!may_show || is_late)
+        view.status.is_ended() && (!may_show || is_late(view))
     };
     !candidates.is_empty() && candidates.iter().all(silent)
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::TimeDelta;
+
+    use super::*;
+    use crate::work::BatchStatus;
+
+    #[test]
+    fn results_are_late_only_long_after_their_batch_has_ended() {
+        let at = |minutes| Time::UNIX_EPOCH + TimeDelta::minutes(minutes);
+        let view = |ended: Option<i64>, awaited| BatchView {
+            ended_at: ended.map(at),
+            awaited,
+            ..BatchView::bare(BatchId("b".into()), BatchStatus::Completed)
+        };
+        let is_hopeless =
+            |view: &BatchView, as_of| is_hopeless(std::slice::from_ref(view), at(0), at(as_of));
+        // A batch may run for hours before it shows whose it is.
+        assert!(!is_hopeless(&view(Some(120), true), 121));
+        assert!(is_hopeless(&view(Some(120), true), 131));
+        assert!(is_hopeless(&view(Some(-500), true), 11));
+        assert!(
+            !is_hopeless(&view(Some(-500), true), 9),
+            "we look for it since 0"
+        );
+        assert!(is_hopeless(&view(None, true), 11));
+        assert!(
+            is_hopeless(&view(Some(120), false), 121),
+            "nothing will come"
+        );
+        let running = BatchView::bare(BatchId("b".into()), BatchStatus::InProgress);
+        assert!(!is_hopeless(&running, 500));
+    }
 }
