@@ -254,8 +254,8 @@ pub struct LedgerSpec {
     /// Where an older version would have put it, if that is elsewhere.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub older: Option<String>,
-    /// The output that `path` follows from, where nothing says where the ledger is: from the folder on in
-    /// which both stand, with variables by name. Two outputs may come to one place.
+    /// The output that `path` follows from, where neither the ledger's place nor the job's name is given: from
+    /// the folder on in which both stand, with variables by name. Two outputs may come to one place.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub output: Option<String>,
     /// How long a holder's claim lasts without being renewed.

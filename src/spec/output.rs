@@ -125,7 +125,11 @@ impl Reader<'_> {
             self.missing("ledger.path", &why);
             return None;
         };
-        let ledger = ledger.of_job(name?);
+        let mut ledger = ledger.of_job(name?);
+        // A name that somebody gave says whose ledger it is: that job may write elsewhere one day.
+        if self.node("name").is_some() {
+            ledger.output = None;
+        }
         let moved = self.node("output.path").map(|node| node.at.clone());
         match moved {
             Some(at @ (At::Set(_) | At::Flag(_))) if self.draft.file.is_some() => {
