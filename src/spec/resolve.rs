@@ -12,9 +12,7 @@ use super::address;
 use super::defaults;
 use super::draft::Draft;
 use super::file::Value;
-use super::job::{
-    AnswerSpec, BudgetSpec, Job, LedgerSpec, MaxFailed, Meta, PromptSpec, SourceSpec,
-};
+use super::job::{AnswerSpec, BudgetSpec, Job, MaxFailed, Meta, PromptSpec, SourceSpec};
 use super::mistake::MistakeAt;
 use super::reader::{Address, Reader, Word};
 use super::surroundings::Surroundings;
@@ -43,17 +41,6 @@ impl Draft {
         reader.lenient = true;
         let job = reader.job();
         self.finish(reader, job)
-    }
-
-    /// The job's name and ledger alone, for commands that act on what was planned. Only the keys
-    /// that lead there need to be right.
-    ///
-    /// # Errors
-    /// `Invalid`, with [`Mistakes`](super::Mistakes) as its cause.
-    pub fn resolve_ledger(&self, around: &Surroundings) -> Result<(String, LedgerSpec)> {
-        let mut reader = Reader::new(self, around);
-        let found = reader.ledger_alone();
-        self.finish(reader, found)
     }
 
     fn finish<T>(&self, reader: Reader<'_>, found: Option<T>) -> Result<T> {
@@ -105,16 +92,6 @@ impl Reader<'_> {
             vars: self.draft.vars.clone(),
             unfilled: self.unfilled,
         })
-    }
-
-    fn ledger_alone(&mut self) -> Option<(String, LedgerSpec)> {
-        let output = match self.node("ledger.path") {
-            Some(_) if self.node("output.path").is_none() => None,
-            _ => self.output_address(),
-        };
-        let name = self.name(output.as_ref());
-        let ledger = self.ledger(name.as_deref(), output.as_ref())?;
-        Some((name?, ledger))
     }
 
     fn name(&mut self, output: Option<&Address>) -> Option<String> {

@@ -217,38 +217,3 @@ fn an_output_from_the_command_line_needs_a_ledger_in_the_file() {
         "/home/me/l"
     );
 }
-
-#[test]
-fn a_ledger_is_found_without_the_rest_of_the_job() {
-    let name_and_path = |draft: &Draft| {
-        let found = draft.resolve_ledger(&around());
-        found
-            .map(|(name, ledger)| (name, ledger.path))
-            .map_err(|error| said(&error))
-    };
-    let broken_elsewhere = draft(&small("source.limit = \"x\"\nmodel.x = 1"));
-    assert_eq!(
-        name_and_path(&broken_elsewhere),
-        Ok(("small".into(), "/jobs/_columnist/small/".into()))
-    );
-    let mut by_output = Draft::one_liner();
-    by_output
-        .flag("output.path", FlagValue::Text("out.parquet".into()))
-        .expect("a flag");
-    assert_eq!(
-        name_and_path(&by_output),
-        Ok(("out".into(), "/home/me/_columnist/out/".into()))
-    );
-    let mut by_ledger = Draft::one_liner();
-    by_ledger
-        .flag("ledger.path", FlagValue::Text("l".into()))
-        .expect("a flag");
-    assert!(name_and_path(&by_ledger).expect_err("no name")[0].starts_with("`--name` is missing"));
-    by_ledger
-        .flag("name", FlagValue::Text("x".into()))
-        .expect("a flag");
-    assert_eq!(
-        name_and_path(&by_ledger),
-        Ok(("x".into(), "/home/me/l".into()))
-    );
-}
