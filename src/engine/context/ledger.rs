@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tracing::{info, trace};
 
-use crate::base::{Components, Error, Location, Result};
+use crate::base::{Components, Error, Location, Result, try_folder};
 use crate::ledger::action::Action;
 use crate::ledger::state::State;
 use crate::ledger::{Append, Author, Commit, Holder, Leases, Log, Meta, Scope, probe};
@@ -150,9 +150,8 @@ pub(crate) async fn try_place(root: &Location, components: &Components) -> Resul
 
 /// A file can be made in `folder`, or in what is there of the way to it.
 fn check_folder(folder: &Path) -> Result<()> {
-    let there = folder.ancestors().find(|folder| folder.exists());
-    let there = there.unwrap_or(folder);
-    tempfile::tempfile_in(there).map(drop).map_err(|error| {
+    let (there, made) = try_folder(folder);
+    made.map_err(|error| {
         let error = Error::invalid("the ledger's folder cannot be written").because(error);
         let error = error.with("folder", there.display());
         error.hint("choose another `[ledger] path` (--ledger)")

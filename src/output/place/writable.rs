@@ -7,7 +7,7 @@ use std::path::Path;
 
 use rustix::fs::Access;
 
-use crate::base::{Error, ErrorKind, Result};
+use crate::base::{Error, ErrorKind, Result, try_folder};
 use crate::output::Form;
 use crate::output::error::from_io;
 use crate::output::place::local::{area, parent_and_name, resolve};
@@ -44,9 +44,7 @@ pub(in crate::output) fn check_writable(target: &Path, form: Form) -> Result<()>
 
 /// A file can be made in `folder`, or in what is there of the way to it.
 fn check_folder(folder: &Path) -> Result<()> {
-    let there = folder.ancestors().find(|folder| folder.exists());
-    let there = there.unwrap_or(folder);
-    let made = tempfile::tempfile_in(there).map(drop);
+    let (there, made) = try_folder(folder);
     made.map_err(|error| from_io(error, "cannot write where the output goes", there.display()))
 }
 
