@@ -12,7 +12,7 @@ use columnist::engine::Report;
 use columnist::work::RowStatus;
 use serde_json::json;
 
-use crate::world::{VENDORS, World, hash, read_table, write_table};
+use crate::world::{VENDORS, World, check_file, check_labels, hash, read_table, write_table};
 
 type Column = Vec<Option<String>>;
 
@@ -30,28 +30,6 @@ async fn published(world: &World) -> Report {
     assert!(report.published && report.exit_code() == 0, "{report:?}");
     assert_eq!(world.bill().billed_more_than_once, 0);
     report
-}
-
-/// Checks that `file` has `bodies`, in order, each with the answer to its own prompt.
-#[track_caller]
-fn check_file(world: &World, file: &Path, bodies: &[Option<String>]) {
-    let table = read_table(file);
-    assert_eq!(table["body"], bodies, "{}", file.display());
-    check_labels(world, &table["label"], bodies);
-}
-
-#[track_caller]
-fn check_labels(world: &World, labels: &[Option<String>], bodies: &[Option<String>]) {
-    assert_eq!(labels.len(), bodies.len());
-    for (row, (label, body)) in labels.iter().zip(bodies).enumerate() {
-        let body = body.as_deref().expect("a body");
-        let answer = world.answer(&format!("Label this: {body}"));
-        let label = label.as_deref();
-        assert!(
-            label.is_some_and(|label| label.ends_with(&answer)),
-            "row {row}: {label:?}"
-        );
-    }
 }
 
 /// A world whose source and output are folders.

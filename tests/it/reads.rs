@@ -9,7 +9,7 @@ use columnist::engine;
 
 use object_store::path::Path;
 
-use crate::world::{World, hash, read_table, taking, write_table};
+use crate::world::{World, check_file, hash, taking, write_table};
 
 /// A world whose ledger lies in a store that counts.
 fn counted(config: SandboxConfig) -> (World, Arc<MemoryStore>) {
@@ -62,16 +62,7 @@ async fn landing_a_chunk_fetches_its_keys_and_no_prompts() {
     );
     let maps = reads_of("/rows.parquet", &reads);
     assert_eq!(maps.len(), 1, "publishing reads the row map once: {maps:?}");
-    let table = read_table(&world.path("out.parquet"));
-    for (row, body) in bodies.iter().enumerate() {
-        let prompt = format!("Label this: {}", body.as_deref().expect("a body"));
-        let label = table["label"][row].as_deref();
-        let answer = world.answer(&prompt);
-        assert!(
-            label.is_some_and(|label| label.ends_with(&answer)),
-            "{label:?}"
-        );
-    }
+    check_file(&world, &world.path("out.parquet"), &bodies);
 }
 
 #[tokio::test(flavor = "multi_thread")]

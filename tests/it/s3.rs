@@ -20,7 +20,7 @@ use s3s::service::S3ServiceBuilder;
 use s3s_fs::FileSystem;
 use tokio::net::TcpListener;
 
-use crate::world::{VENDORS, World, read_table, write_table};
+use crate::world::{VENDORS, World, check_file, read_table, write_table};
 
 /// Serves `root`, whose folders are buckets.
 pub(crate) async fn serve(root: &Path) -> SocketAddr {
@@ -78,21 +78,6 @@ fn bodies(range: std::ops::Range<usize>) -> Vec<Option<String>> {
     range.map(|n| Some(format!("ticket {n}"))).collect()
 }
 
-#[track_caller]
-fn check_file(world: &World, name: &str, bodies: &[Option<String>]) {
-    let table = read_table(&world.path(name));
-    assert_eq!(table["body"], bodies);
-    for (row, body) in bodies.iter().enumerate() {
-        let prompt = format!("Label this: {}", body.as_deref().expect("a body"));
-        let label = table["label"][row].as_deref();
-        let answer = world.answer(&prompt);
-        assert!(
-            label.is_some_and(|label| label.ends_with(&answer)),
-            "row {row}: {label:?}"
-        );
-    }
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn an_object_becomes_an_object() {
     for vendor in VENDORS {
@@ -102,7 +87,11 @@ async fn an_object_becomes_an_object() {
         world.job["output"]["path"] = "s3://lake/made/out.parquet".into();
         let report = world.run().await.expect("a run");
         assert!(report.published, "{report:?}");
-        check_file(&world, "s3/lake/made/out.parquet", &bodies(0..60));
+        check_file(
+            &world,
+            &world.path("s3/lake/made/out.parquet"),
+            &bodies(0..60),
+        );
         let again = world.run().await.expect("a second run");
         assert!(again.unchanged, "{again:?}");
         assert_eq!(world.bill().total.requests_accepted, 60);
@@ -122,8 +111,16 @@ async fn a_folder_is_complete_when_its_marker_is_there() {
     world.job["output"]["path"] = "s3://lake/triaged/".into();
     let report = world.run().await.expect("a run");
     assert!(report.published, "{report:?}");
-    check_file(&world, "s3/lake/triaged/dt=1/part.parquet", &bodies(0..20));
-    check_file(&world, "s3/lake/triaged/dt=2/part.parquet", &bodies(20..50));
+    check_file(
+        &world,
+        &world.path("s3/lake/triaged/dt=1/part.parquet"),
+        &bodies(0..20),
+    );
+    check_file(
+        &world,
+        &world.path("s3/lake/triaged/dt=2/part.parquet"),
+        &bodies(20..50),
+    );
     assert!(world.path("s3/lake/triaged/_SUCCESS").exists());
     assert!(world.run().await.expect("a second run").unchanged);
     // From another ledger, the output is a stranger's, and replaced only where that is asked for.
@@ -140,7 +137,11 @@ async fn a_folder_is_complete_when_its_marker_is_there() {
     world.job["output"]["overwrite"] = true.into();
     let report = world.run().await.expect("a third run");
     assert!(report.published, "{report:?}");
-    check_file(&world, "s3/lake/triaged/dt=3/part.parquet", &bodies(45..60));
+    check_file(
+        &world,
+        &world.path("s3/lake/triaged/dt=3/part.parquet"),
+        &bodies(45..60),
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -233,7 +234,11 @@ async fn keys_come_from_a_profile_of_the_aws_tools() {
         let mut world = without_keys("openai").await;
         let published = run_with_profile(&mut world, &profile, None).await;
         assert!(published.expect("a run"), "{profile}");
-        check_file(&world.0, "s3/lake/out.parquet", &bodies(0..3));
+        check_file(
+            &world.0,
+            &world.0.path("s3/lake/out.parquet"),
+            &bodies(0..3),
+        );
     }
 }
 
@@ -295,7 +300,11 @@ async fn a_session_of_the_aws_tools_gives_keys() {
                    [sso-session corp]\nsso_region = us-east-1\nsso_start_url = https://corp.example\n";
     let published = run_with_profile(&mut world, profile, Some(portal)).await;
     assert!(published.expect("a run"));
-    check_file(&world.0, "s3/lake/out.parquet", &bodies(0..3));
+    check_file(
+        &world.0,
+        &world.0.path("s3/lake/out.parquet"),
+        &bodies(0..3),
+    );
 }
 
 /// Runs with a session of the AWS tools whose token is `left`, where IAM Identity Center prolongs `refresh-1`

@@ -210,6 +210,29 @@ impl World {
     }
 }
 
+/// Checks that `file` has `bodies`, in order, each with the answer to its own prompt.
+#[track_caller]
+pub(crate) fn check_file(world: &World, file: &Path, bodies: &[Option<String>]) {
+    let table = read_table(file);
+    assert_eq!(table["body"], bodies, "{}", file.display());
+    check_labels(world, &table["label"], bodies);
+}
+
+/// Checks that each of `labels` is the answer to the prompt of its body.
+#[track_caller]
+pub(crate) fn check_labels(world: &World, labels: &[Option<String>], bodies: &[Option<String>]) {
+    assert_eq!(labels.len(), bodies.len());
+    for (row, (label, body)) in labels.iter().zip(bodies).enumerate() {
+        let body = body.as_deref().expect("a body");
+        let answer = world.answer(&format!("Label this: {body}"));
+        let label = label.as_deref();
+        assert!(
+            label.is_some_and(|label| label.ends_with(&answer)),
+            "row {row}: {label:?}"
+        );
+    }
+}
+
 /// The sandbox's number for a prompt, as its documentation says.
 pub(crate) fn hash(prompt: &str) -> u64 {
     let digest = Sha256::digest(format!("0\n{prompt}"));

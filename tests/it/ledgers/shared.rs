@@ -13,12 +13,16 @@ fn with_table() -> Shell {
 
 /// A command for one row each of the table, without a job file.
 fn one_liner(shell: &Shell, command: &str, output: &str, more: &[&str]) -> Ran {
+    let keyed = [&["--key", "id"], more].concat();
+    one_liner_of(shell, (command, "in.parquet"), output, &keyed)
+}
+
+/// The same for a table of any place and without a key.
+fn one_liner_of(shell: &Shell, (command, table): (&str, &str), output: &str, more: &[&str]) -> Ran {
     let args = [
         command,
         "--table",
-        "in.parquet",
-        "--key",
-        "id",
+        table,
         "--prompt",
         "Label this: {{ body }}",
         "--column",
@@ -124,21 +128,7 @@ fn a_ledger_moves_with_its_output() {
     let table = lake.path().join("in.parquet");
     write_table(&table, &[Some("a".to_owned())], 2);
     let table = table.display().to_string();
-    let run = |output: &str| {
-        shell.call(&[
-            "run",
-            "--table",
-            &table,
-            "--prompt",
-            "Label this: {{ body }}",
-            "--column",
-            "label",
-            "--model",
-            "sandbox/x",
-            "--output",
-            output,
-        ])
-    };
+    let run = |output: &str| one_liner_of(&shell, ("run", &table), output, &[]);
     let first = run("here/out.parquet");
     done(&first);
     std::fs::rename(shell.path("here"), shell.path("there")).expect("moved");
