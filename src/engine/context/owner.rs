@@ -30,7 +30,7 @@ pub(crate) fn check_ours(state: &State, job: &Job) -> Result<()> {
     ])
 }
 
-/// The ledger is of a job of that name, and of that output where its place follows from the output.
+/// The ledger is of a job of that name; and of that output, where the name follows from the output.
 pub(crate) fn check_job(state: &State, job: &Job) -> Result<()> {
     let Some(made) = &state.made else {
         return Ok(());
