@@ -36,6 +36,20 @@ pub fn split(address: &str, exists: impl Fn(&Path) -> bool) -> (&str, Option<&st
     (address, None)
 }
 
+const GLOB: glob::MatchOptions = glob::MatchOptions {
+    case_sensitive: true,
+    require_literal_separator: true,
+    require_literal_leading_dot: true,
+};
+
+/// Whether `pattern` names the file at `relative`, or a folder that it is in.
+#[must_use]
+pub fn matches_path_or_parent(pattern: &glob::Pattern, relative: &str) -> bool {
+    let ends = relative.match_indices('/').map(|(at, _)| at);
+    ends.chain([relative.len()])
+        .any(|end| pattern.matches_with(&relative[..end], GLOB))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

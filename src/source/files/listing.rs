@@ -14,7 +14,6 @@ use crate::base::{Error, ErrorKind, Location, Result, ResultExt, Stores};
 use crate::source::error::unreachable_store;
 use crate::work::{Pin, pattern};
 
-use super::address::matches_path_or_parent;
 use super::data_files::{DataFiles, Objects};
 use super::drift::quoted_etag;
 use super::file_format::FileFormat;
@@ -127,7 +126,8 @@ async fn find_pattern(base: &Location, pattern: &str, address: &str) -> Result<D
         .map_err(|error| error.with("table", address))?;
     let all = walk(base, address).await?;
     let matching = all.iter();
-    let matching = matching.filter(|(_, relative)| matches_path_or_parent(&pattern, relative));
+    let matching =
+        matching.filter(|(_, relative)| pattern::matches_path_or_parent(&pattern, relative));
     let files = DataFiles::of(base, address, matching.cloned().collect()).await?;
     if files.data.is_empty() {
         let error = Error::invalid("no file matches the pattern").with("table", address);

@@ -1,6 +1,5 @@
 //! From an address to the files of a table: which they are, in which order, and what they hold.
 
-mod address;
 mod data_files;
 mod drift;
 mod file_format;
