@@ -14,6 +14,7 @@ pub mod http;
 mod ids;
 mod index;
 mod io;
+mod json;
 mod kill;
 #[cfg(test)]
 pub(crate) mod mutate;
@@ -36,6 +37,7 @@ pub use folder::try_folder;
 pub use ids::Ids;
 pub use index::{HashKey, KeyIndex};
 pub use io::IoRuntime;
+pub use json::Json;
 pub use kill::{Kill, KillAt};
 pub use nearest::nearest;
 pub use scratch::scratch_error;

@@ -238,7 +238,7 @@ fn the_defaults_that_are_told_are_true() {
     let readme = include_str!("../../README.md");
     let (settle, lease) = (defaults::SETTLE.as_secs() / 60, defaults::LEASE.as_secs());
     for told in [
-        format!("default {choice}, for text {text};"),
+        format!("default {text}, for a choice {choice};"),
         format!("`[ledger] settle` ({settle} minutes)"),
         format!("(`[ledger] lease`, {lease} seconds)"),
         format!("with `dedupe = {}`, its default", defaults::DEDUPE),

@@ -2,8 +2,9 @@
 
 use super::random::{self, mix};
 use super::record::Stored;
-use super::schema::Tree;
+use super::schema::type_name;
 use super::text::tokens_of;
+use crate::base::Json;
 
 /// How deep an answer to a recursive schema goes.
 const DEPTH_MAX: usize = 12;
@@ -24,7 +25,7 @@ const SENTENCES: [&str; 8] = [
 pub(super) enum Plan {
     Sentence,
     Object,
-    Instance(Tree),
+    Instance(Json),
     Vectors { dimensions: u32, base64: bool },
 }
 
@@ -44,7 +45,14 @@ impl Plan {
 
     /// The plan of a schema's text.
     pub(super) fn for_schema(text: &str) -> Self {
-        Plan::Instance(Tree::parse(text).unwrap_or(Tree::Null))
+        Plan::Instance(Json::parse(text).unwrap_or(Json::Null))
+    }
+
+    /// The answer drawn from `draw`, at its full length.
+    pub(super) fn whole(&self, draw: u64) -> String {
+        let mut out = String::new();
+        self.write(draw, u32::MAX, &mut out);
+        out
     }
 
     /// Writes the answer drawn from `draw`, of at most `budget` tokens. Returns its tokens, and
@@ -88,7 +96,7 @@ fn sentence(draw: u64, out: &mut String) {
 }
 
 struct Draw<'a> {
-    root: &'a Tree,
+    root: &'a Json,
     draw: u64,
 }
 
@@ -101,12 +109,12 @@ impl Draw<'_> {
 
 /// Writes an instance of `node`. Enumerations are drawn from the request's own draw, all else from
 /// `local`, which differs from place to place.
-fn instance(ask: &Draw<'_>, node: &Tree, local: u64, depth: usize, out: &mut String) {
+fn instance(ask: &Draw<'_>, node: &Json, local: u64, depth: usize, out: &mut String) {
     if depth > DEPTH_MAX {
         return out.push_str("null");
     }
-    if let Some(target) = node.get("$ref").and_then(Tree::text) {
-        let target = ask.root.at(target).unwrap_or(&Tree::Null);
+    if let Some(target) = node.get("$ref").and_then(Json::text) {
+        let target = ask.root.at(target).unwrap_or(&Json::Null);
         return instance(ask, target, local, depth + 1, out);
     }
     if let Some(value) = node.get("const") {
@@ -119,7 +127,7 @@ fn instance(ask: &Draw<'_>, node: &Tree, local: u64, depth: usize, out: &mut Str
         let choices = choice
             .list()
             .iter()
-            .filter(|choice| choice.type_name() != Some("null"));
+            .filter(|choice| type_name(choice) != Some("null"));
         let choices: Vec<_> = choices.collect();
         return match ask.pick(&choices) {
             Some(choice) => instance(ask, choice, local, depth + 1, out),
@@ -129,7 +137,7 @@ fn instance(ask: &Draw<'_>, node: &Tree, local: u64, depth: usize, out: &mut Str
     if let Some(parts) = node.get("allOf") {
         return instance(ask, &merged(parts.list()), local, depth + 1, out);
     }
-    match node.type_name() {
+    match type_name(node) {
         Some("object") => object(ask, node, local, depth, out),
         Some("array") => array(ask, node, local, depth, out),
         Some("integer") => number(node, local, true, out),
@@ -140,23 +148,23 @@ fn instance(ask: &Draw<'_>, node: &Tree, local: u64, depth: usize, out: &mut Str
     }
 }
 
-fn merged(parts: &[Tree]) -> Tree {
+fn merged(parts: &[Json]) -> Json {
     let mut properties = Vec::new();
     for part in parts {
-        properties.extend_from_slice(part.get("properties").map(Tree::map).unwrap_or_default());
+        properties.extend_from_slice(part.get("properties").map(Json::map).unwrap_or_default());
     }
-    let object = Tree::Text("object".into());
-    Tree::Map(vec![
+    let object = Json::Text("object".into());
+    Json::Map(vec![
         ("type".into(), object),
-        ("properties".into(), Tree::Map(properties)),
+        ("properties".into(), Json::Map(properties)),
     ])
 }
 
 /// Required properties first, as the vendors write them, each group in the schema's order.
-fn object(ask: &Draw<'_>, node: &Tree, local: u64, depth: usize, out: &mut String) {
-    let required = node.get("required").map(Tree::list).unwrap_or_default();
+fn object(ask: &Draw<'_>, node: &Json, local: u64, depth: usize, out: &mut String) {
+    let required = node.get("required").map(Json::list).unwrap_or_default();
     let is_required = |name: &str| required.iter().any(|item| item.text() == Some(name));
-    let properties = node.get("properties").map(Tree::map).unwrap_or_default();
+    let properties = node.get("properties").map(Json::map).unwrap_or_default();
     let (first, last): (Vec<_>, Vec<_>) =
         properties.iter().partition(|(name, _)| is_required(name));
     out.push('{');
@@ -177,8 +185,8 @@ fn object(ask: &Draw<'_>, node: &Tree, local: u64, depth: usize, out: &mut Strin
     out.push('}');
 }
 
-fn array(ask: &Draw<'_>, node: &Tree, local: u64, depth: usize, out: &mut String) {
-    let bound = |key| node.get(key).and_then(Tree::float);
+fn array(ask: &Draw<'_>, node: &Json, local: u64, depth: usize, out: &mut String) {
+    let bound = |key| node.get(key).and_then(Json::float);
     let most = bound("maxItems").unwrap_or(1024.0);
     let least = bound("minItems").unwrap_or(if depth < DEPTH_MAX / 2 { 1.0 } else { 0.0 });
     out.push('[');
@@ -187,7 +195,7 @@ fn array(ask: &Draw<'_>, node: &Tree, local: u64, depth: usize, out: &mut String
         if count > 0.0 {
             out.push(',');
         }
-        let item = node.get("items").unwrap_or(&Tree::Null);
+        let item = node.get("items").unwrap_or(&Json::Null);
         instance(
             ask,
             item,
@@ -205,9 +213,9 @@ fn array(ask: &Draw<'_>, node: &Tree, local: u64, depth: usize, out: &mut String
     clippy::cast_possible_truncation,
     reason = "an integer is floored on purpose"
 )]
-fn number(node: &Tree, local: u64, integer: bool, out: &mut String) {
+fn number(node: &Json, local: u64, integer: bool, out: &mut String) {
     use std::fmt::Write as _;
-    let bound = |key| node.get(key).and_then(Tree::float);
+    let bound = |key| node.get(key).and_then(Json::float);
     let step = bound("multipleOf").unwrap_or(if integer { 1.0 } else { 0.5 });
     let low = bound("minimum").or(bound("exclusiveMinimum").map(|low| low + step));
     let high = bound("maximum").or(bound("exclusiveMaximum").map(|high| high - step));
@@ -224,9 +232,9 @@ fn number(node: &Tree, local: u64, integer: bool, out: &mut String) {
     };
 }
 
-fn text(node: &Tree, local: u64, out: &mut String) {
+fn text(node: &Json, local: u64, out: &mut String) {
     let (a, b) = (local % 28 + 1, local >> 8 & 255);
-    let value = match node.get("format").and_then(Tree::text) {
+    let value = match node.get("format").and_then(Json::text) {
         Some("date-time") => format!("2026-01-{a:02}T12:00:00Z"),
         Some("date") => format!("2026-01-{a:02}"),
         Some("time") => format!("12:00:{a:02}Z"),
@@ -245,8 +253,8 @@ fn text(node: &Tree, local: u64, out: &mut String) {
     quoted(&value, out);
 }
 
-fn sized(node: &Tree, mut value: String) -> String {
-    let bound = |key| node.get(key).and_then(Tree::float);
+fn sized(node: &Json, mut value: String) -> String {
+    let bound = |key| node.get(key).and_then(Json::float);
     let least = bound("minLength").unwrap_or(0.0).min(100_000.0);
     while f64::from(u32::try_from(value.len()).unwrap_or(u32::MAX)) < least {
         value.push('x');
@@ -258,7 +266,7 @@ fn sized(node: &Tree, mut value: String) -> String {
     value
 }
 
-fn json(value: &Tree, out: &mut String) {
+fn json(value: &Json, out: &mut String) {
     out.push_str(&serde_json::to_string(value).expect("a tree is plain data"));
 }
 

@@ -15,6 +15,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tower_service::Service as _;
 
+use super::answer::Plan;
 use super::bill::{self, Bill};
 use super::middleware::{self, Dialect};
 use super::world::World;
@@ -111,6 +112,12 @@ impl Sandbox {
             task,
             clock: Arc::clone(&self.world.clock),
         })
+    }
+
+    /// An instance of a JSON Schema, as the rule of the answers draws it from the number of a request.
+    #[must_use]
+    pub fn instance(schema: &str, draw: u64) -> String {
+        Plan::for_schema(schema).whole(draw)
     }
 
     /// What has been accepted and billed so far.

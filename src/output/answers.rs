@@ -2,12 +2,15 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, RecordBatch, StringBuilder};
-use arrow::datatypes::{DataType, Field, SchemaRef};
+use arrow::array::{ArrayRef, AsArray, RecordBatch, StringBuilder, new_empty_array};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::json::ReaderBuilder;
+use arrow::json::reader::Decoder;
 
-use crate::base::{ErrorKind, Result, ResultExt};
+use crate::base::{Error, ErrorKind, Result, ResultExt};
 use crate::output::write::schema::new_schema;
 use crate::work::RowStatus;
+use crate::work::answer::{Kind, ValueType};
 
 /// The columns that say how each answer came about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,12 +21,27 @@ pub enum MetaColumns {
     Off,
 }
 
-/// Builds the new columns of a text or a choice, row by row.
+/// What the new columns are.
+#[derive(Clone, Debug)]
+pub struct AnswerSpec<'a> {
+    /// The answer's column.
+    pub column: &'a str,
+    /// What its values are; `None` if they are texts, kept as they are and not as JSON.
+    pub value: Option<&'a ValueType>,
+    /// Whether each field of a struct has a column of its own, and what its name begins with.
+    pub flatten: Option<&'a str>,
+    /// The columns that say how each answer came about.
+    pub meta: MetaColumns,
+    /// What each column's own metadata says: who answered what.
+    pub about: &'a [(String, String)],
+}
+
+/// Builds the new columns, row by row.
 #[derive(Debug)]
 pub struct AnswerColumns {
     schema: SchemaRef,
     rows: usize,
-    answer: StringBuilder,
+    answers: Answers,
     meta: Option<(StringBuilder, StringBuilder)>,
 }
 
@@ -34,21 +52,36 @@ const ROWS_MAX: usize = 8192;
 const BYTES_MAX: usize = 4 << 20;
 
 impl AnswerColumns {
-    /// The columns of the answer `column`; each carries `metadata`, which says who answered what.
-    #[must_use]
-    pub fn new(column: &str, meta: MetaColumns, metadata: &[(String, String)]) -> Self {
+    /// The columns of `spec`.
+    ///
+    /// # Errors
+    /// `Internal`, if no value of this type can be read from JSON.
+    pub fn new(spec: &AnswerSpec<'_>) -> Result<Self> {
         let text = |name: String, nullable| Field::new(name, DataType::Utf8, nullable);
-        let mut fields = vec![text(column.to_owned(), true)];
-        if meta == MetaColumns::Minimal {
-            fields.push(text(format!("{column}_status"), false));
-            fields.push(text(format!("{column}_error"), true));
+        let mut fields = answer_fields(spec);
+        if spec.meta == MetaColumns::Minimal {
+            fields.push(text(format!("{}_status", spec.column), false));
+            fields.push(text(format!("{}_error", spec.column), true));
         }
-        AnswerColumns {
-            schema: new_schema(fields, metadata),
+        Ok(AnswerColumns {
+            schema: new_schema(fields, spec.about),
             rows: 0,
-            answer: StringBuilder::new(),
-            meta: (meta == MetaColumns::Minimal).then(Default::default),
-        }
+            answers: Answers::of(spec)?,
+            meta: (spec.meta == MetaColumns::Minimal).then(Default::default),
+        })
+    }
+
+    /// The columns of a text, for tests.
+    #[cfg(test)]
+    pub(crate) fn of_text(column: &str, meta: MetaColumns, about: &[(String, String)]) -> Self {
+        let spec = AnswerSpec {
+            column,
+            value: None,
+            flatten: None,
+            meta,
+            about,
+        };
+        AnswerColumns::new(&spec).expect("texts need no reader")
     }
 
     /// The columns' schema.
@@ -60,7 +93,7 @@ impl AnswerColumns {
     /// Adds a row. The answer counts only where the row succeeded, the error only where it did not.
     pub fn push(&mut self, status: RowStatus, answer: Option<&str>, error: Option<&str>) {
         let succeeded = status == RowStatus::Succeeded;
-        self.answer.append_option(answer.filter(|_| succeeded));
+        self.answers.push(answer.filter(|_| succeeded));
         if let Some((statuses, errors)) = &mut self.meta {
             statuses.append_value(status.as_str());
             errors.append_option(error.filter(|_| !succeeded));
@@ -81,15 +114,16 @@ impl AnswerColumns {
             .meta
             .as_ref()
             .map_or(0, |(_, e)| e.values_slice().len());
-        self.rows >= ROWS_MAX || self.answer.values_slice().len() + errors >= BYTES_MAX
+        self.rows >= ROWS_MAX || self.answers.bytes() + errors >= BYTES_MAX
     }
 
     /// The batch so far; the next one begins.
     ///
     /// # Errors
-    /// `Internal`, if the columns do not fit their schema.
+    /// `Data` if an answer in the ledger is not of its type; `Internal` if the columns do not fit their
+    /// schema.
     pub fn finish(&mut self) -> Result<RecordBatch> {
-        let mut columns: Vec<ArrayRef> = vec![finish(&mut self.answer)];
+        let mut columns = self.answers.finish(self.rows)?;
         if let Some((statuses, errors)) = &mut self.meta {
             columns.extend([finish(statuses), finish(errors)]);
         }
@@ -101,6 +135,102 @@ impl AnswerColumns {
     }
 }
 
+/// The answer's own columns. They are nullable, whatever their type, for a row may have no answer.
+fn answer_fields(spec: &AnswerSpec<'_>) -> Vec<Field> {
+    let Some(value) = spec.value else {
+        return vec![Field::new(spec.column, DataType::Utf8, true)];
+    };
+    match (&value.kind, spec.flatten) {
+        (Kind::Struct(fields), Some(prefix)) => fields
+            .iter()
+            .map(|(name, value)| value.field(&format!("{prefix}{name}")).with_nullable(true))
+            .collect(),
+        _ => vec![value.field(spec.column).with_nullable(true)],
+    }
+}
+
+/// The one place where answers become Arrow's values.
+#[derive(Debug)]
+enum Answers {
+    /// Texts, as they are.
+    Text(StringBuilder),
+    /// Values of other types, which lie in the ledger as JSON.
+    Json {
+        decoder: Decoder,
+        /// Lines of JSON, a row each.
+        lines: Vec<u8>,
+        /// Whether each field has a column of its own.
+        flatten: bool,
+        data_type: DataType,
+    },
+}
+
+impl Answers {
+    fn of(spec: &AnswerSpec<'_>) -> Result<Self> {
+        let Some(value) = spec.value else {
+            return Ok(Answers::Text(StringBuilder::new()));
+        };
+        let field = value.field(LINE).with_nullable(true);
+        let decoder = ReaderBuilder::new(Arc::new(Schema::new(vec![field])))
+            .with_batch_size(ROWS_MAX)
+            .build_decoder()
+            .or_err(ErrorKind::Internal, "answers of this type cannot be read")?;
+        Ok(Answers::Json {
+            decoder,
+            lines: Vec::new(),
+            flatten: spec.flatten.is_some() && matches!(value.kind, Kind::Struct(_)),
+            data_type: value.data_type(),
+        })
+    }
+
+    fn push(&mut self, answer: Option<&str>) {
+        match self {
+            Answers::Text(builder) => builder.append_option(answer),
+            Answers::Json { lines, .. } => {
+                lines.extend_from_slice(b"{\"a\":");
+                lines.extend_from_slice(answer.unwrap_or("null").as_bytes());
+                lines.extend_from_slice(b"}\n");
+            }
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        match self {
+            Answers::Text(builder) => builder.values_slice().len(),
+            Answers::Json { lines, .. } => lines.len(),
+        }
+    }
+
+    fn finish(&mut self, rows: usize) -> Result<Vec<ArrayRef>> {
+        let (decoder, lines, flatten, data_type) = match self {
+            Answers::Text(builder) => return Ok(vec![finish(builder)]),
+            Answers::Json {
+                decoder,
+                lines,
+                flatten,
+                data_type,
+            } => (decoder, lines, *flatten, &*data_type),
+        };
+        let damaged = "an answer in the ledger is not of its type";
+        let read = decoder.decode(lines).or_err(ErrorKind::Data, damaged)?;
+        let batch = decoder.flush().or_err(ErrorKind::Data, damaged)?;
+        let whole = read == lines.len();
+        lines.clear();
+        let column = match batch {
+            Some(batch) if whole && batch.num_rows() == rows => Arc::clone(batch.column(0)),
+            None if rows == 0 => new_empty_array(data_type),
+            _ => return Err(Error::data(damaged)),
+        };
+        Ok(match column.as_struct_opt() {
+            Some(fields) if flatten => fields.columns().to_vec(),
+            _ => vec![column],
+        })
+    }
+}
+
+/// What the answer is called in the lines that are read.
+const LINE: &str = "a";
+
 /// The column so far. The next one starts with as much room as this one came to need.
 fn finish(builder: &mut StringBuilder) -> ArrayRef {
     let next =
@@ -110,7 +240,7 @@ fn finish(builder: &mut StringBuilder) -> ArrayRef {
 
 #[cfg(test)]
 mod tests {
-    use arrow::array::{Array, AsArray};
+    use arrow::array::Array;
 
     use super::*;
 
@@ -122,7 +252,7 @@ mod tests {
     #[test]
     fn the_answer_is_null_unless_the_row_succeeded() {
         let metadata = [("columnist.model".to_owned(), "m".to_owned())];
-        let mut columns = AnswerColumns::new("label", MetaColumns::Minimal, &metadata);
+        let mut columns = AnswerColumns::of_text("label", MetaColumns::Minimal, &metadata);
         columns.push(RowStatus::Succeeded, Some(" a\n"), Some("ignored"));
         columns.push(RowStatus::Failed, Some("not stored"), Some("overloaded"));
         columns.push(RowStatus::Skipped, None, None);
@@ -144,7 +274,7 @@ mod tests {
 
     #[test]
     fn without_meta_there_is_the_answer_alone() {
-        let mut columns = AnswerColumns::new("label", MetaColumns::Off, &[]);
+        let mut columns = AnswerColumns::of_text("label", MetaColumns::Off, &[]);
         columns.push(RowStatus::Expired, None, Some("expired"));
         let batch = columns.finish().unwrap();
         assert_eq!((batch.num_columns(), batch.column(0).null_count()), (1, 1));
@@ -152,7 +282,7 @@ mod tests {
 
     #[test]
     fn a_batch_is_full_by_rows_or_by_bytes() {
-        let mut columns = AnswerColumns::new("a", MetaColumns::Off, &[]);
+        let mut columns = AnswerColumns::of_text("a", MetaColumns::Off, &[]);
         columns.push(RowStatus::Succeeded, Some(&"x".repeat(BYTES_MAX - 1)), None);
         assert!(!columns.is_full());
         columns.push(RowStatus::Succeeded, Some("x"), None);

@@ -47,7 +47,7 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use futures::stream::BoxStream;
 
-pub use answers::{AnswerColumns, MetaColumns};
+pub use answers::{AnswerColumns, AnswerSpec, MetaColumns};
 pub use place::examine::{check_writable, examine};
 pub use place::existing::Existing;
 pub use prepare::{Prepared, prepare};

@@ -8,8 +8,8 @@ use futures::stream::BoxStream;
 
 use super::body::Body;
 use super::gate::Gate;
-use crate::base::{Error, Result, Time};
-use crate::work::{Api, BatchId, BatchView, Frame, Limits, Reply, ResultFile, Shape};
+use crate::base::{Error, Json, Result, Time};
+use crate::work::{AnswerType, Api, BatchId, BatchView, Frame, Limits, Reply, ResultFile, Shape};
 
 /// A vendor's batch interface, through one account.
 ///
@@ -18,6 +18,13 @@ use crate::work::{Api, BatchId, BatchView, Frame, Limits, Reply, ResultFile, Sha
 pub trait Provider: Debug + Display + Send + Sync + 'static {
     /// What this provider takes and offers.
     fn capability(&self) -> &Capability;
+
+    /// The JSON Schema that is asked for where the answer is no free text, in the words that this provider
+    /// takes.
+    ///
+    /// # Errors
+    /// `Invalid` if it cannot be said in them.
+    fn schema(&self, answer: &AnswerType) -> Result<Option<Json>>;
 
     /// The constant bytes around the requests of `shape`.
     ///

@@ -17,6 +17,7 @@ mod lenient;
 mod line;
 mod open;
 mod openai;
+mod schema;
 #[cfg(test)]
 mod testing;
 mod verdict;

@@ -127,7 +127,8 @@ fn input_part(input: &SourceInput) -> Value {
 fn answer_part(answer: &AnswerType) -> Value {
     match answer {
         AnswerType::Text => json!("text"),
-        AnswerType::Choice(choices) => json!({ "choice": choices }),
+        AnswerType::Choice { choices } => json!({ "choice": choices }),
+        AnswerType::Json(answer) => json!({ "json": answer }),
     }
 }
 

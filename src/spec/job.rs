@@ -7,6 +7,7 @@ use arrow::datatypes::DataType;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::work::answer::Kind;
 use crate::work::{AnswerType, sql_type};
 
 /// A job, resolved: paths are absolute or URLs, defaults are filled in, files are read.
@@ -146,8 +147,34 @@ pub struct AnswerSpec {
     pub column: String,
     /// Its type.
     pub answer: AnswerType,
+    /// Where each field of the answer has a column of its own: what the columns' names begin with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub flatten: Option<String>,
     /// The columns that say how each answer came about.
     pub meta: Meta,
+}
+
+impl AnswerSpec {
+    /// The names of all columns that the job adds, in order.
+    ///
+    /// # Errors
+    /// `Invalid` if the answer's schema says no type.
+    pub fn columns(&self) -> crate::base::Result<Vec<String>> {
+        let kind = self.answer.value()?.map(|value| value.kind);
+        let mut names = match (kind, &self.flatten) {
+            (Some(Kind::Struct(fields)), Some(prefix)) => {
+                let names = fields
+                    .into_iter()
+                    .map(|(name, _)| format!("{prefix}{name}"));
+                names.collect()
+            }
+            _ => vec![self.column.clone()],
+        };
+        if self.meta == Meta::Minimal {
+            names.extend(["status", "error"].map(|end| format!("{}_{end}", self.column)));
+        }
+        Ok(names)
+    }
 }
 
 /// The columns that say how each answer came about.

@@ -12,6 +12,7 @@
 //! output, the source and the ledger lie apart.
 
 mod address;
+mod answer;
 pub(crate) mod defaults;
 mod digest;
 mod draft;

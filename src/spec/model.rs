@@ -22,7 +22,7 @@ impl Reader<'_> {
         ];
         let mode = self.word("model.mode", &ways).unwrap_or(defaults::MODE);
         let default_tokens = match answer.map(|answer| &answer.answer) {
-            Some(AnswerType::Choice(_)) => defaults::CHOICE_TOKENS,
+            Some(AnswerType::Choice { .. }) => defaults::CHOICE_TOKENS,
             _ => defaults::TEXT_TOKENS,
         };
         let tokens = self

@@ -142,7 +142,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn wrong_type(&mut self, path: &str, node: &Node, expected: &str) {
+    pub(super) fn wrong_type(&mut self, path: &str, node: &Node, expected: &str) {
         self.wrong_type_with(path, node, expected, None);
     }
 

@@ -6,13 +6,12 @@
 //! must never hold what is in it.
 
 use crate::base::{Error, Result};
-use crate::work::AnswerType;
 
 use super::address;
 use super::defaults;
 use super::draft::Draft;
 use super::file::Value;
-use super::job::{AnswerSpec, BudgetSpec, Job, MaxFailed, Meta, PromptSpec, SourceSpec};
+use super::job::{BudgetSpec, Job, MaxFailed, PromptSpec};
 use super::mistake::MistakeAt;
 use super::reader::{Address, Reader, Word};
 use super::surroundings::Surroundings;
@@ -180,102 +179,6 @@ impl Reader<'_> {
             return None;
         }
         self.text_file("prompt.system_file").map(|(_, text)| text)
-    }
-
-    fn answer(&mut self, source: Option<&SourceSpec>) -> Option<AnswerSpec> {
-        let metas = [
-            ("off", Word::Means(Meta::Off)),
-            ("minimal", Word::Means(Meta::Minimal)),
-            ("full", Word::Later),
-        ];
-        let meta = self.word("answer.meta", &metas).unwrap_or(defaults::META);
-        let answer = self.answer_type();
-        if self.node("answer.column").is_none() {
-            self.missing("answer.column", "");
-        }
-        let column = self.plain_text("answer.column")?;
-        self.keep_columns_apart(&column, meta, source);
-        Some(AnswerSpec {
-            column,
-            answer: answer?,
-            meta,
-        })
-    }
-
-    /// Left out, the type is `choice` where there are choices, else `text`.
-    fn answer_type(&mut self) -> Option<AnswerType> {
-        let types = [
-            ("text", Word::Means(false)),
-            ("choice", Word::Means(true)),
-            ("json", Word::Later),
-            ("embedding", Word::Later),
-        ];
-        let has_choices = self.node("answer.choices").is_some();
-        let written = self.node("answer.type").is_some();
-        let is_choice = match self.word("answer.type", &types) {
-            Some(is_choice) => is_choice,
-            None if written => return None,
-            None => has_choices,
-        };
-        match (is_choice, has_choices) {
-            (false, false) => Some(AnswerType::Text),
-            (false, true) => {
-                self.refuse(
-                    "answer.choices",
-                    "`answer.choices` is given for an answer of type `text`".into(),
-                    "write `type = \"choice\"`, or take the choices out",
-                );
-                None
-            }
-            (true, false) => {
-                self.missing("answer.choices", ": the answer's type is `choice`");
-                None
-            }
-            (true, true) => self.choices().map(AnswerType::Choice),
-        }
-    }
-
-    fn choices(&mut self) -> Option<Vec<String>> {
-        let before = self.mistakes.len();
-        let mut choices: Vec<String> = Vec::new();
-        let written = self.texts("answer.choices")?;
-        if written.is_empty() {
-            let advice = self.suggestion("answer.choices");
-            self.refuse("answer.choices", "`answer.choices` is empty".into(), advice);
-        }
-        for (node, choice) in written {
-            let folded = choice.to_lowercase();
-            if choice.trim() != choice || choice.is_empty() {
-                let problem = format!("the choice `{choice}` is blank, or has blanks around it");
-                self.wrong(&node.at, problem, "take the blanks out");
-            } else if let Some(twin) = choices.iter().find(|c| c.to_lowercase() == folded) {
-                let problem = format!("the choices `{twin}` and `{choice}` are the same");
-                let advice = "choices are compared without case; take one of them out";
-                self.wrong(&node.at, problem, advice);
-            } else {
-                choices.push(choice);
-            }
-        }
-        (self.mistakes.len() == before).then_some(choices)
-    }
-
-    /// The new columns and the key's columns stand in one table. (The other columns of the source
-    /// are compared when the source is known.)
-    fn keep_columns_apart(&mut self, column: &str, meta: Meta, source: Option<&SourceSpec>) {
-        let mut new = vec![column.to_owned()];
-        if meta == Meta::Minimal {
-            new.extend(["status", "error"].map(|end| format!("{column}_{end}")));
-        }
-        for name in new {
-            let key = source.map_or(&[][..], |source| &source.key);
-            if key
-                .iter()
-                .any(|key| key.to_lowercase() == name.to_lowercase())
-            {
-                let problem = format!("the new column `{name}` is a column of the key already");
-                self.refuse("answer.column", problem, "choose another name");
-            }
-        }
     }
 
     fn budget(&mut self) -> Option<BudgetSpec> {

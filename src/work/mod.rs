@@ -14,7 +14,7 @@ pub mod request;
 pub mod row;
 pub mod sql_type;
 
-pub use answer::AnswerType;
+pub use answer::{AnswerType, Judge};
 pub use batch::{BatchFailure, BatchId, BatchStatus, BatchView, RequestCounts, ResultFile};
 pub use chunk::{CustomId, Limits, Packer};
 pub use frame::Frame;

@@ -153,3 +153,34 @@ pub struct Outcome<'a> {
     /// What was paid for.
     pub usage: Usage,
 }
+
+impl<'a> Outcome<'a> {
+    /// The request was answered, and the answer has its type.
+    #[must_use]
+    pub fn succeeded(answer: Cow<'a, str>) -> Self {
+        Outcome {
+            status: RowStatus::Succeeded,
+            answer: Some(answer),
+            raw: None,
+            error: None,
+            transient: false,
+            account: false,
+            finish: None,
+            model: None,
+            usage: Usage::default(),
+        }
+    }
+
+    /// The request has no answer. Expired, canceled and missing ones are worth another attempt.
+    #[must_use]
+    pub fn without_answer(status: RowStatus, error: Cow<'a, str>) -> Self {
+        use RowStatus::{Canceled, Expired, Missing};
+        Outcome {
+            status,
+            answer: None,
+            error: Some(error),
+            transient: matches!(status, Expired | Canceled | Missing),
+            ..Outcome::succeeded(Cow::Borrowed(""))
+        }
+    }
+}

@@ -225,7 +225,7 @@ mod tests {
                 ..shape()
             },
             Shape {
-                answer: AnswerType::Choice(vec!["a".into()]),
+                answer: AnswerType::choice(vec!["a".into()]),
                 ..shape()
             },
             Shape {
@@ -283,7 +283,7 @@ mod tests {
             prompt in "[ab]{0,2}", row_id in prop::option::of(prop::collection::vec(0u8..2, 0..2)),
         ) -> Drawn {
             let params = param.map(|n| (LIMIT.to_owned(), n.into())).into_iter().collect();
-            let answer = choices.map_or(AnswerType::Text, AnswerType::Choice);
+            let answer = choices.map_or(AnswerType::Text, AnswerType::choice);
             let shape = Shape { service, model, system, max_output_tokens, temperature, params, answer, ..shape() };
             Drawn { shape, prompt, row_id }
         }

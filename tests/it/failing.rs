@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use columnist::base::{Clock, Error, ErrorKind, Result};
+use columnist::base::{Clock, Error, ErrorKind, Json, Result};
 use columnist::emulator::SandboxConfig;
 use columnist::engine::{self, Report, Setup};
 use columnist::ledger::action::Action;
@@ -14,7 +14,7 @@ use columnist::provider::{
     Submission, SubmitError, Tag,
 };
 use columnist::work::progress::{Event, Watch};
-use columnist::work::{BatchId, BatchView, Frame, Reply, ResultFile, RowStatus, Shape};
+use columnist::work::{AnswerType, BatchId, BatchView, Frame, Reply, ResultFile, RowStatus, Shape};
 
 use crate::doubt::{self, Fate};
 use crate::world::{VENDORS, World, batches, facts, taking, write_rows};
@@ -64,6 +64,10 @@ impl std::fmt::Display for Failing {
 impl Provider for Failing {
     fn capability(&self) -> &Capability {
         self.inner.capability()
+    }
+
+    fn schema(&self, answer: &AnswerType) -> Result<Option<Json>> {
+        self.inner.schema(answer)
     }
 
     fn frame(&self, shape: &Shape) -> Result<Frame> {

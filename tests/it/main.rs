@@ -36,5 +36,6 @@ mod submits;
 mod terminal;
 mod text_tables;
 mod tidy;
+mod typed;
 mod types;
 mod world;

@@ -29,6 +29,12 @@ fn check_words(checked: &Checked) -> String {
         };
         let _ = writeln!(text, "types    {name}{}", table.columns.join("; "));
     }
+    let added = checked.added.iter();
+    let added = added.map(|(name, kind)| format!("{name} {kind}"));
+    let _ = writeln!(text, "answer   {}", added.collect::<Vec<_>>().join(", "));
+    if let Some(schema) = &checked.schema {
+        let _ = writeln!(text, "schema   {schema}");
+    }
     let _ = writeln!(text, "sent     {}", checked.sent.join(", "));
     for note in &checked.notes {
         let _ = writeln!(text, "note     {note}");

@@ -15,7 +15,7 @@ use crate::base::backoff::Growing;
 use crate::base::{Components, Error, ErrorKind, Result};
 use crate::ledger::action::Oddities;
 use crate::provider::{Provider, Seen};
-use crate::work::{AnswerType, BatchView, CustomId, ResultFile};
+use crate::work::{BatchView, CustomId, Judge, ResultFile};
 
 use super::slots::{Put, Slots};
 
@@ -32,7 +32,7 @@ const PAUSE: Duration = Duration::from_secs(5);
 /// What the result files of one batch hold.
 pub(crate) struct Harvest<'a> {
     pub ids: CustomId,
-    pub answer: &'a AnswerType,
+    pub judge: &'a Judge,
     pub provider: &'a dyn Provider,
     pub components: &'a Components,
     /// Whether a result file that the provider shows no more is passed by.
@@ -166,7 +166,7 @@ impl Harvest<'_> {
             return Ok(());
         };
         let n = usize::try_from(n).unwrap_or(usize::MAX);
-        match self.slots.put(n, &self.answer.judge(reply.body))? {
+        match self.slots.put(n, &self.judge.judge(reply.body))? {
             Put::First => {}
             Put::Again => self.oddities.duplicates += 1,
         }

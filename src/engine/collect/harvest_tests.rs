@@ -15,7 +15,7 @@ use crate::base::http::RouterService;
 use crate::base::mutate::spoilt;
 use crate::base::{Time, TokioClock};
 use crate::provider::{self, Network, Options};
-use crate::work::{BatchId, BatchStatus, RequestCounts};
+use crate::work::{AnswerType, BatchId, BatchStatus, RequestCounts};
 
 const WIRE: [(&str, &str); 3] = [
     (
@@ -184,6 +184,9 @@ fn reap(name: &str, shelf: Shelf, (requests, succeeded): (usize, u64)) -> Reaped
     }
 }
 
+static TEXT: std::sync::LazyLock<Judge> =
+    std::sync::LazyLock::new(|| Judge::new(&AnswerType::Text).expect("a text"));
+
 fn harvest<'a>(
     provider: &'a dyn Provider,
     components: &'a Components,
@@ -192,7 +195,7 @@ fn harvest<'a>(
 ) -> Harvest<'a> {
     Harvest {
         ids: CustomId::new(NONCE, 3),
-        answer: &AnswerType::Text,
+        judge: &TEXT,
         provider,
         components,
         take_what_is_there: false,

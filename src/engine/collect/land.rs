@@ -14,8 +14,7 @@ use crate::ledger::state::Attempt;
 use crate::provider::{Provider, Seen};
 use crate::work::price::{Pricing, Tariff, micro_usd};
 use crate::work::{
-    AnswerType, BatchFailure, BatchStatus, BatchView, CustomId, Outcome, RowStatus, StatusCounts,
-    Usage,
+    BatchFailure, BatchStatus, BatchView, CustomId, Judge, Outcome, RowStatus, StatusCounts, Usage,
 };
 
 use super::harvest::Harvest;
@@ -41,7 +40,7 @@ pub(crate) enum LandResult {
 pub(crate) struct Landing<'a> {
     pub attempt: &'a Attempt,
     pub chunk: &'a ChunkStored,
-    pub answer: &'a AnswerType,
+    pub judge: &'a Judge,
     pub pricing: Pricing,
     pub provider: &'a dyn Provider,
     /// Whether results that the provider shows no more count as missing.
@@ -60,7 +59,7 @@ impl Landing<'_> {
         let count = usize::try_from(self.chunk.requests).unwrap_or(usize::MAX);
         let mut harvest = Harvest {
             ids: CustomId::new(&self.attempt.promised.nonce, self.chunk.chunk),
-            answer: self.answer,
+            judge: self.judge,
             provider: self.provider,
             components: self.components,
             take_what_is_there: self.take_what_is_there,

@@ -20,7 +20,7 @@ use crate::ledger::state::{Attempt, ChunkState, State};
 use crate::provider::Seen;
 use crate::work::price::Pricing;
 use crate::work::progress::Event;
-use crate::work::{BatchFailure, BatchId, BatchStatus, BatchView};
+use crate::work::{BatchFailure, BatchId, BatchStatus, BatchView, Judge};
 
 /// The files of a batch that ended so long ago, by the provider's own clock, are not awaited by another
 /// process once more.
@@ -159,7 +159,7 @@ impl Poll<'_> {
         let landing = Landing {
             attempt: self.attempt,
             chunk: &chunk.stored,
-            answer: &plan.started.shape.answer,
+            judge: &Judge::new(&plan.started.shape.answer)?,
             pricing: Pricing::of(&plan.started.shape.service, &plan.started.shape.model),
             provider: self.cx.providers.of(self.attempt)?,
             take_what_is_there: self.cx.may_resubmit(),

@@ -6,12 +6,12 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use futures::StreamExt;
 
-use crate::base::{Crash, Result};
+use crate::base::{Crash, Json, Result};
 use crate::provider::{
     Body, Capability, Download, Found, FreeCheck, Provider, Seen, Sought, Staged, Submission,
     SubmitError, Tag,
 };
-use crate::work::{BatchId, BatchView, Frame, Reply, ResultFile, Shape};
+use crate::work::{AnswerType, BatchId, BatchView, Frame, Reply, ResultFile, Shape};
 
 use super::points::{CANCEL, DISCARD, FETCH, FIND, POLL, SENDING, STAGE, SUBMIT, TRIAL};
 
@@ -58,6 +58,10 @@ impl fmt::Display for Calls {
 impl Provider for Calls {
     fn capability(&self) -> &Capability {
         self.inner.capability()
+    }
+
+    fn schema(&self, answer: &AnswerType) -> Result<Option<Json>> {
+        self.inner.schema(answer)
     }
 
     fn frame(&self, shape: &Shape) -> Result<Frame> {

@@ -6,7 +6,7 @@ use crate::output::check_names;
 use crate::prompt::{column_expression, render_system};
 use crate::provider::Provider;
 use crate::source::{Predicate, RowIds, Source};
-use crate::spec::{Job, Meta};
+use crate::spec::Job;
 use crate::work::{CustomId, Frame, Limits, Shape};
 
 /// The parts of a job that its steps need.
@@ -34,7 +34,7 @@ impl JobParts {
         let schema = source.schema();
         check_names(
             schema.fields().iter().map(|field| field.name().as_str()),
-            new_names(job).iter().map(String::as_str),
+            job.answer.columns()?.iter().map(String::as_str),
         )?;
         let names = column_names(source);
         let columns = compile(job, source)?.columns().to_vec();
@@ -114,20 +114,5 @@ pub(crate) fn limits(job: &Job, provider: Limits) -> Limits {
             .min(CustomId::REQUESTS_MAX),
         bytes_max: provider.bytes_max.min(bytes),
         request_bytes_max: provider.request_bytes_max.min(bytes),
-    }
-}
-
-/// The columns that the job adds.
-fn new_names(job: &Job) -> Vec<String> {
-    let column = &job.answer.column;
-    match job.answer.meta {
-        Meta::Off => vec![column.clone()],
-        Meta::Minimal => {
-            vec![
-                column.clone(),
-                format!("{column}_status"),
-                format!("{column}_error"),
-            ]
-        }
     }
 }

@@ -1,9 +1,10 @@
 //! Where the output goes, and what it says of itself.
 
 use crate::base::{Result, Stores};
-use crate::output::{self, AnswerColumns, Form, Layout, MetaColumns, RUN_KEY, Target};
+use crate::output::{self, AnswerColumns, AnswerSpec, Form, Layout, MetaColumns, RUN_KEY, Target};
 use crate::source::Source;
 use crate::spec::{Job, LayoutSpec, Meta, SourceInput};
+use crate::work::answer::ValueType;
 
 use super::job_parts::JobParts;
 use super::source::needs_snapshot;
@@ -21,6 +22,10 @@ pub(crate) struct PublishSpec {
     pub overwrite: bool,
     /// The answer's column.
     pub column: String,
+    /// What its values are, where they are no texts.
+    value: Option<ValueType>,
+    /// Where each field has a column of its own, what its name begins with.
+    flatten: Option<String>,
     pub meta: MetaColumns,
     /// What the new columns' own metadata says: the model, the job, the prompt's fingerprint.
     pub about: Vec<(String, String)>,
@@ -78,6 +83,8 @@ impl PublishSpec {
             layout,
             overwrite: job.output.overwrite,
             column: job.answer.column.clone(),
+            value: job.answer.answer.value()?,
+            flatten: job.answer.flatten.clone(),
             meta,
             about: about.map(|(key, value)| (key.to_owned(), value)).to_vec(),
             digest: job.fingerprints().output,
@@ -97,15 +104,24 @@ impl PublishSpec {
         let prepared = output::Prepared {
             sources: sources(source),
             layout: self.layout.clone(),
-            columns: self.columns().schema(),
+            columns: self.columns()?.schema(),
             target: self.target.clone(),
         };
         output::prepare(prepared).await
     }
 
     /// The columns that are added.
-    pub(crate) fn columns(&self) -> AnswerColumns {
-        AnswerColumns::new(&self.column, self.meta, &self.about)
+    ///
+    /// # Errors
+    /// `Internal`, if no column can hold the answers.
+    pub(crate) fn columns(&self) -> Result<AnswerColumns> {
+        AnswerColumns::new(&AnswerSpec {
+            column: &self.column,
+            value: self.value.as_ref(),
+            flatten: self.flatten.as_deref(),
+            meta: self.meta,
+            about: &self.about,
+        })
     }
 }
 

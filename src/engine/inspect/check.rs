@@ -11,6 +11,9 @@ use crate::engine::context::source::compile;
 use crate::prompt::{Prompt, Prompts};
 use crate::provider::Provider;
 use crate::source::{Predicate, Scan, Source, TextNotes};
+use crate::spec::Job;
+use crate::work::AnswerType;
+use crate::work::answer::Kind;
 
 /// A row as `check` shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,6 +35,10 @@ pub struct Checked {
     pub text: Vec<TextNotes>,
     /// The source's rows, where that is known without reading them.
     pub rows: Option<u64>,
+    /// The columns that the answer adds, with their types.
+    pub added: Vec<(String, String)>,
+    /// The JSON Schema that the provider is asked for, where the answer is no free text.
+    pub schema: Option<String>,
     /// The columns that the prompt names: what leaves this machine.
     pub sent: Vec<String>,
     /// The first rows.
@@ -73,6 +80,11 @@ pub async fn check(setup: Setup, provider: Arc<dyn Provider>, rows: u64) -> Resu
     if let Some(filter) = &parts.filter {
         choose_all(&source, filter).await?;
     }
+    let schema = provider.schema(&job.answer.answer)?;
+    if let AnswerType::Json(answer) = &job.answer.answer {
+        let kept = answer.types()?.notes.into_iter();
+        notes.extend(kept.map(|(place, why)| format!("{place} is kept as JSON text: {why}")));
+    }
     let mut template = compile(job, &source)?;
     let columns = parts.columns;
     let mut scan = Scan::of(columns.iter().cloned()).limit(rows);
@@ -109,10 +121,29 @@ pub async fn check(setup: Setup, provider: Arc<dyn Provider>, rows: u64) -> Resu
         columns: fields
             .map(|f| (f.name().clone(), f.data_type().to_string()))
             .collect(),
+        added: added(job)?,
+        schema: schema.map(|schema| schema.to_string()),
         text,
         rows: source.rows(),
         sent: columns,
         first,
         notes,
+    })
+}
+
+/// The answer's own columns, and what SQL calls their types.
+fn added(job: &Job) -> Result<Vec<(String, String)>> {
+    let value = job.answer.answer.value()?;
+    let Some(value) = value else {
+        return Ok(vec![(job.answer.column.clone(), "VARCHAR".into())]);
+    };
+    Ok(match (&value.kind, &job.answer.flatten) {
+        (Kind::Struct(fields), Some(prefix)) => {
+            let fields = fields.iter();
+            fields
+                .map(|(name, value)| (format!("{prefix}{name}"), value.to_string()))
+                .collect()
+        }
+        _ => vec![(job.answer.column.clone(), value.to_string())],
     })
 }

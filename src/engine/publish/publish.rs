@@ -156,8 +156,8 @@ impl Publisher<'_> {
         output::publish(output::Publication {
             sources: sources(self.cx.source()?),
             layout: self.spec.layout.clone(),
-            columns: self.spec.columns().schema(),
-            batches: self.batches(started.partial, Arc::clone(&counts)),
+            columns: self.spec.columns()?.schema(),
+            batches: self.batches(started.partial, Arc::clone(&counts))?,
             identity,
             target: self.spec.target.clone(),
             overwrite: self.spec.overwrite,
@@ -194,12 +194,12 @@ impl Publisher<'_> {
         &self,
         partial: bool,
         counted: Arc<Mutex<StatusCounts>>,
-    ) -> futures::stream::BoxStream<'static, Result<RecordBatch>> {
+    ) -> Result<futures::stream::BoxStream<'static, Result<RecordBatch>>> {
         let (sender, receiver) = mpsc::channel(2);
         let (state, files, memory) = (self.state.clone(), self.cx.files.clone(), self.cx.memory);
         let (number, rows) = (self.plan.started.plan, self.plan.started.rows);
         let mut builder = Builder {
-            columns: self.spec.columns(),
+            columns: self.spec.columns()?,
             sender,
         };
         let work = async move {
@@ -212,7 +212,7 @@ impl Publisher<'_> {
             }
         };
         let cut = |error| Error::new(ErrorKind::Internal, "joining was cut off").because(error);
-        sent_by(receiver, Task::spawn(work), cut).boxed()
+        Ok(sent_by(receiver, Task::spawn(work), cut).boxed())
     }
 }
 

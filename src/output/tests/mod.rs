@@ -62,7 +62,7 @@ fn answer(position: u64) -> Option<String> {
 
 fn answers(first: u64, end: u64) -> (AnswerColumns, Vec<RecordBatch>) {
     let metadata = [("columnist.model".to_owned(), "m-1".to_owned())];
-    let mut columns = AnswerColumns::new("label", MetaColumns::Minimal, &metadata);
+    let mut columns = AnswerColumns::of_text("label", MetaColumns::Minimal, &metadata);
     let mut batches = Vec::new();
     for position in first..end {
         match answer(position) {

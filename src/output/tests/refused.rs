@@ -52,7 +52,7 @@ async fn answers_of_another_type_are_refused() {
     let root = tempfile::tempdir().unwrap();
     let file = source(root.path(), "in.parquet", &simple(0, 6));
     let mut odd = publication(vec![file], file_target(&root.path().join("out.parquet")));
-    let mut other = AnswerColumns::new("label", MetaColumns::Off, &[]);
+    let mut other = AnswerColumns::of_text("label", MetaColumns::Off, &[]);
     other.push(RowStatus::Succeeded, Some("x"), None);
     odd.batches = stream::iter([other.finish()]).boxed();
     let error = refused(root.path(), odd).await;
@@ -134,7 +134,7 @@ async fn a_name_that_is_taken_is_refused_without_regard_to_case() {
     let root = tempfile::tempdir().unwrap();
     let file = source(root.path(), "in.parquet", &simple(0, 1));
     let mut taken = publication(vec![file], file_target(&root.path().join("out.parquet")));
-    let mut columns = AnswerColumns::new("NAME", MetaColumns::Off, &[]);
+    let mut columns = AnswerColumns::of_text("NAME", MetaColumns::Off, &[]);
     columns.push(RowStatus::Skipped, None, None);
     taken.columns = columns.schema();
     taken.batches = stream::iter([columns.finish()]).boxed();

@@ -16,6 +16,7 @@
 
 mod client;
 mod config;
+mod schema;
 #[cfg(test)]
 mod tests;
 mod wire;
@@ -35,8 +36,8 @@ use super::{
     Body, Capability, Download, Found, FreeCheck, Provider, Rejection, Seen, Sought, Staged,
     Submission, SubmitError, Tag, find,
 };
-use crate::base::{Error, Result, Time};
-use crate::work::{BatchId, BatchView, CustomId, Frame, Reply, ResultFile, Shape};
+use crate::base::{Error, Json, Result, Time};
+use crate::work::{AnswerType, BatchId, BatchView, CustomId, Frame, Reply, ResultFile, Shape};
 use config::{Config, VERSION, VERSION_WITH_SAMPLING};
 
 /// Parameters that choose the older version of the interface.
@@ -193,11 +194,14 @@ impl Provider for Anthropic {
         &self.capability
     }
 
+    fn schema(&self, answer: &AnswerType) -> Result<Option<Json>> {
+        schema::wire(answer)
+    }
+
     fn frame(&self, shape: &Shape) -> Result<Frame> {
         params(shape, "")?;
         let (before_id, after_id, after_text) = constant_parts(|id, text| {
-            let params = params(shape, text).unwrap_or_default();
-            let params = Value::Object(params);
+            let params = printed(shape, params(shape, text).unwrap_or_default());
             format!(r#"{{"custom_id":"{id}","params":{params}}}"#)
         })?;
         Ok(Frame {
@@ -216,7 +220,7 @@ impl Provider for Anthropic {
         let named = body.len();
         body.retain(|name, _| COUNTED.contains(&name.as_str()));
         let is_all = named == body.len();
-        let body = Value::Object(body).to_string();
+        let body = printed(shape, body).to_string();
         let answer = client::count_tokens(&self.caller, version(shape), body).await?;
         if answer.status.is_success() {
             return Ok(if is_all {
@@ -341,7 +345,9 @@ fn params(shape: &Shape, text: &str) -> Result<Map<String, Value>> {
     if let Some(temperature) = shape.temperature {
         put("temperature", json!(temperature))?;
     }
-    if let Some(schema) = shape.answer.schema() {
+    if let Some(schema) = schema::wire(&shape.answer)? {
+        // Its order counts, which this map does not keep: see `printed`.
+        let schema = schema.to_string();
         let format = json!({ "type": "json_schema", "schema": schema });
         put_format(&mut body, format)?;
     }
@@ -359,4 +365,13 @@ fn put_format(body: &mut Map<String, Value>, format: Value) -> Result<()> {
         None => Ok(()),
         Some(_) => Err(contradiction("output_config.format", taken)),
     }
+}
+
+/// The body as it goes out: with the schema in the order of its properties, in which the model answers.
+fn printed(shape: &Shape, body: Map<String, Value>) -> Json {
+    let mut body = Json::from(Value::Object(body));
+    if let Ok(Some(schema)) = schema::wire(&shape.answer) {
+        body.put(&["output_config", "format", "schema"], schema);
+    }
+    body
 }

@@ -148,14 +148,15 @@ fn a_request_holds_what_the_job_sets_and_nothing_else() {
     let mut shape = Shape {
         system: Some("You \"label\".".into()),
         temperature: Some(0.0),
-        answer: AnswerType::Choice(vec!["a".into()]),
+        answer: AnswerType::choice(vec!["a".into()]),
         ..shape(Api::Messages)
     };
     shape.params = json!({ "output_config": { "effort": "low" }, "top_k": 3 })
         .as_object()
         .cloned()
         .expect("an object");
-    let schema = shape.answer.schema();
+    let schema = json!({ "type": "object", "properties": { "answer": { "enum": ["a"] } },
+        "required": ["answer"], "additionalProperties": false });
     let expect = json!({ "requests": [{ "custom_id": "abcdefghjkmn-000003-000000", "params": {
         "model": "model-1",
         "max_tokens": 64,
@@ -176,7 +177,7 @@ fn a_parameter_that_contradicts_the_job_is_named() {
             system: Some("s".into()),
             temperature: Some(0.5),
             params: params.as_object().cloned().expect("an object"),
-            answer: AnswerType::Choice(vec!["a".into()]),
+            answer: AnswerType::choice(vec!["a".into()]),
             ..shape(Api::Messages)
         };
         let error = provider.frame(&shape).err();

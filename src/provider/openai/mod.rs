@@ -15,6 +15,7 @@
 
 mod client;
 mod config;
+mod schema;
 #[cfg(test)]
 mod tests;
 mod wire;
@@ -36,8 +37,8 @@ use super::{
     Submission, SubmitError, Tag, find,
 };
 use crate::base::http::{HttpResponse, StatusCode};
-use crate::base::{Error, Result, Time};
-use crate::work::{BatchId, BatchView, Frame, Reply, ResultFile, Shape};
+use crate::base::{Error, Json, Result, Time};
+use crate::work::{AnswerType, BatchId, BatchView, Frame, Reply, ResultFile, Shape};
 use config::Config;
 
 /// Parameters that the job sets elsewhere.
@@ -165,10 +166,14 @@ impl Provider for OpenAi {
         &self.capability
     }
 
+    fn schema(&self, answer: &AnswerType) -> Result<Option<Json>> {
+        schema::wire(answer)
+    }
+
     fn frame(&self, shape: &Shape) -> Result<Frame> {
         body(shape, "")?;
         let (before_id, after_id, after_text) = constant_parts(|id, text| {
-            let body = Value::Object(body(shape, text).unwrap_or_default());
+            let body = printed(shape, body(shape, text).unwrap_or_default());
             let endpoint = client::ENDPOINT;
             format!(r#"{{"custom_id":"{id}","method":"POST","url":"{endpoint}","body":{body}}}"#)
         })?;
@@ -347,7 +352,9 @@ fn body(shape: &Shape, text: &str) -> Result<Map<String, Value>> {
     if let Some(temperature) = shape.temperature {
         put("temperature", json!(temperature))?;
     }
-    if let Some(schema) = shape.answer.schema() {
+    if let Some(schema) = schema::wire(&shape.answer)? {
+        // Its order counts, which this map does not keep: see `printed`.
+        let schema = schema.to_string();
         let format = json!({ "name": "answer", "strict": true, "schema": schema });
         put(
             "response_format",
@@ -355,4 +362,13 @@ fn body(shape: &Shape, text: &str) -> Result<Map<String, Value>> {
         )?;
     }
     Ok(body)
+}
+
+/// The body as it goes out: with the schema in the order of its properties, in which the model answers.
+fn printed(shape: &Shape, body: Map<String, Value>) -> Json {
+    let mut body = Json::from(Value::Object(body));
+    if let Ok(Some(schema)) = schema::wire(&shape.answer) {
+        body.put(&["response_format", "json_schema", "schema"], schema);
+    }
+    body
 }

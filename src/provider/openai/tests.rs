@@ -138,13 +138,14 @@ fn a_request_holds_what_the_job_sets_and_nothing_else() {
     let mut shape = Shape {
         system: Some("You label.".into()),
         temperature: Some(0.5),
-        answer: AnswerType::Choice(vec!["a".into()]),
+        answer: AnswerType::choice(vec!["a".into()]),
         ..shape(Api::ChatCompletions)
     };
     shape
         .params
         .insert("reasoning_effort".into(), json!("none"));
-    let schema = shape.answer.schema();
+    let schema = json!({ "type": "object", "required": ["answer"], "additionalProperties": false,
+        "properties": { "answer": { "type": "string", "enum": ["a"] } } });
     let mut expect = json!({ "custom_id": "abcdefghjkmn-000003-000000", "method": "POST",
         "url": "/v1/chat/completions", "body": {
             "model": "model-1",
@@ -188,7 +189,7 @@ fn a_parameter_that_contradicts_the_job_is_named() {
     };
     let format = json!({ "response_format": { "type": "json_object" } });
     check(format.clone(), AnswerType::Text, None);
-    let choice = AnswerType::Choice(vec!["a".into()]);
+    let choice = AnswerType::choice(vec!["a".into()]);
     check(format, choice, Some("response_format"));
     check(json!({ "n": 1, "seed": 7 }), AnswerType::Text, None);
     for name in [
@@ -734,7 +735,7 @@ async fn only_a_plain_request_passes_its_trial_unasked() {
     let mut set = plain.clone();
     set.params.insert("seed".into(), json!(1));
     let choice = Shape {
-        answer: AnswerType::Choice(vec!["a".into()]),
+        answer: AnswerType::choice(vec!["a".into()]),
         ..plain
     };
     for shape in [warm, set, choice] {

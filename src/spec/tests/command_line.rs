@@ -46,7 +46,7 @@ fn what_the_command_line_gives_takes_the_place_of_its_rival_in_the_file() {
     let job = resolve(&draft).expect("is right");
     assert_eq!(job.prompt.system.as_deref(), Some("Hi"));
     assert!(matches!(job.source.input, SourceInput::Query { .. }));
-    assert_eq!(job.answer.answer, AnswerType::Choice(choices));
+    assert_eq!(job.answer.answer, AnswerType::choice(choices));
     assert_eq!(job.model.max_output_tokens, 256);
 }
 

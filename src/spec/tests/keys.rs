@@ -126,7 +126,7 @@ fn every_key_of_source_prompt_and_answer_is_taken() {
     assert!(!job.prompt.dedupe);
     assert_eq!(
         job.answer.answer,
-        AnswerType::Choice(vec!["billing".into(), "bug".into()])
+        AnswerType::choice(vec!["billing".into(), "bug".into()])
     );
     assert_eq!(job.answer.meta, Meta::Off);
 }

@@ -64,14 +64,11 @@ fn what_a_later_version_does_is_refused_and_never_ignored() {
         ("prompt.cache = \"auto\"", "`prompt.cache = \"auto\"`"),
         ("prompt.cache = \"5m\"", "`prompt.cache = \"5m\"`"),
         ("prompt.cache = \"1h\"", "`prompt.cache = \"1h\"`"),
-        ("answer.type = \"json\"", "`answer.type = \"json\"`"),
         (
             "answer.type = \"embedding\"",
             "`answer.type = \"embedding\"`",
         ),
-        ("answer.schema_file = \"x\"", "`answer.schema_file`"),
         ("answer.dimensions = 5", "`answer.dimensions`"),
-        ("answer.flatten = false", "`answer.flatten`"),
         ("answer.meta = \"full\"", "`answer.meta = \"full\"`"),
         ("model.mode = \"online\"", "`model.mode = \"online\"`"),
         ("model.mode = \"auto\"", "`model.mode = \"auto\"`"),
@@ -456,7 +453,7 @@ fn what_a_newcomer_writes_is_answered_by_what_works() {
     assert_eq!(job.source.key, ["id", "day"]);
     assert_eq!(
         job.answer.answer,
-        AnswerType::Choice(vec!["a".into(), "b".into()])
+        AnswerType::choice(vec!["a".into(), "b".into()])
     );
 }
 

@@ -1,5 +1,6 @@
 //! From text to mistakes, and from text to a job.
 
+mod answer;
 mod command_line;
 mod fingerprints;
 mod fuzz;

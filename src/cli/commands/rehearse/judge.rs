@@ -8,18 +8,21 @@
 
 use std::path::Path;
 
-use arrow::array::{Array, AsArray, RecordBatch, StringArray};
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringArray};
 use arrow::compute::cast;
 use arrow::datatypes::DataType;
+use arrow::util::display::{ArrayFormatter, FormatOptions};
 use futures::StreamExt;
 
 use super::asked::{Ask, AskedRows};
 use crate::base::{Components, Error, ErrorKind, Result, ResultExt, Sorter};
+use crate::cli::providers;
 use crate::emulator::Sandbox;
 use crate::engine::source_input;
+use crate::output::{AnswerColumns, AnswerSpec, MetaColumns};
 use crate::source::{Input, RowIds, Scan, Source};
 use crate::spec::{Job, LayoutSpec, Meta};
-use crate::work::{AnswerType, RowStatus, StatusCounts};
+use crate::work::{AnswerType, Judge, RowStatus, StatusCounts};
 
 /// What was found.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -59,11 +62,12 @@ pub(super) async fn judge(
     let mut asked = AskedRows::open(job, &source, table, key, seed).await?;
     let mut verdict = Verdict::default();
     let mut sums = Sorter::new(scratch, memory);
-    let mut given = output.scan(Scan::of(columns(job, key))).await?;
+    let mut given = output.scan(Scan::of(columns(job, key)?)).await?;
     let ids = match key {
         [] => None,
         key => Some(RowIds::new(output.schema(), key)?),
     };
+    let mut rule = Rule::of(job, components)?;
     let mut row = 0;
     while let Some(slice) = given.next().await {
         let batch = slice?.batch;
@@ -80,9 +84,9 @@ pub(super) async fn judge(
             let finding = if moved {
                 Finding::Wrong("it has another row's key")
             } else {
-                find(&job.answer.answer, ask, &given.row(at))
+                rule.find(ask, &given.row(at)?)?
             };
-            verdict.note(row, given.row(at).status, finding);
+            verdict.note(row, given.row(at)?.status, finding);
             row += 1;
         }
     }
@@ -110,26 +114,24 @@ async fn rows(source: &Source) -> Result<u64> {
 }
 
 /// What is read of the output.
-fn columns(job: &Job, key: &[String]) -> Vec<String> {
-    let column = &job.answer.column;
-    let mut columns = vec![column.clone()];
-    if job.answer.meta == Meta::Minimal {
-        columns.extend([format!("{column}_status"), format!("{column}_error")]);
-    }
+fn columns(job: &Job, key: &[String]) -> Result<Vec<String>> {
+    let mut columns = job.answer.columns()?;
     columns.extend(key.iter().cloned());
-    columns
+    Ok(columns)
 }
 
 /// The new columns of some rows.
 struct Given {
-    answers: StringArray,
+    /// The answer's own columns.
+    answers: Vec<ArrayRef>,
     meta: Option<(StringArray, StringArray)>,
 }
 
 /// What a row was given.
-#[derive(Clone, Copy, Debug)]
-struct GivenRow<'a> {
-    answer: Option<&'a str>,
+#[derive(Clone, Debug)]
+struct GivenRow {
+    /// The answer in words, which are the same for the same answer.
+    answer: Option<String>,
     status: Status,
     has_reason: bool,
 }
@@ -154,6 +156,7 @@ impl Given {
             Ok(text.as_string::<i32>().clone())
         };
         let column = &job.answer.column;
+        let mut names = job.answer.columns()?;
         let meta = match job.answer.meta {
             Meta::Off => None,
             Meta::Minimal => Some((
@@ -161,30 +164,52 @@ impl Given {
                 text(&format!("{column}_error"))?,
             )),
         };
+        names.truncate(names.len() - if meta.is_some() { 2 } else { 0 });
+        let answers = names.iter().map(|name| batch.column_by_name(name).cloned());
         Ok(Given {
-            answers: text(column)?,
+            answers: answers
+                .collect::<Option<_>>()
+                .ok_or_else(|| Error::internal("a column was not read").with("column", column))?,
             meta,
         })
     }
 
-    fn row(&self, at: usize) -> GivenRow<'_> {
+    fn row(&self, at: usize) -> Result<GivenRow> {
         let status = |word: Option<&str>| match word.map(str::parse) {
             Some(Ok(status)) => Status::Is(status),
             _ => Status::Unknown,
         };
-        match &self.meta {
+        let answer = words(&self.answers, at)?;
+        Ok(match &self.meta {
             None => GivenRow {
-                answer: word(&self.answers, at),
+                answer,
                 status: Status::Untold,
                 has_reason: false,
             },
             Some((statuses, errors)) => GivenRow {
-                answer: word(&self.answers, at),
+                answer,
                 status: status(word(statuses, at)),
                 has_reason: word(errors, at).is_some_and(|error| !error.is_empty()),
             },
-        }
+        })
     }
+}
+
+/// What stands in a row of these columns, in words; `None` if all of them are null.
+fn words(columns: &[ArrayRef], at: usize) -> Result<Option<String>> {
+    if columns.iter().all(|column| column.is_null(at)) {
+        return Ok(None);
+    }
+    let failed = "cannot print an answer";
+    let options = FormatOptions::default().with_null("null");
+    let mut all = Vec::new();
+    for column in columns {
+        let printer =
+            ArrayFormatter::try_new(column, &options).or_err(ErrorKind::Internal, failed)?;
+        all.push(printer.value(at).to_string());
+    }
+    // A control character that no answer of the sandbox has.
+    Ok(Some(all.join("\u{1f}")))
 }
 
 fn word(array: &StringArray, at: usize) -> Option<&str> {
@@ -199,26 +224,82 @@ enum Finding {
     Wrong(&'static str),
 }
 
-/// Whether a row that asks `ask` was given what it must be.
-fn find(answer: &AnswerType, ask: Ask, given: &GivenRow<'_>) -> Finding {
-    use Finding::{Lost, Right, Wrong};
-    let Some(text) = given.answer else {
-        return find_without(ask, given);
-    };
-    match (ask, given.status) {
-        (Ask::Prompt(draw), Status::Is(RowStatus::Succeeded) | Status::Untold)
-            if is_answer(answer, draw, text) =>
-        {
-            Right
-        }
-        (Ask::Prompt(_), Status::Unknown) => Lost("it has no status"),
-        (Ask::Prompt(_), _) => Wrong("its answer is not that of its prompt"),
-        (Ask::Failed | Ask::Nothing, _) => Wrong("it has an answer, and asks nothing"),
+/// The rule of the answers, a second time: what the sandbox makes of a prompt's number.
+enum Rule {
+    Text,
+    Choice(Vec<String>),
+    /// A value of this schema, as the sandbox was asked for it.
+    Json {
+        schema: String,
+        judge: Judge,
+        columns: Box<AnswerColumns>,
+    },
+}
+
+impl Rule {
+    fn of(job: &Job, components: &Components) -> Result<Rule> {
+        Ok(match &job.answer.answer {
+            AnswerType::Text => Rule::Text,
+            AnswerType::Choice { choices } => Rule::Choice(choices.clone()),
+            answer @ AnswerType::Json(_) => {
+                let asked = providers::open_offline(job, components)?.schema(answer)?;
+                let value = answer.value()?;
+                let spec = AnswerSpec {
+                    column: &job.answer.column,
+                    value: value.as_ref(),
+                    flatten: job.answer.flatten.as_deref(),
+                    meta: MetaColumns::Off,
+                    about: &[],
+                };
+                Rule::Json {
+                    schema: asked.map(|schema| schema.to_string()).unwrap_or_default(),
+                    judge: Judge::new(answer)?,
+                    columns: Box::new(AnswerColumns::new(&spec)?),
+                }
+            }
+        })
+    }
+
+    /// Whether a row that asks `ask` was given what it must be.
+    fn find(&mut self, ask: Ask, given: &GivenRow) -> Result<Finding> {
+        use Finding::{Lost, Right, Wrong};
+        let Some(text) = &given.answer else {
+            return Ok(find_without(ask, given));
+        };
+        Ok(match (ask, given.status) {
+            (Ask::Prompt(draw), Status::Is(RowStatus::Succeeded) | Status::Untold)
+                if self.is_answer(draw, text)? =>
+            {
+                Right
+            }
+            (Ask::Prompt(_), Status::Unknown) => Lost("it has no status"),
+            (Ask::Prompt(_), _) => Wrong("its answer is not that of its prompt"),
+            (Ask::Failed | Ask::Nothing, _) => Wrong("it has an answer, and asks nothing"),
+        })
+    }
+
+    fn is_answer(&mut self, draw: u64, text: &str) -> Result<bool> {
+        Ok(match self {
+            Rule::Text => text.ends_with(&format!(" #{draw:016x}")),
+            Rule::Choice(words) => {
+                let at = usize::try_from(draw % words.len().max(1) as u64).unwrap_or_default();
+                words.get(at).is_some_and(|word| word == text)
+            }
+            Rule::Json {
+                schema,
+                judge,
+                columns,
+            } => {
+                let answer = judge.read(&Sandbox::instance(schema, draw));
+                columns.push(RowStatus::Succeeded, answer.as_deref(), None);
+                words(columns.finish()?.columns(), 0)?.as_deref() == Some(text)
+            }
+        })
     }
 }
 
 /// The same for a row without an answer.
-fn find_without(ask: Ask, given: &GivenRow<'_>) -> Finding {
+fn find_without(ask: Ask, given: &GivenRow) -> Finding {
     use Finding::{Lost, Right, Wrong};
     let status = match given.status {
         Status::Untold => return Right,
@@ -237,17 +318,6 @@ fn find_without(ask: Ask, given: &GivenRow<'_>) -> Finding {
             Lost("it failed without a reason")
         }
         _ => Right,
-    }
-}
-
-/// The rule of the answers, a second time: what the sandbox makes of a prompt's number.
-fn is_answer(answer: &AnswerType, draw: u64, text: &str) -> bool {
-    match answer {
-        AnswerType::Text => text.ends_with(&format!(" #{draw:016x}")),
-        AnswerType::Choice(words) => {
-            let at = usize::try_from(draw % words.len().max(1) as u64).unwrap_or_default();
-            words.get(at).is_some_and(|word| word == text)
-        }
     }
 }
 

@@ -1,38 +1,54 @@
-//! What an answer must be, and whether what came back is one.
+//! What came back, judged: one reply becomes one outcome.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
+use serde_json::value::RawValue;
 
-use super::{FailureClass, Finish, Outcome, ReplyBody, RowStatus, Usage};
+use super::constraints::Constraints;
+use super::json_answer::JsonAnswer;
+use super::value_type::ValueType;
+use super::{AnswerType, Misfit, PROPERTY, reader};
+use crate::base::Result;
+use crate::work::{FailureClass, Finish, Outcome, ReplyBody, RowStatus};
 
-/// The type of the new column.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case", tag = "type", content = "choices")]
-pub enum AnswerType {
-    /// Whatever the model says, byte for byte.
+/// Judges the replies to requests of one answer type.
+#[derive(Clone, Debug)]
+pub struct Judge(Expected);
+
+/// What an answer must be.
+#[derive(Clone, Debug)]
+enum Expected {
     Text,
-    /// One of these words. Compared without case, stored as written here.
     Choice(Vec<String>),
+    /// A value; asked for within an object if it is none itself.
+    Json {
+        value: ValueType,
+        wrapped: bool,
+        constraints: Constraints,
+    },
 }
 
-/// The property that holds a choice in the structured output that we ask for.
-const CHOICE_PROPERTY: &str = "answer";
+impl Judge {
+    /// A judge of answers of this type.
+    ///
+    /// # Errors
+    /// `Invalid` if the type has a schema that says no type.
+    pub fn new(answer: &AnswerType) -> Result<Self> {
+        Ok(Judge(match answer {
+            AnswerType::Text => Expected::Text,
+            AnswerType::Choice { choices } => Expected::Choice(choices.clone()),
+            AnswerType::Json(answer) => Expected::json(answer)?,
+        }))
+    }
 
-impl AnswerType {
-    /// The JSON Schema to ask the provider for, where the answer is not free text. It keeps to what
-    /// OpenAI's and Anthropic's subsets have in common.
+    /// The answer in a text, as it is stored; `None` if it holds none.
     #[must_use]
-    pub fn schema(&self) -> Option<Value> {
-        match self {
-            AnswerType::Text => None,
-            AnswerType::Choice(choices) => Some(json!({
-                "type": "object",
-                "properties": { CHOICE_PROPERTY: { "type": "string", "enum": choices } },
-                "required": [CHOICE_PROPERTY],
-                "additionalProperties": false,
-            })),
+    pub fn read(&self, text: &str) -> Option<String> {
+        match self.0.read(text) {
+            Read::AsItIs => Some(text.to_owned()),
+            Read::As(answer) => Some(answer),
+            Read::Not(_) => None,
         }
     }
 
@@ -99,90 +115,97 @@ impl AnswerType {
                 "the model paused its turn".into(),
                 text,
             ),
-            _ => match self.read(text) {
-                Ok(answer) => Outcome::succeeded(answer),
-                Err(text) => paid(RowStatus::Invalid, self.complaint(), text),
+            _ => match self.0.read(&text) {
+                Read::AsItIs => Outcome::succeeded(text),
+                Read::As(answer) => Outcome::succeeded(answer.into()),
+                Read::Not(why) => paid(RowStatus::Invalid, why, text),
             },
         }
     }
+}
 
-    /// The answer in `text`, or `text` itself back if there is none.
-    fn read<'a>(&self, text: Cow<'a, str>) -> Result<Cow<'a, str>, Cow<'a, str>> {
+/// What a text is read as.
+enum Read {
+    /// The answer is the text, byte for byte.
+    AsItIs,
+    /// The answer is this.
+    As(String),
+    /// It holds no answer, and why.
+    Not(Cow<'static, str>),
+}
+
+impl Expected {
+    fn json(answer: &JsonAnswer) -> Result<Self> {
+        let value = answer.types()?.value;
+        Ok(Expected::Json {
+            wrapped: answer.is_wrapped(),
+            constraints: answer.constraints(&value)?,
+            value,
+        })
+    }
+
+    fn read(&self, text: &str) -> Read {
         match self {
-            AnswerType::Text => Ok(text),
-            AnswerType::Choice(choices) => match read_choice(choices, text.trim()) {
-                Some(choice) => Ok(Cow::Owned(choice.to_owned())),
-                None => Err(text),
+            Expected::Text => Read::AsItIs,
+            Expected::Choice(choices) => match read_choice(choices, text.trim()) {
+                Some(choice) => Read::As(choice.to_owned()),
+                None => Read::Not("not one of the choices".into()),
+            },
+            Expected::Json {
+                value,
+                wrapped,
+                constraints,
+            } => match read_json(text, value, *wrapped, constraints) {
+                Ok(answer) => Read::As(answer),
+                Err(misfit) => Read::Not(misfit.to_string().into()),
             },
         }
     }
+}
 
-    fn complaint(&self) -> Cow<'static, str> {
-        match self {
-            AnswerType::Text => "not a text".into(),
-            AnswerType::Choice(_) => "not one of the choices".into(),
-        }
-    }
+/// The value in `text`. Where we asked for it within an object, a server that knows nothing of structured
+/// output may say it plainly.
+fn read_json(
+    text: &str,
+    value: &ValueType,
+    wrapped: bool,
+    constraints: &Constraints,
+) -> std::result::Result<String, Misfit> {
+    let said = text.trim();
+    let own = if wrapped { unwrapped(said) } else { None };
+    let said = own.map_or(said, RawValue::get);
+    let mut out = String::new();
+    reader::read(said, value, &mut out)?;
+    constraints.check(said)?;
+    Ok(out)
+}
+
+/// What stands in an object that holds an answer alone.
+fn unwrapped(text: &str) -> Option<&RawValue> {
+    let object: BTreeMap<String, &RawValue> = serde_json::from_str(text).ok()?;
+    let answer = object.get(PROPERTY).copied();
+    answer.filter(|_| object.len() == 1)
 }
 
 /// The choice in `said`: in the structure that we asked for, or plainly, as servers say it that do
 /// not know structured output.
 fn read_choice<'c>(choices: &'c [String], said: &str) -> Option<&'c String> {
+    use serde_json::Value;
     match serde_json::from_str::<Value>(said) {
-        Ok(Value::Object(object)) => choose(choices, object.get(CHOICE_PROPERTY)?.as_str()?),
-        Ok(Value::String(word)) => choose(choices, &word),
-        _ => choose(choices, said),
-    }
-}
-
-/// The choice that `word` means: the same word, else the only one that differs in case alone.
-fn choose<'c>(choices: &'c [String], word: &str) -> Option<&'c String> {
-    let word = word.trim();
-    choices
-        .iter()
-        .find(|choice| choice.as_str() == word)
-        .or_else(|| {
-            let folded = word.to_lowercase();
-            choices
-                .iter()
-                .find(|choice| choice.to_lowercase() == folded)
-        })
-}
-
-impl<'a> Outcome<'a> {
-    /// The request was answered, and the answer has its type.
-    #[must_use]
-    pub fn succeeded(answer: Cow<'a, str>) -> Self {
-        Outcome {
-            status: RowStatus::Succeeded,
-            answer: Some(answer),
-            raw: None,
-            error: None,
-            transient: false,
-            account: false,
-            finish: None,
-            model: None,
-            usage: Usage::default(),
-        }
-    }
-
-    /// The request has no answer. Expired, canceled and missing ones are worth another attempt.
-    #[must_use]
-    pub fn without_answer(status: RowStatus, error: Cow<'a, str>) -> Self {
-        use RowStatus::{Canceled, Expired, Missing};
-        Outcome {
-            status,
-            answer: None,
-            error: Some(error),
-            transient: matches!(status, Expired | Canceled | Missing),
-            ..Outcome::succeeded(Cow::Borrowed(""))
-        }
+        Ok(Value::Object(object)) => reader::choose(choices, object.get(PROPERTY)?.as_str()?),
+        Ok(Value::String(word)) => reader::choose(choices, &word),
+        _ => reader::choose(choices, said),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::work::Usage;
+
+    fn judge(answer: &AnswerType) -> Judge {
+        Judge::new(answer).expect("a type")
+    }
 
     fn answered(text: &str, finish: Finish) -> ReplyBody<'_> {
         ReplyBody::Answered {
@@ -198,7 +221,7 @@ mod tests {
     }
 
     fn check(answer: &AnswerType, text: &str, expect: Option<&str>) {
-        let outcome = answer.judge(answered(text, Finish::Stop));
+        let outcome = judge(answer).judge(answered(text, Finish::Stop));
         assert_eq!(outcome.answer.as_deref(), expect, "{text:?}");
         let status = if expect.is_some() {
             RowStatus::Succeeded
@@ -219,7 +242,7 @@ mod tests {
 
     #[test]
     fn a_choice_is_found_without_case_and_stored_as_written() {
-        let choice = AnswerType::Choice(vec![
+        let choice = AnswerType::choice(vec![
             "billing".into(),
             "How-To".into(),
             "ok".into(),
@@ -239,12 +262,12 @@ mod tests {
 
     #[test]
     fn refusals_and_cuts_are_paid_and_are_not_answers() {
-        let choice = AnswerType::Choice(vec!["a".into()]);
+        let choice = AnswerType::choice(vec!["a".into()]);
         assert_eq!(
-            choice.judge(answered("a", Finish::Length)).status,
+            judge(&choice).judge(answered("a", Finish::Length)).status,
             RowStatus::Truncated
         );
-        let refused = choice.judge(answered("a", Finish::Refusal));
+        let refused = judge(&choice).judge(answered("a", Finish::Refusal));
         assert_eq!((refused.status, refused.answer), (RowStatus::Refused, None));
         assert_eq!(refused.raw.as_deref(), Some("a"));
     }
@@ -252,7 +275,7 @@ mod tests {
     #[test]
     fn what_passes_is_sent_again_and_what_stays_is_not() {
         let failed = |class| {
-            AnswerType::Text.judge(ReplyBody::Failed {
+            judge(&AnswerType::Text).judge(ReplyBody::Failed {
                 class,
                 code: "api_error".into(),
                 message: "oops".into(),
@@ -267,7 +290,11 @@ mod tests {
             failed(FailureClass::Permanent).error.as_deref(),
             Some("api_error: oops")
         );
-        assert!(AnswerType::Text.judge(ReplyBody::Expired).transient);
-        assert!(AnswerType::Text.judge(ReplyBody::Canceled).transient);
+        assert!(judge(&AnswerType::Text).judge(ReplyBody::Expired).transient);
+        assert!(
+            judge(&AnswerType::Text)
+                .judge(ReplyBody::Canceled)
+                .transient
+        );
     }
 }

@@ -1,0 +1,582 @@
+//! A JSON Schema as a vendor takes it.
+//!
+//! Vendors take a part of JSON Schema each, and refuse a request whose schema goes beyond it, in a batch
+//! every request. So what a vendor does not know is left out here and said in the description, where the
+//! model reads it; what comes back is checked against the whole schema all the same. A schema that
+//! cannot be said in a vendor's part at all is refused, with the nearest one that can.
+
+use crate::base::{Error, Json, Result};
+
+/// What a vendor takes of JSON Schema, beside the words that give a value its shape.
+#[derive(Debug)]
+pub(super) struct Dialect {
+    /// The keywords that it knows, such as `minimum`.
+    pub keywords: &'static [&'static str],
+    /// The values of `format` that it knows.
+    pub formats: &'static [&'static str],
+    /// Whether each property must be required; one that is not may then be null instead.
+    pub all_required: bool,
+    /// Whether a schema may refer to itself.
+    pub recursion: bool,
+    /// Whether `type` may stand beside `enum` and `const`.
+    pub typed_enums: bool,
+    /// How many properties need not be required.
+    pub optional_max: usize,
+    /// How many places may be of several types, null included.
+    pub unions_max: usize,
+    /// How deep objects and lists may lie within each other.
+    pub depth_max: usize,
+    /// How many values all enumerations may list.
+    pub enum_values_max: usize,
+    /// Refuses a value of `pattern` that it does not know, by a word on it.
+    pub knows_pattern: fn(&str) -> bool,
+}
+
+/// `schema` in the vendor's part of JSON Schema.
+///
+/// # Errors
+/// `Invalid` if it cannot be said there; the error says how else.
+pub(super) fn reduce(schema: &Json, dialect: &Dialect) -> Result<Json> {
+    let mut reducer = Reducer {
+        root: schema,
+        dialect,
+        optional: 0,
+        unions: 0,
+        values: 0,
+    };
+    let reduced = reducer.reduce(schema, "", 0)?;
+    reducer.check_counts()?;
+    Ok(reduced)
+}
+
+struct Reducer<'a> {
+    root: &'a Json,
+    dialect: &'a Dialect,
+    optional: usize,
+    unions: usize,
+    values: usize,
+}
+
+type Pairs = Vec<(String, Json)>;
+
+impl Reducer<'_> {
+    fn reduce(&mut self, schema: &Json, path: &str, depth: usize) -> Result<Json> {
+        if depth > self.dialect.depth_max {
+            let max = self.dialect.depth_max;
+            let why = format!("objects and lists may lie {max} deep within each other at most");
+            return Err(unsaid(path, &why, "make it flatter"));
+        }
+        let [all @ ..] = schema.get("allOf").map(Json::list).unwrap_or_default();
+        if let [one] = all {
+            let joined = beside(one, schema, "allOf");
+            return self.reduce(&joined, path, depth);
+        }
+        self.refuse_shapeless(schema, path)?;
+        let mut out = Pairs::new();
+        let mut unsaid = Pairs::new();
+        for (key, value) in schema.map() {
+            self.keyword((key, value), schema, (path, depth), &mut out, &mut unsaid)?;
+        }
+        self.close_object(schema, &mut out);
+        describe(&mut out, &unsaid);
+        Ok(Json::Map(out))
+    }
+
+    fn keyword(
+        &mut self,
+        (key, value): (&str, &Json),
+        schema: &Json,
+        (path, depth): (&str, usize),
+        out: &mut Pairs,
+        unsaid: &mut Pairs,
+    ) -> Result<()> {
+        let put = |out: &mut Pairs, key: &str, value: Json| out.push((key.to_owned(), value));
+        match key {
+            "type" => {
+                let is_enum = schema.get("enum").or(schema.get("const")).is_some();
+                if !is_enum || self.dialect.typed_enums {
+                    self.unions += usize::from(value.list().len() > 1);
+                    put(out, key, value.clone());
+                }
+            }
+            "enum" => {
+                self.values += value.list().len();
+                put(out, key, value.clone());
+            }
+            "const" | "description" => put(out, key, value.clone()),
+            "$ref" => self.reference(value, schema, path, out)?,
+            "anyOf" | "oneOf" => {
+                self.unions += 1;
+                let all = value.list().iter();
+                let all = all.map(|one| self.reduce(one, path, depth));
+                put(out, "anyOf", Json::List(all.collect::<Result<_>>()?));
+            }
+            "items" => {
+                let items = self.reduce(value, &format!("{path}[]"), depth + 1)?;
+                put(out, key, items);
+            }
+            "properties" => {
+                let required = schema.get("required").map(Json::list).unwrap_or_default();
+                let mut properties = Pairs::new();
+                for (name, value) in value.map() {
+                    let place = if path.is_empty() {
+                        name.clone()
+                    } else {
+                        format!("{path}.{name}")
+                    };
+                    let reduced = self.reduce(value, &place, depth + 1)?;
+                    let is_required = required.iter().any(|item| item.text() == Some(name));
+                    properties.push((name.clone(), self.optional(reduced, is_required)));
+                }
+                put(out, key, Json::Map(properties));
+            }
+            "$defs" | "definitions" => {
+                let all = value.map().iter();
+                let all = all.map(|(name, one)| Ok((name.clone(), self.reduce(one, name, 0)?)));
+                put(out, key, Json::Map(all.collect::<Result<_>>()?));
+            }
+            "format" if self.knows_format(value) => put(out, key, value.clone()),
+            "pattern" if self.knows_pattern(value) => put(out, key, value.clone()),
+            "minItems" if self.knows(key) || is_one(value) => put(out, key, value.clone()),
+            // They are written anew, or say nothing to a model.
+            "required"
+            | "additionalProperties"
+            | "title"
+            | "$schema"
+            | "$id"
+            | "$comment"
+            | "$anchor"
+            | "examples"
+            | "deprecated"
+            | "readOnly"
+            | "writeOnly" => {}
+            _ if self.knows(key) => put(out, key, value.clone()),
+            _ => put(unsaid, key, value.clone()),
+        }
+        Ok(())
+    }
+
+    fn knows(&self, keyword: &str) -> bool {
+        self.dialect.keywords.contains(&keyword)
+    }
+
+    fn knows_format(&self, value: &Json) -> bool {
+        let format = value.text().unwrap_or_default();
+        self.dialect.formats.contains(&format)
+    }
+
+    fn knows_pattern(&self, value: &Json) -> bool {
+        value.text().is_some_and(self.dialect.knows_pattern)
+    }
+
+    /// A property that need not be there: as such, or as one that may be null.
+    fn optional(&mut self, value: Json, is_required: bool) -> Json {
+        if is_required {
+            return value;
+        }
+        if self.dialect.all_required {
+            self.unions += 1;
+            return or_null(value);
+        }
+        self.optional += 1;
+        value
+    }
+
+    fn reference(&self, value: &Json, schema: &Json, path: &str, out: &mut Pairs) -> Result<()> {
+        let name = value.text().unwrap_or_default();
+        if !self.dialect.recursion && self.returns_to(name, name, 0) {
+            let why = "it contains itself, which the provider does not take";
+            let hint = "say how deep it goes, by a type of its own for each level";
+            return Err(unsaid(path, why, hint));
+        }
+        // Beside a reference nothing else may stand with some vendors.
+        let has_more = schema.map().iter().any(|(key, _)| key == "description");
+        let reference = Json::Map(vec![("$ref".into(), value.clone())]);
+        match (has_more, reference) {
+            (true, reference) => out.push(("anyOf".into(), Json::List(vec![reference]))),
+            (false, Json::Map(pairs)) => out.extend(pairs),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Whether what `name` names refers to `target`, itself or by others.
+    fn returns_to(&self, name: &str, target: &str, depth: usize) -> bool {
+        let names = references(self.root.at(name).unwrap_or(&Json::Null));
+        names.iter().any(|next| {
+            *next == target || (depth < DEFS_MAX && self.returns_to(next, target, depth + 1))
+        })
+    }
+
+    /// What has no shape of its own cannot be asked for where every property has to be named.
+    fn refuse_shapeless(&self, schema: &Json, path: &str) -> Result<()> {
+        let has = |key| schema.get(key).is_some();
+        let is_object = schema.get("type").and_then(Json::text) == Some("object");
+        if is_object && !has("properties") {
+            let is_map = schema
+                .get("additionalProperties")
+                .is_some_and(|a| !a.map().is_empty());
+            return Err(if is_map {
+                unsaid(
+                    path,
+                    "its names are not known before, and the provider wants each to be named",
+                    "make it a list of objects with a name and a value",
+                )
+            } else {
+                unsaid(
+                    path,
+                    "it is an object of any form, and the provider wants each property to be named",
+                    "name its properties, or make it a text",
+                )
+            });
+        }
+        let shapes = [
+            "type",
+            "enum",
+            "const",
+            "$ref",
+            "anyOf",
+            "oneOf",
+            "properties",
+            "items",
+        ];
+        if !shapes.iter().any(|key| has(key)) {
+            let why = "it may be anything, and the provider wants a type";
+            return Err(unsaid(path, why, "give it a type"));
+        }
+        for key in [
+            "not",
+            "if",
+            "patternProperties",
+            "prefixItems",
+            "allOf",
+            "dependentSchemas",
+        ] {
+            if has(key) {
+                let why = format!("the provider does not take `{key}`");
+                return Err(unsaid(
+                    path,
+                    &why,
+                    "take it out, or say it in the description",
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// Says of an object which of its properties must be there, and that there are no others.
+    fn close_object(&self, schema: &Json, out: &mut Pairs) {
+        let Some(properties) = schema.get("properties") else {
+            return;
+        };
+        let required = schema.get("required").map(Json::list).unwrap_or_default();
+        let names = properties.map().iter().map(|(name, _)| name);
+        let is_required = |name: &&String| {
+            self.dialect.all_required || required.iter().any(|item| item.text() == Some(name))
+        };
+        let names = names
+            .filter(is_required)
+            .map(|name| Json::Text(name.clone()));
+        if schema.get("type").is_none() {
+            out.push(("type".into(), Json::Text("object".into())));
+        }
+        out.push(("required".into(), Json::List(names.collect())));
+        out.push(("additionalProperties".into(), Json::Bool(false)));
+    }
+
+    fn check_counts(&self) -> Result<()> {
+        let counts = [
+            (
+                self.optional,
+                self.dialect.optional_max,
+                "properties that need not be there",
+            ),
+            (
+                self.unions,
+                self.dialect.unions_max,
+                "places of several types, or that may be null",
+            ),
+            (
+                self.values,
+                self.dialect.enum_values_max,
+                "values in its lists of choices",
+            ),
+        ];
+        match counts.iter().find(|(count, max, _)| count > max) {
+            None => Ok(()),
+            Some((count, max, what)) => {
+                let why = format!("it has {count} {what}, of which the provider takes {max}");
+                Err(unsaid(
+                    "",
+                    &why,
+                    "make some of them required, or split the job in two",
+                ))
+            }
+        }
+    }
+}
+
+/// How many definitions are followed.
+const DEFS_MAX: usize = 64;
+
+/// `schema`, with what stands beside `key` in `outer`.
+fn beside(schema: &Json, outer: &Json, key: &str) -> Json {
+    let own = schema.map().iter();
+    let more = outer.map().iter();
+    let more = more.filter(|(name, _)| name != key && schema.get(name).is_none());
+    Json::Map(own.chain(more).cloned().collect())
+}
+
+fn is_one(value: &Json) -> bool {
+    value.float().is_some_and(|items| items <= 1.0)
+}
+
+/// All references within `schema`.
+fn references(schema: &Json) -> Vec<&str> {
+    let own = schema.get("$ref").and_then(Json::text);
+    let pairs = schema.map().iter().map(|(_, value)| value);
+    let within = pairs.chain(schema.list()).flat_map(references);
+    own.into_iter().chain(within).collect()
+}
+
+/// The same value, or null.
+fn or_null(schema: Json) -> Json {
+    let null = || Json::Text("null".into());
+    let Json::Map(mut pairs) = schema else {
+        return schema;
+    };
+    let listed = pairs.iter().any(|(key, _)| key == "enum" || key == "const");
+    let types = pairs.iter_mut().find(|(key, _)| key == "type");
+    match types {
+        Some((_, value @ Json::Text(_))) if !listed => {
+            *value = Json::List(vec![value.clone(), null()]);
+            Json::Map(pairs)
+        }
+        Some((_, Json::List(all))) if !listed => {
+            if !all.contains(&null()) {
+                all.push(null());
+            }
+            Json::Map(pairs)
+        }
+        _ => {
+            let is_null = |one: &Json| one.get("type") == Some(&null());
+            if let Some((_, Json::List(all))) = pairs.iter_mut().find(|(key, _)| key == "anyOf") {
+                if !all.iter().any(is_null) {
+                    all.push(Json::Map(vec![("type".into(), null())]));
+                }
+                return Json::Map(pairs);
+            }
+            let one = Json::Map(pairs);
+            let null = Json::Map(vec![("type".into(), null())]);
+            Json::Map(vec![("anyOf".into(), Json::List(vec![one, null]))])
+        }
+    }
+}
+
+/// Says in the description what the vendor has no word for.
+fn describe(out: &mut Pairs, unsaid: &[(String, Json)]) {
+    if unsaid.is_empty() {
+        return;
+    }
+    let said = unsaid.iter().map(|(key, value)| format!("{key}: {value}"));
+    let said = format!("{{{}}}", said.collect::<Vec<_>>().join(", "));
+    match out.iter_mut().find(|(key, _)| key == "description") {
+        Some((_, Json::Text(text))) => *text = format!("{text}\n\n{said}"),
+        _ => out.push(("description".into(), Json::Text(said))),
+    }
+}
+
+fn unsaid(path: &str, why: &str, hint: &str) -> Error {
+    let place = if path.is_empty() { "the answer" } else { path };
+    Error::invalid("the provider does not take this schema")
+        .with("place", place)
+        .with("reason", why)
+        .hint(hint)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::Vendor;
+    use super::*;
+    use crate::work::AnswerType;
+    use crate::work::answer::JsonAnswer;
+
+    /// What `vendor` is asked for where the answer has `schema`, or the place and the reason of its refusal.
+    fn wire(vendor: &str, schema: &str) -> std::result::Result<String, String> {
+        let answer = AnswerType::Json(JsonAnswer {
+            schema: schema.to_owned(),
+            types: std::collections::BTreeMap::new(),
+        });
+        let provider = Vendor::new([]).open(vendor);
+        match provider.schema(&answer) {
+            Ok(schema) => Ok(schema.expect("it is no text").to_string()),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    #[track_caller]
+    fn both(schema: &str, expect: &str) {
+        for vendor in ["openai", "anthropic"] {
+            assert_eq!(
+                wire(vendor, schema).as_deref(),
+                Ok(expect),
+                "{vendor} {schema}"
+            );
+        }
+    }
+
+    #[track_caller]
+    fn each(schema: &str, openai: &str, anthropic: &str) {
+        assert_eq!(wire("openai", schema).as_deref(), Ok(openai), "{schema}");
+        assert_eq!(
+            wire("anthropic", schema).as_deref(),
+            Ok(anthropic),
+            "{schema}"
+        );
+    }
+
+    #[track_caller]
+    fn refused(vendor: &str, schema: &str, why: &str) {
+        let said = wire(vendor, schema).expect_err(schema);
+        assert!(said.contains(why), "{said}");
+    }
+
+    /// A schema of one property `a`, and what is asked for it.
+    fn of_one(property: &str) -> String {
+        format!(
+            r#"{{"type":"object","properties":{{"a":{property}}},"required":["a"],"additionalProperties":false}}"#
+        )
+    }
+
+    #[test]
+    fn what_both_take_goes_out_in_its_order() {
+        let schema = r#"{"type":"object","properties":{"z":{"type":"string"},"a":{"type":["integer","null"]}},"required":["z","a"],"additionalProperties":false}"#;
+        both(schema, schema);
+        for property in [
+            r#"{"type":"boolean"}"#,
+            r#"{"type":"string","format":"date"}"#,
+            r#"{"type":"array","items":{"type":"number"}}"#,
+            r#"{"anyOf":[{"type":"string"},{"type":"null"}]}"#,
+            r#"{"const":"x"}"#,
+        ] {
+            both(&of_one(property), &of_one(property));
+        }
+    }
+
+    #[test]
+    fn an_answer_that_is_no_object_is_asked_for_within_one() {
+        let wrapped = r#"{"type":"object","properties":{"answer":{"type":"integer"}},"required":["answer"],"additionalProperties":false}"#;
+        both(r#"{"type":"integer"}"#, wrapped);
+        both(
+            r##"{"$defs":{"E":{"type":"integer"}},"type":"array","items":{"$ref":"#/$defs/E"}}"##,
+            r##"{"type":"object","properties":{"answer":{"type":"array","items":{"$ref":"#/$defs/E"}}},"$defs":{"E":{"type":"integer"}},"required":["answer"],"additionalProperties":false}"##,
+        );
+    }
+
+    #[test]
+    fn what_a_vendor_has_no_word_for_is_said_in_the_description() {
+        each(
+            &of_one(r#"{"type":"integer","minimum":1,"description":"Stars"}"#),
+            &of_one(r#"{"type":"integer","minimum":1,"description":"Stars"}"#),
+            &of_one(r#"{"type":"integer","description":"Stars\n\n{minimum: 1}"}"#),
+        );
+        both(
+            &of_one(r#"{"type":"string","minLength":2,"maxLength":3}"#),
+            &of_one(r#"{"type":"string","description":"{minLength: 2, maxLength: 3}"}"#),
+        );
+        each(
+            &of_one(r#"{"type":"array","items":{"type":"string"},"minItems":1,"maxItems":3}"#),
+            &of_one(r#"{"type":"array","items":{"type":"string"},"minItems":1,"maxItems":3}"#),
+            &of_one(
+                r#"{"type":"array","items":{"type":"string"},"minItems":1,"description":"{maxItems: 3}"}"#,
+            ),
+        );
+        each(
+            &of_one(r#"{"type":"string","format":"uri"}"#),
+            &of_one(r#"{"type":"string","description":"{format: \"uri\"}"}"#),
+            &of_one(r#"{"type":"string","format":"uri"}"#),
+        );
+        each(
+            &of_one(r#"{"type":"string","pattern":"^[A-Z]{2}$"}"#),
+            &of_one(r#"{"type":"string","pattern":"^[A-Z]{2}$"}"#),
+            &of_one(r#"{"type":"string","description":"{pattern: \"^[A-Z]{2}$\"}"}"#),
+        );
+        each(
+            &of_one(r#"{"type":"string","title":"A","default":"x"}"#),
+            &of_one(r#"{"type":"string","description":"{default: \"x\"}"}"#),
+            &of_one(r#"{"type":"string","default":"x"}"#),
+        );
+    }
+
+    #[test]
+    fn the_same_is_said_in_the_vendors_words() {
+        each(
+            &of_one(r#"{"type":"string","enum":["x","y"]}"#),
+            &of_one(r#"{"type":"string","enum":["x","y"]}"#),
+            &of_one(r#"{"enum":["x","y"]}"#),
+        );
+        both(
+            &of_one(r#"{"oneOf":[{"type":"string"},{"type":"integer"}]}"#),
+            &of_one(r#"{"anyOf":[{"type":"string"},{"type":"integer"}]}"#),
+        );
+        both(
+            r##"{"$defs":{"E":{"type":"integer"}},"type":"object","properties":{"a":{"allOf":[{"$ref":"#/$defs/E"}],"description":"D"}},"required":["a"]}"##,
+            r##"{"$defs":{"E":{"type":"integer"}},"type":"object","properties":{"a":{"anyOf":[{"$ref":"#/$defs/E"}],"description":"D"}},"required":["a"],"additionalProperties":false}"##,
+        );
+        // What need not be there may be null instead, where all has to be there.
+        each(
+            r#"{"properties":{"a":{"type":"string"},"b":{"enum":["x"]},"c":{"anyOf":[{"type":"string"}]}},"required":["a"]}"#,
+            r#"{"properties":{"a":{"type":"string"},"b":{"anyOf":[{"enum":["x"]},{"type":"null"}]},"c":{"anyOf":[{"type":"string"},{"type":"null"}]}},"type":"object","required":["a","b","c"],"additionalProperties":false}"#,
+            r#"{"properties":{"a":{"type":"string"},"b":{"enum":["x"]},"c":{"anyOf":[{"type":"string"}]}},"type":"object","required":["a"],"additionalProperties":false}"#,
+        );
+    }
+
+    #[test]
+    fn what_cannot_be_said_is_refused_with_its_place() {
+        for vendor in ["openai", "anthropic"] {
+            refused(vendor, &of_one(r#"{"type":"object"}"#), "place=`a`");
+            refused(
+                vendor,
+                &of_one(r#"{"type":"object","additionalProperties":{"type":"number"}}"#),
+                "names are not known before",
+            );
+            refused(vendor, &of_one("{}"), "it may be anything");
+            refused(
+                vendor,
+                &of_one(r#"{"type":"array","items":{}}"#),
+                "place=`a[]`",
+            );
+            refused(
+                vendor,
+                &of_one(r#"{"type":"object","properties":{},"patternProperties":{"^x":{}}}"#),
+                "`patternProperties`",
+            );
+        }
+        let tree = r##"{"$defs":{"N":{"type":"object","properties":{"kids":{"type":"array","items":{"$ref":"#/$defs/N"}}},"required":["kids"]}},"type":"object","properties":{"a":{"$ref":"#/$defs/N"}},"required":["a"]}"##;
+        refused("anthropic", tree, "it contains itself");
+        assert!(wire("openai", tree).is_ok());
+        let deep = (0..11).fold(r#"{"type":"string"}"#.to_owned(), |inner, _| of_one(&inner));
+        refused("openai", &deep, "10 deep");
+        assert!(wire("anthropic", &deep).is_ok());
+        let many = |count: usize, property: &str| {
+            let all = (0..count).map(|n| format!(r#""p{n}":{property}"#));
+            let all = all.collect::<Vec<_>>().join(",");
+            format!(r#"{{"type":"object","properties":{{{all}}}}}"#)
+        };
+        assert!(wire("anthropic", &many(24, r#"{"type":"string"}"#)).is_ok());
+        refused(
+            "anthropic",
+            &many(25, r#"{"type":"string"}"#),
+            "it has 25 properties that need not be there, of which the provider takes 24",
+        );
+        assert!(wire("anthropic", &many(16, r#"{"type":["string","null"]}"#)).is_ok());
+        refused(
+            "anthropic",
+            &many(17, r#"{"type":["string","null"]}"#),
+            "it has 17 places of several types",
+        );
+        let words = (0..1001).map(|n| format!("\"w{n}\"")).collect::<Vec<_>>();
+        let words = of_one(&format!(r#"{{"enum":[{}]}}"#, words.join(",")));
+        refused("openai", &words, "1001 values");
+    }
+}

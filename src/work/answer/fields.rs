@@ -1,0 +1,172 @@
+//! The fields of `[answer.fields]`, as a schema and its types.
+
+use std::collections::BTreeMap;
+
+use super::json_answer::JsonAnswer;
+use super::type_name;
+use super::value_type::{Kind, ValueType};
+use crate::base::Json;
+
+/// One field.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct FieldSpec {
+    /// Its name.
+    pub name: String,
+    /// Its type, by SQL's name. Left out where there are choices.
+    pub type_name: Option<String>,
+    /// Its words, where it is one of some.
+    pub choices: Vec<String>,
+    /// Whether it may be null.
+    pub nullable: bool,
+    /// What the model is told of it.
+    pub description: Option<String>,
+}
+
+/// An answer that has these fields, in this order.
+///
+/// # Errors
+/// What is wrong with the field of that name.
+pub fn of_fields(fields: &[FieldSpec]) -> Result<JsonAnswer, (String, String)> {
+    let (mut properties, mut types) = (Vec::new(), BTreeMap::new());
+    for field in fields {
+        let wrong = |why| (field.name.clone(), why);
+        let mut schema = match (&field.type_name, &field.choices[..]) {
+            (None, []) => return Err(wrong("it has neither a type nor choices".into())),
+            (None, words) => choices(words),
+            (Some(name), words) => {
+                let value = type_name::parse(name).map_err(wrong)?;
+                note_types(&value, &field.name, &mut types);
+                match (words, &value.kind) {
+                    ([], _) => schema_of(&value),
+                    (words, Kind::Text(_)) => choices(words),
+                    _ => {
+                        return Err(wrong(
+                            "choices are words, and its type is not VARCHAR".into(),
+                        ));
+                    }
+                }
+            }
+        };
+        if field.nullable {
+            schema = nullable(schema);
+        }
+        if let Some(description) = &field.description {
+            schema.push(("description".into(), Json::Text(description.clone())));
+        }
+        properties.push((field.name.clone(), Json::Map(schema)));
+    }
+    Ok(JsonAnswer {
+        schema: Json::Map(object(properties)).to_string(),
+        types,
+    })
+}
+
+type Pairs = Vec<(String, Json)>;
+
+fn text(text: &str) -> Json {
+    Json::Text(text.to_owned())
+}
+
+fn of_type(name: &str) -> Pairs {
+    vec![("type".into(), text(name))]
+}
+
+fn choices(words: &[String]) -> Pairs {
+    let words = words.iter().map(|word| text(word)).collect();
+    let mut schema = of_type("string");
+    schema.push(("enum".into(), Json::List(words)));
+    schema
+}
+
+fn object(properties: Pairs) -> Pairs {
+    let required = properties.iter().map(|(name, _)| text(name)).collect();
+    let mut schema = of_type("object");
+    schema.push(("properties".into(), Json::Map(properties)));
+    schema.push(("required".into(), Json::List(required)));
+    schema.push(("additionalProperties".into(), Json::Bool(false)));
+    schema
+}
+
+fn formatted(format: &str) -> Pairs {
+    let mut schema = of_type("string");
+    schema.push(("format".into(), text(format)));
+    schema
+}
+
+fn described(description: &str) -> Pairs {
+    let mut schema = of_type("string");
+    schema.push(("description".into(), text(description)));
+    schema
+}
+
+/// The schema of a value of this type.
+fn schema_of(value: &ValueType) -> Pairs {
+    let schema = match &value.kind {
+        Kind::Text(None) => of_type("string"),
+        Kind::Text(Some(words)) => choices(words),
+        Kind::Boolean => of_type("boolean"),
+        Kind::Integer(_) => of_type("integer"),
+        Kind::Float(_) | Kind::Decimal(..) => of_type("number"),
+        Kind::Date => formatted("date"),
+        Kind::Timestamp { zoned: true } => formatted("date-time"),
+        // There is no format for a moment without a zone, and none for a time without one.
+        Kind::Timestamp { zoned: false } => {
+            described("a date and time such as 2026-02-28T12:30:00")
+        }
+        Kind::Time => described("a time such as 12:30:00"),
+        Kind::List(item) => {
+            let mut schema = of_type("array");
+            schema.push(("items".into(), Json::Map(schema_of(item))));
+            schema
+        }
+        Kind::Struct(fields) => {
+            let fields = fields.iter();
+            object(
+                fields
+                    .map(|(name, value)| (name.clone(), Json::Map(schema_of(value))))
+                    .collect(),
+            )
+        }
+        Kind::Map(value) => {
+            let mut schema = of_type("object");
+            schema.push(("additionalProperties".into(), Json::Map(schema_of(value))));
+            schema
+        }
+        Kind::Json => Vec::new(),
+    };
+    if value.nullable {
+        nullable(schema)
+    } else {
+        schema
+    }
+}
+
+/// The same, or null.
+fn nullable(mut schema: Pairs) -> Pairs {
+    for (key, value) in &mut schema {
+        match (key.as_str(), &mut *value) {
+            ("type", Json::Text(name)) => *value = Json::List(vec![text(name), text("null")]),
+            ("enum", Json::List(words)) => words.push(Json::Null),
+            _ => {}
+        }
+    }
+    schema
+}
+
+/// Notes the types that the schema alone does not say.
+fn note_types(value: &ValueType, path: &str, types: &mut BTreeMap<String, String>) {
+    match &value.kind {
+        Kind::List(item) => note_types(item, &format!("{path}[]"), types),
+        Kind::Map(value) => note_types(value, &format!("{path}.*"), types),
+        Kind::Struct(fields) => {
+            for (name, value) in fields {
+                note_types(value, &format!("{path}.{name}"), types);
+            }
+        }
+        Kind::Text(_) | Kind::Boolean | Kind::Integer(64) | Kind::Float(64) | Kind::Json => {}
+        Kind::Date | Kind::Timestamp { zoned: true } => {}
+        _ => {
+            types.insert(path.to_owned(), value.to_string());
+        }
+    }
+}

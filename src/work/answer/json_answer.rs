@@ -1,0 +1,154 @@
+//! An answer that has a JSON Schema.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::constraints::Constraints;
+use super::json_schema::{self, SchemaTypes};
+use super::value_type::{Kind, ValueType};
+use super::{PROPERTY, type_name};
+use crate::base::{Error, Json, Result};
+
+/// A value of a JSON Schema, whose types may be narrower than the schema says.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct JsonAnswer {
+    /// The schema, as text: a model answers in the order of the properties, so that the order counts.
+    pub schema: String,
+    /// The types of places, such as `lines[].qty`, by SQL's names.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub types: BTreeMap<String, String>,
+}
+
+impl JsonAnswer {
+    /// The types of its values.
+    ///
+    /// # Errors
+    /// `Invalid` if the schema is none, or a place of `types` has no such type.
+    pub fn types(&self) -> Result<SchemaTypes> {
+        let wrong = |why: String| {
+            Error::invalid("the answer's schema cannot be used")
+                .with("reason", why)
+                .hint("a JSON Schema is what `model_json_schema()` of Pydantic prints")
+        };
+        let Some(schema) = Json::parse(&self.schema) else {
+            return Err(wrong("it is not JSON".into()));
+        };
+        let mut types = json_schema::read(&schema).map_err(wrong)?;
+        for (path, name) in &self.types {
+            narrow(&mut types.value, path, name).map_err(|why| {
+                Error::invalid("a type of the answer cannot be used")
+                    .with("place", path)
+                    .with("type", name)
+                    .with("reason", why)
+                    .hint("places are written as in `lines[].qty`, types as in SQL")
+            })?;
+            types.notes.retain(|(place, _)| place != path);
+        }
+        Ok(types)
+    }
+
+    /// What its schema says beyond types.
+    ///
+    /// # Errors
+    /// `Invalid` if that cannot be checked.
+    pub(super) fn constraints(&self, value: &ValueType) -> Result<Constraints> {
+        let schema = Json::parse(&self.schema).unwrap_or(Json::Null);
+        Constraints::of(&schema, value).map_err(|why| {
+            Error::invalid("the answer's schema cannot be used")
+                .with("reason", why)
+                .hint("take that keyword out, or mend it")
+        })
+    }
+
+    /// The schema to ask for: that of an object.
+    pub(super) fn asked(&self) -> Json {
+        let schema = Json::parse(&self.schema).unwrap_or(Json::Null);
+        if self.is_wrapped() {
+            wrapped(&schema)
+        } else {
+            schema
+        }
+    }
+
+    /// Whether the value is asked for within an object, for it is none itself.
+    pub(super) fn is_wrapped(&self) -> bool {
+        let value = self.types().map(|types| types.value);
+        !value.is_ok_and(|v| !v.nullable && matches!(v.kind, Kind::Struct(_) | Kind::Map(_)))
+    }
+}
+
+/// The schema of an object that holds a value of `schema` alone. Definitions stay where references look
+/// for them.
+pub(super) fn wrapped(schema: &Json) -> Json {
+    let is_definition = |key: &str| ["$defs", "definitions"].contains(&key);
+    let (definitions, own): (Vec<_>, Vec<_>) = schema
+        .map()
+        .iter()
+        .cloned()
+        .partition(|(key, _)| is_definition(key));
+    let text = |text: &str| Json::Text(text.to_owned());
+    let mut object = vec![
+        ("type".to_owned(), text("object")),
+        (
+            "properties".to_owned(),
+            Json::Map(vec![(PROPERTY.to_owned(), Json::Map(own))]),
+        ),
+        ("required".to_owned(), Json::List(vec![text(PROPERTY)])),
+        ("additionalProperties".to_owned(), Json::Bool(false)),
+    ];
+    object.extend(definitions);
+    Json::Map(object)
+}
+
+/// Gives the place `path` of `value` the type that `name` names.
+fn narrow(value: &mut ValueType, path: &str, name: &str) -> Result<(), String> {
+    if path.is_empty() {
+        return take_kind(&mut value.kind, type_name::parse(name)?.kind);
+    }
+    match step(&mut value.kind, path) {
+        Some((inner, rest)) => narrow(inner, rest, name),
+        None => Err("the schema has no such place".into()),
+    }
+}
+
+/// What the first step of `path` leads to, and the rest of it: for `lines[].qty` first `lines`.
+fn step<'v, 'p>(kind: &'v mut Kind, path: &'p str) -> Option<(&'v mut ValueType, &'p str)> {
+    let named = path.strip_prefix('.').unwrap_or(path);
+    match kind {
+        Kind::List(item) => Some((item, path.strip_prefix("[]")?)),
+        Kind::Map(value) => Some((value, named.strip_prefix('*')?)),
+        Kind::Struct(fields) => fields.iter_mut().find_map(|(name, value)| {
+            // A name may hold a point itself.
+            let rest = named.strip_prefix(&**name)?;
+            (rest.is_empty() || rest.starts_with(['.', '['])).then_some((value, rest))
+        }),
+        _ => None,
+    }
+}
+
+/// Makes `kind` the narrower `to`, if every value of `to` is one of `kind` as JSON has them.
+fn take_kind(kind: &mut Kind, to: Kind) -> Result<(), String> {
+    let is_number =
+        |kind: &Kind| matches!(kind, Kind::Integer(_) | Kind::Float(_) | Kind::Decimal(..));
+    let is_text = |kind: &Kind| {
+        matches!(
+            kind,
+            Kind::Text(_) | Kind::Date | Kind::Time | Kind::Timestamp { .. }
+        )
+    };
+    let whole = |kind: &Kind| !matches!(kind, Kind::Integer(_));
+    let fits =
+        (is_number(kind) && is_number(&to) && (whole(kind) || !matches!(to, Kind::Float(32))))
+            || (is_text(kind) && is_text(&to))
+            || *kind == to
+            || matches!(kind, Kind::Json);
+    if !fits {
+        return Err("the schema says another kind of value there".into());
+    }
+    // The words of a choice stay.
+    if !(matches!(kind, Kind::Text(Some(_))) && to == Kind::Text(None)) {
+        *kind = to;
+    }
+    Ok(())
+}
