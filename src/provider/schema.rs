@@ -397,7 +397,6 @@ fn unsaid(path: &str, why: &str, hint: &str) -> Error {
 #[cfg(test)]
 mod tests {
     use super::super::testing::Vendor;
-    use super::*;
     use crate::work::AnswerType;
     use crate::work::answer::JsonAnswer;
 

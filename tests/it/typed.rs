@@ -125,7 +125,10 @@ async fn flattened_each_field_is_a_column_and_a_second_run_asks_nothing() {
         // How answers are laid out is no part of what is asked.
         world.job["answer"]["flatten"] = "label_".into();
         world.run().await.expect("a second run");
-        assert_eq!(world.sandbox.bill().expect("a bill").distinct_billed, billed);
+        assert_eq!(
+            world.sandbox.bill().expect("a bill").distinct_billed,
+            billed
+        );
         let batch = read(&world);
         check_rows(&world, &batch, |name| {
             column(&batch, &format!("label_{name}"))
