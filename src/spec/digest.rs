@@ -96,7 +96,12 @@ impl Job {
             // Its older name: a fingerprint does not change with a word.
             LayoutSpec::Keyed => "delta",
         });
-        json!({ "path": self.output.path, "layout": layout })
+        let mut part = json!({ "path": self.output.path, "layout": layout });
+        // What is new stands there only where it is used, so that older outputs are known again.
+        if let Some(prefix) = &self.answer.flatten {
+            part["flatten"] = json!(prefix);
+        }
+        part
     }
 
     /// Whose model it is, as far as the job says: a name, the origin of a base URL, or the
