@@ -1,5 +1,6 @@
 //! JSON values whose objects keep the order of their keys, and whatever stands in them twice.
 
+use std::collections::HashSet;
 use std::fmt;
 
 use serde::de::{MapAccess, SeqAccess, Visitor};
@@ -105,13 +106,9 @@ impl Json {
     #[must_use]
     pub fn repeated_key(&self) -> Option<&str> {
         let pairs = self.map();
-        let twice = pairs.iter().enumerate().find_map(|(at, (key, _))| {
-            let before = &pairs[..at];
-            before
-                .iter()
-                .any(|(there, _)| there == key)
-                .then_some(&**key)
-        });
+        let mut names = HashSet::with_capacity(pairs.len());
+        let twice = pairs.iter().find(|(key, _)| !names.insert(key.as_str()));
+        let twice = twice.map(|(key, _)| key.as_str());
         let within = pairs.iter().map(|(_, value)| value).chain(self.list());
         twice.or_else(|| within.into_iter().find_map(Json::repeated_key))
     }

@@ -66,12 +66,11 @@ impl Reducer<'_> {
             let why = format!("objects and lists may lie {max} deep within each other at most");
             return Err(unsaid(path, &why, "make it flatter"));
         }
-        let [all @ ..] = schema.get("allOf").map(Json::list).unwrap_or_default();
-        if let [one] = all {
+        if let [one] = schema.get("allOf").map(Json::list).unwrap_or_default() {
             let joined = beside(one, schema, "allOf");
             return self.reduce(&joined, path, depth);
         }
-        self.refuse_shapeless(schema, path)?;
+        refuse_shapeless(schema, path)?;
         let mut out = Pairs::new();
         let mut unsaid = Pairs::new();
         for (key, value) in schema.map() {
@@ -208,62 +207,6 @@ impl Reducer<'_> {
         })
     }
 
-    /// What has no shape of its own cannot be asked for where every property has to be named.
-    fn refuse_shapeless(&self, schema: &Json, path: &str) -> Result<()> {
-        let has = |key| schema.get(key).is_some();
-        let is_object = schema.get("type").and_then(Json::text) == Some("object");
-        if is_object && !has("properties") {
-            let is_map = schema
-                .get("additionalProperties")
-                .is_some_and(|a| !a.map().is_empty());
-            return Err(if is_map {
-                unsaid(
-                    path,
-                    "its names are not known before, and the provider wants each to be named",
-                    "make it a list of objects with a name and a value",
-                )
-            } else {
-                unsaid(
-                    path,
-                    "it is an object of any form, and the provider wants each property to be named",
-                    "name its properties, or make it a text",
-                )
-            });
-        }
-        let shapes = [
-            "type",
-            "enum",
-            "const",
-            "$ref",
-            "anyOf",
-            "oneOf",
-            "properties",
-            "items",
-        ];
-        if !shapes.iter().any(|key| has(key)) {
-            let why = "it may be anything, and the provider wants a type";
-            return Err(unsaid(path, why, "give it a type"));
-        }
-        for key in [
-            "not",
-            "if",
-            "patternProperties",
-            "prefixItems",
-            "allOf",
-            "dependentSchemas",
-        ] {
-            if has(key) {
-                let why = format!("the provider does not take `{key}`");
-                return Err(unsaid(
-                    path,
-                    &why,
-                    "take it out, or say it in the description",
-                ));
-            }
-        }
-        Ok(())
-    }
-
     /// Says of an object which of its properties must be there, and that there are no others.
     fn close_object(&self, schema: &Json, out: &mut Pairs) {
         let Some(properties) = schema.get("properties") else {
@@ -314,6 +257,62 @@ impl Reducer<'_> {
             }
         }
     }
+}
+
+/// What has no shape of its own cannot be asked for where every property has to be named.
+fn refuse_shapeless(schema: &Json, path: &str) -> Result<()> {
+    let has = |key| schema.get(key).is_some();
+    let is_object = schema.get("type").and_then(Json::text) == Some("object");
+    if is_object && !has("properties") {
+        let is_map = schema
+            .get("additionalProperties")
+            .is_some_and(|a| !a.map().is_empty());
+        return Err(if is_map {
+            unsaid(
+                path,
+                "its names are not known before, and the provider wants each to be named",
+                "make it a list of objects with a name and a value",
+            )
+        } else {
+            unsaid(
+                path,
+                "it is an object of any form, and the provider wants each property to be named",
+                "name its properties, or make it a text",
+            )
+        });
+    }
+    let shapes = [
+        "type",
+        "enum",
+        "const",
+        "$ref",
+        "anyOf",
+        "oneOf",
+        "properties",
+        "items",
+    ];
+    if !shapes.iter().any(|key| has(key)) {
+        let why = "it may be anything, and the provider wants a type";
+        return Err(unsaid(path, why, "give it a type"));
+    }
+    for key in [
+        "not",
+        "if",
+        "patternProperties",
+        "prefixItems",
+        "allOf",
+        "dependentSchemas",
+    ] {
+        if has(key) {
+            let why = format!("the provider does not take `{key}`");
+            return Err(unsaid(
+                path,
+                &why,
+                "take it out, or say it in the description",
+            ));
+        }
+    }
+    Ok(())
 }
 
 /// How many definitions are followed.

@@ -263,7 +263,7 @@ fn a_template_column_that_is_not_there_is_named_with_the_nearest() {
 fn mistakes_of_the_job_file_are_told_all_at_once_with_their_lines() {
     let shell = with_table();
     let job = "name = \"triage\"\n[source]\ntable = \"in.parquet\"\nkye = [\"id\"]\n[prompt]\nuser = \"{{ body }}\"\n\
-        [answer]\ncolumn = \"label\"\ntype = \"json\"\n[model]\nuse = \"sandbox/x\"\ntempratur = 0.5\n\
+        [answer]\ncolumn = \"label\"\ntype = \"jsno\"\n[model]\nuse = \"sandbox/x\"\ntempratur = 0.5\n\
         [budget]\nmax_usd = 40.0\n[output]\npath = \"out.parquet\"\n";
     shell.write("job.toml", job);
     let ran = shell.call(&["run", "job.toml"]);
@@ -278,7 +278,7 @@ fn mistakes_of_the_job_file_are_told_all_at_once_with_their_lines() {
         "json",
     ];
     mistaken(&shell, &ran, &words);
-    for (line, text) in ["kye = ", "tempratur = ", "max_usd = ", "type = \"json\""].map(|text| {
+    for (line, text) in ["kye = ", "tempratur = ", "max_usd = ", "type = \"jsno\""].map(|text| {
         let line = job
             .lines()
             .position(|line| line.starts_with(text))

@@ -534,6 +534,7 @@ fn a_job_from_its_first_look_to_its_second_run() {
     --- stdout
     rows     4
     columns  id Int64, body Utf8
+    answer   label VARCHAR
     sent     body
 
     --- row 0
@@ -672,13 +673,13 @@ fn a_job_file_with_several_mistakes_as_its_writer_reads_it() {
     shell.write(
         "job.toml",
         "name = \"Triage\"\n[source]\ntabel = \"in.parquet\"\nlimit = \"many\"\n[prompt]\nuser = \"{{ body }}\"\n\
-         [answer]\ncolumn = \"label\"\ntype = \"number\"\n[model]\nuse = \"sandbox/x\"\ntemperature = 9\n\
+         [answer]\ncolumn = \"label\"\ntype = \"nubmer\"\n[model]\nuse = \"sandbox/x\"\ntemperature = 9\n\
          [budget]\nmax_usd = 40.0\n[output]\npath = \"out.parquet\"\n",
     );
     says!(shell, ["run", "job.toml"], @r#"
     exit 2
     --- stdout
-    {"job":null,"exit_code":2,"published":false,"output":null,"ledger":null,"error":{"kind":"invalid","message":"the job file has 6 mistakes, file=`<folder>/job.toml`","hint":null,"causes":[{"advice":"write `name = \"triage\"`","column":8,"flag":null,"line":1,"problem":"`name` must be made of [a-z0-9-]"},{"advice":"did you mean `source.table`?","column":1,"flag":null,"line":3,"problem":"unknown key `source.tabel`"},{"advice":"write `limit = 1000` under `[source]`","column":9,"flag":null,"line":4,"problem":"`source.limit` must be a whole number, found a text"},{"advice":"write one of: text, choice","column":8,"flag":null,"line":9,"problem":"`answer.type` cannot be \"number\""},{"advice":"write `temperature = 0.0` under `[model]`","column":15,"flag":null,"line":12,"problem":"`model.temperature` must be between 0 and 2"},{"advice":"take it out","column":1,"flag":null,"line":14,"problem":"`budget.max_usd` is not in this version"}]}}
+    {"job":null,"exit_code":2,"published":false,"output":null,"ledger":null,"error":{"kind":"invalid","message":"the job file has 6 mistakes, file=`<folder>/job.toml`","hint":null,"causes":[{"advice":"write `name = \"triage\"`","column":8,"flag":null,"line":1,"problem":"`name` must be made of [a-z0-9-]"},{"advice":"did you mean `source.table`?","column":1,"flag":null,"line":3,"problem":"unknown key `source.tabel`"},{"advice":"write `limit = 1000` under `[source]`","column":9,"flag":null,"line":4,"problem":"`source.limit` must be a whole number, found a text"},{"advice":"did you mean \"number\"?","column":8,"flag":null,"line":9,"problem":"`answer.type` cannot be \"nubmer\""},{"advice":"write `temperature = 0.0` under `[model]`","column":15,"flag":null,"line":12,"problem":"`model.temperature` must be between 0 and 2"},{"advice":"take it out","column":1,"flag":null,"line":14,"problem":"`budget.max_usd` is not in this version"}]}}
     --- stderr
     error: the job file has 6 mistakes, file=`<folder>/job.toml`
 
@@ -692,10 +693,10 @@ fn a_job_file_with_several_mistakes_as_its_writer_reads_it() {
               | limit = "many"
               |         ^^^^^^
               write `limit = 1000` under `[source]`
-      line 9: `answer.type` cannot be "number"
-              | type = "number"
+      line 9: `answer.type` cannot be "nubmer"
+              | type = "nubmer"
               |        ^^^^^^^^
-              write one of: text, choice
+              did you mean "number"?
       line 12: `model.temperature` must be between 0 and 2
                | temperature = 9
                |               ^

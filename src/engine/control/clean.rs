@@ -27,7 +27,8 @@ pub struct Cleaned {
 /// # Errors
 /// `Held` while somebody works on the job; whatever keeps files from being deleted.
 pub async fn clean(setup: Setup, provider: Arc<dyn Provider>, age: Duration) -> Result<Cleaned> {
-    let mut session = Session::open(setup, provider, Patience::NotAtAll).await?;
+    let opening = Session::open(setup, provider, Patience::NotAtAll);
+    let mut session = Box::pin(opening).await?;
     let done = sweep(&mut session, age).await;
     session.release().await;
     done

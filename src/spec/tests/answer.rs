@@ -129,92 +129,95 @@ fn flattened_fields_are_columns_of_their_own() {
     }
 }
 
+/// What `[answer]` says, and what is wrong with it.
+const WRONG: &[(&str, &str)] = &[
+    ("type = \"json\"", "`answer.fields` is missing"),
+    (
+        "type = \"json\"\nchoices = [\"a\"]\nfields = { a = \"INT\" }",
+        "`answer.choices` is given for an answer of type `json`",
+    ),
+    (
+        "type = \"text\"\nfields = { a = \"INT\" }",
+        "`answer.fields` is given for an answer of type `text`",
+    ),
+    (
+        "type = \"text\"\nflatten = true",
+        "`answer.flatten` is given for an answer of type `text`",
+    ),
+    ("fields = {}", "`answer.fields` is empty"),
+    (
+        "fields = { a = \"STRNG\" }",
+        "`answer.fields.a` cannot be used: there is no type `STRNG`",
+    ),
+    (
+        "fields = { a = 3 }",
+        "`answer.fields.a` must be a type or a table, found a whole number",
+    ),
+    (
+        "fields = { a = { tpye = \"INT\" } }",
+        "unknown key `answer.fields.a.tpye`",
+    ),
+    (
+        "fields = { a = { nullable = true } }",
+        "`answer.fields.a` cannot be used: it has neither a type nor choices",
+    ),
+    (
+        "fields = { a = { type = \"INT\", choices = [\"x\"] } }",
+        "`answer.fields.a` cannot be used: choices are words, and its type is not VARCHAR",
+    ),
+    (
+        "fields = { a = { choices = [\"x\", \"X\"] } }",
+        "the choices `x` and `X` are the same",
+    ),
+    (
+        "fields = { a = { type = \"INT\", nullable = \"yes\" } }",
+        "`answer.fields.a.nullable` must be true or false, found a text",
+    ),
+    (
+        "fields = { a = \"INT\" }\nschema = '{}'",
+        "`answer.fields` and `answer.schema` are both given",
+    ),
+    (
+        "schema = 'nonsense'",
+        "`answer.schema` is not JSON: expected ident at line 1 column 2",
+    ),
+    (
+        "schema = '{\"type\":\"strng\"}'",
+        "the answer's schema cannot be used, reason=`the schema has a type that does not exist: `strng``",
+    ),
+    (
+        "schema = '{\"type\":\"string\",\"pattern\":\"(\"}'",
+        "the answer's schema cannot be used",
+    ),
+    (
+        "schema_file = \"none.json\"",
+        "cannot read `answer.schema_file`",
+    ),
+    (
+        "fields = { a = \"INT\" }\ntypes = { b = \"INT\" }",
+        "a type of the answer cannot be used, place=`b`, type=`INT`, reason=`the schema has no such place`",
+    ),
+    (
+        "schema = '{\"type\":\"string\"}'\nflatten = true",
+        "`answer.flatten` needs an answer that has fields",
+    ),
+    (
+        "fields = { a = \"INT\" }\nprefix = \"x_\"",
+        "`answer.prefix` names the columns of `answer.flatten`",
+    ),
+    (
+        "fields = { id = \"INT\" }\nflatten = true\nprefix = \"\"",
+        "the new column `id` is a column of the key already",
+    ),
+    (
+        "fields = { b_status = \"INT\" }\nflatten = true\nprefix = \"\"",
+        "two new columns have the name `b_status`",
+    ),
+];
+
 #[test]
 fn what_is_wrong_with_an_answer_is_said() {
-    for (answer, problem) in [
-        ("type = \"json\"", "`answer.fields` is missing"),
-        (
-            "type = \"json\"\nchoices = [\"a\"]\nfields = { a = \"INT\" }",
-            "`answer.choices` is given for an answer of type `json`",
-        ),
-        (
-            "type = \"text\"\nfields = { a = \"INT\" }",
-            "`answer.fields` is given for an answer of type `text`",
-        ),
-        (
-            "type = \"text\"\nflatten = true",
-            "`answer.flatten` is given for an answer of type `text`",
-        ),
-        ("fields = {}", "`answer.fields` is empty"),
-        (
-            "fields = { a = \"STRNG\" }",
-            "`answer.fields.a` cannot be used: there is no type `STRNG`",
-        ),
-        (
-            "fields = { a = 3 }",
-            "`answer.fields.a` must be a type or a table, found a whole number",
-        ),
-        (
-            "fields = { a = { tpye = \"INT\" } }",
-            "unknown key `answer.fields.a.tpye`",
-        ),
-        (
-            "fields = { a = { nullable = true } }",
-            "`answer.fields.a` cannot be used: it has neither a type nor choices",
-        ),
-        (
-            "fields = { a = { type = \"INT\", choices = [\"x\"] } }",
-            "`answer.fields.a` cannot be used: choices are words, and its type is not VARCHAR",
-        ),
-        (
-            "fields = { a = { choices = [\"x\", \"X\"] } }",
-            "the choices `x` and `X` are the same",
-        ),
-        (
-            "fields = { a = { type = \"INT\", nullable = \"yes\" } }",
-            "`answer.fields.a.nullable` must be true or false, found a text",
-        ),
-        (
-            "fields = { a = \"INT\" }\nschema = '{}'",
-            "`answer.fields` and `answer.schema` are both given",
-        ),
-        (
-            "schema = 'nonsense'",
-            "`answer.schema` is not JSON: expected ident at line 1 column 2",
-        ),
-        (
-            "schema = '{\"type\":\"strng\"}'",
-            "the answer's schema cannot be used, reason=`the schema has a type that does not exist: `strng``",
-        ),
-        (
-            "schema = '{\"type\":\"string\",\"pattern\":\"(\"}'",
-            "the answer's schema cannot be used",
-        ),
-        (
-            "schema_file = \"none.json\"",
-            "cannot read `answer.schema_file`",
-        ),
-        (
-            "fields = { a = \"INT\" }\ntypes = { b = \"INT\" }",
-            "a type of the answer cannot be used, place=`b`, type=`INT`, reason=`the schema has no such place`",
-        ),
-        (
-            "schema = '{\"type\":\"string\"}'\nflatten = true",
-            "`answer.flatten` needs an answer that has fields",
-        ),
-        (
-            "fields = { a = \"INT\" }\nprefix = \"x_\"",
-            "`answer.prefix` names the columns of `answer.flatten`",
-        ),
-        (
-            "fields = { id = \"INT\" }\nflatten = true\nprefix = \"\"",
-            "the new column `id` is a column of the key already",
-        ),
-        (
-            "fields = { b_status = \"INT\" }\nflatten = true\nprefix = \"\"",
-            "two new columns have the name `b_status`",
-        ),
-    ] {
+    for (answer, problem) in WRONG {
         let mistakes = resolve(&draft(&with(&format!("{answer}\n")))).expect_err(answer);
         assert_eq!(mistakes.len(), 1, "{answer}: {mistakes:#?}");
         assert!(mistakes[0].contains(problem), "{answer}: {}", mistakes[0]);

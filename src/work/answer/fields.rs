@@ -163,8 +163,13 @@ fn note_types(value: &ValueType, path: &str, types: &mut BTreeMap<String, String
                 note_types(value, &format!("{path}.{name}"), types);
             }
         }
-        Kind::Text(_) | Kind::Boolean | Kind::Integer(64) | Kind::Float(64) | Kind::Json => {}
-        Kind::Date | Kind::Timestamp { zoned: true } => {}
+        Kind::Text(_)
+        | Kind::Boolean
+        | Kind::Integer(64)
+        | Kind::Float(64)
+        | Kind::Json
+        | Kind::Date
+        | Kind::Timestamp { zoned: true } => {}
         _ => {
             types.insert(path.to_owned(), value.to_string());
         }

@@ -6,9 +6,12 @@ use serde::{Deserialize, Serialize};
 
 use super::constraints::Constraints;
 use super::json_schema::{self, SchemaTypes};
+use super::type_name;
 use super::value_type::{Kind, ValueType};
-use super::{PROPERTY, type_name};
 use crate::base::{Error, Json, Result};
+
+/// The property that holds an answer that is no object, in the structured output that we ask for.
+pub(super) const PROPERTY: &str = "answer";
 
 /// A value of a JSON Schema, whose types may be narrower than the schema says.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

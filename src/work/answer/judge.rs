@@ -7,8 +7,9 @@ use serde_json::value::RawValue;
 
 use super::constraints::Constraints;
 use super::json_answer::JsonAnswer;
+use super::json_answer::PROPERTY;
 use super::value_type::ValueType;
-use super::{AnswerType, Misfit, PROPERTY, reader};
+use super::{AnswerType, Misfit, reader};
 use crate::base::Result;
 use crate::work::{FailureClass, Finish, Outcome, ReplyBody, RowStatus};
 

@@ -42,9 +42,6 @@ pub enum AnswerType {
     Json(JsonAnswer),
 }
 
-/// The property that holds an answer that is no object, in the structured output that we ask for.
-const PROPERTY: &str = "answer";
-
 impl AnswerType {
     /// One of `choices`.
     #[must_use]

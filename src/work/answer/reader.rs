@@ -5,6 +5,7 @@
 //! and decimals without an exponent; words as the job writes them; moments in UTC.
 
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::fmt::Write as _;
 use std::str::FromStr;
 
@@ -66,11 +67,11 @@ type Read = Result<(), String>;
 impl Reader<'_> {
     fn value(&mut self, raw: &str, value: &ValueType) -> Read {
         if raw == "null" {
-            return if value.nullable {
-                self.put(raw)
-            } else {
-                Err("it is null".into())
-            };
+            if !value.nullable {
+                return Err("it is null".into());
+            }
+            self.put(raw);
+            return Ok(());
         }
         match &value.kind {
             Kind::Text(None) => {
@@ -85,7 +86,10 @@ impl Reader<'_> {
                 }
             }
             Kind::Boolean => match raw {
-                "true" | "false" => self.put(raw),
+                "true" | "false" => {
+                    self.put(raw);
+                    Ok(())
+                }
                 _ => Err(not(raw, "true or false")),
             },
             Kind::Integer(bits) => self.integer(raw, *bits),
@@ -107,9 +111,8 @@ impl Reader<'_> {
         }
     }
 
-    fn put(&mut self, text: &str) -> Read {
+    fn put(&mut self, text: &str) {
         self.out.push_str(text);
-        Ok(())
     }
 
     fn quote(&mut self, text: &str) -> Read {
@@ -142,7 +145,10 @@ impl Reader<'_> {
         )]
         let fits = |number: f64| number.is_finite() && (bits == 64 || (number as f32).is_finite());
         match raw.parse::<f64>() {
-            Ok(number) if fits(number) => self.put(raw),
+            Ok(number) if fits(number) => {
+                self.put(raw);
+                Ok(())
+            }
             _ => Err(format!("{} is out of range", in_short(raw))),
         }
     }
@@ -164,7 +170,8 @@ impl Reader<'_> {
                 digits_of(left)
             ));
         }
-        let length = unscaled.magnitude().to_string().len() as i64 + left - own;
+        let length = i64::try_from(unscaled.magnitude().to_string().len()).unwrap_or(i64::MAX);
+        let length = length.saturating_add(left - own);
         if unscaled.sign() != bigdecimal::num_bigint::Sign::NoSign && length > i64::from(digits) {
             let whole = i64::from(digits) - left;
             return Err(format!(
@@ -173,7 +180,8 @@ impl Reader<'_> {
                 digits_of(whole)
             ));
         }
-        self.put(&number.with_scale(left).to_plain_string())
+        self.put(&number.with_scale(left).to_plain_string());
+        Ok(())
     }
 
     fn date(&mut self, raw: &str) -> Read {
@@ -234,11 +242,12 @@ impl Reader<'_> {
             self.value(raw.get(), item)?;
             self.path.truncate(len);
         }
-        self.put("]")
+        self.put("]");
+        Ok(())
     }
 
     fn fields(&mut self, raw: &str, fields: &[(String, ValueType)]) -> Read {
-        let pairs = self.pairs(raw)?;
+        let pairs = Self::pairs(raw)?;
         if let Some((name, _)) = pairs
             .iter()
             .find(|(name, _)| fields.iter().all(|(field, _)| field != name))
@@ -255,15 +264,19 @@ impl Reader<'_> {
             let given = pairs.iter().find(|(given, _)| given == name);
             self.within(name, |reader| match given {
                 Some((_, raw)) => reader.value(raw.get(), value),
-                None if value.nullable => reader.put("null"),
+                None if value.nullable => {
+                    reader.put("null");
+                    Ok(())
+                }
                 None => Err("it is missing".into()),
             })?;
         }
-        self.put("}")
+        self.put("}");
+        Ok(())
     }
 
     fn map(&mut self, raw: &str, value: &ValueType) -> Read {
-        let pairs = self.pairs(raw)?;
+        let pairs = Self::pairs(raw)?;
         self.out.push('{');
         for (at, (name, raw)) in pairs.iter().enumerate() {
             if at > 0 {
@@ -273,18 +286,18 @@ impl Reader<'_> {
             self.out.push(':');
             self.within(name, |reader| reader.value(raw.get(), value))?;
         }
-        self.put("}")
+        self.put("}");
+        Ok(())
     }
 
     /// The names and values of an object, each name once.
-    fn pairs<'r>(&mut self, raw: &'r str) -> Result<Vec<(String, &'r RawValue)>, String> {
+    fn pairs(raw: &str) -> Result<Vec<(String, &RawValue)>, String> {
         let pairs = deserialized(raw, "{", Pairs).ok_or_else(|| not(raw, "an object"))?;
-        let twice = pairs.iter().enumerate().find(|(at, (name, _))| {
-            let before = &pairs[..*at];
-            before.iter().any(|(there, _)| there == name)
-        });
+        // A model may write a hundred thousand names.
+        let mut names = HashSet::with_capacity(pairs.len());
+        let twice = pairs.iter().find(|(name, _)| !names.insert(name.as_str()));
         match twice {
-            Some((_, (name, _))) => Err(format!("the name {} stands twice", in_short(name))),
+            Some((name, _)) => Err(format!("the name {} stands twice", in_short(name))),
             None => Ok(pairs),
         }
     }
@@ -500,115 +513,118 @@ mod tests {
         }
     }
 
+    /// A type, an answer, and what is wrong with it.
+    const MISFITS: &[(&str, &str, &str)] = &[
+        (
+            "INT",
+            "",
+            "it is not JSON: EOF while parsing a value at line 1 column 0",
+        ),
+        (
+            "INT",
+            "1 2",
+            "it is not JSON: trailing characters at line 1 column 3",
+        ),
+        ("INT", "null", "it is null"),
+        ("INT", "\"1\"", "\"1\" is not a whole number"),
+        ("INT", "1.5", "1.5 is not whole"),
+        ("TINYINT", "128", "128 does not fit into 8 bits"),
+        (
+            "BIGINT",
+            "9223372036854775808",
+            "9223372036854775808 does not fit into 64 bits",
+        ),
+        ("BIGINT", "1e400", "1e400 does not fit into 64 bits"),
+        ("BIGINT", "1e999999999", "1e999999999 is out of range"),
+        ("BIGINT", "1e99999999999", "1e99999999999 is out of range"),
+        ("DOUBLE", "1e400", "1e400 is out of range"),
+        ("DOUBLE", "true", "true is not a number"),
+        ("REAL", "1e39", "1e39 is out of range"),
+        (
+            "DECIMAL(4,2)",
+            "1.005",
+            "1.005 has more than 2 digits after the point",
+        ),
+        (
+            "DECIMAL(4,2)",
+            "100",
+            "100 has more than 2 digits before the point",
+        ),
+        ("DECIMAL(4,2)", "\"NaN\"", "NaN is not a number"),
+        ("BOOLEAN", "1", "1 is not true or false"),
+        ("VARCHAR", "1", "1 is not text"),
+        ("VARCHAR", r#""\ud800""#, "it is text that no file can hold"),
+        (
+            "DATE",
+            "\"2026-02-30\"",
+            "\"2026-02-30\" is not a date such as 2026-02-28",
+        ),
+        (
+            "DATE",
+            "\"26-2-3\"",
+            "\"26-2-3\" is not a date such as 2026-02-28",
+        ),
+        (
+            "DATE",
+            "\"2026-02-03T00:00:00Z\"",
+            "\"2026-02-03T00:00:00Z\" is not a date such as 2026-02-28",
+        ),
+        (
+            "TIMESTAMPTZ",
+            "\"2026-02-28T12:30:00\"",
+            "\"2026-02-28T12:30:00\" is not a date and time with its zone, such as 2026-02-28T12:30:00Z",
+        ),
+        (
+            "TIMESTAMPTZ",
+            "\"2026-02-28T12:30:00.0000001Z\"",
+            "\"2026-02-28T12:30:00.0000001Z\" is finer than a microsecond",
+        ),
+        (
+            "TIMESTAMPTZ",
+            "\"2016-12-31T23:59:60Z\"",
+            "\"2016-12-31T23:59:60Z\" is a leap second",
+        ),
+        (
+            "TIME",
+            "\"12:30\"",
+            "\"12:30\" is not a time such as 12:30:00",
+        ),
+        (
+            "TIME",
+            "\"12:30:00+02:00\"",
+            "\"12:30:00+02:00\" is not a time such as 12:30:00",
+        ),
+        ("INT[]", "{}", "{} is not a list"),
+        ("INT[]", "[1, 2.5]", "[1]: 2.5 is not whole"),
+        ("STRUCT(a INT)", "[1]", "[1] is not an object"),
+        ("STRUCT(a INT)", r#"{"b":1}"#, "b is not one of its fields"),
+        (
+            "STRUCT(a INT)",
+            r#"{"a":1,"a":2}"#,
+            "the name a stands twice",
+        ),
+        (
+            "MAP(VARCHAR, INT)",
+            r#"{"a":1,"a":1}"#,
+            "the name a stands twice",
+        ),
+        ("JSON", r#"{"a":{"b":1,"b":2}}"#, "the name b stands twice"),
+        (
+            "JSON",
+            "[1e400]",
+            "it holds a number or a text that cannot be kept",
+        ),
+        (
+            "STRUCT(lines STRUCT(sku VARCHAR, qty SMALLINT)[])",
+            r#"{"lines":[{"sku":"a","qty":1},{"sku":"b","qty":40000}]}"#,
+            "lines[1].qty: 40000 does not fit into 16 bits",
+        ),
+    ];
+
     #[test]
     fn what_does_not_fit_is_said_with_its_place() {
-        for (name, text, why) in [
-            (
-                "INT",
-                "",
-                "it is not JSON: EOF while parsing a value at line 1 column 0",
-            ),
-            (
-                "INT",
-                "1 2",
-                "it is not JSON: trailing characters at line 1 column 3",
-            ),
-            ("INT", "null", "it is null"),
-            ("INT", "\"1\"", "\"1\" is not a whole number"),
-            ("INT", "1.5", "1.5 is not whole"),
-            ("TINYINT", "128", "128 does not fit into 8 bits"),
-            (
-                "BIGINT",
-                "9223372036854775808",
-                "9223372036854775808 does not fit into 64 bits",
-            ),
-            ("BIGINT", "1e400", "1e400 does not fit into 64 bits"),
-            ("BIGINT", "1e999999999", "1e999999999 is out of range"),
-            ("BIGINT", "1e99999999999", "1e99999999999 is out of range"),
-            ("DOUBLE", "1e400", "1e400 is out of range"),
-            ("DOUBLE", "true", "true is not a number"),
-            ("REAL", "1e39", "1e39 is out of range"),
-            (
-                "DECIMAL(4,2)",
-                "1.005",
-                "1.005 has more than 2 digits after the point",
-            ),
-            (
-                "DECIMAL(4,2)",
-                "100",
-                "100 has more than 2 digits before the point",
-            ),
-            ("DECIMAL(4,2)", "\"NaN\"", "NaN is not a number"),
-            ("BOOLEAN", "1", "1 is not true or false"),
-            ("VARCHAR", "1", "1 is not text"),
-            ("VARCHAR", r#""\ud800""#, "it is text that no file can hold"),
-            (
-                "DATE",
-                "\"2026-02-30\"",
-                "\"2026-02-30\" is not a date such as 2026-02-28",
-            ),
-            (
-                "DATE",
-                "\"26-2-3\"",
-                "\"26-2-3\" is not a date such as 2026-02-28",
-            ),
-            (
-                "DATE",
-                "\"2026-02-03T00:00:00Z\"",
-                "\"2026-02-03T00:00:00Z\" is not a date such as 2026-02-28",
-            ),
-            (
-                "TIMESTAMPTZ",
-                "\"2026-02-28T12:30:00\"",
-                "\"2026-02-28T12:30:00\" is not a date and time with its zone, such as 2026-02-28T12:30:00Z",
-            ),
-            (
-                "TIMESTAMPTZ",
-                "\"2026-02-28T12:30:00.0000001Z\"",
-                "\"2026-02-28T12:30:00.0000001Z\" is finer than a microsecond",
-            ),
-            (
-                "TIMESTAMPTZ",
-                "\"2016-12-31T23:59:60Z\"",
-                "\"2016-12-31T23:59:60Z\" is a leap second",
-            ),
-            (
-                "TIME",
-                "\"12:30\"",
-                "\"12:30\" is not a time such as 12:30:00",
-            ),
-            (
-                "TIME",
-                "\"12:30:00+02:00\"",
-                "\"12:30:00+02:00\" is not a time such as 12:30:00",
-            ),
-            ("INT[]", "{}", "{} is not a list"),
-            ("INT[]", "[1, 2.5]", "[1]: 2.5 is not whole"),
-            ("STRUCT(a INT)", "[1]", "[1] is not an object"),
-            ("STRUCT(a INT)", r#"{"b":1}"#, "b is not one of its fields"),
-            (
-                "STRUCT(a INT)",
-                r#"{"a":1,"a":2}"#,
-                "the name a stands twice",
-            ),
-            (
-                "MAP(VARCHAR, INT)",
-                r#"{"a":1,"a":1}"#,
-                "the name a stands twice",
-            ),
-            ("JSON", r#"{"a":{"b":1,"b":2}}"#, "the name b stands twice"),
-            (
-                "JSON",
-                "[1e400]",
-                "it holds a number or a text that cannot be kept",
-            ),
-            (
-                "STRUCT(lines STRUCT(sku VARCHAR, qty SMALLINT)[])",
-                r#"{"lines":[{"sku":"a","qty":1},{"sku":"b","qty":40000}]}"#,
-                "lines[1].qty: 40000 does not fit into 16 bits",
-            ),
-        ] {
-            assert_eq!(read_as(name, text), Err(why.to_owned()), "{name} {text}");
+        for (name, text, why) in MISFITS {
+            assert_eq!(read_as(name, text), Err((*why).to_owned()), "{name} {text}");
         }
     }
 }

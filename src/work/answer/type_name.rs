@@ -133,16 +133,12 @@ fn field_name(rest: &mut &str) -> Result<String, String> {
                     return Err("a quoted name is not closed".into());
                 };
                 name.push_str(part);
-                match left.strip_prefix('"') {
-                    Some(left) => {
-                        name.push('"');
-                        after = left;
-                    }
-                    None => {
-                        *rest = left;
-                        break name;
-                    }
-                }
+                let Some(left) = left.strip_prefix('"') else {
+                    *rest = left;
+                    break name;
+                };
+                name.push('"');
+                after = left;
             }
         }
     };
