@@ -55,4 +55,4 @@ mod value_tests;
 
 pub use expression::column_expression;
 pub use render::{Prompt, Prompts, SkipReason};
-pub use template::{Template, render_system};
+pub use template::{Template, render_shared};

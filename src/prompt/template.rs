@@ -91,11 +91,11 @@ impl Template {
     }
 }
 
-/// Renders the system prompt, which is the same for every row and so may name `vars` alone.
+/// Renders a text that all rows share, such as the system prompt: it may name `vars` alone.
 ///
 /// # Errors
 /// `Invalid` if it is not a template, names a column, or cannot be rendered.
-pub fn render_system(
+pub fn render_shared(
     text: &str,
     name: &str,
     columns: &[&str],
@@ -113,9 +113,9 @@ pub fn render_system(
         let error = at(name, pieces.line_of(&variable));
         return Err(
             if variable == "row" || columns.contains(&variable.as_str()) {
-                error("the system prompt is the same for every row and cannot name a column")
+                error("what is the same for every row cannot name a column")
                     .with("column", &variable)
-                    .hint("name it in the user prompt; the system prompt may name `vars` alone")
+                    .hint("name it in `prompt.user`; the system prompt and the examples may name `vars` alone")
             } else {
                 unknown(
                     error("the template names what does not exist"),
@@ -129,7 +129,7 @@ pub fn render_system(
     engine
         .get_template(NAME)
         .and_then(|template| template.render(context))
-        .map_err(|error| wrong(&error, name, "cannot render the system prompt"))
+        .map_err(|error| wrong(&error, name, "cannot render it"))
 }
 
 fn parse(text: &str, name: &str, notes: &Arc<Notes>) -> Result<Environment<'static>> {

@@ -401,7 +401,7 @@ fn mistakes_are_found_before_a_row_is_read_and_name_the_line() {
 
 #[test]
 fn the_system_prompt_names_variables_alone() {
-    let render = |text: &str| render_system(text, "[prompt] system", &["subject"], &vars());
+    let render = |text: &str| render_shared(text, "[prompt] system", &["subject"], &vars());
     assert_eq!(
         render("On {{ vars.ds }}: {% if vars.ds %}go{% endif %}\n").unwrap(),
         "On 2026-11-23: go\n"

@@ -17,7 +17,7 @@ use serde_json::Map;
 use super::{Body, Network, Options, Provider, Rejection, Sought, SubmitError, Tag, open};
 use crate::base::http::{HttpError, HttpRequest, HttpResponse, HttpService, RouterService};
 use crate::base::{Clock, Error, Ids, Time};
-use crate::work::{AnswerType, Api, FailureClass, Finish, ReplyBody, Shape, Usage};
+use crate::work::{AnswerType, Api, Example, FailureClass, Finish, ReplyBody, Shape, Usage};
 
 /// One request, as the vendor saw it.
 #[derive(Clone, Debug)]
@@ -207,6 +207,15 @@ pub(super) fn shape(api: Api) -> Shape {
         temperature: None,
         params: Map::new(),
         answer: AnswerType::Text,
+        examples: Vec::new(),
+        assistant_prefix: None,
+    }
+}
+
+pub(super) fn example(user: &str, assistant: &str) -> Example {
+    Example {
+        user: user.into(),
+        assistant: assistant.into(),
     }
 }
 

@@ -46,11 +46,7 @@ impl Job {
     fn plan_part(&self) -> Value {
         json!({
             "source": self.source_part(),
-            "prompt": {
-                "system": self.prompt.system,
-                "user": self.prompt.user,
-                "dedupe": self.prompt.dedupe,
-            },
+            "prompt": self.prompt_part(),
             "answer": {
                 "column": self.answer.column,
                 "type": answer_part(&self.answer.answer),
@@ -66,6 +62,24 @@ impl Job {
             },
             "vars": self.vars,
         })
+    }
+
+    /// What is newer than the first version is left out where nothing is said. The examples of a table
+    /// are part of what requests share, and compared there.
+    fn prompt_part(&self) -> Value {
+        let prompt = &self.prompt;
+        let mut part = json!({
+            "system": prompt.system,
+            "user": prompt.user,
+            "dedupe": prompt.dedupe,
+        });
+        if !prompt.examples.is_empty() {
+            part["examples"] = json!(prompt.examples);
+        }
+        if let Some(prefix) = &prompt.assistant_prefix {
+            part["assistant_prefix"] = json!(prefix);
+        }
+        part
     }
 
     fn source_part(&self) -> Value {

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::work::answer::Kind;
-use crate::work::{AnswerType, sql_type};
+use crate::work::{AnswerType, Example, sql_type};
 
 /// A job, resolved: paths are absolute or URLs, defaults are filled in, files are read.
 ///
@@ -138,6 +138,24 @@ pub struct PromptSpec {
     pub user: String,
     /// Identical requests go once.
     pub dedupe: bool,
+    /// Exchanges that come before each row's own. Templates that may name `vars` alone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub examples: Vec<Example>,
+    /// A table that holds them instead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub examples_table: Option<ExamplesTable>,
+    /// How each answer begins.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub assistant_prefix: Option<String>,
+}
+
+/// A table of examples: text columns `user` and `assistant`, a row each.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ExamplesTable {
+    /// A file, folder or glob, as an absolute path or a URL.
+    pub table: String,
+    /// An SQL query over it, under the name `examples`. Without one it is read as it stands.
+    pub query: Option<String>,
 }
 
 /// What the new column is.

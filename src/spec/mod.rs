@@ -23,6 +23,7 @@ mod keys;
 mod mistake;
 mod model;
 mod output;
+mod prompt;
 mod reader;
 mod resolve;
 mod source;
@@ -35,8 +36,8 @@ mod unused;
 pub use digest::Fingerprints;
 pub use draft::{Draft, FlagValue};
 pub use job::{
-    AmbiguousPolicy, AnswerSpec, BudgetSpec, Job, LayoutSpec, LedgerSpec, MaxFailed, Meta, Mode,
-    ModelSpec, OutputSpec, PromptSpec, SourceInput, SourceSpec,
+    AmbiguousPolicy, AnswerSpec, BudgetSpec, ExamplesTable, Job, LayoutSpec, LedgerSpec, MaxFailed,
+    Meta, Mode, ModelSpec, OutputSpec, PromptSpec, SourceInput, SourceSpec,
 };
 pub use mistake::{Excerpt, Mistake, MistakeAt, Mistakes};
 pub use reader::parse_bytes;

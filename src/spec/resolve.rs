@@ -11,9 +11,9 @@ use super::address;
 use super::defaults;
 use super::draft::Draft;
 use super::file::Value;
-use super::job::{BudgetSpec, Job, MaxFailed, PromptSpec};
+use super::job::{BudgetSpec, Job, MaxFailed};
 use super::mistake::MistakeAt;
-use super::reader::{Address, Reader, Word};
+use super::reader::{Address, Reader};
 use super::surroundings::Surroundings;
 
 /// The longest name of a job: it becomes the name of a folder, and goes to the provider.
@@ -72,6 +72,7 @@ impl Reader<'_> {
         let source = self.source();
         let prompt = self.prompt();
         let answer = self.answer(source.as_ref());
+        self.check_prefix(answer.as_ref());
         let model = self.model(answer.as_ref());
         let budget = self.budget();
         let output = self.output(output_path.as_ref());
@@ -144,41 +145,6 @@ impl Reader<'_> {
             return None;
         }
         Some(name)
-    }
-
-    fn prompt(&mut self) -> Option<PromptSpec> {
-        let words = [
-            ("off", Word::Means(())),
-            ("auto", Word::Later),
-            ("5m", Word::Later),
-            ("1h", Word::Later),
-        ];
-        self.word("prompt.cache", &words);
-        let system = self.system();
-        let dedupe = self.bool("prompt.dedupe").unwrap_or(defaults::DEDUPE);
-        if self.node("prompt.user").is_none() {
-            self.missing("prompt.user", "");
-        }
-        Some(PromptSpec {
-            system,
-            user: self.some_text("prompt.user")?,
-            dedupe,
-        })
-    }
-
-    fn system(&mut self) -> Option<String> {
-        if self.node("prompt.system_file").is_none() {
-            return self.text("prompt.system");
-        }
-        if self.node("prompt.system").is_some() {
-            self.refuse(
-                "prompt.system_file",
-                "`prompt.system` and `prompt.system_file` are both given".into(),
-                "take one of them out",
-            );
-            return None;
-        }
-        self.text_file("prompt.system_file").map(|(_, text)| text)
     }
 
     fn budget(&mut self) -> Option<BudgetSpec> {

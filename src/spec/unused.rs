@@ -72,15 +72,18 @@ fn texts(draft: &Draft, job: &Job) -> Vec<String> {
 
 fn gather(table: &Table, texts: &mut Vec<String>) {
     for node in table.values() {
-        match &node.value {
-            Value::Text(text) => texts.push(text.clone()),
-            Value::Table(inner) => gather(inner, texts),
-            Value::List(list) => texts.extend(list.iter().filter_map(|item| match &item.value {
-                Value::Text(text) => Some(text.clone()),
-                _ => None,
-            })),
-            _ => {}
-        }
+        gather_value(&node.value, texts);
+    }
+}
+
+fn gather_value(value: &Value, texts: &mut Vec<String>) {
+    match value {
+        Value::Text(text) => texts.push(text.clone()),
+        Value::Table(inner) => gather(inner, texts),
+        Value::List(list) => list
+            .iter()
+            .for_each(|item| gather_value(&item.value, texts)),
+        _ => {}
     }
 }
 

@@ -20,5 +20,5 @@ pub use chunk::{CustomId, Limits, Packer};
 pub use frame::Frame;
 pub use outcome::{FailureClass, Finish, Outcome, Reply, ReplyBody, Usage};
 pub use pin::Pin;
-pub use request::{Api, KeyRule, Keyer, RequestKey, Shape};
+pub use request::{Api, Example, KeyRule, Keyer, RequestKey, Shape};
 pub use row::{RowStatus, StatusCounts};

@@ -37,6 +37,21 @@ pub struct Shape {
     pub params: Map<String, Value>,
     /// What the answer must be.
     pub answer: AnswerType,
+    /// Exchanges that come before the row's own: how it is to be answered.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub examples: Vec<Example>,
+    /// How the answer begins: the model goes on from there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub assistant_prefix: Option<String>,
+}
+
+/// What was asked once, and how it is answered.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Example {
+    /// What is asked.
+    pub user: String,
+    /// The answer, as the model is to give it.
+    pub assistant: String,
 }
 
 /// The rule by which a plan makes its request keys. A plan keeps to one from its first row to its last,
@@ -174,6 +189,8 @@ mod tests {
             temperature: None,
             params: Map::new(),
             answer: AnswerType::Text,
+            examples: Vec::new(),
+            assistant_prefix: None,
         }
     }
 
@@ -230,6 +247,17 @@ mod tests {
             },
             Shape {
                 api: Api::ChatCompletions,
+                ..shape()
+            },
+            Shape {
+                examples: vec![Example {
+                    user: "hi".into(),
+                    assistant: "hi".into(),
+                }],
+                ..shape()
+            },
+            Shape {
+                assistant_prefix: Some("hi".into()),
                 ..shape()
             },
         ];

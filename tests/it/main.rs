@@ -11,6 +11,7 @@ mod damage;
 mod doubt;
 mod endpoint;
 mod failing;
+mod few_shot;
 
 mod fence;
 mod foresight;

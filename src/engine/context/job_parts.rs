@@ -3,11 +3,11 @@
 use super::source::{column_names, compile};
 use crate::base::{Error, Result};
 use crate::output::check_names;
-use crate::prompt::{column_expression, render_system};
+use crate::prompt::{column_expression, render_shared};
 use crate::provider::Provider;
 use crate::source::{Predicate, RowIds, Source};
 use crate::spec::Job;
-use crate::work::{CustomId, Frame, Limits, Shape};
+use crate::work::{CustomId, Example, Frame, Limits, Shape};
 
 /// The parts of a job that its steps need.
 #[derive(Clone, Debug)]
@@ -25,12 +25,18 @@ pub(crate) struct JobParts {
 }
 
 impl JobParts {
-    /// The parts of `job`, as `source` and `provider` have them.
+    /// The parts of `job`, as `source` and `provider` have them. `examples` are those of the job, or of the
+    /// plan that is gone on with.
     ///
     /// # Errors
     /// `Invalid` if the source has a column that is to be added, or none that the prompt, the key or the
     /// filter names; whatever the provider refuses of the model's settings.
-    pub(crate) fn check(job: &Job, source: &Source, provider: &dyn Provider) -> Result<JobParts> {
+    pub(crate) fn check(
+        job: &Job,
+        source: &Source,
+        provider: &dyn Provider,
+        examples: Vec<Example>,
+    ) -> Result<JobParts> {
         let schema = source.schema();
         check_names(
             schema.fields().iter().map(|field| field.name().as_str()),
@@ -52,12 +58,14 @@ impl JobParts {
             service: capability.service.clone(),
             model: job.model.model.clone(),
             system: system
-                .map(|text| render_system(text, "prompt.system", &names, &job.vars))
+                .map(|text| render_shared(text, "prompt.system", &names, &job.vars))
                 .transpose()?,
             max_output_tokens: job.model.max_output_tokens,
             temperature: job.model.temperature,
             params: job.model.params.clone(),
             answer: job.answer.answer.clone(),
+            examples,
+            assistant_prefix: job.prompt.assistant_prefix.clone(),
         };
         Ok(JobParts {
             is_table: source.is_table(),

@@ -6,6 +6,7 @@ pub(crate) mod calls;
     reason = "the room is named after what it makes"
 )]
 pub(crate) mod context;
+pub(crate) mod examples;
 pub(crate) mod files;
 pub(crate) mod guard;
 pub(crate) mod interrupt;

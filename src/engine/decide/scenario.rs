@@ -66,6 +66,8 @@ impl Scenario {
                 temperature: None,
                 params: serde_json::Map::new(),
                 answer: AnswerType::Text,
+                examples: Vec::new(),
+                assistant_prefix: None,
             },
             fingerprint: "fingerprint".into(),
             pins: Vec::new(),

@@ -1,6 +1,7 @@
 //! A job looked at before it is run: whatever a run would refuse is refused here.
 
 use crate::base::{Result, nearest};
+use crate::engine::context::examples::examples;
 use crate::engine::context::files::Files;
 use crate::engine::context::job_parts::JobParts;
 use crate::engine::context::ledger::{JobLedger, check_place};
@@ -37,7 +38,8 @@ impl Inspected {
         check_ours(ledger.state(), job)?;
         let files = Files::aside(&root)?;
         let mut source = open_source(job, setup, &files).await?;
-        let parts = JobParts::check(job, &source, provider)?;
+        let examples = examples(job, &source, setup, files.scratch()).await?;
+        let parts = JobParts::check(job, &source, provider, examples)?;
         parts.check_question(job, &source)?;
         let made = ledger.state().made.as_ref();
         let ledger_id = made.map(|made| made.ledger.clone()).unwrap_or_default();

@@ -24,17 +24,20 @@ use crate::work::KeyRule;
 /// The context of a stored plan. A plan that has a snapshot needs no other source.
 pub(crate) async fn context_for(session: &Session, plan: u64) -> Result<Arc<Context>> {
     let job = session.setup.job.clone();
+    let planned = session.ledger.state().plans.get(&plan);
+    let examples = planned.map(|planned| planned.started.shape.examples.clone());
+    let examples = examples.unwrap_or_default();
     let (source, parts) = if has_snapshot(session, plan) {
         let source = open_snapshot(&session.setup, &session.files, plan).await?;
         let parts = JobParts {
             is_table: false,
             is_single_file: false,
-            ..JobParts::check(&job, &source, &*session.provider)?
+            ..JobParts::check(&job, &source, &*session.provider, examples)?
         };
         (source, parts)
     } else {
         let source = open_source(&job, &session.setup, &session.files).await?;
-        let parts = JobParts::check(&job, &source, &*session.provider)?;
+        let parts = JobParts::check(&job, &source, &*session.provider, examples)?;
         (source, parts)
     };
     context(session, &job, Some(source), parts, plan)

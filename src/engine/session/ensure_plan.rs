@@ -10,6 +10,7 @@ use super::new_plan::start_plan;
 use super::open::Session;
 use crate::base::{Error, Result};
 use crate::engine::context::context::Context;
+use crate::engine::context::examples::examples;
 use crate::engine::context::job_parts::{JobParts, limits};
 use crate::engine::context::source::{needs_snapshot, open_source};
 use crate::engine::decide::trial::{account_refused, trial_failed};
@@ -59,7 +60,8 @@ async fn prepare(session: &Session, job: &Job) -> Result<(Source, JobParts)> {
         .setup
         .waits_for("the source and the output to be looked at");
     let source = open_source(job, &session.setup, &session.files).await?;
-    let parts = JobParts::check(job, &source, &*session.provider)?;
+    let examples = examples(job, &source, &session.setup, session.files.scratch()).await?;
+    let parts = JobParts::check(job, &source, &*session.provider, examples)?;
     parts.check_question(job, &source)?;
     let spec = spec_of(session, job, &parts)?;
     target::check(&spec, &session.ledger_id, &session.setup.components).await?;

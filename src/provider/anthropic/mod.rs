@@ -199,6 +199,7 @@ impl Provider for Anthropic {
     }
 
     fn frame(&self, shape: &Shape) -> Result<Frame> {
+        check_prefix(shape)?;
         params(shape, "")?;
         let (before_id, after_id, after_text) = constant_parts(|id, text| {
             let params = printed(shape, params(shape, text).unwrap_or_default());
@@ -338,7 +339,7 @@ fn params(shape: &Shape, text: &str) -> Result<Map<String, Value>> {
     };
     put("model", json!(shape.model))?;
     put("max_tokens", json!(shape.max_output_tokens))?;
-    put("messages", json!([{ "role": "user", "content": text }]))?;
+    put("messages", messages(shape, text))?;
     if let Some(system) = &shape.system {
         put("system", json!(system))?;
     }
@@ -352,6 +353,54 @@ fn params(shape: &Shape, text: &str) -> Result<Map<String, Value>> {
         put_format(&mut body, format)?;
     }
     Ok(body)
+}
+
+/// The examples, the row's own text, and how the answer begins.
+fn messages(shape: &Shape, text: &str) -> Value {
+    let said = |role: &str, content: &str| json!({ "role": role, "content": content });
+    let examples = shape.examples.iter();
+    let mut messages: Vec<Value> = examples
+        .flat_map(|example| {
+            [
+                said("user", &example.user),
+                said("assistant", &example.assistant),
+            ]
+        })
+        .collect();
+    messages.push(said("user", text));
+    messages.extend(
+        shape
+            .assistant_prefix
+            .iter()
+            .map(|prefix| said("assistant", prefix)),
+    );
+    Value::Array(messages)
+}
+
+/// Refuses how an answer is to begin where the model is one that takes no such thing.
+fn check_prefix(shape: &Shape) -> Result<()> {
+    if shape.assistant_prefix.is_none() || takes_prefix(&shape.model) {
+        return Ok(());
+    }
+    Err(
+        Error::invalid("the model takes no beginning of its answer")
+            .with("model", &shape.model)
+            .hint("take `prompt.assistant_prefix` out: say in the prompt how the answer begins, or give it a type"),
+    )
+}
+
+/// Whether a model goes on with what is put in its mouth. Those of generation 4.6 and later do not, but
+/// for Haiku, of which nobody says so.
+fn takes_prefix(model: &str) -> bool {
+    let never = ["fable", "mythos"].iter().any(|name| model.contains(name));
+    let newer = ["opus-", "sonnet-"].iter().any(|family| {
+        let version = model.split_once(family).map_or("", |(_, version)| version);
+        let mut numbers = version.split('-').map(|word| word.parse::<u32>().ok());
+        // A date is no version.
+        let mut number = || numbers.next().flatten().filter(|n| *n < 100).unwrap_or(0);
+        (number(), number()) >= (4, 6)
+    });
+    !never && !newer
 }
 
 /// Sets the output's format beside what the job sets of `output_config`.

@@ -8,8 +8,8 @@ use crate::base::ErrorKind;
 use crate::base::http::Method;
 use crate::provider::Gate;
 use crate::provider::testing::{
-    Say, Vendor, answered, body, failed, lookup, noon, say, say_with, shape, sought, tag, told,
-    used,
+    Say, Vendor, answered, body, example, failed, lookup, noon, say, say_with, shape, sought, tag,
+    told, used,
 };
 use crate::work::{AnswerType, Api, BatchStatus, FailureClass, Finish, ReplyBody, Usage};
 
@@ -167,6 +167,52 @@ fn a_request_holds_what_the_job_sets_and_nothing_else() {
         "output_config": { "effort": "low", "format": { "type": "json_schema", "schema": schema } },
     } }] });
     assert_eq!(written(&shape, &["hi"]), expect);
+}
+
+#[test]
+fn examples_stand_before_the_row_and_the_beginning_of_the_answer_after_it() {
+    let shape = Shape {
+        model: "claude-haiku-4-5".into(),
+        examples: vec![example("columnist-text-0", "one"), example("b", "two")],
+        assistant_prefix: Some("Label:".into()),
+        ..shape(Api::Messages)
+    };
+    let messages = json!([
+        { "role": "user", "content": "columnist-text-0" }, { "role": "assistant", "content": "one" },
+        { "role": "user", "content": "b" }, { "role": "assistant", "content": "two" },
+        { "role": "user", "content": "hi" }, { "role": "assistant", "content": "Label:" },
+    ]);
+    let sent = written(&shape, &["hi"]);
+    assert_eq!(sent["requests"][0]["params"]["messages"], messages);
+}
+
+/// The models that take no beginning of their answer: section "Model-specific request errors".
+#[test]
+fn a_model_that_takes_no_beginning_of_its_answer_is_named() {
+    for (model, takes) in [
+        ("claude-haiku-4-5", true),
+        ("claude-haiku-4-5-20251001", true),
+        ("claude-sonnet-4-20250514", true),
+        ("claude-sonnet-4-5", true),
+        ("claude-opus-4-5-20251101", true),
+        ("claude-opus-4-6", false),
+        ("claude-sonnet-4-6", false),
+        ("claude-sonnet-5", false),
+        ("claude-opus-5-5", false),
+        ("claude-fable-5", false),
+        ("claude-mythos-5-1", false),
+        ("my-own-model", true),
+    ] {
+        let shape = Shape {
+            model: model.into(),
+            assistant_prefix: Some("Label:".into()),
+            ..shape(Api::Messages)
+        };
+        let frame = Vendor::new([]).open(NAME).frame(&shape);
+        assert_eq!(frame.is_ok(), takes, "{model}");
+        let said = frame.err().map(|error| error.to_string());
+        assert!(said.is_none_or(|said| said.contains(model)));
+    }
 }
 
 #[test]

@@ -171,6 +171,13 @@ impl Provider for OpenAi {
     }
 
     fn frame(&self, shape: &Shape) -> Result<Frame> {
+        if shape.assistant_prefix.is_some() && self.capability.service == NAME {
+            return Err(
+                Error::invalid("OpenAI's models take no beginning of their answer")
+                    .with("model", &shape.model)
+                    .hint("take `prompt.assistant_prefix` out: say in the prompt how the answer begins, or give it a type"),
+            );
+        }
         body(shape, "")?;
         let (before_id, after_id, after_text) = constant_parts(|id, text| {
             let body = printed(shape, body(shape, text).unwrap_or_default());
@@ -338,14 +345,8 @@ fn body(shape: &Shape, text: &str) -> Result<Map<String, Value>> {
         None => Ok(()),
         Some(_) => Err(contradiction(name, "it is set in [model] or [answer] too")),
     };
-    let user = json!({ "role": "user", "content": text });
-    // `system` is the one name for this role that OpenAI and all its relatives know.
-    let messages = match &shape.system {
-        Some(system) => json!([{ "role": "system", "content": system }, user]),
-        None => json!([user]),
-    };
     put("model", json!(shape.model))?;
-    put("messages", messages)?;
+    put("messages", messages(shape, text))?;
     if !shape.params.contains_key("max_tokens") {
         put("max_completion_tokens", json!(shape.max_output_tokens))?;
     }
@@ -362,6 +363,23 @@ fn body(shape: &Shape, text: &str) -> Result<Map<String, Value>> {
         )?;
     }
     Ok(body)
+}
+
+/// The system prompt, the examples, the row's own text, and how the answer begins.
+fn messages(shape: &Shape, text: &str) -> Value {
+    let said = |role: &str, content: &str| json!({ "role": role, "content": content });
+    // `system` is the one name for this role that OpenAI and all its relatives know.
+    let system = shape.system.iter().map(|system| said("system", system));
+    let examples = shape.examples.iter().flat_map(|example| {
+        [
+            said("user", &example.user),
+            said("assistant", &example.assistant),
+        ]
+    });
+    let prefix = shape.assistant_prefix.iter();
+    let prefix = prefix.map(|prefix| said("assistant", prefix));
+    let own = std::iter::once(said("user", text));
+    Value::Array(system.chain(examples).chain(own).chain(prefix).collect())
 }
 
 /// The body as it goes out: with the schema in the order of its properties, in which the model answers.

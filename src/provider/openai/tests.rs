@@ -6,7 +6,8 @@ use crate::base::ErrorKind;
 use crate::base::http::Method;
 use crate::provider::Gate;
 use crate::provider::testing::{
-    Say, Vendor, answered, body as bytes, failed, say, say_with, shape, sought, tag, told, used,
+    Say, Vendor, answered, body as bytes, example, failed, say, say_with, shape, sought, tag, told,
+    used,
 };
 use crate::work::{
     AnswerType, Api, BatchFailure, BatchStatus, CustomId, FailureClass, Finish, ReplyBody, Usage,
@@ -168,6 +169,43 @@ fn a_request_holds_what_the_job_sets_and_nothing_else() {
         written(&shape, &["hi"]),
         [expect],
         "an older server's name replaces ours"
+    );
+}
+
+#[test]
+fn examples_stand_between_the_system_prompt_and_the_row() {
+    let shape = Shape {
+        system: Some("You label.".into()),
+        examples: vec![example("a", "one"), example("b", "two")],
+        ..shape(Api::ChatCompletions)
+    };
+    let messages = json!([
+        { "role": "system", "content": "You label." },
+        { "role": "user", "content": "a" }, { "role": "assistant", "content": "one" },
+        { "role": "user", "content": "b" }, { "role": "assistant", "content": "two" },
+        { "role": "user", "content": "hi" },
+    ]);
+    assert_eq!(written(&shape, &["hi"])[0]["body"]["messages"], messages);
+}
+
+#[test]
+fn the_beginning_of_an_answer_is_for_other_servers_alone() {
+    let shape = Shape {
+        assistant_prefix: Some("Label:".into()),
+        ..shape(Api::ChatCompletions)
+    };
+    let vendor = Vendor::new([]);
+    let refused = vendor.open(NAME).frame(&shape).expect_err("OpenAI's own");
+    assert_eq!(refused.kind(), ErrorKind::Invalid);
+    let env = [
+        ("OPENAI_API_KEY", "key-1"),
+        ("OPENAI_BASE_URL", "http://127.0.0.1:1/v1"),
+    ];
+    let frame = vendor.open_with(NAME, &env).frame(&shape).expect("a frame");
+    let text = String::from_utf8(frame.after_text).expect("text");
+    assert!(
+        text.starts_with(r#"","role":"user"},{"content":"Label:","role":"assistant"}]"#),
+        "{text}"
     );
 }
 

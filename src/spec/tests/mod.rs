@@ -7,6 +7,7 @@ mod fuzz;
 mod keys;
 mod mistakes;
 mod places;
+mod prompt;
 
 use std::error::Error as _;
 use std::io;

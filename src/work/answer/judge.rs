@@ -43,13 +43,15 @@ impl Judge {
         }))
     }
 
-    /// The answer in a text, as it is stored; `None` if it holds none.
-    #[must_use]
-    pub fn read(&self, text: &str) -> Option<String> {
+    /// The answer in a text, as it is stored.
+    ///
+    /// # Errors
+    /// Why it holds none.
+    pub fn read(&self, text: &str) -> std::result::Result<String, Cow<'static, str>> {
         match self.0.read(text) {
-            Read::AsItIs => Some(text.to_owned()),
-            Read::As(answer) => Some(answer),
-            Read::Not(_) => None,
+            Read::AsItIs => Ok(text.to_owned()),
+            Read::As(answer) => Ok(answer),
+            Read::Not(why) => Err(why),
         }
     }
 
@@ -182,7 +184,7 @@ fn read_json(
 }
 
 /// What stands in an object that holds an answer alone.
-fn unwrapped(text: &str) -> Option<&RawValue> {
+pub(super) fn unwrapped(text: &str) -> Option<&RawValue> {
     let object: BTreeMap<String, &RawValue> = serde_json::from_str(text).ok()?;
     let answer = object.get(PROPERTY).copied();
     answer.filter(|_| object.len() == 1)

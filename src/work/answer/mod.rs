@@ -9,6 +9,7 @@
 //! ```
 
 mod constraints;
+mod example;
 mod fields;
 mod json_answer;
 mod json_schema;

@@ -1,0 +1,148 @@
+//! The examples that stand before each row's own prompt, read before anything is planned.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::compute::cast;
+use arrow::datatypes::DataType;
+use futures::StreamExt;
+
+use crate::base::{Error, ErrorKind, Result, ResultExt, nearest};
+use crate::prompt::render_shared;
+use crate::source::{Input, Scan, Source, TextOptions};
+use crate::spec::{ExamplesTable, Job};
+use crate::work::Example;
+
+use super::setup::Setup;
+use super::source::column_names;
+
+/// The most examples: they go with every request.
+const EXAMPLES_MAX: usize = 1000;
+
+/// What the table of examples is called in a query.
+const TABLE: &str = "examples";
+
+/// The examples of the job whose rows `source` holds, with their answers as the provider is asked for them.
+///
+/// # Errors
+/// `Invalid` if one is no template, or its answer is none of the answer's type; whatever keeps the table of
+/// examples from being read.
+pub(crate) async fn examples(
+    job: &Job,
+    source: &Source,
+    setup: &Setup,
+    scratch: &Path,
+) -> Result<Vec<Example>> {
+    let written = if let Some(table) = &job.prompt.examples_table {
+        read(job, table, setup, scratch).await?
+    } else {
+        rendered(job, source)?
+    };
+    let answered = written.into_iter().enumerate().map(|(at, example)| {
+        let answer = job.answer.answer.example(&example.assistant);
+        let wrong = |why| {
+            Error::invalid("the answer of an example is none of the answer's type")
+                .with("example", at + 1)
+                .with("reason", why)
+                .hint("write it as the model is to answer, or take the example out")
+        };
+        Ok(Example {
+            assistant: answer.map_err(wrong)?,
+            ..example
+        })
+    });
+    answered.collect()
+}
+
+/// The examples of the job file.
+fn rendered(job: &Job, source: &Source) -> Result<Vec<Example>> {
+    let names = column_names(source);
+    let render = |text: &str| render_shared(text, "prompt.examples", &names, &job.vars);
+    let written = job.prompt.examples.iter();
+    let rendered = written.map(|example| {
+        Ok(Example {
+            user: render(&example.user)?,
+            assistant: render(&example.assistant)?,
+        })
+    });
+    rendered.collect()
+}
+
+/// Reads a table of examples. What stands in it is data, and no template.
+async fn read(
+    job: &Job,
+    from: &ExamplesTable,
+    setup: &Setup,
+    scratch: &Path,
+) -> Result<Vec<Example>> {
+    let input = match &from.query {
+        None => Input::table(from.table.clone()),
+        Some(sql) => Input::Query {
+            sql: sql.clone(),
+            tables: BTreeMap::from([(TABLE.to_owned(), from.table.clone())]),
+            vars: job.vars.clone(),
+            text: TextOptions::default(),
+        },
+    };
+    let place = |error: Error| error.with("examples_table", &from.table);
+    let stores = &setup.components.stores;
+    let table = Source::open(&input, stores, scratch).await.map_err(place)?;
+    for name in ["user", "assistant"] {
+        if table.schema().field_with_name(name).is_err() {
+            let known = column_names(&table);
+            let near = nearest(name, known.iter().copied());
+            let advice = match near {
+                Some(near) => format!("is it `{near}`? "),
+                None => String::new(),
+            };
+            return Err(place(
+                Error::invalid("the table of examples has no such column").with("column", name),
+            )
+            .hint(format!(
+                "{advice}name it in a query: `examples_query = \"SELECT ... AS \\\"user\\\", ... AS assistant FROM examples\"`"
+            )));
+        }
+    }
+    let mut slices = table.scan(Scan::of(["user", "assistant"])).await?;
+    let mut examples = Vec::new();
+    while let Some(slice) = slices.next().await {
+        take(&slice?.batch, &mut examples).map_err(place)?;
+        if examples.len() > EXAMPLES_MAX {
+            return Err(place(
+                Error::invalid("the table of examples has more rows than go with a request")
+                    .with("most", EXAMPLES_MAX),
+            )
+            .hint("choose some by `examples_query`, with a `LIMIT`"));
+        }
+    }
+    if examples.is_empty() {
+        return Err(place(Error::invalid("the table of examples is empty"))
+            .hint("take `examples_table` out, or give it rows"));
+    }
+    Ok(examples)
+}
+
+fn take(batch: &RecordBatch, examples: &mut Vec<Example>) -> Result<()> {
+    let texts = |name: &str| {
+        let wrong = "a column of the table of examples is no text";
+        let lost = || Error::internal("a column was not read");
+        let column = batch.column_by_name(name).ok_or_else(lost)?;
+        cast(column, &DataType::Utf8).or_err(ErrorKind::Invalid, wrong)
+    };
+    let (users, answers) = (texts("user")?, texts("assistant")?);
+    let (users, answers) = (users.as_string::<i32>(), answers.as_string::<i32>());
+    for at in 0..batch.num_rows() {
+        let filled = |column: &arrow::array::StringArray| {
+            let text = column.is_valid(at).then(|| column.value(at).to_owned());
+            text.filter(|text| !text.trim().is_empty())
+        };
+        let (Some(user), Some(assistant)) = (filled(users), filled(answers)) else {
+            return Err(
+                Error::invalid("an example is null or blank").with("row", examples.len() + 1)
+            );
+        };
+        examples.push(Example { user, assistant });
+    }
+    Ok(())
+}

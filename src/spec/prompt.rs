@@ -1,0 +1,160 @@
+//! The `[prompt]` section: what all rows share, and what each says for itself.
+
+use super::defaults;
+use super::file::{Node, Value};
+use super::job::{AnswerSpec, ExamplesTable, PromptSpec};
+use super::reader::{Reader, Word};
+use crate::work::{AnswerType, Example};
+
+/// The most examples: they go with every request.
+pub(super) const EXAMPLES_MAX: usize = 1000;
+
+impl Reader<'_> {
+    pub(super) fn prompt(&mut self) -> Option<PromptSpec> {
+        let words = [
+            ("off", Word::Means(())),
+            ("auto", Word::Later),
+            ("5m", Word::Later),
+            ("1h", Word::Later),
+        ];
+        self.word("prompt.cache", &words);
+        let system = self.system();
+        let dedupe = self.bool("prompt.dedupe").unwrap_or(defaults::DEDUPE);
+        let examples = self.examples();
+        let examples_table = self.examples_table();
+        let assistant_prefix = self.assistant_prefix();
+        if self.node("prompt.user").is_none() {
+            self.missing("prompt.user", "");
+        }
+        Some(PromptSpec {
+            system,
+            user: self.some_text("prompt.user")?,
+            dedupe,
+            examples,
+            examples_table,
+            assistant_prefix,
+        })
+    }
+
+    fn system(&mut self) -> Option<String> {
+        if self.node("prompt.system_file").is_none() {
+            return self.text("prompt.system");
+        }
+        if self.node("prompt.system").is_some() {
+            self.refuse(
+                "prompt.system_file",
+                "`prompt.system` and `prompt.system_file` are both given".into(),
+                "take one of them out",
+            );
+            return None;
+        }
+        self.text_file("prompt.system_file").map(|(_, text)| text)
+    }
+
+    /// `[[prompt.examples]]`, each with what is asked and what is answered.
+    fn examples(&mut self) -> Vec<Example> {
+        let Some(node) = self.node("prompt.examples") else {
+            return Vec::new();
+        };
+        let Value::List(items) = &node.value else {
+            let expected = "a list of tables with `user` and `assistant`";
+            self.wrong_type("prompt.examples", node, expected);
+            return Vec::new();
+        };
+        if items.len() > EXAMPLES_MAX {
+            let problem = format!("`prompt.examples` has more than {EXAMPLES_MAX} examples");
+            let advice = "they go with every request: keep the best";
+            self.refuse("prompt.examples", problem, advice);
+        }
+        let examples = items.iter().filter_map(|item| self.example(item));
+        examples.collect()
+    }
+
+    fn example(&mut self, item: &Node) -> Option<Example> {
+        let Value::Table(table) = &item.value else {
+            let problem = format!(
+                "an example must be a table with `user` and `assistant`, found {}",
+                item.value.describe()
+            );
+            self.wrong(&item.at, problem, self.suggestion("prompt.examples"));
+            return None;
+        };
+        for (key, node) in table {
+            if !["user", "assistant"].contains(&key.as_str()) {
+                let problem = format!("unknown key `prompt.examples.{key}`");
+                self.wrong(&node.key, problem, "an example has `user` and `assistant`");
+            }
+        }
+        let mut text = |key: &str| match table.get(key).map(|node| (&node.at, &node.value)) {
+            Some((_, Value::Text(text))) if !text.trim().is_empty() => Some(text.clone()),
+            found => {
+                let at = found.map_or(&item.at, |(at, _)| at);
+                let problem = match found {
+                    None => format!("an example has no `{key}`"),
+                    Some((_, Value::Text(_))) => format!("the `{key}` of an example is blank"),
+                    Some((_, other)) => format!(
+                        "the `{key}` of an example must be a text, found {}",
+                        other.describe()
+                    ),
+                };
+                self.wrong(at, problem, self.suggestion("prompt.examples"));
+                None
+            }
+        };
+        let (user, assistant) = (text("user"), text("assistant"));
+        Some(Example {
+            user: user?,
+            assistant: assistant?,
+        })
+    }
+
+    /// Where the answer has a type, the provider's structured output begins it itself.
+    pub(super) fn check_prefix(&mut self, answer: Option<&AnswerSpec>) {
+        let is_text = answer.is_none_or(|answer| answer.answer == AnswerType::Text);
+        if !is_text {
+            let path = "prompt.assistant_prefix";
+            let problem = format!("`{path}` is given for an answer that has a type");
+            self.refuse(
+                path,
+                problem,
+                "take it out: the type says how the answer begins",
+            );
+        }
+    }
+
+    /// A table of examples, and the query that reads it.
+    fn examples_table(&mut self) -> Option<ExamplesTable> {
+        if self.node("prompt.examples_table").is_none() {
+            if self.node("prompt.examples_query").is_some() {
+                let problem =
+                    "`prompt.examples_query` reads `prompt.examples_table`, which is missing";
+                let advice = self.suggestion("prompt.examples_table");
+                self.refuse("prompt.examples_query", problem.into(), advice);
+            }
+            return None;
+        }
+        if self.node("prompt.examples").is_some() {
+            let problem = "`prompt.examples` and `prompt.examples_table` are both given".into();
+            self.refuse("prompt.examples_table", problem, "take one of them out");
+            return None;
+        }
+        let query = self.plain_text("prompt.examples_query");
+        let address = self.address("prompt.examples_table", true)?;
+        Some(ExamplesTable {
+            table: address.text,
+            query,
+        })
+    }
+
+    /// How each answer begins. Models refuse one that ends with a blank.
+    fn assistant_prefix(&mut self) -> Option<String> {
+        let path = "prompt.assistant_prefix";
+        let prefix = self.some_text(path)?;
+        if prefix.trim_end() != prefix {
+            let problem = format!("`{path}` ends with a blank, which models refuse");
+            self.refuse(path, problem, "take the blank out");
+            return None;
+        }
+        Some(prefix)
+    }
+}
