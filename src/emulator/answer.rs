@@ -20,13 +20,25 @@ const SENTENCES: [&str; 8] = [
     "That is all there is to say.",
 ];
 
+/// What a model says before and after an answer that no grammar holds it to.
+const AROUND: [(&str, &str); 3] = [
+    ("", ""),
+    ("```json\n", "\n```"),
+    ("Here is the answer:\n\n```json\n", "\n```\n\nThat is all."),
+];
+
 /// What an answer is made from, once for many requests.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Plan {
     Sentence,
     Object,
     Instance(Json),
-    Vectors { dimensions: u32, base64: bool },
+    /// An instance of a schema of which the prompt alone told.
+    Told(Json),
+    Vectors {
+        dimensions: u32,
+        base64: bool,
+    },
 }
 
 impl Plan {
@@ -39,6 +51,7 @@ impl Plan {
             Stored::Text => Plan::Sentence,
             Stored::Object => Plan::Object,
             Stored::Schema(at, len) => Plan::for_schema(&schema(at, len)?),
+            Stored::Told(at, len) => Plan::for_told(&schema(at, len)?),
             Stored::Vectors { dimensions, base64 } => Plan::Vectors { dimensions, base64 },
         })
     }
@@ -46,6 +59,11 @@ impl Plan {
     /// The plan of a schema's text.
     pub(super) fn for_schema(text: &str) -> Self {
         Plan::Instance(Json::parse(text).unwrap_or(Json::Null))
+    }
+
+    /// The plan of a schema's text that stood in a prompt.
+    pub(super) fn for_told(text: &str) -> Self {
+        Plan::Told(Json::parse(text).unwrap_or(Json::Null))
     }
 
     /// The answer drawn from `draw`, at its full length.
@@ -62,6 +80,13 @@ impl Plan {
         match self {
             Plan::Sentence => sentence(draw, out),
             Plan::Instance(schema) => instance(&Draw { root: schema, draw }, schema, draw, 0, out),
+            Plan::Told(schema) => {
+                let ask = Draw { root: schema, draw };
+                let (before, after) = AROUND[(draw >> 40) as usize % AROUND.len()];
+                out.push_str(before);
+                instance(&ask, schema, draw, 0, out);
+                out.push_str(after);
+            }
             Plan::Object => {
                 out.push_str("{\"answer\":\"");
                 sentence(draw, out);
@@ -167,6 +192,11 @@ fn object(ask: &Draw<'_>, node: &Json, local: u64, depth: usize, out: &mut Strin
     let properties = node.get("properties").map(Json::map).unwrap_or_default();
     let (first, last): (Vec<_>, Vec<_>) =
         properties.iter().partition(|(name, _)| is_required(name));
+    if properties.is_empty()
+        && let Some(child @ Json::Map(_)) = node.get("additionalProperties")
+    {
+        return map(ask, child, local, depth, out);
+    }
     out.push('{');
     for (at, (name, child)) in first.into_iter().chain(last).enumerate() {
         if at > 0 {
@@ -185,19 +215,37 @@ fn object(ask: &Draw<'_>, node: &Json, local: u64, depth: usize, out: &mut Strin
     out.push('}');
 }
 
+/// Two values under names that no schema said.
+fn map(ask: &Draw<'_>, child: &Json, local: u64, depth: usize, out: &mut String) {
+    out.push('{');
+    for (at, name) in ["first", "second"].into_iter().enumerate() {
+        if at > 0 {
+            out.push(',');
+        }
+        quoted(name, out);
+        out.push(':');
+        let local = mix(local ^ random::named(0, name));
+        instance(ask, child, local, depth + 1, out);
+    }
+    out.push('}');
+}
+
 fn array(ask: &Draw<'_>, node: &Json, local: u64, depth: usize, out: &mut String) {
     let bound = |key| node.get(key).and_then(Json::float);
     let most = bound("maxItems").unwrap_or(1024.0);
     let least = bound("minItems").unwrap_or(if depth < DEPTH_MAX / 2 { 1.0 } else { 0.0 });
     out.push('[');
     let mut count = 0.0;
+    // Words of a list differ: each item draws the next one.
+    let mut ask = Draw { ..*ask };
     while count < least.min(most) {
         if count > 0.0 {
             out.push(',');
+            ask.draw = ask.draw.wrapping_add(1);
         }
         let item = node.get("items").unwrap_or(&Json::Null);
         instance(
-            ask,
+            &ask,
             item,
             mix(local.wrapping_add(count.to_bits())),
             depth + 1,

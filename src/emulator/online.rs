@@ -16,11 +16,12 @@ pub(super) struct Spoken {
 
 /// The answer to a request.
 pub(super) fn speak(request: &Request<'_>, outcome: Outcome) -> Spoken {
-    let plan = match request.shape {
+    let plan = match &request.shape {
         Shape::Text => Plan::Sentence,
         Shape::Object => Plan::Object,
         Shape::Schema(schema) => Plan::for_schema(schema),
-        Shape::Vectors { dimensions, base64 } => Plan::Vectors { dimensions, base64 },
+        Shape::Told(schema) => Plan::for_told(schema),
+        &Shape::Vectors { dimensions, base64 } => Plan::Vectors { dimensions, base64 },
     };
     let draw = request.draws.first().copied().unwrap_or(0);
     let mut text = String::new();

@@ -44,7 +44,7 @@ pub(super) struct Request<'a> {
 }
 
 /// What an answer must look like.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) enum Shape<'a> {
     /// A sentence.
     Text,
@@ -52,6 +52,8 @@ pub(super) enum Shape<'a> {
     Object,
     /// JSON that satisfies this schema.
     Schema(&'a str),
+    /// The same, with or without words around: the prompt alone told of it.
+    Told(String),
     /// One unit vector per draw.
     Vectors { dimensions: u32, base64: bool },
 }
@@ -63,6 +65,8 @@ pub(super) enum Stored {
     Object,
     /// The place and length of the schema in its file.
     Schema(u32, u32),
+    /// The same of a schema that the prompt told.
+    Told(u32, u32),
     Vectors {
         dimensions: u32,
         base64: bool,
@@ -109,6 +113,7 @@ impl Record<'_> {
             Stored::Object => (1, 0, 0),
             Stored::Schema(at, len) => (2, at, len),
             Stored::Vectors { dimensions, base64 } => (3, dimensions, u32::from(base64)),
+            Stored::Told(at, len) => (4, at, len),
         };
         out.extend_from_slice(&self.body.to_le_bytes());
         for word in [kind, self.input_tokens, self.budget, a, b] {
@@ -132,6 +137,7 @@ impl<'a> Record<'a> {
             0 => Stored::Text,
             1 => Stored::Object,
             2 => Stored::Schema(a, b),
+            4 => Stored::Told(a, b),
             _ => Stored::Vectors {
                 dimensions: a,
                 base64: b != 0,
@@ -230,7 +236,7 @@ impl RecordWriter {
         if self.summary.count.is_multiple_of(SEGMENT) {
             self.summary.segments.push(self.bytes);
         }
-        let shape = self.stored(request.shape)?;
+        let shape = self.stored(&request.shape)?;
         let draws: Vec<u8> = request
             .draws
             .iter()
@@ -264,14 +270,18 @@ impl RecordWriter {
         Ok(())
     }
 
-    fn stored(&mut self, shape: Shape<'_>) -> Result<Stored> {
-        Ok(match shape {
+    fn stored(&mut self, shape: &Shape<'_>) -> Result<Stored> {
+        Ok(match *shape {
             Shape::Text => Stored::Text,
             Shape::Object => Stored::Object,
             Shape::Vectors { dimensions, base64 } => Stored::Vectors { dimensions, base64 },
             Shape::Schema(schema) => {
                 let (at, len) = self.schema(schema)?;
                 Stored::Schema(at, len)
+            }
+            Shape::Told(ref schema) => {
+                let (at, len) = self.schema(schema)?;
+                Stored::Told(at, len)
             }
         })
     }

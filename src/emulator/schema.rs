@@ -81,9 +81,105 @@ fn walk(node: &Json, path: &str, check: &dyn Fn(&Json, &str) -> Option<String>) 
     node.get("items").and_then(|child| walk(child, path, check))
 }
 
+/// The schema with which a system prompt ends, in a block of code.
+pub(super) fn told(system: &str) -> Option<String> {
+    let (_, block) = system
+        .trim_end()
+        .strip_suffix("```")?
+        .rsplit_once("```json\n")?;
+    let schema = Json::parse(block)?;
+    let is_schema = ["type", "properties", "$ref", "anyOf", "enum"]
+        .iter()
+        .any(|key| schema.get(key).is_some());
+    is_schema.then(|| block.trim().to_owned())
+}
+
 fn is_open(node: &Json) -> bool {
     type_name(node) == Some("object")
         && node.get("additionalProperties") != Some(&Json::Bool(false))
+}
+
+/// The first keyword of `node` that is not among `known`.
+fn unknown_key<'n>(node: &'n Json, known: &[&str]) -> Option<&'n str> {
+    let mut keys = node.map().iter().map(|(key, _)| key.as_str());
+    keys.find(|key| !known.contains(key))
+}
+
+/// Keywords that both vendors know.
+const COMMON: [&str; 17] = [
+    "type",
+    "properties",
+    "required",
+    "additionalProperties",
+    "items",
+    "enum",
+    "const",
+    "anyOf",
+    "$ref",
+    "$defs",
+    "format",
+    "pattern",
+    "minItems",
+    "title",
+    "description",
+    "default",
+    "$schema",
+];
+
+/// Values of `format` that both vendors know.
+const FORMATS: [&str; 9] = [
+    "date-time",
+    "time",
+    "date",
+    "duration",
+    "email",
+    "hostname",
+    "ipv4",
+    "ipv6",
+    "uuid",
+];
+
+/// What is wrong with a reference: it leads out of the schema, or nowhere.
+fn reference_complaint(root: &Json, node: &Json) -> Option<String> {
+    let name = node.get("$ref")?.text().unwrap_or_default();
+    let is_local = name == "#" || name.starts_with("#/$defs/");
+    if is_local && (name == "#" || root.at(name).is_some()) {
+        return None;
+    }
+    Some(format!(
+        "reference can only point to definitions defined at the top level of the schema, got '{name}'."
+    ))
+}
+
+/// How many of them there are within `root`.
+fn count(root: &Json, of: &dyn Fn(&Json) -> usize) -> usize {
+    let total = std::cell::Cell::new(0);
+    walk(root, "", &|node, _| {
+        total.set(total.get() + of(node));
+        None
+    });
+    total.get()
+}
+
+/// How many objects and lists lie within each other.
+fn depth(node: &Json) -> usize {
+    let within = |key: &str| node.get(key).map(Json::map).unwrap_or_default();
+    let properties = within("properties").iter().map(|(_, child)| depth(child));
+    let defs = within("$defs").iter().map(|(_, child)| depth(child));
+    let items = node.get("items").into_iter().map(depth);
+    let any = node.get("anyOf").map(Json::list).unwrap_or_default();
+    let below = properties.chain(items).max();
+    let beside = any.iter().map(depth).chain(defs).max().unwrap_or(0);
+    below.map_or(0, |below| below + 1).max(beside)
+}
+
+fn listed(node: &Json) -> &[Json] {
+    node.get("enum").map(Json::list).unwrap_or_default()
+}
+
+fn chars<'j>(texts: impl IntoIterator<Item = &'j Json>) -> usize {
+    let texts = texts.into_iter().filter_map(Json::text);
+    texts.map(|text| text.chars().count()).sum()
 }
 
 /// What `OpenAI`'s strict mode refuses.
@@ -91,59 +187,156 @@ pub(super) fn strict_complaint(root: &Json) -> Option<String> {
     if type_name(root) != Some("object") || root.get("anyOf").is_some() {
         return Some("schema must be a JSON Schema of 'type: \"object\"' at its root.".into());
     }
-    walk(root, "", &|node, path| {
-        if is_open(node) {
-            return Some(format!(
-                "In context=({path}), 'additionalProperties' is required to be supplied and to be false."
-            ));
-        }
-        if let Some(key) = ["allOf", "oneOf", "not", "patternProperties", "if"]
-            .into_iter()
-            .find(|key| node.get(key).is_some())
-        {
-            return Some(format!("In context=({path}), '{key}' is not permitted."));
-        }
-        let required = node.get("required").map(Json::list).unwrap_or_default();
-        let properties = node.get("properties").map(Json::map).unwrap_or_default();
-        properties
-            .iter()
-            .find(|(name, _)| !required.iter().any(|item| item.text() == Some(name)))
-            .map(|(name, _)| {
-                format!(
-                    "In context=({path}), 'required' is required to be supplied and to be an array \
-                     including every key in properties. Missing '{name}'."
-                )
-            })
+    strict_size_complaint(root).or_else(|| {
+        walk(root, "", &|node, path| {
+            strict_node_complaint(root, node, path)
+        })
     })
 }
 
-/// What Anthropic's structured output refuses.
-pub(super) fn plain_complaint(root: &Json) -> Option<String> {
-    const UNSUPPORTED: [&str; 9] = [
+fn strict_size_complaint(root: &Json) -> Option<String> {
+    let names = |node: &Json| node.get("properties").map_or(0, |all| all.map().len());
+    let name_chars = |node: &Json| {
+        let all = node.get("properties").map(Json::map).unwrap_or_default();
+        all.iter()
+            .map(|(name, _)| name.chars().count())
+            .sum::<usize>()
+    };
+    let values = |node: &Json| listed(node).len();
+    let value_chars = |node: &Json| chars(listed(node).iter().chain(node.get("const")));
+    let limits = [
+        (depth(root), 10, "levels of nesting"),
+        (count(root, &names), 5000, "object properties"),
+        (count(root, &values), 1000, "enum values"),
+        (
+            count(root, &name_chars) + count(root, &value_chars),
+            120_000,
+            "characters of names and enum values",
+        ),
+    ];
+    let over = limits.iter().find(|(found, most, _)| found > most);
+    over.map(|(found, most, what)| {
+        format!("schema is too large: {found} {what}, the maximum is {most}.")
+    })
+}
+
+fn strict_node_complaint(root: &Json, node: &Json, path: &str) -> Option<String> {
+    const MORE: [&str; 6] = [
+        "multipleOf",
         "minimum",
         "maximum",
         "exclusiveMinimum",
         "exclusiveMaximum",
-        "multipleOf",
-        "minLength",
-        "maxLength",
         "maxItems",
-        "oneOf",
     ];
-    walk(root, "", &|node, _| {
-        if is_open(node) {
-            return Some(
-                "For 'object' type, 'additionalProperties' must be explicitly set to false".into(),
-            );
-        }
-        let key = UNSUPPORTED
-            .into_iter()
-            .find(|key| node.get(key).is_some())?;
-        let kind = type_name(node).unwrap_or("any");
+    let within = |text: String| Some(format!("In context=({path}), {text}"));
+    if is_open(node) {
+        return within("'additionalProperties' is required to be supplied and to be false.".into());
+    }
+    if let Some(key) = unknown_key(node, &[&COMMON[..], &MORE[..]].concat()) {
+        return within(format!("'{key}' is not permitted."));
+    }
+    if node.get("$ref").is_some() && node.map().len() > 1 && !std::ptr::eq(root, node) {
+        return within("$ref cannot have keywords beside it.".into());
+    }
+    if let Some(complaint) = reference_complaint(root, node) {
+        return within(complaint);
+    }
+    let format = node.get("format").and_then(Json::text);
+    if let Some(format) = format.filter(|format| !FORMATS.contains(format)) {
+        return within(format!("'{format}' is not a valid format."));
+    }
+    if listed(node).len() > 250 && chars(listed(node)) > 15_000 {
+        return within("enum has too many characters.".into());
+    }
+    let required = node.get("required").map(Json::list).unwrap_or_default();
+    let properties = node.get("properties").map(Json::map).unwrap_or_default();
+    let missing = properties
+        .iter()
+        .find(|(name, _)| !required.iter().any(|item| item.text() == Some(name)));
+    let (name, _) = missing?;
+    within(format!(
+        "'required' is required to be supplied and to be an array including every key in properties. \
+         Missing '{name}'."
+    ))
+}
+
+/// What Anthropic's structured output refuses.
+pub(super) fn plain_complaint(root: &Json) -> Option<String> {
+    walk(root, "", &|node, _| plain_node_complaint(root, node)).or_else(|| {
+        let optional = |node: &Json| {
+            let required = node.get("required").map(Json::list).unwrap_or_default();
+            let all = node.get("properties").map(Json::map).unwrap_or_default();
+            let is_required = |name: &str| required.iter().any(|item| item.text() == Some(name));
+            all.iter().filter(|(name, _)| !is_required(name)).count()
+        };
+        let unions = |node: &Json| {
+            let is_several = node.get("type").is_some_and(|names| names.list().len() > 1);
+            usize::from(is_several || node.get("anyOf").is_some())
+        };
+        let is_over = count(root, &optional) > 24 || count(root, &unions) > 16;
+        is_over.then(|| "Schema is too complex for compilation".into())
+    })
+}
+
+fn plain_node_complaint(root: &Json, node: &Json) -> Option<String> {
+    if is_open(node) {
+        let text = "For 'object' type, 'additionalProperties' must be explicitly set to false";
+        return Some(text.into());
+    }
+    let kind = type_name(node).unwrap_or("any");
+    let refused = |key: &str| {
         Some(format!(
             "For '{kind}' type, property '{key}' is not supported"
         ))
-    })
+    };
+    if let Some(key) = unknown_key(node, &[&COMMON[..], &["allOf"]].concat()) {
+        return refused(key);
+    }
+    if let Some(name) = node.get("$ref").and_then(Json::text) {
+        if name == "#" || is_recursive(root, name) {
+            return Some("Recursive schemas are not supported".into());
+        }
+        return reference_complaint(root, node);
+    }
+    let format = node.get("format").and_then(Json::text);
+    if format.is_some_and(|format| format != "uri" && !FORMATS.contains(&format)) {
+        return refused("format");
+    }
+    let pattern = node.get("pattern").and_then(Json::text).unwrap_or_default();
+    if ["(?=", "(?!", "(?<", "\\b"]
+        .iter()
+        .any(|part| pattern.contains(part))
+    {
+        return refused("pattern");
+    }
+    let least = node.get("minItems").and_then(Json::float);
+    least
+        .filter(|least| *least > 1.0)
+        .and_then(|_| refused("minItems"))
+}
+
+/// Whether what `target` names refers to it, itself or through others.
+fn is_recursive(root: &Json, target: &str) -> bool {
+    fn names<'j>(node: &'j Json, out: &mut Vec<&'j str>) {
+        out.extend(node.get("$ref").and_then(Json::text));
+        let children = node.map().iter().map(|(_, child)| child);
+        children
+            .chain(node.list())
+            .for_each(|child| names(child, out));
+    }
+    let (mut seen, mut open) = (Vec::new(), vec![target]);
+    while let Some(name) = open.pop() {
+        let mut next = Vec::new();
+        names(root.at(name).unwrap_or(&Json::Null), &mut next);
+        if next.contains(&target) {
+            return true;
+        }
+        next.retain(|name| !seen.contains(name));
+        seen.extend(&next);
+        open.extend(next);
+    }
+    false
 }
 
 #[cfg(test)]

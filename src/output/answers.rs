@@ -30,6 +30,8 @@ pub struct AnswerSpec<'a> {
     pub value: Option<&'a ValueType>,
     /// Whether each field of a struct has a column of its own, and what its name begins with.
     pub flatten: Option<&'a str>,
+    /// Whether texts lose the blanks around them.
+    pub trim: bool,
     /// The columns that say how each answer came about.
     pub meta: MetaColumns,
     /// What each column's own metadata says: who answered what.
@@ -78,6 +80,7 @@ impl AnswerColumns {
             column,
             value: None,
             flatten: None,
+            trim: false,
             meta,
             about,
         };
@@ -152,8 +155,8 @@ fn answer_fields(spec: &AnswerSpec<'_>) -> Vec<Field> {
 /// The one place where answers become Arrow's values.
 #[derive(Debug)]
 enum Answers {
-    /// Texts, as they are.
-    Text(StringBuilder),
+    /// Texts, as they are or without the blanks around them.
+    Text { texts: StringBuilder, trim: bool },
     /// Values of other types, which lie in the ledger as JSON.
     Json {
         decoder: Decoder,
@@ -168,7 +171,10 @@ enum Answers {
 impl Answers {
     fn of(spec: &AnswerSpec<'_>) -> Result<Self> {
         let Some(value) = spec.value else {
-            return Ok(Answers::Text(StringBuilder::new()));
+            return Ok(Answers::Text {
+                texts: StringBuilder::new(),
+                trim: spec.trim,
+            });
         };
         let field = value.field(LINE).with_nullable(true);
         let decoder = ReaderBuilder::new(Arc::new(Schema::new(vec![field])))
@@ -185,7 +191,8 @@ impl Answers {
 
     fn push(&mut self, answer: Option<&str>) {
         match self {
-            Answers::Text(builder) => builder.append_option(answer),
+            Answers::Text { texts, trim: false } => texts.append_option(answer),
+            Answers::Text { texts, trim: true } => texts.append_option(answer.map(str::trim)),
             Answers::Json { lines, .. } => {
                 lines.extend_from_slice(b"{\"a\":");
                 lines.extend_from_slice(answer.unwrap_or("null").as_bytes());
@@ -196,14 +203,14 @@ impl Answers {
 
     fn bytes(&self) -> usize {
         match self {
-            Answers::Text(builder) => builder.values_slice().len(),
+            Answers::Text { texts, .. } => texts.values_slice().len(),
             Answers::Json { lines, .. } => lines.len(),
         }
     }
 
     fn finish(&mut self, rows: usize) -> Result<Vec<ArrayRef>> {
         let (decoder, lines, flatten, data_type) = match self {
-            Answers::Text(builder) => return Ok(vec![finish(builder)]),
+            Answers::Text { texts, .. } => return Ok(vec![finish(texts)]),
             Answers::Json {
                 decoder,
                 lines,
@@ -270,6 +277,25 @@ mod tests {
         assert!(!batch.schema().field(1).is_nullable());
         assert_eq!(batch.schema().field(0).metadata()["columnist.model"], "m");
         assert_eq!(columns.finish().unwrap().num_rows(), 0);
+    }
+
+    #[test]
+    fn trimmed_texts_lose_the_blanks_around_them_alone() {
+        let spec = AnswerSpec {
+            column: "a",
+            value: None,
+            flatten: None,
+            trim: true,
+            meta: MetaColumns::Off,
+            about: &[],
+        };
+        let mut columns = AnswerColumns::new(&spec).unwrap();
+        for text in [" a  b\n", "\u{a0}c", " \n", "d"] {
+            columns.push(RowStatus::Succeeded, Some(text), None);
+        }
+        let some = |text: &str| Some(text.to_owned());
+        let texts = texts(&columns.finish().unwrap(), "a");
+        assert_eq!(texts, [some("a  b"), some("c"), some(""), some("d")]);
     }
 
     #[test]

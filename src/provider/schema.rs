@@ -5,6 +5,8 @@
 //! model reads it; what comes back is checked against the whole schema all the same. A schema that
 //! cannot be said in a vendor's part at all is refused, with the nearest one that can.
 
+use std::collections::HashSet;
+
 use crate::base::{Error, Json, Result};
 
 /// What a vendor takes of JSON Schema, beside the words that give a value its shape.
@@ -26,8 +28,14 @@ pub(super) struct Dialect {
     pub unions_max: usize,
     /// How deep objects and lists may lie within each other.
     pub depth_max: usize,
+    /// How many properties there may be.
+    pub properties_max: usize,
     /// How many values all enumerations may list.
     pub enum_values_max: usize,
+    /// How many characters the texts of one enumeration may have, if it lists more than so many.
+    pub long_enum: Option<(usize, usize)>,
+    /// How many characters all names and listed texts may have.
+    pub chars_max: usize,
     /// Refuses a value of `pattern` that it does not know, by a word on it.
     pub knows_pattern: fn(&str) -> bool,
 }
@@ -40,9 +48,7 @@ pub(super) fn reduce(schema: &Json, dialect: &Dialect) -> Result<Json> {
     let mut reducer = Reducer {
         root: schema,
         dialect,
-        optional: 0,
-        unions: 0,
-        values: 0,
+        counts: Counts::default(),
     };
     let reduced = reducer.reduce(schema, "", 0)?;
     reducer.check_counts()?;
@@ -52,9 +58,17 @@ pub(super) fn reduce(schema: &Json, dialect: &Dialect) -> Result<Json> {
 struct Reducer<'a> {
     root: &'a Json,
     dialect: &'a Dialect,
+    counts: Counts,
+}
+
+/// What a vendor takes so many of.
+#[derive(Debug, Default)]
+struct Counts {
     optional: usize,
     unions: usize,
+    properties: usize,
     values: usize,
+    chars: usize,
 }
 
 type Pairs = Vec<(String, Json)>;
@@ -78,6 +92,7 @@ impl Reducer<'_> {
         }
         self.close_object(schema, &mut out);
         describe(&mut out, &unsaid);
+        self.part_reference(&mut out);
         Ok(Json::Map(out))
     }
 
@@ -94,18 +109,22 @@ impl Reducer<'_> {
             "type" => {
                 let is_enum = schema.get("enum").or(schema.get("const")).is_some();
                 if !is_enum || self.dialect.typed_enums {
-                    self.unions += usize::from(value.list().len() > 1);
+                    self.counts.unions += usize::from(value.list().len() > 1);
                     put(out, key, value.clone());
                 }
             }
             "enum" => {
-                self.values += value.list().len();
+                self.listed(value.list(), path)?;
                 put(out, key, value.clone());
             }
-            "const" | "description" => put(out, key, value.clone()),
-            "$ref" => self.reference(value, schema, path, out)?,
+            "const" => {
+                self.listed(std::slice::from_ref(value), path)?;
+                put(out, key, value.clone());
+            }
+            "description" => put(out, key, value.clone()),
+            "$ref" => put(out, key, self.reference(value, path)?),
             "anyOf" | "oneOf" => {
-                self.unions += 1;
+                self.counts.unions += 1;
                 let all = value.list().iter();
                 let all = all.map(|one| self.reduce(one, path, depth));
                 put(out, "anyOf", Json::List(all.collect::<Result<_>>()?));
@@ -115,28 +134,22 @@ impl Reducer<'_> {
                 put(out, key, items);
             }
             "properties" => {
-                let required = schema.get("required").map(Json::list).unwrap_or_default();
-                let mut properties = Pairs::new();
-                for (name, value) in value.map() {
-                    let place = if path.is_empty() {
-                        name.clone()
-                    } else {
-                        format!("{path}.{name}")
-                    };
-                    let reduced = self.reduce(value, &place, depth + 1)?;
-                    let is_required = required.iter().any(|item| item.text() == Some(name));
-                    properties.push((name.clone(), self.optional(reduced, is_required)));
-                }
+                let properties = self.properties(value, schema, (path, depth))?;
                 put(out, key, Json::Map(properties));
             }
             "$defs" | "definitions" => {
                 let all = value.map().iter();
-                let all = all.map(|(name, one)| Ok((name.clone(), self.reduce(one, name, 0)?)));
-                put(out, key, Json::Map(all.collect::<Result<_>>()?));
+                let all = all.map(|(name, one)| {
+                    self.counts.chars += name.chars().count();
+                    Ok((name.clone(), self.reduce(one, name, 0)?))
+                });
+                put(out, DEFINITIONS, Json::Map(all.collect::<Result<_>>()?));
             }
             "format" if self.knows_format(value) => put(out, key, value.clone()),
             "pattern" if self.knows_pattern(value) => put(out, key, value.clone()),
             "minItems" if self.knows(key) || is_one(value) => put(out, key, value.clone()),
+            // It says that what need not be there may be left out, which `required` says already.
+            "default" if *value == Json::Null && !self.knows(key) => {}
             // They are written anew, or say nothing to a model.
             "required"
             | "additionalProperties"
@@ -145,6 +158,7 @@ impl Reducer<'_> {
             | "$id"
             | "$comment"
             | "$anchor"
+            | "discriminator"
             | "examples"
             | "deprecated"
             | "readOnly"
@@ -153,6 +167,29 @@ impl Reducer<'_> {
             _ => put(unsaid, key, value.clone()),
         }
         Ok(())
+    }
+
+    fn properties(
+        &mut self,
+        all: &Json,
+        schema: &Json,
+        (path, depth): (&str, usize),
+    ) -> Result<Pairs> {
+        let required = schema.get("required").map(Json::list).unwrap_or_default();
+        let mut properties = Pairs::new();
+        for (name, value) in all.map() {
+            let place = if path.is_empty() {
+                name.clone()
+            } else {
+                format!("{path}.{name}")
+            };
+            self.counts.properties += 1;
+            self.counts.chars += name.chars().count();
+            let reduced = self.reduce(value, &place, depth + 1)?;
+            let is_required = required.iter().any(|item| item.text() == Some(name));
+            properties.push((name.clone(), self.optional(reduced, is_required)));
+        }
+        Ok(properties)
     }
 
     fn knows(&self, keyword: &str) -> bool {
@@ -174,37 +211,76 @@ impl Reducer<'_> {
             return value;
         }
         if self.dialect.all_required {
-            self.unions += 1;
+            self.counts.unions += 1;
             return or_null(value);
         }
-        self.optional += 1;
+        self.counts.optional += 1;
         value
     }
 
-    fn reference(&self, value: &Json, schema: &Json, path: &str, out: &mut Pairs) -> Result<()> {
+    /// Counts values that are listed one by one.
+    fn listed(&mut self, values: &[Json], path: &str) -> Result<()> {
+        let chars = values.iter().filter_map(Json::text);
+        let chars: usize = chars.map(|text| text.chars().count()).sum();
+        self.counts.values += values.len();
+        self.counts.chars += chars;
+        match self.dialect.long_enum {
+            Some((values_max, chars_max)) if values.len() > values_max && chars > chars_max => {
+                let why = format!(
+                    "its {} values have {chars} characters, and more than {values_max} values may have \
+                     {chars_max}",
+                    values.len()
+                );
+                Err(unsaid(path, &why, "list fewer values, or shorter ones"))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The name of what is referred to, among the definitions.
+    fn reference(&self, value: &Json, path: &str) -> Result<Json> {
         let name = value.text().unwrap_or_default();
-        if !self.dialect.recursion && self.returns_to(name, name, 0) {
+        if !self.dialect.recursion && self.contains_itself(name) {
             let why = "it contains itself, which the provider does not take";
             let hint = "say how deep it goes, by a type of its own for each level";
             return Err(unsaid(path, why, hint));
         }
-        // Beside a reference nothing else may stand with some vendors.
-        let has_more = schema.map().iter().any(|(key, _)| key == "description");
-        let reference = Json::Map(vec![("$ref".into(), value.clone())]);
-        match (has_more, reference) {
-            (true, reference) => out.push(("anyOf".into(), Json::List(vec![reference]))),
-            (false, Json::Map(pairs)) => out.extend(pairs),
-            _ => {}
+        let name = name.replacen("#/definitions/", "#/$defs/", 1);
+        if name == "#" || name.starts_with("#/$defs/") {
+            return Ok(Json::Text(name));
         }
-        Ok(())
+        let why =
+            format!("it refers to `{name}`, and the provider takes references into `$defs` alone");
+        let hint = "move what it refers to into `$defs`";
+        Err(unsaid(path, &why, hint))
     }
 
-    /// Whether what `name` names refers to `target`, itself or by others.
-    fn returns_to(&self, name: &str, target: &str, depth: usize) -> bool {
-        let names = references(self.root.at(name).unwrap_or(&Json::Null));
-        names.iter().any(|next| {
-            *next == target || (depth < DEFS_MAX && self.returns_to(next, target, depth + 1))
-        })
+    /// Beside a reference nothing else may stand.
+    fn part_reference(&mut self, out: &mut Pairs) {
+        let has_more = out
+            .iter()
+            .any(|(key, _)| ![DEFINITIONS, "$ref"].contains(&&**key));
+        if let Some(at) = out.iter().position(|(key, _)| key == "$ref")
+            && has_more
+        {
+            let reference = Json::Map(vec![out.remove(at)]);
+            out.insert(at, ("anyOf".into(), Json::List(vec![reference])));
+            self.counts.unions += 1;
+        }
+    }
+
+    /// Whether what `target` names refers to it, itself or by others.
+    fn contains_itself(&self, target: &str) -> bool {
+        let mut seen = HashSet::new();
+        let mut open = vec![target];
+        while let Some(name) = open.pop() {
+            let names = references(self.root.at(name).unwrap_or(&Json::Null));
+            if names.contains(&target) {
+                return true;
+            }
+            open.extend(names.into_iter().filter(|name| seen.insert(*name)));
+        }
+        false
     }
 
     /// Says of an object which of its properties must be there, and that there are no others.
@@ -230,19 +306,29 @@ impl Reducer<'_> {
     fn check_counts(&self) -> Result<()> {
         let counts = [
             (
-                self.optional,
+                self.counts.optional,
                 self.dialect.optional_max,
                 "properties that need not be there",
             ),
             (
-                self.unions,
+                self.counts.unions,
                 self.dialect.unions_max,
                 "places of several types, or that may be null",
             ),
             (
-                self.values,
+                self.counts.values,
                 self.dialect.enum_values_max,
                 "values in its lists of choices",
+            ),
+            (
+                self.counts.properties,
+                self.dialect.properties_max,
+                "properties",
+            ),
+            (
+                self.counts.chars,
+                self.dialect.chars_max,
+                "characters in its names and choices",
             ),
         ];
         match counts.iter().find(|(count, max, _)| count > max) {
@@ -281,6 +367,13 @@ fn refuse_shapeless(schema: &Json, path: &str) -> Result<()> {
             )
         });
     }
+    let has_items = matches!(schema.get("items"), Some(Json::Map(_)));
+    let is_array = schema.get("type").and_then(Json::text) == Some("array");
+    if (is_array || has("items")) && !has_items && !has("prefixItems") {
+        let why = "its items have no one schema, and the provider wants one for all";
+        let hint = "give it `items`, a schema that all of them have";
+        return Err(unsaid(path, why, hint));
+    }
     let shapes = [
         "type",
         "enum",
@@ -315,8 +408,8 @@ fn refuse_shapeless(schema: &Json, path: &str) -> Result<()> {
     Ok(())
 }
 
-/// How many definitions are followed.
-const DEFS_MAX: usize = 64;
+/// Where definitions stand.
+const DEFINITIONS: &str = "$defs";
 
 /// `schema`, with what stands beside `key` in `outer`.
 fn beside(schema: &Json, outer: &Json, key: &str) -> Json {
@@ -404,6 +497,7 @@ mod tests {
         let answer = AnswerType::Json(JsonAnswer {
             schema: schema.to_owned(),
             types: std::collections::BTreeMap::new(),
+            asked: crate::work::answer::Asked::Schema,
         });
         let provider = Vendor::new([]).open(vendor);
         match provider.schema(&answer) {

@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 
 use super::defaults;
-use super::file::{At, Node, Table, Value};
+
+use super::file::{Node, Value, in_order};
 use super::job::{AnswerSpec, Meta, SourceSpec};
 use super::reader::{Reader, Word};
 use crate::base::Json;
-use crate::work::answer::{FieldSpec, JsonAnswer, of_fields};
+use crate::work::answer::{Asked, JsonAnswer, TextBounds};
 use crate::work::{AnswerType, Judge};
 
 /// The types that `answer.type` names.
@@ -36,6 +37,42 @@ impl TypeWord {
         ("json", Word::Means(TypeWord::Json)),
         ("embedding", Word::Later),
     ];
+
+    /// The type of answer whose keys it has.
+    fn family(self) -> &'static str {
+        match self {
+            TypeWord::Text => "text",
+            TypeWord::Choice => "choice",
+            TypeWord::Json => "json",
+            TypeWord::One(_) => "",
+        }
+    }
+}
+
+/// Keys that one type of answer alone has, and that type.
+const APART: [(&str, &str); 13] = [
+    ("answer.choices", "choice"),
+    ("answer.multiple", "choice"),
+    ("answer.min", "choice"),
+    ("answer.max", "choice"),
+    ("answer.other", "choice"),
+    ("answer.trim", "text"),
+    ("answer.max_chars", "text"),
+    ("answer.fields", "json"),
+    ("answer.schema", "json"),
+    ("answer.schema_file", "json"),
+    ("answer.types", "json"),
+    ("answer.flatten", "json"),
+    ("answer.prefix", "json"),
+];
+
+/// An answer of `schema`, as it stands.
+fn json_of(schema: String) -> JsonAnswer {
+    JsonAnswer {
+        schema,
+        types: BTreeMap::new(),
+        asked: Asked::default(),
+    }
 }
 
 /// What says which fields a JSON answer has; one of them does.
@@ -49,7 +86,8 @@ impl Reader<'_> {
             ("full", Word::Later),
         ];
         let meta = self.word("answer.meta", &metas).unwrap_or(defaults::META);
-        let answer = self.answer_type();
+        let trim = self.bool("answer.trim").unwrap_or(false);
+        let answer = self.answer_type(trim);
         if self.node("answer.column").is_none() {
             self.missing("answer.column", "");
         }
@@ -59,6 +97,7 @@ impl Reader<'_> {
             column: column?,
             answer: answer?,
             flatten,
+            trim,
             meta,
         };
         self.keep_columns_apart(&spec, source);
@@ -66,7 +105,7 @@ impl Reader<'_> {
     }
 
     /// Left out, the type follows from what else is there: choices, fields or a schema.
-    fn answer_type(&mut self) -> Option<AnswerType> {
+    fn answer_type(&mut self, trim: bool) -> Option<AnswerType> {
         let has = |path| self.node(path).is_some();
         let has_schema = SCHEMAS.into_iter().any(has);
         let likely = match (has("answer.choices"), has_schema) {
@@ -80,56 +119,56 @@ impl Reader<'_> {
             None if written => return None,
             None => likely,
         };
-        let mut apart = vec![];
-        if word != TypeWord::Choice {
-            apart.push("answer.choices");
-        }
-        if word != TypeWord::Json {
-            apart.extend(SCHEMAS);
-            apart.extend(["answer.types", "answer.flatten", "answer.prefix"]);
-        }
         let before = self.mistakes.len();
-        for path in apart {
-            self.refuse_beside_type(path, word);
+        for (path, own) in APART {
+            if own != word.family() {
+                self.refuse_beside_type(path, (own, word));
+            }
         }
         if self.mistakes.len() > before {
             return None;
         }
-        match word {
-            TypeWord::Text => Some(AnswerType::Text),
+        let answer = match word {
+            TypeWord::Text => self.text_answer(trim),
             TypeWord::Choice if self.node("answer.choices").is_none() => {
                 self.missing("answer.choices", ": the answer's type is `choice`");
-                None
+                return None;
             }
-            TypeWord::Choice => self.choices().map(AnswerType::choice),
-            TypeWord::One(schema) => Some(AnswerType::Json(JsonAnswer {
-                schema: schema.to_owned(),
-                types: BTreeMap::new(),
-            })),
-            TypeWord::Json => self.json_answer().map(AnswerType::Json),
+            TypeWord::Choice => AnswerType::Choice(self.choice()?),
+            TypeWord::One(schema) => AnswerType::Json(json_of(schema.to_owned())),
+            TypeWord::Json => AnswerType::Json(self.json_answer()?),
+        };
+        Some(answer.asked_by(self.asked()))
+    }
+
+    /// A text, and how long it may be.
+    fn text_answer(&mut self, trimmed: bool) -> AnswerType {
+        match self.count("answer.max_chars", 1, u64::MAX) {
+            None => AnswerType::Text,
+            Some(max_chars) => AnswerType::BoundedText(TextBounds { max_chars, trimmed }),
         }
     }
 
-    fn refuse_beside_type(&mut self, path: &'static str, word: TypeWord) {
+    /// How the model is told what its answer must be: a server may have no structured output.
+    fn asked(&mut self) -> Asked {
+        let ways = [
+            ("schema", Word::Means(Asked::Schema)),
+            ("prompt", Word::Means(Asked::Prompt)),
+        ];
+        self.word("model.structured_output", &ways)
+            .unwrap_or_default()
+    }
+
+    fn refuse_beside_type(&mut self, path: &str, (own, word): (&str, TypeWord)) {
         if self.node(path).is_none() {
             return;
         }
-        let name = |of: TypeWord| {
-            let mut all = TypeWord::ALL.iter();
-            let found = all.find(|(_, word)| matches!(word, Word::Means(word) if *word == of));
-            found.map_or("", |(name, _)| *name)
-        };
-        let (word, own) = (
-            name(word),
-            if path == "answer.choices" {
-                "choice"
-            } else {
-                "json"
-            },
-        );
+        let mut all = TypeWord::ALL.iter();
+        let name = all.find(|(_, known)| matches!(known, Word::Means(known) if *known == word));
+        let name = name.map_or("", |(name, _)| *name);
         self.refuse(
             path,
-            format!("`{path}` is given for an answer of type `{word}`"),
+            format!("`{path}` is given for an answer of type `{name}`"),
             format!("write `type = \"{own}\"`, or take it out"),
         );
     }
@@ -145,14 +184,8 @@ impl Reader<'_> {
                 return None;
             }
             ["answer.fields"] => self.fields()?,
-            ["answer.schema"] => JsonAnswer {
-                schema: self.schema_inline()?,
-                types: BTreeMap::new(),
-            },
-            [_] => JsonAnswer {
-                schema: self.schema_file()?,
-                types: BTreeMap::new(),
-            },
+            ["answer.schema"] => json_of(self.schema_inline()?),
+            [_] => json_of(self.schema_file()?),
             [first, second, ..] => {
                 let problem = format!("`{first}` and `{second}` are both given");
                 self.refuse(second, problem, "take one of them out");
@@ -226,124 +259,6 @@ impl Reader<'_> {
         types
     }
 
-    fn fields(&mut self) -> Option<JsonAnswer> {
-        let table = self.table("answer.fields")?;
-        let before = self.mistakes.len();
-        let mut fields = Vec::new();
-        for (name, node) in in_order(table) {
-            if let Some(field) = self.field(name, node) {
-                fields.push(field);
-            }
-        }
-        if table.is_empty() {
-            let advice = self.suggestion("answer.fields");
-            self.refuse("answer.fields", "`answer.fields` is empty".into(), advice);
-        }
-        if self.mistakes.len() > before {
-            return None;
-        }
-        match of_fields(&fields) {
-            Ok(answer) => Some(answer),
-            Err((name, why)) => {
-                let at = table.get(&name).map(|node| node.at.clone())?;
-                let problem = format!("`answer.fields.{name}` cannot be used: {why}");
-                let advice = "write an SQL type, such as VARCHAR, BIGINT, DECIMAL(12,2), DATE, VARCHAR[] or STRUCT(sku VARCHAR, qty INT)[]";
-                self.wrong(&at, problem, advice);
-                None
-            }
-        }
-    }
-
-    fn field(&mut self, name: &str, node: &Node) -> Option<FieldSpec> {
-        let path = format!("answer.fields.{name}");
-        let mut field = FieldSpec {
-            name: name.to_owned(),
-            ..FieldSpec::default()
-        };
-        let table = match &node.value {
-            Value::Text(type_name) => {
-                field.type_name = Some(type_name.clone());
-                return Some(field);
-            }
-            Value::Table(table) => table,
-            other => {
-                let problem = format!(
-                    "`{path}` must be a type or a table, found {}",
-                    other.describe()
-                );
-                self.wrong(&node.at, problem, self.suggestion("answer.fields"));
-                return None;
-            }
-        };
-        for (key, node) in table {
-            match (key.as_str(), &node.value) {
-                ("type", Value::Text(name)) => field.type_name = Some(name.clone()),
-                ("description", Value::Text(text)) => field.description = Some(text.clone()),
-                ("nullable", Value::Bool(nullable)) => field.nullable = *nullable,
-                ("choices", Value::List(words)) => field.choices = self.words(&path, words)?,
-                ("type" | "description" | "nullable" | "choices", other) => {
-                    let wanted = match key.as_str() {
-                        "nullable" => "true or false",
-                        "choices" => "a list of texts",
-                        _ => "a text",
-                    };
-                    let found = other.describe();
-                    let problem = format!("`{path}.{key}` must be {wanted}, found {found}");
-                    self.wrong(&node.at, problem, self.suggestion("answer.fields"));
-                }
-                _ => {
-                    let problem = format!("unknown key `{path}.{key}`");
-                    let advice = "a field has `type`, `choices`, `nullable` and `description`";
-                    self.wrong(&node.key, problem, advice);
-                }
-            }
-        }
-        Some(field)
-    }
-
-    /// The words of a choice, each once.
-    fn words(&mut self, path: &str, list: &[Node]) -> Option<Vec<String>> {
-        let mut words: Vec<String> = Vec::new();
-        for item in list {
-            let Value::Text(word) = &item.value else {
-                let problem = format!("`{path}.choices` must be a list of texts");
-                self.wrong(&item.at, problem, self.suggestion("answer.fields"));
-                return None;
-            };
-            self.add_choice(&item.at, word.clone(), &mut words);
-        }
-        Some(words)
-    }
-
-    fn choices(&mut self) -> Option<Vec<String>> {
-        let before = self.mistakes.len();
-        let mut choices: Vec<String> = Vec::new();
-        let written = self.texts("answer.choices")?;
-        if written.is_empty() {
-            let advice = self.suggestion("answer.choices");
-            self.refuse("answer.choices", "`answer.choices` is empty".into(), advice);
-        }
-        for (node, choice) in written {
-            self.add_choice(&node.at, choice, &mut choices);
-        }
-        (self.mistakes.len() == before).then_some(choices)
-    }
-
-    /// Notes a choice that is blank, or there already.
-    fn add_choice(&mut self, at: &At, choice: String, choices: &mut Vec<String>) {
-        let folded = choice.to_lowercase();
-        if choice.trim() != choice || choice.is_empty() {
-            let problem = format!("the choice `{choice}` is blank, or has blanks around it");
-            self.wrong(at, problem, "take the blanks out");
-        } else if let Some(twin) = choices.iter().find(|c| c.to_lowercase() == folded) {
-            let problem = format!("the choices `{twin}` and `{choice}` are the same");
-            let advice = "choices are compared without case; take one of them out";
-            self.wrong(at, problem, advice);
-        } else {
-            choices.push(choice);
-        }
-    }
-
     /// What the columns of the fields begin with, where each has one.
     fn flatten(&mut self, answer: Option<&AnswerType>, column: Option<&str>) -> Option<String> {
         let flatten = self.bool("answer.flatten").unwrap_or(false);
@@ -386,16 +301,6 @@ impl Reader<'_> {
             }
         }
     }
-}
-
-/// The keys of a table as they were written: a model answers in this order.
-fn in_order(table: &Table) -> Vec<(&String, &Node)> {
-    let mut pairs: Vec<_> = table.iter().collect();
-    pairs.sort_by_key(|(_, node)| match &node.key {
-        At::File(range) => range.start,
-        At::Set(_) | At::Flag(_) => usize::MAX,
-    });
-    pairs
 }
 
 /// A TOML value as JSON. TOML has no null, and JSON no dates.

@@ -115,6 +115,9 @@ impl Job {
         if let Some(prefix) = &self.answer.flatten {
             part["flatten"] = json!(prefix);
         }
+        if self.answer.trim {
+            part["trim"] = json!(true);
+        }
         part
     }
 
@@ -146,7 +149,10 @@ fn input_part(input: &SourceInput) -> Value {
 fn answer_part(answer: &AnswerType) -> Value {
     match answer {
         AnswerType::Text => json!("text"),
-        AnswerType::Choice { choices } => json!({ "choice": choices }),
+        AnswerType::BoundedText(bounds) => json!({ "bounded_text": bounds }),
+        // As it was before there was more to say of a choice.
+        AnswerType::Choice(answer) if answer.is_plain() => json!({ "choice": answer.choices }),
+        AnswerType::Choice(answer) => json!({ "choice": answer }),
         AnswerType::Json(answer) => json!({ "json": answer }),
     }
 }

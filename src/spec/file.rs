@@ -55,6 +55,16 @@ pub(super) enum Value {
 /// Keys and what they hold.
 pub(super) type Table = BTreeMap<String, Node>;
 
+/// The keys of a table as they were written: a model answers in this order.
+pub(super) fn in_order(table: &Table) -> Vec<(&String, &Node)> {
+    let mut pairs: Vec<_> = table.iter().collect();
+    pairs.sort_by_key(|(_, node)| match &node.key {
+        At::File(range) => range.start,
+        At::Set(_) | At::Flag(_) => usize::MAX,
+    });
+    pairs
+}
+
 impl Value {
     /// What it is, in words that fit after "found".
     pub(super) fn describe(&self) -> &'static str {

@@ -168,6 +168,9 @@ pub struct AnswerSpec {
     /// Where each field of the answer has a column of its own: what the columns' names begin with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub flatten: Option<String>,
+    /// Whether the column has texts without the blanks around them. The ledger keeps them as they came.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub trim: bool,
     /// The columns that say how each answer came about.
     pub meta: Meta,
 }

@@ -119,6 +119,12 @@ pub(super) const KEYS: &[Key] = &[
         "--choices",
         "[\"billing\", \"bug\", \"other\"]",
     ),
+    key("answer", "multiple", "", "true"),
+    key("answer", "min", "", "1"),
+    key("answer", "max", "", "3"),
+    key("answer", "other", "", "\"other\""),
+    key("answer", "trim", "", "true"),
+    key("answer", "max_chars", "", "400"),
     key(
         "answer",
         "fields",
@@ -151,6 +157,7 @@ pub(super) const KEYS: &[Key] = &[
         "\"ANTHROPIC_API_KEY\"",
     ),
     key("model", "service", "--service", "\"my-proxy\""),
+    key("model", "structured_output", "", "\"prompt\""),
     key("model", "params", "", "{ top_p = 0.9 }"),
     key(
         "model",
@@ -223,9 +230,11 @@ pub(super) fn nearest(section: &str, name: &str) -> &'static Key {
     let score = |key: &Key| {
         let likeness = likeness(name, key.name);
         let home = strsim::jaro_winkler(section, key.section);
+        // A key that stands elsewhere was meant, however like it is to a shorter one here.
+        let same = if name == key.name { 0.2 } else { 0.0 };
         // A key of a later version is named only when nothing else is like it.
         let carried = if key.carried { 0.02 } else { 0.0 };
-        weight * likeness + (1.0 - weight) * home + carried
+        weight * likeness + (1.0 - weight) * home + same + carried
     };
     KEYS.iter()
         .max_by(|a, b| score(a).total_cmp(&score(b)))

@@ -13,9 +13,11 @@
 
 mod address;
 mod answer;
+mod choices;
 pub(crate) mod defaults;
 mod digest;
 mod draft;
+mod fields;
 mod file;
 mod fill;
 mod job;

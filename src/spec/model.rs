@@ -6,6 +6,7 @@ use serde_json::{Map, Number, Value as Json};
 use url::Url;
 
 use crate::work::AnswerType;
+use crate::work::answer::Asked;
 use crate::work::price::{Price, SANDBOX};
 
 use super::defaults;
@@ -22,7 +23,10 @@ impl Reader<'_> {
         ];
         let mode = self.word("model.mode", &ways).unwrap_or(defaults::MODE);
         let default_tokens = match answer.map(|answer| &answer.answer) {
-            Some(AnswerType::Choice { .. }) => defaults::CHOICE_TOKENS,
+            // Asked for in the prompt, a model says more than the choice.
+            Some(AnswerType::Choice(answer)) if answer.asked == Asked::Schema => {
+                defaults::CHOICE_TOKENS
+            }
             _ => defaults::TEXT_TOKENS,
         };
         let tokens = self

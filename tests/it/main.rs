@@ -30,6 +30,7 @@ mod reads;
 mod rehearse;
 mod retries;
 mod s3;
+mod schemas;
 mod shell;
 mod show;
 mod signals;

@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 use super::protocol::{MESSAGES, NAME, Version, not_found};
 use crate::emulator::problem::Problem;
 use crate::emulator::record::{Request, Shape};
-use crate::emulator::schema::{Verdicts, plain_complaint};
+use crate::emulator::schema::{Verdicts, plain_complaint, told};
 use crate::emulator::text::{Borrowed, Content, Message, draw_of_messages, tokens_of};
 use crate::emulator::world::body_hash;
 
@@ -86,15 +86,15 @@ pub(super) fn understand<'a>(
     let problem = complaint(&params, (version, endpoint), verdicts);
     let messages = params.messages.unwrap_or_default();
     let texts = messages.iter().map(|message| message.content.text.len());
-    let system = params.system.map_or(0, |system| system.text.len());
+    let system = params.system.as_ref().map_or("", |system| &*system.text);
     let shape = match params.output_config.and_then(|config| config.format) {
         Some(format) => Shape::Schema(format.schema.get()),
-        None => Shape::Text,
+        None => told(system).map_or(Shape::Text, Shape::Told),
     };
     Request {
         model: params.model.map_or(Cow::Borrowed(""), |model| model.0),
         draws: vec![draw_of_messages(seed, &messages)],
-        input_tokens: tokens_of(texts.sum::<usize>() + system).max(1),
+        input_tokens: tokens_of(texts.sum::<usize>() + system.len()).max(1),
         budget: params
             .max_tokens
             .and_then(|max| u32::try_from(max).ok())

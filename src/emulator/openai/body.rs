@@ -9,7 +9,7 @@ use serde_json::value::RawValue;
 use super::protocol::{CHAT, EMBEDDINGS, NAME};
 use crate::emulator::problem::Problem;
 use crate::emulator::record::{Request, Shape};
-use crate::emulator::schema::{Verdicts, strict_complaint};
+use crate::emulator::schema::{Verdicts, strict_complaint, told};
 use crate::emulator::text::{Borrowed, Message, draw_of, draw_of_messages, tokens_of};
 use crate::emulator::world::body_hash;
 
@@ -197,7 +197,11 @@ fn chat_parts<'a>(chat: Chat<'a>, seed: u64, verdicts: &mut Verdicts) -> Parts<'
                 }),
             ..
         }) => Shape::Schema(schema.get()),
-        _ => Shape::Text,
+        _ => messages
+            .iter()
+            .find(|message| ["system", "developer"].contains(&&*message.role))
+            .and_then(|message| told(&message.content.text))
+            .map_or(Shape::Text, Shape::Told),
     };
     Parts {
         model: chat.model.map_or(Cow::Borrowed(""), |model| model.0),

@@ -52,14 +52,15 @@ impl JobParts {
             RowIds::new(schema, &job.source.key)?;
         }
         let system = job.prompt.system.as_deref();
+        let system = system
+            .map(|text| render_shared(text, "prompt.system", &names, &job.vars))
+            .transpose()?;
         let capability = provider.capability();
         let shape = Shape {
             api: capability.api,
             service: capability.service.clone(),
             model: job.model.model.clone(),
-            system: system
-                .map(|text| render_shared(text, "prompt.system", &names, &job.vars))
-                .transpose()?,
+            system: with_instructions(system, job.answer.answer.instructions()),
             max_output_tokens: job.model.max_output_tokens,
             temperature: job.model.temperature,
             params: job.model.params.clone(),
@@ -108,6 +109,17 @@ impl JobParts {
                      (--dedupe=false)"
                 )),
         )
+    }
+}
+
+/// The job's system prompt, with what an answer must be at its end, where the model is told so in the prompt.
+/// It is the same for all rows, so that it can be read from a cache.
+fn with_instructions(system: Option<String>, instructions: Option<String>) -> Option<String> {
+    match (system, instructions) {
+        (Some(system), Some(instructions)) if !system.trim().is_empty() => {
+            Some(format!("{}\n\n{instructions}", system.trim_end()))
+        }
+        (system, instructions) => instructions.or(system),
     }
 }
 

@@ -26,6 +26,7 @@ pub(crate) struct PublishSpec {
     value: Option<ValueType>,
     /// Where each field has a column of its own, what its name begins with.
     flatten: Option<String>,
+    trim: bool,
     pub meta: MetaColumns,
     /// What the new columns' own metadata says: the model, the job, the prompt's fingerprint.
     pub about: Vec<(String, String)>,
@@ -85,6 +86,7 @@ impl PublishSpec {
             column: job.answer.column.clone(),
             value: job.answer.answer.value()?,
             flatten: job.answer.flatten.clone(),
+            trim: job.answer.trim,
             meta,
             about: about.map(|(key, value)| (key.to_owned(), value)).to_vec(),
             digest: job.fingerprints().output,
@@ -119,6 +121,7 @@ impl PublishSpec {
             column: &self.column,
             value: self.value.as_ref(),
             flatten: self.flatten.as_deref(),
+            trim: self.trim,
             meta: self.meta,
             about: &self.about,
         })

@@ -37,7 +37,7 @@ pub struct Checked {
     pub rows: Option<u64>,
     /// The columns that the answer adds, with their types.
     pub added: Vec<(String, String)>,
-    /// The JSON Schema that the provider is asked for, where the answer is no free text.
+    /// The JSON Schema that the provider is asked for, or that stands in the prompt, where the answer is no free text.
     pub schema: Option<String>,
     /// The columns that the prompt names: what leaves this machine.
     pub sent: Vec<String>,
@@ -81,10 +81,7 @@ pub async fn check(setup: Setup, provider: Arc<dyn Provider>, rows: u64) -> Resu
         choose_all(&source, filter).await?;
     }
     let schema = provider.schema(&job.answer.answer)?;
-    if let AnswerType::Json(answer) = &job.answer.answer {
-        let kept = answer.types()?.notes.into_iter();
-        notes.extend(kept.map(|(place, why)| format!("{place} is kept as JSON text: {why}")));
-    }
+    notes.extend(answer_notes(&job.answer.answer)?);
     let mut template = compile(job, &source)?;
     let columns = parts.columns;
     let mut scan = Scan::of(columns.iter().cloned()).limit(rows);
@@ -122,13 +119,30 @@ pub async fn check(setup: Setup, provider: Arc<dyn Provider>, rows: u64) -> Resu
             .map(|f| (f.name().clone(), f.data_type().to_string()))
             .collect(),
         added: added(job)?,
-        schema: schema.map(|schema| schema.to_string()),
+        schema: schema
+            .or_else(|| job.answer.answer.told())
+            .map(|schema| schema.to_string()),
         text,
         rows: source.rows(),
         sent: columns,
         first,
         notes,
     })
+}
+
+/// What a person should know of how the answer is asked for and kept.
+fn answer_notes(answer: &AnswerType) -> Result<Vec<String>> {
+    let mut notes = Vec::new();
+    if answer.instructions().is_some() {
+        let note = "the schema stands at the end of the system prompt, and nothing of it goes to the server \
+                    besides (`model.structured_output = \"prompt\"`)";
+        notes.push(note.to_owned());
+    }
+    if let AnswerType::Json(answer) = answer {
+        let kept = answer.types()?.notes.into_iter();
+        notes.extend(kept.map(|(place, why)| format!("{place} is kept as JSON text: {why}")));
+    }
+    Ok(notes)
 }
 
 /// The answer's own columns, and what SQL calls their types.

@@ -24,7 +24,10 @@ const FORMAT: Dialect = Dialect {
     optional_max: 24,
     unions_max: 16,
     depth_max: usize::MAX,
+    properties_max: usize::MAX,
     enum_values_max: usize::MAX,
+    long_enum: None,
+    chars_max: usize::MAX,
     knows_pattern: is_simple,
 };
 

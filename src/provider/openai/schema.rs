@@ -31,7 +31,10 @@ const STRICT: Dialect = Dialect {
     optional_max: 0,
     unions_max: usize::MAX,
     depth_max: 10,
+    properties_max: 5000,
     enum_values_max: 1000,
+    long_enum: Some((250, 15_000)),
+    chars_max: 120_000,
     knows_pattern: |_| true,
 };
 

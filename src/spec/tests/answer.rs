@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::*;
 use crate::work::AnswerType;
-use crate::work::answer::JsonAnswer;
+use crate::work::answer::{Asked, ChoiceAnswer, JsonAnswer, Other, Several, TextBounds};
 
 /// A job whose answer is `answer`.
 fn with(answer: &str) -> String {
@@ -129,8 +129,220 @@ fn flattened_fields_are_columns_of_their_own() {
     }
 }
 
+fn choice(answer: &str) -> ChoiceAnswer {
+    match job(&with(answer)).answer.answer {
+        AnswerType::Choice(choice) => choice,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn choices_keep_the_order_of_the_file_and_what_is_said_of_them() {
+    let list = choice("choices = [\"b\", \"a\"]\n");
+    assert_eq!(
+        AnswerType::Choice(list),
+        AnswerType::choice(vec!["b".into(), "a".into()])
+    );
+    let told = |words: &[(&str, &str)]| {
+        let told = words
+            .iter()
+            .map(|(word, told)| ((*word).to_owned(), (*told).to_owned()));
+        told.collect::<BTreeMap<_, _>>()
+    };
+    for table in [
+        "choices = { zebra = \"a horse\", ape = \"\", \"no such\" = \"else\" }\n",
+        "[answer.choices]\nzebra = \"a horse\"\nape = \"\"\n\"no such\" = \"else\"\n",
+    ] {
+        let choice = choice(table);
+        assert_eq!(choice.choices, ["zebra", "ape", "no such"]);
+        let expect = told(&[("zebra", "a horse"), ("no such", "else")]);
+        assert_eq!(choice.descriptions, expect);
+    }
+    let several =
+        choice("choices = [\"a\", \"b\"]\nmultiple = true\nmin = 1\nmax = 2\nother = true\n");
+    let counts = Several {
+        min: Some(1),
+        max: Some(2),
+    };
+    assert_eq!(
+        (several.multiple, several.other),
+        (Some(counts), Some(Other::OwnWords))
+    );
+    let value = AnswerType::Choice(choice("choices = [\"a\"]\nmultiple = true\n")).value();
+    assert_eq!(
+        value.expect("a type").expect("a list").to_string(),
+        "VARCHAR[]"
+    );
+    // A label for what fits no other is one of them.
+    for (written, words) in [
+        ("choices = [\"a\"]\nother = \"rest\"\n", vec!["a", "rest"]),
+        (
+            "choices = [\"rest\", \"a\"]\nother = \"rest\"\n",
+            vec!["rest", "a"],
+        ),
+    ] {
+        let choice = choice(written);
+        assert_eq!(choice.other, Some(Other::Label("rest".into())));
+        assert_eq!(choice.choices, words);
+    }
+    assert_eq!(
+        choice("choices = [\"a\"]\nother = false\nmultiple = false\n"),
+        choice("choices = [\"a\"]\n")
+    );
+}
+
+#[test]
+fn a_field_may_have_choices_with_descriptions_and_several() {
+    let answer = json(
+        "[answer.fields]\n\
+         label = { choices = { bug = \"it fails\", other = \"\" }, description = \"What it is\", nullable = true }\n\
+         tags = { choices = [\"b\", \"a\"], multiple = true, min = 1, max = 2 }\n\
+         more = { type = \"VARCHAR[]\", choices = [\"x\"], multiple = true }\n",
+    );
+    assert_eq!(
+        answer.schema,
+        concat!(
+            r#"{"type":"object","properties":{"#,
+            r#""label":{"type":["string","null"],"enum":["bug","other",null],"description":"What it is\n\nbug: it fails"},"#,
+            r#""tags":{"type":"array","items":{"type":"string","enum":["b","a"]},"minItems":1,"maxItems":2,"uniqueItems":true},"#,
+            r#""more":{"type":"array","items":{"type":"string","enum":["x"]},"uniqueItems":true}},"#,
+            r#""required":["label","tags","more"],"additionalProperties":false}"#
+        )
+    );
+    assert_eq!(
+        answer.types().expect("types").value.to_string(),
+        "STRUCT(label VARCHAR, tags VARCHAR[] NOT NULL, more VARCHAR[] NOT NULL)"
+    );
+}
+
+#[test]
+fn a_text_may_be_bounded_and_trimmed_and_only_its_length_is_asked() {
+    let answer = |written: &str| job(&with(written)).answer;
+    let trimmed = answer("trim = true\n");
+    assert_eq!((trimmed.answer, trimmed.trim), (AnswerType::Text, true));
+    for (written, trimmed) in [
+        ("max_chars = 9\n", false),
+        ("max_chars = 9\ntrim = true\n", true),
+    ] {
+        let bounds = TextBounds {
+            max_chars: 9,
+            trimmed,
+        };
+        assert_eq!(answer(written).answer, AnswerType::BoundedText(bounds));
+    }
+}
+
+#[test]
+fn a_server_without_structured_output_is_told_in_the_prompt() {
+    let head = "name = \"small\"\nsource.table = \"in.parquet\"\nsource.key = [\"id\"]\nprompt.user = \"{{ a }}\"\n\
+         model.use = \"openai/gpt\"\nmodel.structured_output = \"prompt\"\noutput.path = \"out.parquet\"\n[answer]\ncolumn = \"b\"\n";
+    let read = |answer: &str| job(&format!("{head}{answer}"));
+    let choice = read("choices = [\"a\"]\n");
+    assert_eq!(choice.answer.answer.asked(), Asked::Prompt);
+    // There is room for the words around it.
+    assert_eq!(choice.model.max_output_tokens, 1024);
+    let instructions = choice.answer.answer.instructions().expect("instructions");
+    assert!(instructions.contains(r#""enum":["a"]"#), "{instructions}");
+    assert_eq!(choice.answer.answer.schema(), None);
+    assert_eq!(
+        read("type = \"number\"\n").answer.answer.asked(),
+        Asked::Prompt
+    );
+    assert_eq!(
+        read("fields = { x = \"INT\" }\n").answer.answer.asked(),
+        Asked::Prompt
+    );
+    assert_eq!(read("type = \"text\"\n").answer.answer, AnswerType::Text);
+}
+
 /// What `[answer]` says, and what is wrong with it.
 const WRONG: &[(&str, &str)] = &[
+    (
+        "choices = { a = \"x\", A = \"y\" }",
+        "the choices `a` and `A` are the same",
+    ),
+    ("choices = {}", "`answer.choices` is empty"),
+    (
+        "choices = { a = 1 }",
+        "`answer.choices.a` must be what the model is told of it, found a whole number",
+    ),
+    (
+        "choices = { \" \" = \"x\" }",
+        "the choice ` ` is blank, or has blanks around it",
+    ),
+    (
+        "choices = [\"a\"]\nmin = 1",
+        "`answer.min` says how many choices an answer has, and it has one",
+    ),
+    (
+        "choices = [\"a\", \"b\"]\nmultiple = true\nmin = 2\nmax = 1",
+        "`answer.min` is 2, and `max` is 1",
+    ),
+    (
+        "choices = [\"a\", \"b\"]\nmultiple = true\nmin = 3",
+        "`answer.min` is 3, and there are 2 choices",
+    ),
+    (
+        "choices = [\"a\"]\nmultiple = true\nmax = 0",
+        "`answer.max` must be at least 1",
+    ),
+    (
+        "choices = [\"a\"]\nmultiple = true\nmin = -1",
+        "`answer.min` must be at least 0",
+    ),
+    (
+        "choices = [\"a\"]\nmultiple = \"yes\"",
+        "`answer.multiple` must be true or false, found a text",
+    ),
+    (
+        "choices = [\"a\"]\nother = 1",
+        "`answer.other` must be a label or `true`, found a whole number",
+    ),
+    (
+        "choices = [\"a\"]\nother = \"A\"",
+        "the choices `a` and `A` are the same",
+    ),
+    (
+        "multiple = true",
+        "`answer.multiple` is given for an answer of type `text`",
+    ),
+    (
+        "choices = [\"a\"]\ntrim = true",
+        "`answer.trim` is given for an answer of type `choice`",
+    ),
+    (
+        "type = \"number\"\nmax_chars = 3",
+        "`answer.max_chars` is given for an answer of type `number`",
+    ),
+    ("max_chars = 0", "`answer.max_chars` must be at least 1"),
+    (
+        "trim = 1",
+        "`answer.trim` must be true or false, found a whole number",
+    ),
+    (
+        "fields = { a = { choices = [] } }",
+        "`answer.fields.a.choices` is empty",
+    ),
+    (
+        "fields = { a = { choices = [\"x\"], min = 1 } }",
+        "`answer.fields.a.min` says how many choices an answer has, and it has one",
+    ),
+    (
+        "fields = { a = { choices = [\"x\"], multiple = true, min = 2 } }",
+        "`answer.fields.a.min` is 2, and there are 1 choices",
+    ),
+    (
+        "fields = { a = { type = \"VARCHAR[]\", multiple = true } }",
+        "`answer.fields.a.multiple` is given, and there are no `choices`",
+    ),
+    (
+        "fields = { a = { type = \"VARCHAR\", choices = [\"x\"], multiple = true } }",
+        "`answer.fields.a` cannot be used: several choices are words, and its type is not VARCHAR[]",
+    ),
+    (
+        "fields = { a = { choices = [\"x\"], other = true } }",
+        "unknown key `answer.fields.a.other`",
+    ),
     ("type = \"json\"", "`answer.fields` is missing"),
     (
         "type = \"json\"\nchoices = [\"a\"]\nfields = { a = \"INT\" }",

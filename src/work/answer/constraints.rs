@@ -7,34 +7,23 @@ use jsonschema::Validator;
 use serde_json::Value;
 
 use super::reader::Misfit;
-use super::value_type::{Kind, ValueType};
 use crate::base::{Json, in_short};
 
 /// The constraints of one schema.
 #[derive(Clone, Debug)]
-pub(super) struct Constraints {
-    exact: Arc<Validator>,
-    /// The same without the words of choices, which some models write in another case. Where every choice
-    /// is read by its type, that looks after them.
-    lenient: Option<Arc<Validator>>,
-}
+pub(super) struct Constraints(Arc<Validator>);
 
 impl Constraints {
-    /// The constraints of `schema`, whose values are of type `value`.
+    /// The constraints of `schema`.
     ///
     /// # Errors
     /// What is wrong with the schema, in a sentence.
-    pub(super) fn of(schema: &Json, value: &ValueType) -> Result<Self, String> {
-        let lenient = !has_json(value);
-        Ok(Constraints {
-            exact: compiled(&relaxed(schema, false))?,
-            lenient: lenient
-                .then(|| compiled(&relaxed(schema, true)))
-                .transpose()?,
-        })
+    pub(super) fn of(schema: &Json) -> Result<Self, String> {
+        compiled(&relaxed(schema)).map(Constraints)
     }
 
-    /// Passes if `text`, a value that was read by its type already, keeps to the constraints.
+    /// Passes if `text`, a value that was read by its type already and has the words of choices as the schema
+    /// writes them, keeps to the constraints.
     ///
     /// # Errors
     /// What does not, and where.
@@ -43,15 +32,7 @@ impl Constraints {
             path: String::new(),
             why: format!("it is not JSON: {error}"),
         })?;
-        let Err(error) = self.exact.validate(&instance) else {
-            return Ok(());
-        };
-        if let Some(lenient) = &self.lenient
-            && lenient.is_valid(&instance)
-        {
-            return Ok(());
-        }
-        Err(Misfit {
+        self.0.validate(&instance).map_err(|error| Misfit {
             path: path(error.instance_path().as_str()),
             why: in_short(&error.to_string()).into_owned(),
         })
@@ -68,27 +49,14 @@ fn compiled(schema: &Json) -> Result<Arc<Validator>, String> {
         .map_err(|error| in_short(&error.to_string()).into_owned())
 }
 
-fn has_json(value: &ValueType) -> bool {
-    match &value.kind {
-        Kind::Json => true,
-        Kind::List(item) | Kind::Map(item) => has_json(item),
-        Kind::Struct(fields) => fields.iter().any(|(_, value)| has_json(value)),
-        _ => false,
-    }
-}
-
 /// Formats that the type of a value stands for; it is read more strictly, or, as for times without a
 /// zone, less.
 const TYPED: [&str; 3] = ["date", "date-time", "time"];
 
-/// `schema`, in which what need not be there may be null as well, for providers want every property; and
-/// `without_words`, any text where some were listed.
-fn relaxed(schema: &Json, without_words: bool) -> Json {
+/// `schema`, in which what need not be there may be null as well, for providers want every property.
+fn relaxed(schema: &Json) -> Json {
     match schema {
-        Json::List(all) => {
-            let all = all.iter().map(|one| relaxed(one, without_words));
-            Json::List(all.collect())
-        }
+        Json::List(all) => Json::List(all.iter().map(relaxed).collect()),
         Json::Map(pairs) => {
             let required = schema.get("required").map(Json::list).unwrap_or_default();
             let is_required = |name: &str| required.iter().any(|item| item.text() == Some(name));
@@ -96,14 +64,13 @@ fn relaxed(schema: &Json, without_words: bool) -> Json {
             for (key, value) in pairs {
                 match key.as_str() {
                     "format" if value.text().is_some_and(|name| TYPED.contains(&name)) => {}
-                    "enum" | "const" if without_words && is_words(value) => {}
                     // What stands there are values, and no schemas.
                     "enum" | "const" | "default" | "examples" | "required" => {
                         out.push((key.clone(), value.clone()));
                     }
                     "properties" => {
                         let properties = value.map().iter().map(|(name, value)| {
-                            let value = relaxed(value, without_words);
+                            let value = relaxed(value);
                             let value = if is_required(name) {
                                 value
                             } else {
@@ -113,20 +80,12 @@ fn relaxed(schema: &Json, without_words: bool) -> Json {
                         });
                         out.push((key.clone(), Json::Map(properties.collect())));
                     }
-                    _ => out.push((key.clone(), relaxed(value, without_words))),
+                    _ => out.push((key.clone(), relaxed(value))),
                 }
             }
             Json::Map(out)
         }
         other => other.clone(),
-    }
-}
-
-fn is_words(value: &Json) -> bool {
-    let is_word = |value: &Json| matches!(value, Json::Text(_) | Json::Null);
-    match value {
-        Json::List(words) => words.iter().all(is_word),
-        value => is_word(value),
     }
 }
 
@@ -151,14 +110,17 @@ fn path(pointer: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::json_schema;
+    use super::super::{json_schema, reader};
     use super::*;
 
     fn check(schema: &str, text: &str) -> Result<(), String> {
         let schema = Json::parse(schema).expect("JSON");
         let value = json_schema::read(&schema).expect("a schema").value;
-        let constraints = Constraints::of(&schema, &value)?;
-        constraints.check(text).map_err(|misfit| misfit.to_string())
+        let constraints = Constraints::of(&schema)?;
+        let said = reader::with_own_words(text, &value).expect("a value");
+        constraints
+            .check(&said)
+            .map_err(|misfit| misfit.to_string())
     }
 
     #[test]
@@ -220,6 +182,19 @@ mod tests {
         let schema = r#"{"anyOf":[{"enum":["a"]},{"type":"integer"}]}"#;
         assert_eq!(check(schema, r#""a""#), Ok(()));
         assert!(check(schema, r#""A""#).is_err());
+        // Beside it they are not.
+        let beside = format!(
+            r#"{{"properties":{{"x":{schema},"b":{{"enum":["Yes"]}}}},"required":["x","b"]}}"#
+        );
+        assert_eq!(check(&beside, r#"{"x":"a","b":"yes"}"#), Ok(()));
+        assert!(check(&beside, r#"{"x":"A","b":"yes"}"#).is_err());
+    }
+
+    #[test]
+    fn words_that_differ_in_case_alone_are_the_same_word_twice() {
+        let schema = r#"{"type":"array","items":{"enum":["Bug","ok"]},"uniqueItems":true}"#;
+        assert_eq!(check(schema, r#"["bug","OK"]"#), Ok(()));
+        assert!(check(schema, r#"["bug","BUG"]"#).is_err());
     }
 
     #[test]

@@ -2,9 +2,9 @@
 
 use std::borrow::Cow;
 
-use super::json_answer::PROPERTY;
 use super::judge::unwrapped;
-use super::{AnswerType, Judge};
+use super::wrapper::PROPERTY;
+use super::{AnswerType, Asked, Judge};
 use crate::base::Json;
 
 impl AnswerType {
@@ -18,7 +18,13 @@ impl AnswerType {
         if matches!(self, AnswerType::Text) {
             return Ok(text.to_owned());
         }
-        let judge = Judge::new(self).map_err(|error| error.to_string())?;
+        // However it is asked for, an example says the answer and nothing else.
+        let plain = self.clone().asked_by(Asked::Schema);
+        let judge = Judge::new(&plain).map_err(|error| error.to_string())?;
+        if matches!(self, AnswerType::BoundedText(_)) {
+            let read = judge.read(text).map_err(Cow::into_owned);
+            return read.map(|_| text.to_owned());
+        }
         let quoted = Json::Text(text.to_owned()).to_string();
         let said = match judge.read(text) {
             Ok(_) => text.trim(),
@@ -27,12 +33,13 @@ impl AnswerType {
                 Err(_) => return Err(why.into_owned()),
             },
         };
-        if !self.is_wrapped() || unwrapped(said).is_some() {
+        if !self.is_wrapped() || matches!(unwrapped(said), Ok(Some(_))) {
             return Ok(said.to_owned());
         }
         let own = match self {
             // As the job writes the word, whatever its case here.
-            AnswerType::Choice { .. } => judge.read(said).map(|word| Json::Text(word).to_string()),
+            AnswerType::Choice(answer) if answer.multiple.is_some() => judge.read(said),
+            AnswerType::Choice(_) => judge.read(said).map(|word| Json::Text(word).to_string()),
             _ => Ok(said.to_owned()),
         };
         let own = own.map_err(Cow::into_owned)?;
@@ -42,8 +49,8 @@ impl AnswerType {
     /// Whether an answer is asked for within an object, for it is none itself.
     fn is_wrapped(&self) -> bool {
         match self {
-            AnswerType::Text => false,
-            AnswerType::Choice { .. } => true,
+            AnswerType::Text | AnswerType::BoundedText(_) => false,
+            AnswerType::Choice(_) => true,
             AnswerType::Json(answer) => answer.is_wrapped(),
         }
     }
@@ -54,18 +61,28 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::work::answer::JsonAnswer;
+    use crate::work::answer::{ChoiceAnswer, JsonAnswer, Several, TextBounds};
 
     fn of(schema: &str) -> AnswerType {
         AnswerType::Json(JsonAnswer {
             schema: schema.to_owned(),
             types: BTreeMap::new(),
+            asked: Asked::Prompt,
         })
     }
 
     #[test]
     fn an_example_is_written_as_the_model_is_asked_to_answer() {
         let choice = AnswerType::choice(vec!["bug".into(), "how to".into()]);
+        let several = AnswerType::Choice(ChoiceAnswer {
+            choices: vec!["bug".into(), "how to".into()],
+            multiple: Some(Several::default()),
+            ..ChoiceAnswer::default()
+        });
+        let short = AnswerType::BoundedText(TextBounds {
+            max_chars: 4,
+            trimmed: true,
+        });
         let fields = r#"{"type":"object","properties":{"a":{"type":"integer"}},"required":["a"]}"#;
         for (answer, text, expect) in [
             (&AnswerType::Text, "  as it is\n", "  as it is\n"),
@@ -73,6 +90,13 @@ mod tests {
             (&choice, "BUG", r#"{"answer":"bug"}"#),
             (&choice, "\"how to\"", r#"{"answer":"how to"}"#),
             (&choice, r#"{"answer":"bug"}"#, r#"{"answer":"bug"}"#),
+            (&several, "BUG", r#"{"answer":["bug"]}"#),
+            (
+                &several,
+                r#"["how to","BUG"]"#,
+                r#"{"answer":["how to","bug"]}"#,
+            ),
+            (&short, " abcd ", " abcd "),
             (&of(r#"{"type":"number"}"#), "2.5", r#"{"answer":2.5}"#),
             (
                 &of(r#"{"type":"string","format":"date"}"#),
@@ -87,6 +111,9 @@ mod tests {
         }
         for (answer, text) in [
             (&choice, "bugs"),
+            (&several, r#"["bug","bug"]"#),
+            (&short, "abcde"),
+            (&of(fields), r#"That is {"a": 1}"#),
             (&of(r#"{"type":"number"}"#), "many"),
             (&of(fields), r#"{"a": 1.5}"#),
             (&of(fields), r#"{"b": 1}"#),

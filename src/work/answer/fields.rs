@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use super::asked::Asked;
+use super::choice::{Several, list_schema, word_schema};
 use super::json_answer::JsonAnswer;
 use super::type_name;
 use super::value_type::{Kind, ValueType};
@@ -16,6 +18,10 @@ pub struct FieldSpec {
     pub type_name: Option<String>,
     /// Its words, where it is one of some.
     pub choices: Vec<String>,
+    /// What the model is told of some of them.
+    pub descriptions: BTreeMap<String, String>,
+    /// Whether it is a list of them.
+    pub multiple: Option<Several>,
     /// Whether it may be null.
     pub nullable: bool,
     /// What the model is told of it.
@@ -32,13 +38,23 @@ pub fn of_fields(fields: &[FieldSpec]) -> Result<JsonAnswer, (String, String)> {
         let wrong = |why| (field.name.clone(), why);
         let mut schema = match (&field.type_name, &field.choices[..]) {
             (None, []) => return Err(wrong("it has neither a type nor choices".into())),
-            (None, words) => choices(words),
+            (None, _) => choices(field),
             (Some(name), words) => {
                 let value = type_name::parse(name).map_err(wrong)?;
                 note_types(&value, &field.name, &mut types);
                 match (words, &value.kind) {
                     ([], _) => schema_of(&value),
-                    (words, Kind::Text(_)) => choices(words),
+                    (_, Kind::Text(_)) if field.multiple.is_none() => choices(field),
+                    (_, Kind::List(item))
+                        if item.kind == Kind::Text(None) && field.multiple.is_some() =>
+                    {
+                        choices(field)
+                    }
+                    _ if field.multiple.is_some() => {
+                        return Err(wrong(
+                            "several choices are words, and its type is not VARCHAR[]".into(),
+                        ));
+                    }
                     _ => {
                         return Err(wrong(
                             "choices are words, and its type is not VARCHAR".into(),
@@ -51,14 +67,23 @@ pub fn of_fields(fields: &[FieldSpec]) -> Result<JsonAnswer, (String, String)> {
             schema = nullable(schema);
         }
         if let Some(description) = &field.description {
-            schema.push(("description".into(), Json::Text(description.clone())));
+            describe(&mut schema, description);
         }
         properties.push((field.name.clone(), Json::Map(schema)));
     }
     Ok(JsonAnswer {
         schema: Json::Map(object(properties)).to_string(),
         types,
+        asked: Asked::default(),
     })
+}
+
+/// Puts what the model is told of a field before what it is told of the field's choices.
+fn describe(schema: &mut Pairs, description: &str) {
+    match schema.iter_mut().find(|(key, _)| key == "description") {
+        Some((_, Json::Text(choices))) => *choices = format!("{description}\n\n{choices}"),
+        _ => schema.push(("description".into(), text(description))),
+    }
 }
 
 type Pairs = Vec<(String, Json)>;
@@ -71,11 +96,13 @@ fn of_type(name: &str) -> Pairs {
     vec![("type".into(), text(name))]
 }
 
-fn choices(words: &[String]) -> Pairs {
-    let words = words.iter().map(|word| text(word)).collect();
-    let mut schema = of_type("string");
-    schema.push(("enum".into(), Json::List(words)));
-    schema
+/// The schema of a field that has choices.
+fn choices(field: &FieldSpec) -> Pairs {
+    let word = word_schema(&field.choices, &field.descriptions);
+    match field.multiple {
+        None => word,
+        Some(several) => list_schema(word, several),
+    }
 }
 
 fn object(properties: Pairs) -> Pairs {
@@ -103,7 +130,7 @@ fn described(description: &str) -> Pairs {
 fn schema_of(value: &ValueType) -> Pairs {
     let schema = match &value.kind {
         Kind::Text(None) => of_type("string"),
-        Kind::Text(Some(words)) => choices(words),
+        Kind::Text(Some(words)) => word_schema(words, &BTreeMap::new()),
         Kind::Boolean => of_type("boolean"),
         Kind::Integer(_) => of_type("integer"),
         Kind::Float(_) | Kind::Decimal(..) => of_type("number"),

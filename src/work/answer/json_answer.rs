@@ -4,14 +4,13 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::asked::Asked;
 use super::constraints::Constraints;
 use super::json_schema::{self, SchemaTypes};
 use super::type_name;
 use super::value_type::{Kind, ValueType};
+use super::wrapper::wrapped;
 use crate::base::{Error, Json, Result};
-
-/// The property that holds an answer that is no object, in the structured output that we ask for.
-pub(super) const PROPERTY: &str = "answer";
 
 /// A value of a JSON Schema, whose types may be narrower than the schema says.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -21,6 +20,9 @@ pub struct JsonAnswer {
     /// The types of places, such as `lines[].qty`, by SQL's names.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub types: BTreeMap<String, String>,
+    /// How the model is told of it.
+    #[serde(default, skip_serializing_if = "Asked::is_schema")]
+    pub asked: Asked,
 }
 
 impl JsonAnswer {
@@ -55,9 +57,9 @@ impl JsonAnswer {
     ///
     /// # Errors
     /// `Invalid` if that cannot be checked.
-    pub(super) fn constraints(&self, value: &ValueType) -> Result<Constraints> {
+    pub(super) fn constraints(&self) -> Result<Constraints> {
         let schema = Json::parse(&self.schema).unwrap_or(Json::Null);
-        Constraints::of(&schema, value).map_err(|why| {
+        Constraints::of(&schema).map_err(|why| {
             Error::invalid("the answer's schema cannot be used")
                 .with("reason", why)
                 .hint("take that keyword out, or mend it")
@@ -65,8 +67,9 @@ impl JsonAnswer {
     }
 
     /// The schema to ask for: that of an object.
-    pub(super) fn asked(&self) -> Json {
+    pub(super) fn told(&self) -> Json {
         let schema = Json::parse(&self.schema).unwrap_or(Json::Null);
+        let schema = json_schema::at_root(schema);
         if self.is_wrapped() {
             wrapped(&schema)
         } else {
@@ -74,34 +77,19 @@ impl JsonAnswer {
         }
     }
 
-    /// Whether the value is asked for within an object, for it is none itself.
+    /// Whether the value is asked for within an object, for it is none itself, or not by its schema's own words.
     pub(super) fn is_wrapped(&self) -> bool {
+        let schema = Json::parse(&self.schema).unwrap_or(Json::Null);
+        let schema = json_schema::at_root(schema);
+        let is_union = ["anyOf", "oneOf", "allOf"]
+            .iter()
+            .any(|key| schema.get(key).is_some());
         let value = self.types().map(|types| types.value);
-        !value.is_ok_and(|v| !v.nullable && matches!(v.kind, Kind::Struct(_) | Kind::Map(_)))
+        let is_object = |v: ValueType| {
+            !v.nullable && matches!(v.kind, Kind::Struct(_) | Kind::Map(_)) && !is_union
+        };
+        !value.is_ok_and(is_object)
     }
-}
-
-/// The schema of an object that holds a value of `schema` alone. Definitions stay where references look
-/// for them.
-pub(super) fn wrapped(schema: &Json) -> Json {
-    let is_definition = |key: &str| ["$defs", "definitions"].contains(&key);
-    let (definitions, own): (Vec<_>, Vec<_>) = schema
-        .map()
-        .iter()
-        .cloned()
-        .partition(|(key, _)| is_definition(key));
-    let text = |text: &str| Json::Text(text.to_owned());
-    let mut object = vec![
-        ("type".to_owned(), text("object")),
-        (
-            "properties".to_owned(),
-            Json::Map(vec![(PROPERTY.to_owned(), Json::Map(own))]),
-        ),
-        ("required".to_owned(), Json::List(vec![text(PROPERTY)])),
-        ("additionalProperties".to_owned(), Json::Bool(false)),
-    ];
-    object.extend(definitions);
-    Json::Map(object)
 }
 
 /// Gives the place `path` of `value` the type that `name` names.

@@ -50,6 +50,61 @@ pub(super) fn read(schema: &Json) -> Result<SchemaTypes, String> {
     })
 }
 
+/// The keys under which a schema keeps what its references name.
+pub(super) const DEFINITIONS: [&str; 2] = ["$defs", "definitions"];
+
+/// `schema` with what its root refers to in its place: what is asked for has to say itself what it is.
+pub(super) fn at_root(mut schema: Json) -> Json {
+    for _ in 0..DEPTH_MAX {
+        let target = match (schema.get("$ref"), schema.get("allOf").map(Json::list)) {
+            (Some(reference), _) => reference.text().and_then(|name| schema.at(name)),
+            (None, Some([one])) => Some(one),
+            _ => return schema,
+        };
+        let Some(Json::Map(target)) = target else {
+            return schema;
+        };
+        // What stands beside the link is said of this place, and wins.
+        let beside = schema.map().iter();
+        let beside = beside.filter(|(key, _)| !["$ref", "allOf"].contains(&&**key));
+        let is_unsaid = |key: &str| schema.get(key).is_none() || ["$ref", "allOf"].contains(&key);
+        let own = target.iter().filter(|(key, _)| is_unsaid(key));
+        schema = Json::Map(own.chain(beside).cloned().collect());
+    }
+    schema
+}
+
+/// `schema` in which every reference to the whole, or to a place of it, names it beneath `place`. Definitions
+/// are not moved.
+pub(super) fn moved(schema: &Json, place: &str) -> Json {
+    match schema {
+        Json::List(all) => Json::List(all.iter().map(|one| moved(one, place)).collect()),
+        Json::Map(pairs) => {
+            let pairs = pairs.iter().map(|(key, value)| {
+                let value = match (key.as_str(), value.text()) {
+                    ("$ref", Some(name)) => Json::Text(moved_name(name, place)),
+                    _ => moved(value, place),
+                };
+                (key.clone(), value)
+            });
+            Json::Map(pairs.collect())
+        }
+        other => other.clone(),
+    }
+}
+
+fn moved_name(name: &str, place: &str) -> String {
+    let Some(path) = name.strip_prefix('#') else {
+        return name.to_owned();
+    };
+    let first = path.split('/').nth(1).unwrap_or_default();
+    if DEFINITIONS.contains(&first) {
+        name.to_owned()
+    } else {
+        format!("{place}{path}")
+    }
+}
+
 struct Reader<'a> {
     root: &'a Json,
     /// The references that are being followed: one that stands here again contains itself.

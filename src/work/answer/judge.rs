@@ -1,15 +1,16 @@
 //! What came back, judged: one reply becomes one outcome.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 
 use serde_json::value::RawValue;
 
+use super::asked::{self, Asked};
+use super::choice::ChoiceAnswer;
 use super::constraints::Constraints;
 use super::json_answer::JsonAnswer;
-use super::json_answer::PROPERTY;
 use super::value_type::ValueType;
-use super::{AnswerType, Misfit, reader};
+use super::wrapper::PROPERTY;
+use super::{AnswerType, Misfit, TextBounds, reader};
 use crate::base::Result;
 use crate::work::{FailureClass, Finish, Outcome, ReplyBody, RowStatus};
 
@@ -21,13 +22,18 @@ pub struct Judge(Expected);
 #[derive(Clone, Debug)]
 enum Expected {
     Text,
-    Choice(Vec<String>),
-    /// A value; asked for within an object if it is none itself.
-    Json {
-        value: ValueType,
-        wrapped: bool,
-        constraints: Constraints,
-    },
+    BoundedText(TextBounds),
+    Choice(ChoiceAnswer),
+    Json(Box<ExpectedJson>),
+}
+
+/// A value; asked for within an object if it is none itself.
+#[derive(Clone, Debug)]
+struct ExpectedJson {
+    value: ValueType,
+    wrapped: bool,
+    constraints: Constraints,
+    asked: Asked,
 }
 
 impl Judge {
@@ -38,8 +44,9 @@ impl Judge {
     pub fn new(answer: &AnswerType) -> Result<Self> {
         Ok(Judge(match answer {
             AnswerType::Text => Expected::Text,
-            AnswerType::Choice { choices } => Expected::Choice(choices.clone()),
-            AnswerType::Json(answer) => Expected::json(answer)?,
+            AnswerType::BoundedText(bounds) => Expected::BoundedText(*bounds),
+            AnswerType::Choice(answer) => Expected::Choice(answer.clone()),
+            AnswerType::Json(answer) => Expected::Json(Box::new(ExpectedJson::of(answer)?)),
         }))
     }
 
@@ -138,27 +145,12 @@ enum Read {
 }
 
 impl Expected {
-    fn json(answer: &JsonAnswer) -> Result<Self> {
-        let value = answer.types()?.value;
-        Ok(Expected::Json {
-            wrapped: answer.is_wrapped(),
-            constraints: answer.constraints(&value)?,
-            value,
-        })
-    }
-
     fn read(&self, text: &str) -> Read {
         match self {
             Expected::Text => Read::AsItIs,
-            Expected::Choice(choices) => match read_choice(choices, text.trim()) {
-                Some(choice) => Read::As(choice.to_owned()),
-                None => Read::Not("not one of the choices".into()),
-            },
-            Expected::Json {
-                value,
-                wrapped,
-                constraints,
-            } => match read_json(text, value, *wrapped, constraints) {
+            Expected::BoundedText(bounds) => bounds.read(text),
+            Expected::Choice(answer) => read_choice(answer, text),
+            Expected::Json(expected) => match expected.read(text) {
                 Ok(answer) => Read::As(answer),
                 Err(misfit) => Read::Not(misfit.to_string().into()),
             },
@@ -166,43 +158,96 @@ impl Expected {
     }
 }
 
-/// The value in `text`. Where we asked for it within an object, a server that knows nothing of structured
-/// output may say it plainly.
-fn read_json(
-    text: &str,
-    value: &ValueType,
-    wrapped: bool,
-    constraints: &Constraints,
-) -> std::result::Result<String, Misfit> {
-    let said = text.trim();
-    let own = if wrapped { unwrapped(said) } else { None };
-    let said = own.map_or(said, RawValue::get);
-    let mut out = String::new();
-    reader::read(said, value, &mut out)?;
-    constraints.check(said)?;
-    Ok(out)
+impl TextBounds {
+    fn read(self, text: &str) -> Read {
+        let kept = if self.trimmed { text.trim() } else { text };
+        // No text has more characters than bytes.
+        if kept.len() as u64 <= self.max_chars {
+            return Read::AsItIs;
+        }
+        let count = kept.chars().count() as u64;
+        if count <= self.max_chars {
+            return Read::AsItIs;
+        }
+        let max = self.max_chars;
+        Read::Not(format!("it has {count} characters, more than {max}").into())
+    }
+}
+
+/// The choice in `text`. A server that was asked for it in the prompt may say more than that.
+fn read_choice(answer: &ChoiceAnswer, text: &str) -> Read {
+    let whole = answer.read(text.trim());
+    let read = match (whole, answer.asked) {
+        (Err(_), Asked::Prompt) => match asked::find(text) {
+            Ok(found) => answer.read(found),
+            Err(why) => match asked::only_fence(text) {
+                Some(word) => answer.read(word),
+                None => Err(why.into()),
+            },
+        },
+        (whole, _) => whole,
+    };
+    match read {
+        Ok(choice) => Read::As(choice),
+        Err(why) => Read::Not(why),
+    }
+}
+
+impl ExpectedJson {
+    fn of(answer: &JsonAnswer) -> Result<Self> {
+        let value = answer.types()?.value;
+        Ok(ExpectedJson {
+            wrapped: answer.is_wrapped(),
+            constraints: answer.constraints()?,
+            asked: answer.asked,
+            value,
+        })
+    }
+
+    /// The value in `text`. Where we asked for it within an object, a server that knows nothing of structured
+    /// output may say it plainly.
+    fn read(&self, text: &str) -> std::result::Result<String, Misfit> {
+        let said = match self.asked {
+            Asked::Schema => text.trim(),
+            Asked::Prompt => asked::find(text).map_err(|why| Misfit {
+                path: String::new(),
+                why: why.to_owned(),
+            })?,
+        };
+        let own = if self.wrapped { unwrapped(said)? } else { None };
+        let said = own.map_or(said, RawValue::get);
+        let mut out = String::new();
+        let has_other_words = reader::read(said, &self.value, &mut out)?;
+        if has_other_words {
+            let said = reader::with_own_words(said, &self.value)?;
+            self.constraints.check(&said)?;
+        } else {
+            self.constraints.check(said)?;
+        }
+        Ok(out)
+    }
 }
 
 /// What stands in an object that holds an answer alone.
-pub(super) fn unwrapped(text: &str) -> Option<&RawValue> {
-    let object: BTreeMap<String, &RawValue> = serde_json::from_str(text).ok()?;
-    let answer = object.get(PROPERTY).copied();
-    answer.filter(|_| object.len() == 1)
-}
-
-/// The choice in `said`: in the structure that we asked for, or plainly, as servers say it that do
-/// not know structured output.
-fn read_choice<'c>(choices: &'c [String], said: &str) -> Option<&'c String> {
-    use serde_json::Value;
-    match serde_json::from_str::<Value>(said) {
-        Ok(Value::Object(object)) => reader::choose(choices, object.get(PROPERTY)?.as_str()?),
-        Ok(Value::String(word)) => reader::choose(choices, &word),
-        _ => reader::choose(choices, said),
+pub(super) fn unwrapped(text: &str) -> std::result::Result<Option<&RawValue>, Misfit> {
+    let pairs = reader::pairs(text).unwrap_or_default();
+    if pairs.iter().any(|(name, _)| name != PROPERTY) {
+        return Ok(None);
+    }
+    match pairs[..] {
+        [] => Ok(None),
+        [(_, answer)] => Ok(Some(answer)),
+        _ => Err(Misfit {
+            path: String::new(),
+            why: format!("the name {PROPERTY} stands twice"),
+        }),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
     use crate::work::Usage;
 
@@ -261,6 +306,61 @@ mod tests {
         check(&choice, r#"{"label":"billing"}"#, None);
         check(&choice, "billing, I think", None);
         check(&choice, "", None);
+    }
+
+    #[test]
+    fn a_text_is_as_long_as_the_job_allows() {
+        let of = |trimmed| {
+            AnswerType::BoundedText(TextBounds {
+                max_chars: 3,
+                trimmed,
+            })
+        };
+        check(&of(false), "日本語", Some("日本語"));
+        check(&of(false), "abcd", None);
+        check(&of(false), "ab  ", None);
+        // What is kept is what came; the blanks go where it is written down.
+        check(&of(true), " abc\n", Some(" abc\n"));
+        check(&of(true), " ab c\n", None);
+        let outcome = judge(&of(false)).judge(answered("日本語だ", Finish::Stop));
+        let why = "it has 4 characters, more than 3";
+        assert_eq!(outcome.error.as_deref(), Some(why));
+    }
+
+    #[test]
+    fn asked_in_the_prompt_an_answer_is_found_in_what_is_said() {
+        let of = |schema: &str| {
+            AnswerType::Json(JsonAnswer {
+                schema: schema.to_owned(),
+                types: BTreeMap::new(),
+                asked: Asked::Prompt,
+            })
+        };
+        let number = of(r#"{"type":"integer"}"#);
+        check(&number, r#"{"answer":7}"#, Some("7"));
+        check(&number, "7", Some("7"));
+        check(&number, "Well: ```json\n{\"answer\": 7}\n```", Some("7"));
+        check(&number, "It is 7.", None);
+        check(&number, r#"{"answer":7} or {"answer":8}"#, None);
+        check(&number, r#"{"answer":"7"}"#, None);
+        check(&number, r#"{"answer":7,"answer":8}"#, None);
+        let fields = of(r#"{"properties":{"a":{"type":"integer"},"b":{"type":"string"}}}"#);
+        check(&fields, r#"So {"a":1} it is"#, Some(r#"{"a":1,"b":null}"#));
+        // An object within a broken one is not the answer.
+        check(&fields, r#"{"x":{"a":1},}"#, None);
+        let choice = AnswerType::choice(vec!["bug".into()]).asked_by(Asked::Prompt);
+        for text in [
+            "Bug",
+            r#"{"answer":"bug"}"#,
+            "```\nbug\n```",
+            "Here you are: {\"answer\":\"BUG\"}.",
+        ] {
+            check(&choice, text, Some("bug"));
+        }
+        check(&choice, "it is no bug", None);
+        // Otherwise only the answer is one.
+        let plain = AnswerType::choice(vec!["bug".into()]);
+        check(&plain, "```\nbug\n```", None);
     }
 
     #[test]

@@ -8,6 +8,8 @@
 //!                             └───────► Judge      what came back, checked  reader.rs
 //! ```
 
+mod asked;
+mod choice;
 mod constraints;
 mod example;
 mod fields;
@@ -17,11 +19,14 @@ mod judge;
 mod reader;
 mod type_name;
 mod value_type;
+mod wrapper;
 
 use serde::{Deserialize, Serialize};
 
 use crate::base::{Json, Result};
 
+pub use asked::Asked;
+pub use choice::{ChoiceAnswer, Other, Several};
 pub use fields::{FieldSpec, of_fields};
 pub use json_answer::JsonAnswer;
 pub use judge::Judge;
@@ -34,37 +39,77 @@ pub use value_type::{Kind, ValueType};
 pub enum AnswerType {
     /// Whatever the model says, byte for byte.
     Text,
-    /// One of these words. Compared without case, stored as written here.
-    Choice {
-        /// The words.
-        choices: Vec<String>,
-    },
+    /// The same, no longer than the job allows.
+    BoundedText(TextBounds),
+    /// One of some words, or several.
+    Choice(ChoiceAnswer),
     /// A value of a JSON Schema.
     Json(JsonAnswer),
+}
+
+/// How long a text may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TextBounds {
+    /// At most so many characters, which are Unicode's.
+    pub max_chars: u64,
+    /// Whether blanks around it count as none of them, for the column has it without.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub trimmed: bool,
 }
 
 impl AnswerType {
     /// One of `choices`.
     #[must_use]
     pub fn choice(choices: Vec<String>) -> Self {
-        AnswerType::Choice { choices }
+        AnswerType::Choice(ChoiceAnswer {
+            choices,
+            ..ChoiceAnswer::default()
+        })
     }
 
-    /// The JSON Schema to ask the provider for, where the answer is not free text: always of an object. Which
-    /// words of it a vendor takes is the vendor's to know.
+    /// The JSON Schema to ask the provider for, where it takes one and the answer is not free text: always of
+    /// an object. Which words of it a vendor takes is the vendor's to know.
     #[must_use]
     pub fn schema(&self) -> Option<Json> {
+        self.told().filter(|_| self.asked() == Asked::Schema)
+    }
+
+    /// The same, whichever way the model is told of it.
+    #[must_use]
+    pub fn told(&self) -> Option<Json> {
         match self {
-            AnswerType::Text => None,
-            AnswerType::Choice { choices } => {
-                let words = choices.iter().cloned().map(Json::Text).collect();
-                Some(json_answer::wrapped(&Json::Map(vec![
-                    ("type".into(), Json::Text("string".into())),
-                    ("enum".into(), Json::List(words)),
-                ])))
-            }
-            AnswerType::Json(answer) => Some(answer.asked()),
+            AnswerType::Text | AnswerType::BoundedText(_) => None,
+            AnswerType::Choice(answer) => Some(wrapper::wrapped(&answer.schema())),
+            AnswerType::Json(answer) => Some(answer.told()),
         }
+    }
+
+    /// What the system prompt ends with, where the model is told so what its answer must be.
+    #[must_use]
+    pub fn instructions(&self) -> Option<String> {
+        let schema = self.told().filter(|_| self.asked() == Asked::Prompt)?;
+        Some(asked::instructions(&schema))
+    }
+
+    /// How the model is told what its answer must be.
+    #[must_use]
+    pub fn asked(&self) -> Asked {
+        match self {
+            AnswerType::Text | AnswerType::BoundedText(_) => Asked::default(),
+            AnswerType::Choice(answer) => answer.asked,
+            AnswerType::Json(answer) => answer.asked,
+        }
+    }
+
+    /// The same answer, of which the model is told so.
+    #[must_use]
+    pub fn asked_by(mut self, how: Asked) -> Self {
+        match &mut self {
+            AnswerType::Text | AnswerType::BoundedText(_) => {}
+            AnswerType::Choice(answer) => answer.asked = how,
+            AnswerType::Json(answer) => answer.asked = how,
+        }
+        self
     }
 
     /// What the values of the column are; `None` if they are texts, which the ledger keeps as they are and
@@ -74,7 +119,8 @@ impl AnswerType {
     /// `Invalid` if a schema says no type.
     pub fn value(&self) -> Result<Option<ValueType>> {
         match self {
-            AnswerType::Text | AnswerType::Choice { .. } => Ok(None),
+            AnswerType::Text | AnswerType::BoundedText(_) => Ok(None),
+            AnswerType::Choice(answer) => Ok(answer.value()),
             AnswerType::Json(answer) => Ok(Some(answer.types()?.value)),
         }
     }

@@ -36,11 +36,26 @@ impl std::fmt::Display for Misfit {
     }
 }
 
-/// Appends the value that `text` holds to `out`, in the one form of its type.
+/// Appends the value that `text` holds to `out`, in the one form of its type. Tells whether it has words of
+/// a choice in another case than the job's.
 ///
 /// # Errors
 /// What does not fit, and where.
-pub(super) fn read(text: &str, value: &ValueType, out: &mut String) -> Result<(), Misfit> {
+pub(super) fn read(text: &str, value: &ValueType, out: &mut String) -> Result<bool, Misfit> {
+    into(text, value, out, false)
+}
+
+/// What `text` says, as it says it, but for the words of choices, which are the job's own.
+///
+/// # Errors
+/// As for [`read`].
+pub(super) fn with_own_words(text: &str, value: &ValueType) -> Result<String, Misfit> {
+    let mut out = String::new();
+    into(text, value, &mut out, true)?;
+    Ok(out)
+}
+
+fn into(text: &str, value: &ValueType, out: &mut String, as_said: bool) -> Result<bool, Misfit> {
     let raw: &RawValue = serde_json::from_str(text).map_err(|error| Misfit {
         path: String::new(),
         why: format!("it is not JSON: {error}"),
@@ -48,18 +63,26 @@ pub(super) fn read(text: &str, value: &ValueType, out: &mut String) -> Result<()
     let mut reader = Reader {
         path: String::new(),
         out,
+        as_said,
+        has_other_words: false,
     };
-    let read = reader.value(raw.get(), value);
-    read.map_err(|why| Misfit {
-        path: reader.path,
-        why,
-    })
+    match reader.value(raw.get(), value) {
+        Ok(()) => Ok(reader.has_other_words),
+        Err(why) => Err(Misfit {
+            path: reader.path,
+            why,
+        }),
+    }
 }
 
 struct Reader<'a> {
     /// Where we are. After an error it stays where that was.
     path: String,
     out: &'a mut String,
+    /// Whether values are written as they were said, and what was left out is left out.
+    as_said: bool,
+    /// Whether a word of a choice was said in another case than the job's.
+    has_other_words: bool,
 }
 
 type Read = Result<(), String>;
@@ -74,16 +97,33 @@ impl Reader<'_> {
             return Ok(());
         }
         match &value.kind {
-            Kind::Text(None) => {
-                let text = text(raw, "text")?;
-                self.quote(&text)
-            }
             Kind::Text(Some(words)) => {
                 let said = text(raw, "text")?;
                 match choose(words, &said) {
-                    Some(word) => self.quote(word),
+                    Some(word) => {
+                        self.has_other_words |= *word != said;
+                        self.quote(word)
+                    }
                     None => Err(format!("{} is none of the choices", in_short(raw))),
                 }
+            }
+            Kind::List(item) => self.list(raw, item),
+            Kind::Struct(fields) => self.fields(raw, fields),
+            Kind::Map(value) => self.map(raw, value),
+            _ if self.as_said => {
+                self.put(raw);
+                Ok(())
+            }
+            plain => self.plain(raw, plain),
+        }
+    }
+
+    /// A value within which no other lies that we know of.
+    fn plain(&mut self, raw: &str, kind: &Kind) -> Read {
+        match kind {
+            Kind::Text(_) => {
+                let text = text(raw, "text")?;
+                self.quote(&text)
             }
             Kind::Boolean => match raw {
                 "true" | "false" => {
@@ -98,9 +138,7 @@ impl Reader<'_> {
             Kind::Date => self.date(raw),
             Kind::Timestamp { zoned } => self.timestamp(raw, *zoned),
             Kind::Time => self.time(raw),
-            Kind::List(item) => self.list(raw, item),
-            Kind::Struct(fields) => self.fields(raw, fields),
-            Kind::Map(value) => self.map(raw, value),
+            Kind::List(_) | Kind::Struct(_) | Kind::Map(_) => Err("it holds others".into()),
             Kind::Json => match Json::parse(raw) {
                 Some(json) => match json.repeated_key() {
                     Some(key) => Err(format!("the name {} stands twice", in_short(key))),
@@ -255,13 +293,17 @@ impl Reader<'_> {
             return Err(format!("{} is not one of its fields", in_short(name)));
         }
         self.out.push('{');
-        for (at, (name, value)) in fields.iter().enumerate() {
-            if at > 0 {
+        let mut is_first = true;
+        for (name, value) in fields {
+            let given = pairs.iter().find(|(given, _)| given == name);
+            if self.as_said && given.is_none() {
+                continue;
+            }
+            if !std::mem::take(&mut is_first) {
                 self.out.push(',');
             }
             self.quote(name)?;
             self.out.push(':');
-            let given = pairs.iter().find(|(given, _)| given == name);
             self.within(name, |reader| match given {
                 Some((_, raw)) => reader.value(raw.get(), value),
                 None if value.nullable => {
@@ -292,7 +334,7 @@ impl Reader<'_> {
 
     /// The names and values of an object, each name once.
     fn pairs(raw: &str) -> Result<Vec<(String, &RawValue)>, String> {
-        let pairs = deserialized(raw, "{", Pairs).ok_or_else(|| not(raw, "an object"))?;
+        let pairs = pairs(raw).ok_or_else(|| not(raw, "an object"))?;
         // A model may write a hundred thousand names.
         let mut names = HashSet::with_capacity(pairs.len());
         let twice = pairs.iter().find(|(name, _)| !names.insert(name.as_str()));
@@ -310,6 +352,11 @@ impl Reader<'_> {
         self.path = before;
         Ok(())
     }
+}
+
+/// The names and values of the object that `raw` is, as they stand there.
+pub(super) fn pairs(raw: &str) -> Option<Vec<(String, &RawValue)>> {
+    deserialized(raw, "{", Pairs)
 }
 
 /// So many digits, in words.
@@ -459,7 +506,7 @@ mod tests {
         let mut out = String::new();
         let value = type_name::parse(name).expect("a type");
         match read(text, &value, &mut out) {
-            Ok(()) => Ok(out),
+            Ok(_) => Ok(out),
             Err(misfit) => Err(misfit.to_string()),
         }
     }

@@ -239,15 +239,17 @@ enum Rule {
 impl Rule {
     fn of(job: &Job, components: &Components) -> Result<Rule> {
         Ok(match &job.answer.answer {
-            AnswerType::Text => Rule::Text,
-            AnswerType::Choice { choices } => Rule::Choice(choices.clone()),
-            answer @ AnswerType::Json(_) => {
+            AnswerType::Text | AnswerType::BoundedText(_) => Rule::Text,
+            AnswerType::Choice(answer) if answer.is_plain() => Rule::Choice(answer.choices.clone()),
+            answer @ (AnswerType::Choice(_) | AnswerType::Json(_)) => {
                 let asked = providers::open_offline(job, components)?.schema(answer)?;
+                let asked = asked.or_else(|| answer.told());
                 let value = answer.value()?;
                 let spec = AnswerSpec {
                     column: &job.answer.column,
                     value: value.as_ref(),
                     flatten: job.answer.flatten.as_deref(),
+                    trim: job.answer.trim,
                     meta: MetaColumns::Off,
                     about: &[],
                 };
