@@ -18,7 +18,7 @@ use std::io::{BufWriter, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use super::{ErrorKind, Result, ResultExt, scratch_error};
+use super::{Bloom, ErrorKind, Result, ResultExt, scratch_error};
 
 /// What is looked for: the first 24 bytes of a cryptographic hash.
 pub type HashKey = [u8; 24];
@@ -289,43 +289,6 @@ impl Run {
     }
 }
 
-/// A Bloom filter of ten bits and six probes a key: wrong "perhaps" once in a hundred.
-#[derive(Debug)]
-struct Bloom {
-    words: Vec<u64>,
-}
-
-impl Bloom {
-    fn for_keys(count: usize) -> Bloom {
-        Bloom {
-            words: vec![0; (count * 10).div_ceil(64).max(1)],
-        }
-    }
-
-    fn probes(&self, hash: u64) -> impl Iterator<Item = (usize, u64)> + use<> {
-        let bits = self.words.len() as u64 * 64;
-        let step = (hash >> 32) | 1;
-        (0..6u64).map(move |probe| {
-            let bit = hash.wrapping_add(step.wrapping_mul(probe)) % bits;
-            (
-                usize::try_from(bit / 64).unwrap_or_default(),
-                1 << (bit % 64),
-            )
-        })
-    }
-
-    fn add(&mut self, hash: u64) {
-        for (word, bit) in self.probes(hash) {
-            self.words[word] |= bit;
-        }
-    }
-
-    fn may_hold(&self, hash: u64) -> bool {
-        self.probes(hash)
-            .all(|(word, bit)| self.words[word] & bit != 0)
-    }
-}
-
 fn words(key: HashKey) -> Words {
     let mut words = [0; 3];
     for (word, bytes) in words.iter_mut().zip(key.as_chunks().0) {
@@ -394,7 +357,7 @@ mod tests {
 
     /// What the index takes of memory, by its own account.
     fn taken(index: &KeyIndex) -> usize {
-        let of_run = |run: &Run| run.fences.capacity() * 24 + run.filter.words.capacity() * 8;
+        let of_run = |run: &Run| run.fences.capacity() * 24 + run.filter.bytes();
         let places = (index.recent.capacity() * 8 / 7).next_power_of_two();
         places * (RECORD + 1) + index.runs.iter().map(of_run).sum::<usize>()
     }
@@ -440,23 +403,5 @@ mod tests {
             assert!(most <= memory, "{memory}: {most}");
             assert!(most * 3 > memory, "{memory}: {most}");
         }
-    }
-
-    #[test]
-    fn a_filter_is_seldom_wrong() {
-        let mut filter = Bloom::for_keys(10_000);
-        let hash = |n: u64| {
-            u64::from_le_bytes(
-                blake3::hash(&n.to_le_bytes()).as_bytes()[..8]
-                    .try_into()
-                    .expect("8"),
-            )
-        };
-        (0..10_000).for_each(|n| filter.add(hash(n)));
-        assert!((0..10_000).all(|n| filter.may_hold(hash(n))));
-        let wrong = (10_000..20_000)
-            .filter(|n| filter.may_hold(hash(*n)))
-            .count();
-        assert!(wrong < 300, "{wrong} of 10000");
     }
 }

@@ -5,6 +5,7 @@
 
 mod arrow_schema;
 pub mod backoff;
+mod bloom;
 mod clock;
 mod crash;
 mod error;
@@ -28,6 +29,7 @@ mod uptime;
 use std::sync::Arc;
 
 pub use arrow_schema::{unknown_column, unknown_in, written_schema};
+pub use bloom::Bloom;
 pub use clock::{Clock, FastClock, SystemClock, Time, TokioClock};
 pub(crate) use crash::points;
 pub use crash::{Crash, CrashPoint, Points};

@@ -13,6 +13,8 @@
 //!                       requests/000001.parquet      what was sent, chunk by chunk
 //!                       outcomes/000001-01.parquet   what came back, attempt by attempt
 //!                       snapshot/...                 a query's result
+//!          index/00000000000000000007.json           which files the index of earlier answers consists of
+//!                0198..0123-0000.keys                entries of it
 //! ```
 //!
 //! # Promises
@@ -37,6 +39,7 @@ mod columns;
 mod framing;
 #[cfg(test)]
 mod fuzz;
+pub mod index;
 pub mod lease;
 pub mod log;
 pub mod outcomes;

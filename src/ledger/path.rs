@@ -261,6 +261,49 @@ impl fmt::Display for PlanFile {
     }
 }
 
+/// The folder of the index of earlier answers.
+pub const INDEX: &str = "index";
+
+/// A file in the folder `index`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum IndexFile {
+    /// What the index consists of, as it was written this many times.
+    Manifest(Version),
+    /// Some of its entries. The id is that of whoever wrote them.
+    Keys {
+        /// 32 hexadecimal digits.
+        id: String,
+        /// Which of the files that were written together.
+        part: u32,
+    },
+}
+
+impl IndexFile {
+    /// What a file called `name` is, or `None` for a stranger.
+    #[must_use]
+    pub fn parse(name: &str) -> Option<IndexFile> {
+        if let Some(digits) = name.strip_suffix(".json") {
+            return twenty(digits).map(|number| IndexFile::Manifest(Version(number)));
+        }
+        let (id, part) = name.strip_suffix(".keys")?.split_once('-')?;
+        let is_hex = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+        let is_id = id.len() == 32 && id.bytes().all(is_hex);
+        Some(IndexFile::Keys {
+            id: is_id.then(|| id.to_owned())?,
+            part: short(part, 4)?,
+        })
+    }
+}
+
+impl fmt::Display for IndexFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            IndexFile::Manifest(version) => write!(f, "{version}.json"),
+            IndexFile::Keys { id, part } => write!(f, "{id}-{part:04}.keys"),
+        }
+    }
+}
+
 fn twenty(digits: &str) -> Option<u64> {
     (digits.len() == 20).then(|| number(digits)).flatten()
 }
@@ -335,6 +378,10 @@ mod tests {
             for file in [LogFile::Commit(Version(number)), LogFile::Checkpoint(Version(number))] {
                 prop_assert_eq!(LogFile::parse(&file.to_string()), Some(file));
             }
+            let id = format!("{number:032x}");
+            for file in [IndexFile::Manifest(Version(number)), IndexFile::Keys { id, part: chunk }] {
+                prop_assert_eq!(IndexFile::parse(&file.to_string()), Some(file));
+            }
             for file in [ClaimFile::Claim(number), ClaimFile::Renewed(number)] {
                 prop_assert_eq!(ClaimFile::parse(&file.to_string()), Some(file));
             }
@@ -346,6 +393,9 @@ mod tests {
                 prop_assert_eq!(file.to_string(), name.clone());
             }
             if let Some(file) = ClaimFile::parse(&name) {
+                prop_assert_eq!(file.to_string(), name.clone());
+            }
+            if let Some(file) = IndexFile::parse(&name) {
                 prop_assert_eq!(file.to_string(), name);
             }
         }

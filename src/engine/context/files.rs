@@ -11,7 +11,7 @@ use object_store::ObjectStoreExt;
 use tempfile::TempDir;
 
 use crate::base::{Crash, ErrorKind, Location, Points, Result, ResultExt, scratch_error};
-use crate::ledger::path::PlanFile;
+use crate::ledger::path::{INDEX, PlanFile};
 use crate::ledger::state::Attempt;
 use crate::ledger::unread::unread;
 
@@ -127,8 +127,18 @@ impl Files {
         self.place(PlanFile::Snapshot { plan: short(plan) })
     }
 
+    /// The folder of the index of earlier answers.
+    pub(crate) fn index(&self) -> Location {
+        self.root.join(INDEX)
+    }
+
     fn place(&self, file: PlanFile) -> Location {
         self.root.join(&file.to_string())
+    }
+
+    /// Does `work` between two points.
+    pub(crate) async fn between<T>(&self, points: Points, work: impl Future<Output = T>) -> T {
+        self.crash.around(points, work).await
     }
 
     /// Makes `draft` durable at `place`, between two points, and removes it here.

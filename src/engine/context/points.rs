@@ -8,6 +8,9 @@ use crate::{ledger, output};
 points! {
     /// Around the bulk files of the ledger.
     FILES:
+    INDEX = "file", "index";
+    INDEX_CLEARED = "file", "index_cleared";
+    INDEX_MANIFEST = "file", "index_manifest";
     OUTCOMES = "file", "outcomes";
     REQUESTS = "file", "requests";
     ROWS = "file", "rows";

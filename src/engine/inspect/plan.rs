@@ -9,6 +9,7 @@ use crate::engine::context::job_parts::JobParts;
 use crate::engine::context::owner::stored_job;
 use crate::engine::context::setup::Setup;
 use crate::engine::context::source::{compile, sample};
+use crate::engine::plan::earlier::IndexSetup;
 use crate::engine::plan::input::PlanInput;
 use crate::engine::plan::planner::{Sink, Tally, plan_all};
 use crate::engine::plan::prior::{PlanQuestion, PriorAnswers};
@@ -81,7 +82,14 @@ pub async fn plan(setup: Setup, provider: Arc<dyn Provider>) -> Result<PlanRepor
         shape: &parts.shape,
         rule: KeyRule::NEWEST,
     };
-    let mut prior = PriorAnswers::read(state, &question, &files, setup.memory).await?;
+    let index = IndexSetup {
+        state,
+        files: &files,
+        components: &setup.components,
+        memory: setup.memory,
+        is_kept: false,
+    };
+    let mut prior = PriorAnswers::read(index, &question).await?;
     prior.expect(state, &question, &files).await?;
     let input = PlanInput {
         source: &source,

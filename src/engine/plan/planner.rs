@@ -19,6 +19,7 @@ use super::chunks::ChunkWriter;
 use super::input::{PlanInput, short_hash};
 use super::prior::PriorAnswers;
 use crate::engine::context::writer::LedgerWriter;
+use crate::work::RequestKey;
 
 /// What a plan comes to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -80,7 +81,7 @@ pub(crate) async fn plan_all(
     input: &PlanInput<'_>,
     plan: u64,
     mut template: Template,
-    prior: PriorAnswers,
+    prior: PriorAnswers<'_>,
     sink: Sink<'_>,
     mut progress: impl FnMut(&Tally),
 ) -> Result<(Tally, Option<Box<RowMapWriter>>)> {
@@ -102,6 +103,7 @@ pub(crate) async fn plan_all(
         next_row: 0,
         prompted: 0,
         row_ids,
+        requests: Vec::new(),
     };
     let mut prompts = Prompts::default();
     let mut slices = input.source.scan(input.scan()).await?;
@@ -124,13 +126,15 @@ pub(crate) async fn plan_all(
 struct RowPlanner<'a> {
     input: &'a PlanInput<'a>,
     plan: u32,
-    prior: PriorAnswers,
+    prior: PriorAnswers<'a>,
     sink: Sink<'a>,
     tally: Tally,
     next_row: u64,
     /// Rows that the filter chose so far.
     prompted: u64,
     row_ids: Option<RowIds>,
+    /// What the rows of the slice ask.
+    requests: Vec<Option<RequestKey>>,
 }
 
 impl RowPlanner<'_> {
@@ -141,6 +145,8 @@ impl RowPlanner<'_> {
             .map(|ids| ids.encode(&slice.batch))
             .transpose()?;
         self.begin(slice)?;
+        self.identify(slice, keys.as_ref(), prompts)?;
+        self.prior.look_up().await?;
         for (at, place) in (0..slice.batch.num_rows()).zip(0..) {
             let lost = || Error::internal("a row without a position");
             let row = slice.rows.get(at).ok_or_else(lost)?;
@@ -164,27 +170,65 @@ impl RowPlanner<'_> {
                 Some(Prompt::Text(prompt)) => {
                     let own = row.to_le_bytes();
                     let key = key.as_ref().map_or(&own[..], AsRef::as_ref);
-                    self.ask(row, key, id, prompt).await?;
+                    let row_id = (!self.input.dedupe).then_some(key);
+                    self.ask((at, row), row_id, id, prompt).await?;
                 }
             }
         }
         Ok(())
     }
 
-    /// A row that has a prompt: a request of its own, or one that is there already.
-    async fn ask(&mut self, row: u64, key: &[u8], id: Option<RowKey>, prompt: &str) -> Result<()> {
+    /// Makes the request keys of a slice's rows, which are looked for together.
+    fn identify(
+        &mut self,
+        slice: &Slice,
+        keys: Option<&arrow::row::Rows>,
+        prompts: &Prompts,
+    ) -> Result<()> {
+        let input = self.input;
+        let rows = slice.batch.num_rows();
+        self.requests.clear();
+        self.prior.begin(rows);
+        let most = input.limit.map_or(u64::MAX, |limit| limit.saturating_sub(self.prompted));
+        for (at, number) in (0..rows).zip(0u32..) {
+            let chosen = u64::from(number) < most;
+            let Some(Prompt::Text(prompt)) = prompts.get(at).filter(|_| chosen) else {
+                self.requests.push(None);
+                continue;
+            };
+            let lost = || Error::internal("a row without a position");
+            let own = slice.rows.get(at).ok_or_else(lost)?.to_le_bytes();
+            let key = keys.map(|keys| keys.row(at));
+            let key = key.as_ref().map_or(&own[..], AsRef::as_ref);
+            let row_id = (!input.dedupe).then_some(key);
+            let request = input.keyer.key(prompt, row_id);
+            self.requests.push(Some(request));
+            self.prior.want(number, request, prompt, row_id);
+        }
+        Ok(())
+    }
+
+    /// A row that has a prompt: a request of its own, or one that is there already. `at` is where it stands
+    /// in its slice, and in the source.
+    async fn ask(
+        &mut self,
+        (at, row): (usize, u64),
+        row_id: Option<&[u8]>,
+        id: Option<RowKey>,
+        prompt: &str,
+    ) -> Result<()> {
         let input = self.input;
         let bytes = input.frame.added_len(prompt);
         if bytes > input.limits.request_bytes_max {
             return self.note(&RowPlan::Failed(TOO_LARGE), id);
         }
-        let row_id = (!input.dedupe).then_some(key);
-        let request = input.keyer.key(prompt, row_id);
+        let lost = || Error::internal("a row without a request");
+        let request = self.requests.get(at).copied().flatten().ok_or_else(lost)?;
         let place = Place {
             plan: self.plan,
             ordinal: self.tally.requests,
         };
-        if let Some(there) = self.prior.find(request, prompt, row_id)? {
+        if let Some(there) = self.prior.find(at, request, prompt, row_id)? {
             let counts = &mut self.tally.rows;
             let identical = there.plan == self.plan;
             *(if identical {
@@ -220,7 +264,7 @@ impl RowPlanner<'_> {
         &mut self,
         ordinal: u64,
         row: u64,
-        key: crate::work::RequestKey,
+        key: RequestKey,
         (prompt, bytes): (&str, u64),
     ) -> Result<()> {
         let Sink::Ledger {

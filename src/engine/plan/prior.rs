@@ -10,14 +10,21 @@
 //! how it ended. An answer that came to its own end is the answer under any limit. One that was cut is
 //! cut under a lower limit too, and is asked again under a higher one. A failure may have been the
 //! limit's fault, and nothing was paid for it: under another limit it is asked again.
+//!
+//! Where outcomes are, the index of the ledger says, for the rows of a slice at a time; what they are
+//! worth is judged here, by the state: a person may have asked for a retry since, and what a trial
+//! was refused is worth another try once something has been mended.
+
+use std::collections::BTreeMap;
 
 use crate::base::{Error, HashKey, KeyIndex, Result};
-use crate::ledger::outcomes::OutcomeVerdicts;
+use crate::ledger::index::Entry;
 use crate::ledger::requests::RequestKeys;
 use crate::ledger::row_map::{Place, RowMapReader};
 use crate::ledger::state::{PlanState, State};
 use crate::work::{KeyRule, Keyer, RequestKey, RowStatus, Shape};
 
+use super::earlier::{EarlierOutcomes, IndexSetup};
 use super::retry_filter::RetryFilter;
 use crate::engine::context::files::Files;
 use crate::engine::context::source::index_memory;
@@ -34,26 +41,36 @@ pub(crate) struct PlanQuestion<'a> {
 
 /// What earlier plans left.
 #[derive(Debug)]
-pub(crate) struct PriorAnswers {
-    /// Requests that have an answer, and those of the present plan.
-    answered: KeyIndex,
-    /// Requests that are settled without one: they were cut, or failed for good.
-    unanswered: KeyIndex,
+pub(crate) struct PriorAnswers<'a> {
+    judge: OutcomeJudge<'a>,
+    earlier: EarlierOutcomes<'a>,
+    /// Requests of the present plan, and those that are most likely answered soon.
+    asked: KeyIndex,
     /// Makes the keys of older plans, by their limit of output.
     older: Vec<(u32, Keyer)>,
+    /// Whether some of what is asked is there under such a key.
+    is_asked_by_older: bool,
     /// The rows of the last plan, where they have a key, and how many they are.
     rows: Option<(KeyIndex, u64)>,
+    /// The keys of the rows that are looked at now, by the rows' numbers among them.
+    wanted: Vec<(RequestKey, u32)>,
+    found: Vec<(u32, Entry)>,
+    /// What settles each of these rows.
+    settled: Vec<Option<Settled>>,
 }
 
+/// What settles a request; the greater, the better it does.
+type Settled = (Worth, bool, Place);
+
 /// What an earlier outcome is to a request of the same key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Worth {
-    /// Its answer.
-    Answer,
-    /// As good as what asking again would bring.
-    Verdict,
     /// It may come out otherwise now.
     Nothing,
+    /// As good as what asking again would bring.
+    Verdict,
+    /// Its answer.
+    Answer,
 }
 
 /// What an outcome under the limit `then` is worth under the limit `now`.
@@ -65,6 +82,50 @@ fn worth(status: RowStatus, then: u32, now: u32) -> Worth {
         Truncated => Worth::Nothing,
         _ if then == now => Worth::Verdict,
         _ => Worth::Nothing,
+    }
+}
+
+/// Judges what outcomes are worth to a plan.
+#[derive(Debug)]
+struct OutcomeJudge<'a> {
+    state: &'a State,
+    /// The plan, and its limit of output.
+    plan: u64,
+    limit: u32,
+    /// What is set aside of the plans whose outcomes were met so far.
+    plans: BTreeMap<u32, SetAside>,
+}
+
+/// What of a plan's outcomes counts for nothing.
+#[derive(Debug)]
+enum SetAside {
+    /// All: its trial failed, or it is none of those before.
+    All,
+    /// What a person wants asked again.
+    Retried(RetryFilter),
+}
+
+impl OutcomeJudge<'_> {
+    /// How well `entry` settles a request of its key; nothing if it does not.
+    fn judge(&mut self, entry: &Entry) -> Option<Settled> {
+        let Entry { place, status, .. } = *entry;
+        let (state, next) = (self.state, self.plan);
+        let set_aside = self.plans.entry(place.plan).or_insert_with(|| {
+            let number = u64::from(place.plan);
+            let plan = state.plans.get(&number).filter(|_| number < next);
+            if plan.is_none_or(|plan| trial_failed(state, plan)) {
+                SetAside::All
+            } else {
+                SetAside::Retried(RetryFilter::of(state, number, next))
+            }
+        });
+        let is_set_aside = match set_aside {
+            SetAside::All => true,
+            SetAside::Retried(filter) => filter.holds(place.ordinal, status),
+        };
+        let worth = worth(status, entry.limit, self.limit);
+        let counts = !is_set_aside && worth > Worth::Nothing;
+        counts.then_some((worth, status == RowStatus::Succeeded, place))
     }
 }
 
@@ -83,29 +144,36 @@ impl PlanQuestion<'_> {
     }
 }
 
-impl PriorAnswers {
+impl<'a> PriorAnswers<'a> {
     /// What the plans before that of `question` left.
     pub(crate) async fn read(
-        state: &State,
+        setup: IndexSetup<'a>,
         question: &PlanQuestion<'_>,
-        files: &Files,
-        memory: usize,
-    ) -> Result<PriorAnswers> {
-        let memory = index_memory(memory);
+    ) -> Result<PriorAnswers<'a>> {
+        let (state, files, memory) = (setup.state, setup.files, index_memory(setup.memory));
         let mut prior = PriorAnswers {
-            answered: KeyIndex::new(files.scratch(), memory)?,
-            unanswered: KeyIndex::new(files.scratch(), memory / 2)?,
+            judge: OutcomeJudge {
+                state,
+                plan: question.plan,
+                limit: question.shape.max_output_tokens,
+                plans: BTreeMap::new(),
+            },
+            earlier: EarlierOutcomes::open(setup, question.plan).await?,
+            asked: KeyIndex::new(files.scratch(), memory)?,
             older: Vec::new(),
+            is_asked_by_older: false,
             rows: None,
+            wanted: Vec::new(),
+            found: Vec::new(),
+            settled: Vec::new(),
         };
-        // What a trial was refused is worth another try once something has been mended.
         let before = state.plans.range(..question.plan);
-        let before = before.filter(|(_, plan)| !trial_failed(state, plan));
-        for (_, earlier) in before.clone().filter(|(_, plan)| question.is_like(plan)) {
+        for (_, earlier) in before.clone() {
             prior.learn_rule(question, earlier);
-            prior.read_outcomes(state, question, earlier, files).await?;
         }
-        let last = before.clone().rfind(|(_, plan)| plan.completed.is_some());
+        // What a trial was refused is worth another try once something has been mended.
+        let mut last = before.rev().filter(|(_, plan)| plan.completed.is_some());
+        let last = last.find(|(_, plan)| !trial_failed(state, plan));
         if let Some((number, plan)) = last
             && plan.started.has_key
         {
@@ -117,54 +185,14 @@ impl PriorAnswers {
     /// Keeps what makes the keys of `earlier`, where they are made by an older rule.
     fn learn_rule(&mut self, question: &PlanQuestion<'_>, earlier: &PlanState) {
         let limit = earlier.started.shape.max_output_tokens;
-        let known = self.older.iter().any(|(known, _)| *known == limit);
-        if earlier.key_rule < question.rule && !known {
+        let known = || self.older.iter().any(|(known, _)| *known == limit);
+        if earlier.key_rule < question.rule && !known() && question.is_like(earlier) {
             let shape = Shape {
                 max_output_tokens: limit,
                 ..question.shape.clone()
             };
             self.older.push((limit, shape.keyer(earlier.key_rule)));
-            self.older
-                .sort_by_key(|(limit, _)| std::cmp::Reverse(*limit));
         }
-    }
-
-    async fn read_outcomes(
-        &mut self,
-        state: &State,
-        question: &PlanQuestion<'_>,
-        earlier: &PlanState,
-        files: &Files,
-    ) -> Result<()> {
-        let plan = plan_number(earlier)?;
-        let retry_filter = RetryFilter::of(state, earlier.started.plan);
-        let (then, now) = (
-            earlier.started.shape.max_output_tokens,
-            question.shape.max_output_tokens,
-        );
-        let chunks = earlier.chunks.values();
-        for attempt in chunks.flat_map(|chunk| state.attempts_of(chunk)) {
-            if attempt.landed.is_none() {
-                continue;
-            }
-            let mut outcomes = OutcomeVerdicts::open(&files.outcomes(attempt)).await?;
-            while let Some(some) = outcomes.next().await? {
-                for at in (0..some.len()).filter(|at| !some.is_transient(*at)) {
-                    let ordinal = some.ordinal(at);
-                    // A person wants it asked again.
-                    if retry_filter.holds(ordinal, some.status(at)) {
-                        continue;
-                    }
-                    let index = match worth(some.status(at), then, now) {
-                        Worth::Answer => &mut self.answered,
-                        Worth::Verdict => &mut self.unanswered,
-                        Worth::Nothing => continue,
-                    };
-                    index.insert(some.key(at).0, Place { plan, ordinal }.pack())?;
-                }
-            }
-        }
-        Ok(())
     }
 
     /// Takes what is asked in open batches for answered: it most likely will be.
@@ -184,7 +212,7 @@ impl PriorAnswers {
             if attempt.cancel_sent {
                 continue;
             }
-            self.learn_rule(question, planned);
+            self.is_asked_by_older |= planned.key_rule < question.rule;
             let plan = plan_number(planned)?;
             let requests = files.requests(promised.plan, promised.chunk);
             let mut requests = RequestKeys::open(&requests).await?;
@@ -192,43 +220,79 @@ impl PriorAnswers {
                 for at in 0..some.len() {
                     let ordinal = some.ordinals.value(at);
                     let place = Place { plan, ordinal };
-                    self.answered.insert(some.key(at).0, place.pack())?;
+                    self.asked.insert(some.key(at).0, place.pack())?;
                 }
             }
         }
         Ok(())
     }
 
-    /// Where the request `key`, of this prompt and row id, is settled or was asked already.
+    /// The rows to come are others: so many.
+    pub(crate) fn begin(&mut self, rows: usize) {
+        self.wanted.clear();
+        self.settled.clear();
+        self.settled.resize(rows, None);
+    }
+
+    /// The row `row` asks the request `key`, of this prompt and row id.
+    pub(crate) fn want(
+        &mut self,
+        row: u32,
+        key: RequestKey,
+        prompt: &str,
+        row_id: Option<&[u8]>,
+    ) {
+        if self.earlier.is_empty() {
+            return;
+        }
+        self.wanted.push((key, row));
+        for (_, keyer) in &self.older {
+            self.wanted.push((keyer.key(prompt, row_id), row));
+        }
+    }
+
+    /// Looks for what the rows ask.
+    pub(crate) async fn look_up(&mut self) -> Result<()> {
+        if self.wanted.is_empty() {
+            return Ok(());
+        }
+        self.earlier.find(&mut self.wanted, &mut self.found).await?;
+        for (row, entry) in &self.found {
+            let row = usize::try_from(*row).unwrap_or(usize::MAX);
+            let better = self.judge.judge(entry);
+            if let Some(settled) = self.settled.get_mut(row) {
+                *settled = better.max(*settled);
+            }
+        }
+        Ok(())
+    }
+
+    /// Where the request `key`, of this prompt and row id, is settled or was asked already. It is what the
+    /// row `row` asks.
     pub(crate) fn find(
         &mut self,
+        row: usize,
         key: RequestKey,
         prompt: &str,
         row_id: Option<&[u8]>,
     ) -> Result<Option<Place>> {
-        if let Some(place) = self.answered.get(key.0)? {
+        if let Some(place) = self.asked.get(key.0)? {
             return Ok(Some(Place::unpack(place)));
         }
-        let older = self.older.iter();
-        let older: Vec<HashKey> = older
-            .map(|(_, keyer)| keyer.key(prompt, row_id).0)
-            .collect();
-        for key in &older {
-            if let Some(place) = self.answered.get(*key)? {
-                return Ok(Some(Place::unpack(place)));
+        if self.is_asked_by_older {
+            for (_, keyer) in &self.older {
+                if let Some(place) = self.asked.get(keyer.key(prompt, row_id).0)? {
+                    return Ok(Some(Place::unpack(place)));
+                }
             }
         }
-        for key in std::iter::once(key.0).chain(older) {
-            if let Some(place) = self.unanswered.get(key)? {
-                return Ok(Some(Place::unpack(place)));
-            }
-        }
-        Ok(None)
+        let settled = self.settled.get(row).copied().flatten();
+        Ok(settled.map(|(_, _, place)| place))
     }
 
     /// The request `key` is asked by the present plan, at `place`.
     pub(crate) fn ask(&mut self, key: RequestKey, place: Place) -> Result<()> {
-        self.answered.insert(key.0, place.pack()).map(|_| ())
+        self.asked.insert(key.0, place.pack()).map(|_| ())
     }
 
     /// Whether the last plan had a row of this id.
@@ -269,3 +333,7 @@ fn padded(hash: u64) -> HashKey {
     key[16..].copy_from_slice(&hash.to_be_bytes());
     key
 }
+
+#[cfg(test)]
+#[path = "prior_tests.rs"]
+mod tests;

@@ -13,10 +13,14 @@ pub(crate) struct RetryFilter {
 }
 
 impl RetryFilter {
-    /// What people asked for of `plan`.
-    pub(crate) fn of(state: &State, plan: u64) -> RetryFilter {
+    /// What people asked for of `plan` before the plan `next` was begun: what is asked for while that
+    /// looks at its rows is for the one after it, for a plan that is gone on with must find what it
+    /// found before.
+    pub(crate) fn of(state: &State, plan: u64, next: u64) -> RetryFilter {
         let mut retry_filter = RetryFilter::default();
-        for asked in state.retries.iter().filter(|asked| asked.plan >= plan) {
+        let meant = plan..next;
+        let asked = state.retries.iter();
+        for asked in asked.filter(|asked| meant.contains(&asked.plan)) {
             retry_filter.statuses.extend(&asked.statuses);
             let requests = asked.requests.iter().filter(|place| place.plan == plan);
             retry_filter

@@ -1,6 +1,7 @@
 //! Planning every row of a plan, or what is left of it, into the ledger.
 
 use super::chunks::chunk_writer;
+use super::earlier::IndexSetup;
 use super::input::PlanInput;
 use super::planner::{Sink, Tally, plan_all};
 use super::prior::{PlanQuestion, PriorAnswers};
@@ -40,7 +41,14 @@ pub(crate) async fn plan_rows(
         shape: &cx.parts.shape,
         rule: plan.key_rule,
     };
-    let prior = PriorAnswers::read(state, &question, &cx.files, cx.memory).await?;
+    let setup = IndexSetup {
+        state,
+        files: &cx.files,
+        components: &cx.components,
+        memory: cx.memory,
+        is_kept: true,
+    };
+    let prior = PriorAnswers::read(setup, &question).await?;
     let mut input = PlanInput::of(cx, plan.started.trial, plan.started.deferred)?;
     input.sample = sample(&cx.job, cx.source()?, cx.parts.filter.as_ref()).await?;
     let progress = |tally: &Tally| {
