@@ -31,6 +31,13 @@ struct Head {
     epochs: BTreeMap<Scope, u64>,
 }
 
+/// Which checkpoint is the newest: so that nobody has to list a long log to find it.
+#[derive(Serialize, Deserialize)]
+struct Named {
+    format: u32,
+    version: Version,
+}
+
 impl Log {
     /// Folds the whole log into a state: the newest good checkpoint, then the commits after it.
     /// `shape` is the number of the state's own form; a checkpoint of another is not used.
@@ -46,23 +53,9 @@ impl Log {
         A: DeserializeOwned,
         S: Default + DeserializeOwned,
     {
-        self.rewind();
-        let listing = self.listing(Version(0)).await?;
-        let mut state = S::default();
-        for version in listing.checkpoints.iter().rev().take(TRIES_MAX) {
-            match self.restore(*version, listing.newest, shape).await {
-                Ok(Some(saved)) => {
-                    state = saved;
-                    break;
-                }
-                Ok(None) => {}
-                Err(error) => {
-                    let file = LogFile::Checkpoint(*version);
-                    tracing::warn!(%file, ?error, "a checkpoint is passed over");
-                }
-            }
-        }
-        self.read_to(listing.newest, |commit: Commit<A>| {
+        let (newest, state) = self.start(shape).await?;
+        let mut state = state.unwrap_or_default();
+        self.read_to(newest, |commit: Commit<A>| {
             let mut actions = commit.actions.iter();
             actions.try_for_each(|action| apply(&mut state, &commit.meta, action))
         })
@@ -70,19 +63,73 @@ impl Log {
         Ok(state)
     }
 
+    /// The newest commit, and the state that a replay starts from, if there is one. The folder is listed
+    /// from the checkpoint on that is named as the newest, and as a whole only where that is of no use:
+    /// an old log has many thousands of files.
+    async fn start<S: DeserializeOwned>(
+        &mut self,
+        shape: u32,
+    ) -> Result<(Option<Version>, Option<S>)> {
+        self.rewind();
+        if let Some(named) = self.named().await {
+            let listing = self.listing(named.next()).await?;
+            let newest = listing.newest.unwrap_or(named);
+            let mut checkpoints = vec![named];
+            checkpoints.extend(listing.checkpoints);
+            if let Some(state) = self.restore_any(&checkpoints, newest, shape).await {
+                return Ok((Some(newest), Some(state)));
+            }
+        }
+        let listing = self.listing(Version(0)).await?;
+        let Some(newest) = listing.newest else {
+            return Ok((None, None));
+        };
+        let state = self.restore_any(&listing.checkpoints, newest, shape).await;
+        Ok((Some(newest), state))
+    }
+
+    /// The checkpoint that is named as the newest. There may be newer ones, and it may be wrong.
+    async fn named(&self) -> Option<Version> {
+        let bytes = self.newest_checkpoint.get().await.ok()??;
+        let lines = framing::unframe(&bytes).ok()?;
+        let named: Named = framing::line(lines.first()?).ok()?;
+        Some(named.version)
+    }
+
+    /// The state of the newest of `checkpoints` that is good, and this log set to go on behind it.
+    async fn restore_any<S: DeserializeOwned>(
+        &mut self,
+        checkpoints: &[Version],
+        newest: Version,
+        shape: u32,
+    ) -> Option<S> {
+        for version in checkpoints.iter().rev().take(TRIES_MAX) {
+            match self.restore(*version, newest, shape).await {
+                Ok(Some(saved)) => return Some(saved),
+                Ok(None) => {}
+                Err(error) => {
+                    let file = LogFile::Checkpoint(*version);
+                    tracing::warn!(%file, ?error, "a checkpoint is passed over");
+                }
+            }
+        }
+        None
+    }
+
     /// Whether it is time for a checkpoint.
     #[must_use]
     pub fn checkpoint_due(&self) -> bool {
-        self.next.0 > 0 && self.next.0.is_multiple_of(EVERY)
+        self.next.0 >= self.checkpointed.0 + EVERY
     }
 
     /// Saves `state`, which must be the fold of exactly what this log has read. A failure is logged
     /// and costs nothing but time later.
-    pub async fn checkpoint<S: Serialize>(&self, shape: u32, state: &S) {
+    pub async fn checkpoint<S: Serialize>(&mut self, shape: u32, state: &S) {
         let save = self.save(shape, state);
         if let Err(error) = self.crash.around(points::CHECKPOINT, save).await {
             tracing::warn!(?error, "no checkpoint was written");
         }
+        self.checkpointed = self.next;
     }
 
     async fn save<S: Serialize>(&self, shape: u32, state: &S) -> Result<()> {
@@ -101,7 +148,13 @@ impl Log {
         })?;
         lines.push(state)?;
         let place = self.folder.join(&LogFile::Checkpoint(version).to_string());
-        place.put(lines.finish()?).await
+        place.put(lines.finish()?).await?;
+        let mut lines = Lines::default();
+        lines.push(&Named {
+            format: FORMAT,
+            version,
+        })?;
+        self.newest_checkpoint.put(lines.finish()?).await
     }
 
     /// The state after commit `version`, and this log set to go on behind it. `None` if it has
@@ -109,14 +162,14 @@ impl Log {
     async fn restore<S: DeserializeOwned>(
         &mut self,
         version: Version,
-        newest: Option<Version>,
+        newest: Version,
         shape: u32,
     ) -> Result<Option<S>> {
-        let Some(newest) = newest.filter(|newest| version <= *newest) else {
+        if version > newest {
             return Err(Error::data(
                 "the checkpoint is of a commit that is not there",
             ));
-        };
+        }
         let place = self.folder.join(&LogFile::Checkpoint(version).to_string());
         let bytes = place
             .get()
@@ -137,6 +190,7 @@ impl Log {
         }
         let state = framing::line(state)?;
         (self.next, self.last, self.epochs) = (version.next(), Some(head.commit), head.epochs);
+        self.checkpointed = self.next;
         Ok(Some(state))
     }
 }

@@ -170,3 +170,65 @@ async fn a_checkpoint_that_cannot_be_written_costs_nothing() {
     log.checkpoint(1, &Sum::default()).await;
     append(&mut log, 2).await;
 }
+
+/// What names the newest checkpoint may be stale, damaged or wrong: the state is the same.
+#[tokio::test]
+async fn a_wrong_name_for_the_newest_checkpoint_costs_nothing() {
+    let world = World::new().await;
+    let name = world.place.join(super::super::path::NEWEST);
+    let named = name.get().await.unwrap().expect("it is named");
+    assert_eq!(world.load(1).await, (55, 2));
+    let other = |version: u64| {
+        let mut lines = Lines::default();
+        let (format, version) = (FORMAT, Version(version));
+        lines.push(&Named { format, version }).unwrap();
+        lines.finish().unwrap()
+    };
+    // Stale, of a checkpoint that is not there, of a commit that is not there, and unreadable.
+    for wrong in [
+        other(4),
+        other(6),
+        other(70),
+        named[..9].to_vec(),
+        Vec::new(),
+    ] {
+        name.put(wrong).await.unwrap();
+        assert_eq!(world.load(1).await, (55, 2));
+    }
+    name.delete().await.unwrap();
+    assert_eq!(world.load(1).await, (55, 2));
+}
+
+/// A long log is not listed from its beginning, and no commit before the checkpoint is read.
+#[tokio::test]
+async fn what_is_read_of_a_log_does_not_grow_with_it() {
+    let store = std::sync::Arc::new(crate::base::MemoryStore::new(None));
+    let stores = Stores::default().with_memory(std::sync::Arc::clone(&store));
+    let place = stores.locate("memory://lake/ledger").unwrap();
+    let mut log = Log::open(&testing::components(1), &place);
+    let mut sum = Sum::default();
+    let mut came = Vec::new();
+    for number in 1..=400 {
+        append(&mut log, number).await;
+        sum.total += number;
+        if log.checkpoint_due() {
+            log.checkpoint(1, &sum).await;
+        }
+        if number == 100 || number == 356 {
+            store.take_reads();
+            let mut log = Log::open(&testing::components(2), &place);
+            let fold = |sum: &mut Sum, _: &Meta, number: &u64| {
+                sum.total += number;
+                Ok(())
+            };
+            assert_eq!(log.load(1, fold).await.unwrap(), sum);
+            came.push(store.take_reads().len());
+        }
+    }
+    assert_eq!(came[0], came[1], "{came:?}");
+    assert_eq!(
+        came[0],
+        3 + 36,
+        "the name, the checkpoint, its commit, and those after it"
+    );
+}

@@ -18,7 +18,7 @@ use crate::base::{
 };
 
 use super::framing::{self, Damage, FORMAT, Lines};
-use super::path::{LOG, LogFile, Scope, Version};
+use super::path::{LOG, LogFile, NEWEST, Scope, Version};
 
 /// Commits that are read at once.
 const READS_AT_ONCE: usize = 32;
@@ -98,6 +98,10 @@ pub struct Log {
     pub(super) last: Option<String>,
     /// The highest epoch seen of each lease.
     pub(super) epochs: BTreeMap<Scope, u64>,
+    /// The file that names the newest checkpoint.
+    pub(super) newest_checkpoint: Location,
+    /// The number that the next commit had at the newest checkpoint that this log knows of.
+    pub(super) checkpointed: Version,
 }
 
 /// What lies in the log's folder.
@@ -126,6 +130,8 @@ impl Log {
             next: Version(0),
             last: None,
             epochs: BTreeMap::new(),
+            newest_checkpoint: ledger.clone().private().join(NEWEST),
+            checkpointed: Version(0),
         }
     }
 
@@ -273,6 +279,7 @@ impl Log {
     /// Forgets what was read.
     pub(super) fn rewind(&mut self) {
         (self.next, self.last) = (Version(0), None);
+        self.checkpointed = Version(0);
         self.epochs.clear();
     }
 

@@ -3,6 +3,7 @@
 //! ```text
 //! <ledger>/log/00000000000000000000.json             one commit: a head, its actions, an end; a line each
 //!              00000000000000000063.checkpoint.json  the folded state after commit 63
+//!          checkpoint.json                           which checkpoint is the newest
 //!          lease/<scope>.lock                        local disk: the lock file
 //!                <scope>.holder.json                 local disk: who holds it, for others to read
 //!                job.live.json                       what the holder waits for, for others to read

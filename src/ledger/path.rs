@@ -10,6 +10,8 @@ use crate::base::{Error, Result};
 
 /// The folder of commits and checkpoints.
 pub const LOG: &str = "log";
+/// Names the newest checkpoint, in the ledger's own folder.
+pub const NEWEST: &str = "checkpoint.json";
 /// The folder of leases.
 pub const LEASE: &str = "lease";
 

@@ -12,6 +12,7 @@ use xxhash_rust::xxh3::xxh3_128;
 
 use crate::cli::with_job;
 use crate::shell::Shell;
+use crate::world::write_table;
 
 /// A job that is done.
 fn done() -> Shell {
@@ -224,6 +225,66 @@ async fn a_checkpoint_that_is_damaged_or_disagrees_costs_nothing() {
     }
     let ran = shell.call(&["run", "job.toml"]);
     assert_eq!(ran.line()["unchanged"], true, "{ran:?}");
+}
+
+/// Whatever is wrong with the index of earlier answers: it is said, made again from the outcomes, and
+/// nothing is asked a second time.
+#[test]
+fn an_index_that_is_damaged_or_gone_is_made_again_and_costs_nothing() {
+    let shell = done();
+    let mut rows = 4;
+    // Adds a row, which alone is new, and runs the job.
+    let mut grow = || {
+        rows += 1;
+        let bodies: Vec<_> = (0..rows).map(|n| Some(format!("ticket {n}"))).collect();
+        write_table(&shell.path("in.parquet"), &bodies, 64);
+        let planned = shell.call(&["plan", "job.toml", "-o", "plan.json"]);
+        assert_eq!(planned.code, 0, "{planned:?}");
+        let plan = std::fs::read(shell.path("plan.json")).expect("a plan");
+        let plan: Value = serde_json::from_slice(&plan).expect("JSON");
+        let ran = shell.call(&["run", "job.toml"]);
+        assert_eq!(ran.code, 0, "{ran:?}");
+        let asked = ran.line()["requests"].as_u64().expect("a number");
+        assert_eq!(plan["requests"], asked, "{plan}");
+        (asked, planned.stderr + &ran.stderr)
+    };
+    assert_eq!(grow().0, 5, "all texts are others");
+    let (asked, said) = grow();
+    assert_eq!(asked, 1);
+    assert!(!said.contains("index"), "{said}");
+    let endings = [".json", ".keys"];
+    let newest = |ending: &str| {
+        let mut found = in_ledger(&shell, "index");
+        found.retain(|path| path.to_string_lossy().ends_with(ending));
+        found.pop().expect("a file of the index")
+    };
+    for ending in endings {
+        for damage in 0..4 {
+            let path = newest(ending);
+            let mut bytes = std::fs::read(&path).expect("readable");
+            let middle = bytes.len() / 2;
+            match damage {
+                0 => std::fs::remove_file(&path).expect("removed"),
+                1 => std::fs::write(&path, b"").expect("written"),
+                2 => std::fs::write(&path, &bytes[..middle]).expect("written"),
+                _ => {
+                    bytes[3] ^= 1;
+                    std::fs::write(&path, bytes).expect("written");
+                }
+            }
+            let (asked, said) = grow();
+            assert_eq!(asked, 1, "{ending} {damage}: {said}");
+            // A manifest that is gone leaves the one before it, or none.
+            let is_told = said.contains("made anew") || (ending, damage) == (".json", 0);
+            assert!(is_told, "{ending} {damage}: {said}");
+        }
+    }
+    std::fs::remove_dir_all(shell.path("_columnist/triage/index")).expect("removed");
+    assert_eq!(grow().0, 1);
+    // The first table's three texts, and these.
+    let bill = shell.bill("triage");
+    assert_eq!(bill.total.requests_accepted, 3 + rows, "{bill:?}");
+    assert_eq!(bill.billed_more_than_once, 0, "{bill:?}");
 }
 
 #[test]

@@ -15,6 +15,7 @@ mod few_shot;
 
 mod fence;
 mod foresight;
+mod grown;
 mod harvest;
 mod house;
 mod kill;

@@ -90,7 +90,11 @@ impl IndexSetup<'_> {
     async fn load(&self, plan: u64, is_good: bool) -> Result<AnswerIndex> {
         let place = self.files.index();
         let folder = IndexFolder::list(&place).await?;
-        let manifest = if is_good { folder.manifest().await? } else { None };
+        let manifest = if is_good {
+            folder.manifest().await?
+        } else {
+            None
+        };
         let manifest = manifest.filter(|manifest| self.is_of(manifest));
         let covered = manifest.as_ref().map_or(0, |manifest| manifest.plans);
         let filters = index_memory(self.memory) / 2;
@@ -150,7 +154,9 @@ impl IndexSetup<'_> {
     fn is_of(&self, manifest: &Manifest) -> bool {
         let is_ours = manifest.landed == self.hash_of(manifest.plans);
         if !is_ours {
-            warn!("the index of earlier answers is of another history of the ledger, and is made anew");
+            warn!(
+                "the index of earlier answers is of another history of the ledger, and is made anew"
+            );
         }
         is_ours
     }
@@ -215,14 +221,17 @@ impl IndexSetup<'_> {
             }
         }
         if !drafts.is_empty() {
-            next.runs.push(drafts.iter().map(|draft| draft.info.clone()).collect());
+            next.runs
+                .push(drafts.iter().map(|draft| draft.info.clone()).collect());
         }
         for draft in &drafts {
             let place = folder.place_of(&draft.info.name);
             self.files.keep(&draft.path, &place, points::INDEX).await?;
         }
         let place = folder.next();
-        let written = self.files.between(points::INDEX_MANIFEST, next.write(&place));
+        let written = self
+            .files
+            .between(points::INDEX_MANIFEST, next.write(&place));
         if !written.await? {
             warn!("another process has written the index of earlier answers");
             return Ok(());

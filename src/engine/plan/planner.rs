@@ -189,7 +189,9 @@ impl RowPlanner<'_> {
         let rows = slice.batch.num_rows();
         self.requests.clear();
         self.prior.begin(rows);
-        let most = input.limit.map_or(u64::MAX, |limit| limit.saturating_sub(self.prompted));
+        let most = input
+            .limit
+            .map_or(u64::MAX, |limit| limit.saturating_sub(self.prompted));
         for (at, number) in (0..rows).zip(0u32..) {
             let chosen = u64::from(number) < most;
             let Some(Prompt::Text(prompt)) = prompts.get(at).filter(|_| chosen) else {

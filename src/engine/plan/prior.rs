@@ -235,13 +235,7 @@ impl<'a> PriorAnswers<'a> {
     }
 
     /// The row `row` asks the request `key`, of this prompt and row id.
-    pub(crate) fn want(
-        &mut self,
-        row: u32,
-        key: RequestKey,
-        prompt: &str,
-        row_id: Option<&[u8]>,
-    ) {
+    pub(crate) fn want(&mut self, row: u32, key: RequestKey, prompt: &str, row_id: Option<&[u8]>) {
         if self.earlier.is_empty() {
             return;
         }

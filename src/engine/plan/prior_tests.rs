@@ -6,6 +6,7 @@ use proptest::sample::select;
 
 use super::*;
 use crate::base::{Components, Crash, Stores, Time};
+use crate::ledger::SharedMap;
 use crate::ledger::action::{
     Action, ChunkStored, Landed, Oddities, PlanCompleted, PlanCounts, PlanStarted, Promised,
     RequestPlace, RetryAsked,
@@ -55,7 +56,12 @@ fn planned() -> impl Strategy<Value = Planned> {
     let request = (0..PROMPTS, select(&SETTLED[..]), prop::bool::weighted(0.1));
     let requests = prop::collection::btree_map(0..PROMPTS, request, 1..8);
     let retry = prop::option::weighted(0.3, prop::option::of(select(&SETTLED[1..])));
-    let damage = select(vec![Damage::Gone, Damage::Cut, Damage::Altered, Damage::AllGone]);
+    let damage = select(vec![
+        Damage::Gone,
+        Damage::Cut,
+        Damage::Altered,
+        Damage::AllGone,
+    ]);
     let odds = (
         prop::bool::weighted(0.3),
         prop::bool::weighted(0.15),
@@ -63,8 +69,14 @@ fn planned() -> impl Strategy<Value = Planned> {
         prop::bool::weighted(0.2),
     );
     let names = (select(vec!["a", "b"]), select(vec![16u32, 32, 64]));
-    (requests, retry, prop::option::weighted(0.3, damage), odds, names).prop_map(
-        |(requests, retry, damage, odds, (model, limit))| Planned {
+    (
+        requests,
+        retry,
+        prop::option::weighted(0.3, damage),
+        odds,
+        names,
+    )
+        .prop_map(|(requests, retry, damage, odds, (model, limit))| Planned {
             is_older: odds.0,
             model,
             limit,
@@ -78,8 +90,7 @@ fn planned() -> impl Strategy<Value = Planned> {
             retry,
             is_only_looked_at: odds.3,
             damage,
-        },
-    )
+        })
 }
 
 fn shape(model: &str, limit: u32) -> Shape {
@@ -92,6 +103,8 @@ fn shape(model: &str, limit: u32) -> Shape {
         temperature: None,
         params: serde_json::Map::new(),
         answer: AnswerType::Text,
+        examples: Vec::new(),
+        assistant_prefix: None,
     }
 }
 
@@ -248,7 +261,11 @@ impl History {
         self.tell(&Action::RetryAsked(RetryAsked {
             plan,
             statuses: wanted.into_iter().collect(),
-            requests: if wanted.is_none() { vec![first] } else { Vec::new() },
+            requests: if wanted.is_none() {
+                vec![first]
+            } else {
+                Vec::new()
+            },
             at: time(),
         }));
         self.retries.push((plan, wanted));
@@ -257,7 +274,9 @@ impl History {
     fn damage(&self, damage: Damage) {
         let folder = self.files.index().local.expect("on disk");
         let entries = std::fs::read_dir(folder).into_iter().flatten();
-        let mut files: Vec<_> = entries.map(|entry| entry.expect("an entry").path()).collect();
+        let mut files: Vec<_> = entries
+            .map(|entry| entry.expect("an entry").path())
+            .collect();
         files.sort();
         for path in files.iter().rev() {
             let mut bytes = std::fs::read(path).expect("readable");
@@ -302,7 +321,9 @@ impl History {
             let prompt = prompt(n);
             prior.find(n.into(), keyer.key(&prompt, None), &prompt, None)
         };
-        (0..PROMPTS).map(|n| find(n).expect("found or not")).collect()
+        (0..PROMPTS)
+            .map(|n| find(n).expect("found or not"))
+            .collect()
     }
 
     /// The same by looking at everything that ever came back.
@@ -405,7 +426,10 @@ async fn a_retry_is_for_the_plan_after_the_one_that_is_being_made() {
         model: "a",
         limit: 64,
         trial_fails: false,
-        requests: vec![(0, RowStatus::Refused, false), (1, RowStatus::Succeeded, false)],
+        requests: vec![
+            (0, RowStatus::Refused, false),
+            (1, RowStatus::Succeeded, false),
+        ],
         is_late: false,
         retry: None,
         is_only_looked_at: false,
@@ -433,4 +457,37 @@ async fn a_retry_is_for_the_plan_after_the_one_that_is_being_made() {
     history.plans.push(planned);
     let next = history.found(&shape, true).await;
     assert_eq!((next[0], next[1]), (None, before[1]));
+}
+
+/// A log that was replaced by an older copy, and went on otherwise: what the index says is not of it.
+#[tokio::test]
+async fn an_index_of_another_history_is_not_believed() {
+    let planned = |requests: &[(u8, RowStatus, bool)]| Planned {
+        is_older: false,
+        model: "a",
+        limit: 64,
+        trial_fails: false,
+        requests: requests.to_vec(),
+        is_late: false,
+        retry: None,
+        is_only_looked_at: false,
+        damage: None,
+    };
+    let mut history = History::new();
+    history.plan(&planned(&[(0, RowStatus::Succeeded, false)]));
+    history.land(0);
+    let shape = shape("a", 64);
+    assert!(history.found(&shape, true).await[0].is_some());
+    // Another attempt, of another request, where that one was.
+    (history.state, history.plans) = (State::default(), Vec::new());
+    let other = planned(&[(1, RowStatus::Succeeded, false)]);
+    history.plan(&other);
+    let mut attempt = history.state.attempts[&attempt(0)].clone();
+    attempt.promised.attempt = "another".to_owned();
+    history.land(0);
+    attempt.landed = history.state.attempts[&self::attempt(0)].landed.clone();
+    history.state.attempts = SharedMap::default();
+    history.state.attempts.insert("another".to_owned(), attempt);
+    let found = history.found(&shape, true).await;
+    assert_eq!((found[0], found[1].is_some()), (None, true));
 }

@@ -118,8 +118,9 @@ impl KeyFile {
             filter.is_none_or(|filter| filter.may_hold(entry::filtered(&key.0)))
         };
         let likely = keys.iter().filter(is_likely);
-        let likely: Vec<(Wanted, Range<u64>)> =
-            likely.map(|wanted| (*wanted, self.blocks_of(wanted))).collect();
+        let likely: Vec<(Wanted, Range<u64>)> = likely
+            .map(|wanted| (*wanted, self.blocks_of(wanted)))
+            .collect();
         if likely.is_empty() {
             return Ok(());
         }
@@ -180,10 +181,13 @@ impl KeyFile {
         let mut fetched = stream::iter(ranges.into_iter().map(fetch)).buffered(REQUESTS_AHEAD);
         let mut next = 0;
         while let Some((range, bytes)) = fetched.try_next().await? {
-            while let Some((wanted, blocks)) = likely.get(next).filter(|(_, b)| b.end <= range.end) {
+            while let Some((wanted, blocks)) = likely.get(next).filter(|(_, b)| b.end <= range.end)
+            {
                 for block in blocks.clone() {
                     let at = usize::try_from(block - range.start).unwrap_or(usize::MAX);
-                    let bytes = blocks_in(&bytes).nth(at).ok_or_else(|| self.info.damaged())?;
+                    let bytes = blocks_in(&bytes)
+                        .nth(at)
+                        .ok_or_else(|| self.info.damaged())?;
                     self.search(bytes, wanted, found)?;
                 }
                 next += 1;
@@ -228,7 +232,12 @@ impl KeyFile {
         };
         let failed = |error: std::io::Error| scratch_error(scratch, error);
         let away = |error| unread(error, place);
-        let mut stream = place.store.get(&place.path).await.map_err(away)?.into_stream();
+        let mut stream = place
+            .store
+            .get(&place.path)
+            .await
+            .map_err(away)?
+            .into_stream();
         let mut file = tempfile::tempfile_in(scratch).map_err(failed)?;
         while let Some(piece) = stream.try_next().await.map_err(away)? {
             file.write_all(&piece).map_err(failed)?;

@@ -176,8 +176,7 @@ impl KeyFileWriter {
         if self.block.is_empty() {
             self.fences.push(entry::prefix(record));
         }
-        self.filter
-            .add(entry::filtered(&record[..RequestKey::LEN]));
+        self.filter.add(entry::filtered(&record[..RequestKey::LEN]));
         self.block.extend_from_slice(record);
         self.entries += 1;
         self.first.get_or_insert(*record);

@@ -85,9 +85,14 @@ impl IndexFolder {
     /// `manifest`, if all its files are there.
     fn complete(&self, manifest: Manifest) -> Result<Manifest> {
         for info in manifest.runs.iter().flatten() {
-            let there = self.files.iter().find(|(file, _)| file.to_string() == info.name);
+            let there = self
+                .files
+                .iter()
+                .find(|(file, _)| file.to_string() == info.name);
             if there.is_none_or(|(_, size)| *size != info.bytes) {
-                return Err(Error::data("a file of the index is missing or cut").with("file", &info.name));
+                return Err(
+                    Error::data("a file of the index is missing or cut").with("file", &info.name)
+                );
             }
         }
         Ok(manifest)
@@ -107,7 +112,9 @@ impl IndexFolder {
     pub fn leftovers(&self, manifest: Option<&Manifest>) -> Vec<Location> {
         let newest = self.newest();
         let is_used = |name: &str| {
-            let infos = manifest.iter().flat_map(|manifest| manifest.runs.iter().flatten());
+            let infos = manifest
+                .iter()
+                .flat_map(|manifest| manifest.runs.iter().flatten());
             infos.into_iter().any(|info| info.name == name)
         };
         let is_left = |file: &IndexFile| match file {
@@ -115,7 +122,8 @@ impl IndexFolder {
             IndexFile::Keys { .. } => !is_used(&file.to_string()),
         };
         let left = self.files.iter().filter(|(file, _)| is_left(file));
-        left.map(|(file, _)| self.place_of(&file.to_string())).collect()
+        left.map(|(file, _)| self.place_of(&file.to_string()))
+            .collect()
     }
 }
 

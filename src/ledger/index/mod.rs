@@ -130,7 +130,8 @@ impl AnswerIndex {
     /// As [`AnswerIndex::add`]; this index is as it was then.
     pub async fn replace(&mut self, merged: &Merged) -> Result<()> {
         let run = self.open_drafts(&merged.drafts).await?;
-        self.runs.truncate(self.runs.len().saturating_sub(merged.replaced));
+        self.runs
+            .truncate(self.runs.len().saturating_sub(merged.replaced));
         self.runs.push(run);
         self.share_out();
         Ok(())

@@ -60,10 +60,15 @@ impl<'a> RunWriter<'a> {
             return Ok(());
         }
         let key = |record: &Record| record[..RequestKey::LEN].to_owned();
-        let is_new_key = self.last.as_ref().is_none_or(|last| key(last) != key(record));
+        let is_new_key = self
+            .last
+            .as_ref()
+            .is_none_or(|last| key(last) != key(record));
         // The entries of one key are in one file.
         if is_new_key
-            && let Some(full) = self.current.take_if(|file| file.entries() >= self.file_entries_max)
+            && let Some(full) = self
+                .current
+                .take_if(|file| file.entries() >= self.file_entries_max)
         {
             self.done.push(full.finish()?);
         }

@@ -97,7 +97,12 @@ async fn find(index: &mut AnswerIndex, keys: &[u64]) -> Result<Vec<(u32, Entry)>
 fn scan(entries: &[Entry], keys: &[u64]) -> Vec<(u32, Entry)> {
     let mut found = Vec::new();
     for (n, at) in keys.iter().zip(0..) {
-        found.extend(entries.iter().filter(|e| e.key == key(*n)).map(|e| (at, *e)));
+        found.extend(
+            entries
+                .iter()
+                .filter(|e| e.key == key(*n))
+                .map(|e| (at, *e)),
+        );
     }
     found.sort_by_key(|(at, entry)| (*at, entry.encode()));
     found.dedup();
@@ -256,14 +261,20 @@ fn a_store_is_asked_for_little_and_never_for_much_more_than_there_is() {
         let some: Vec<_> = (0..8).map(|n| n * 1000).collect();
         assert_eq!(find(&mut index, &some).await.unwrap().len(), 8);
         let (requests, bytes) = read(&places.store);
-        assert!(requests <= 8 && bytes <= 8 * 128 * 1024, "{requests} requests, {bytes} bytes");
+        assert!(
+            requests <= 8 && bytes <= 8 * 128 * 1024,
+            "{requests} requests, {bytes} bytes"
+        );
         // All of it, in pieces.
         let all: Vec<_> = (0..COUNT).collect();
         for some in all.chunks(1000) {
             assert_eq!(find(&mut index, some).await.unwrap().len(), some.len());
         }
         let (requests, bytes) = read(&places.store);
-        assert!(requests < 100 && bytes <= 2 * size, "{requests} requests, {bytes} of {size} bytes");
+        assert!(
+            requests < 100 && bytes <= 2 * size,
+            "{requests} requests, {bytes} of {size} bytes"
+        );
     });
 }
 
@@ -277,11 +288,24 @@ fn runs_stay_few_and_are_seldom_written_again() {
         let mut index = AnswerIndex::empty(places.scratch(), 1 << 20);
         let mut written = 0;
         for night in 0..NIGHTS {
-            let entries: Vec<_> = (night * EACH..(night + 1) * EACH).map(|n| entry(n, n % 5000)).collect();
-            index.add(&run(&places, night, &entries, 10_000)).await.unwrap();
+            let entries: Vec<_> = (night * EACH..(night + 1) * EACH)
+                .map(|n| entry(n, n % 5000))
+                .collect();
+            index
+                .add(&run(&places, night, &entries, 10_000))
+                .await
+                .unwrap();
             written += EACH;
-            if let Some(merged) = index.merged(&format!("{:032x}", 1000 + night)).await.unwrap() {
-                written += merged.drafts.iter().map(|draft| draft.info.entries).sum::<u64>();
+            if let Some(merged) = index
+                .merged(&format!("{:032x}", 1000 + night))
+                .await
+                .unwrap()
+            {
+                written += merged
+                    .drafts
+                    .iter()
+                    .map(|draft| draft.info.entries)
+                    .sum::<u64>();
                 index.replace(&merged).await.unwrap();
             }
             assert!(index.runs() <= 8, "{night}: {}", index.runs());
@@ -307,7 +331,10 @@ fn memory_is_bounded_by_what_is_given() {
             let files = || index.runs.iter().flat_map(|run| &run.0);
             let taken: usize = files().map(KeyFile::filter_bytes).sum();
             let fences: usize = files().map(KeyFile::fence_bytes).sum();
-            assert!(taken <= filters && (filters == 0 || taken > 0), "{taken} of {filters}");
+            assert!(
+                taken <= filters && (filters == 0 || taken > 0),
+                "{taken} of {filters}"
+            );
             assert!(fences as u64 * 102 <= COUNT * 9, "{fences}");
             let keys: Vec<_> = (0..2000).collect();
             assert_eq!(find(&mut index, &keys).await.unwrap().len(), 2000);
@@ -331,16 +358,28 @@ async fn a_manifest_is_read_as_it_was_written_and_only_with_its_files() {
     assert!(manifest.write(&next).await.unwrap());
     assert!(!manifest.write(&next).await.unwrap(), "it is created once");
     let read = folder().await.manifest().await.unwrap().expect("there");
-    assert_eq!((read.plans, &*read.landed, &read.runs), (3, "abc", &manifest.runs));
+    assert_eq!(
+        (read.plans, &*read.landed, &read.runs),
+        (3, "abc", &manifest.runs)
+    );
     assert_eq!(folder().await.leftovers(Some(&read)).len(), 0);
     // One that is damaged, or lacks a file, is none.
     let bytes = next.get().await.unwrap().unwrap();
     next.put(bytes.slice(..bytes.len() - 9)).await.unwrap();
     assert_eq!(folder().await.manifest().await.unwrap(), None);
     next.put(bytes).await.unwrap();
-    places.local.join(&drafts[0].info.name).put(&b"short"[..]).await.unwrap();
+    places
+        .local
+        .join(&drafts[0].info.name)
+        .put(&b"short"[..])
+        .await
+        .unwrap();
     assert_eq!(folder().await.manifest().await.unwrap(), None);
-    assert_eq!(folder().await.leftovers(None).len(), 1, "its file is a leftover");
+    assert_eq!(
+        folder().await.leftovers(None).len(),
+        1,
+        "its file is a leftover"
+    );
     // The next one follows, and the older one goes when there is another.
     assert!(manifest.write(&folder().await.next()).await.unwrap());
     assert_eq!(folder().await.leftovers(Some(&manifest)).len(), 1);

@@ -14,6 +14,8 @@ const TEN_MINUTES: Duration = Duration::from_mins(10);
 pub(super) enum Need {
     /// Nothing: every run comes by.
     Any,
+    /// Plans that follow each other, so that there are earlier answers.
+    Again,
     /// Batches that a person cancels.
     Cancel,
     /// A source that changes while it is worked on.
@@ -49,6 +51,7 @@ impl Need {
             "commit.plan_abandoned" => Need::Change,
             "commit.retry_asked" => Need::Retry,
             "commit.cleaned" => Need::Clean,
+            "file.index" | "file.index_cleared" | "file.index_manifest" => Need::Again,
             "file.snapshot" => Need::Csv,
             "output.rename" | "output.cleaning" => Need::Disk,
             "commit.wasted" => Need::Doubled,
@@ -70,6 +73,13 @@ impl Need {
         };
         match self {
             Need::Any => story,
+            Need::Again => {
+                let night = [Act::Grow, Act::Run];
+                Story {
+                    acts: [&[Act::Run][..], &night, &night, &night].concat(),
+                    ..file
+                }
+            }
             Need::Cancel => Story {
                 acts: vec![Act::Submit, Act::Cancel, Act::Run],
                 ..story
