@@ -17,7 +17,16 @@ use crate::work::{AnswerType, Api, BatchStatus, Outcome, StatusCounts, Usage};
 /// Prompts that there are.
 const PROMPTS: u8 = 12;
 
+/// What a person wants asked again.
+#[derive(Clone, Copy, Debug)]
+enum Retry {
+    Status(RowStatus),
+    /// The last plan's first request.
+    First,
+}
+
 /// One plan, and what is done before the next.
+#[expect(clippy::struct_excessive_bools, reason = "each is a choice of its own")]
 #[derive(Clone, Debug)]
 struct Planned {
     is_older: bool,
@@ -28,8 +37,8 @@ struct Planned {
     requests: Vec<(u8, RowStatus, bool)>,
     /// Whether its outcomes land only after the next plan has looked at its rows.
     is_late: bool,
-    /// What a person wants again afterwards: a status, or the first request.
-    retry: Option<Option<RowStatus>>,
+    /// What a person wants again afterwards.
+    retry: Option<Retry>,
     /// Whether the next plan is only looked at.
     is_only_looked_at: bool,
     damage: Option<Damage>,
@@ -55,7 +64,9 @@ const SETTLED: [RowStatus; 5] = [
 fn planned() -> impl Strategy<Value = Planned> {
     let request = (0..PROMPTS, select(&SETTLED[..]), prop::bool::weighted(0.1));
     let requests = prop::collection::btree_map(0..PROMPTS, request, 1..8);
-    let retry = prop::option::weighted(0.3, prop::option::of(select(&SETTLED[1..])));
+    let status = select(&SETTLED[1..]).prop_map(Retry::Status);
+    let retry = prop_oneof![status, Just(Retry::First)];
+    let retry = prop::option::weighted(0.3, retry);
     let damage = select(vec![
         Damage::Gone,
         Damage::Cut,
@@ -122,7 +133,7 @@ struct History {
     files: Files,
     plans: Vec<Planned>,
     /// The retries, with the last plan at that time.
-    retries: Vec<(u64, Option<RowStatus>)>,
+    retries: Vec<(u64, Retry)>,
     components: Components,
     folder: tempfile::TempDir,
 }
@@ -255,17 +266,17 @@ impl History {
         })));
     }
 
-    fn retry(&mut self, wanted: Option<RowStatus>) {
+    fn retry(&mut self, wanted: Retry) {
         let plan = self.next() - 1;
         let first = RequestPlace { plan, ordinal: 0 };
+        let (statuses, requests) = match wanted {
+            Retry::Status(status) => (vec![status], Vec::new()),
+            Retry::First => (Vec::new(), vec![first]),
+        };
         self.tell(&Action::RetryAsked(RetryAsked {
             plan,
-            statuses: wanted.into_iter().collect(),
-            requests: if wanted.is_none() {
-                vec![first]
-            } else {
-                Vec::new()
-            },
+            statuses,
+            requests,
             at: time(),
         }));
         self.retries.push((plan, wanted));
@@ -362,8 +373,8 @@ impl History {
         let mut retries = self.retries.iter().filter(|(last, _)| *last >= plan);
         status != RowStatus::Succeeded
             && retries.any(|(last, wanted)| match wanted {
-                Some(wanted) => *wanted == status,
-                None => *last == plan && ordinal == 0,
+                Retry::Status(wanted) => *wanted == status,
+                Retry::First => *last == plan && ordinal == 0,
             })
     }
 }
@@ -409,7 +420,9 @@ proptest! {
                 assert_eq!(found, history.scanned(&shape), "after plan {number}");
                 // What is late is home before the plan after the next.
                 let landed: Option<u64> = std::mem::replace(&mut late, planned.is_late.then_some(number));
-                landed.into_iter().for_each(|number| history.land(number));
+                if let Some(number) = landed {
+                    history.land(number);
+                }
             }
             drop(history.folder);
         });

@@ -78,9 +78,9 @@ fn run(places: &Places, id: u64, entries: &[Entry], file_max: u64) -> Vec<Draft>
     let id = format!("{id:032x}");
     let writer = RunWriter::new(places.scratch(), &id, records.len() as u64);
     let mut writer = writer.file_entries_max(file_max);
-    records
-        .iter()
-        .for_each(|record| writer.push(record).unwrap());
+    for record in &records {
+        writer.push(record).unwrap();
+    }
     writer.finish().unwrap()
 }
 
@@ -196,7 +196,9 @@ proptest! {
             let places = Places::new();
             let mut sorter = EntrySorter::new(places.scratch(), memory);
             let entries: Vec<_> = entries.iter().map(|(n, at)| entry(*n, *at)).collect();
-            entries.iter().for_each(|entry| sorter.push(entry).unwrap());
+            for entry in &entries {
+                sorter.push(entry).unwrap();
+            }
             let drafts = sorter.finish(places.scratch(), &format!("{:032x}", 7)).unwrap();
             let mut index = AnswerIndex::empty(places.scratch(), 1 << 20);
             index.add(&drafts).await.unwrap();

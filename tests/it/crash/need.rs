@@ -73,13 +73,10 @@ impl Need {
         };
         match self {
             Need::Any => story,
-            Need::Again => {
-                let night = [Act::Grow, Act::Run];
-                Story {
-                    acts: [&[Act::Run][..], &night, &night, &night].concat(),
-                    ..file
-                }
-            }
+            Need::Again => Story {
+                acts: nights(),
+                ..file
+            },
             Need::Cancel => Story {
                 acts: vec![Act::Submit, Act::Cancel, Act::Run],
                 ..story
@@ -142,6 +139,11 @@ impl Need {
             },
         }
     }
+}
+
+/// Runs of a table that grows from each to the next.
+fn nights() -> Vec<Act> {
+    [&[Act::Run][..], &[Act::Grow, Act::Run].repeat(3)].concat()
 }
 
 /// Whether `vendor` has anything to do with `point`.
