@@ -31,6 +31,12 @@ pub struct Charges {
     pub input_tokens: u64,
     /// The tokens of those.
     pub output_tokens: u64,
+    /// Those of the input that were read from a prompt cache.
+    pub cache_read_tokens: u64,
+    /// Those of the input that were written to one.
+    pub cache_write_tokens: u64,
+    /// What the input costs, in thousandths of a token that is neither: reads cost less, writes more.
+    pub input_cost_thousandths: u64,
 }
 
 impl Charges {
@@ -40,6 +46,9 @@ impl Charges {
         self.requests_billed += other.requests_billed;
         self.input_tokens += other.input_tokens;
         self.output_tokens += other.output_tokens;
+        self.cache_read_tokens += other.cache_read_tokens;
+        self.cache_write_tokens += other.cache_write_tokens;
+        self.input_cost_thousandths += other.input_cost_thousandths;
     }
 }
 
@@ -79,6 +88,7 @@ impl Bill {
             charges.requests_billed += 1;
             charges.input_tokens += line.input_tokens;
             charges.output_tokens += line.output_tokens;
+            charges.input_cost_thousandths += line.input_tokens * 1000;
         })?;
         for charges in bill.endpoints.values() {
             bill.total.add(charges);
@@ -125,6 +135,9 @@ fn charges(world: &World, batch: &Batch) -> Result<Charges> {
         charges.requests_billed = tally.billed;
         charges.input_tokens = tally.input_tokens;
         charges.output_tokens = tally.output_tokens;
+        charges.cache_read_tokens = tally.cache_read_tokens;
+        charges.cache_write_tokens = tally.cache_write_tokens;
+        charges.input_cost_thousandths = tally.input_thousandths;
     }
     Ok(charges)
 }

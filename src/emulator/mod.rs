@@ -29,6 +29,11 @@
 //! - Tokens are bytes of text divided by four, rounded up. An answer over the request's budget is cut
 //!   there, and says so.
 //!
+//! # The rule of the caches
+//! A batch works on a thousand requests at a time. Those that begin before what they begin with is in the
+//! cache write it; those that begin after the first response to it has begun, and before its life is over,
+//! read it: see `cache`. The bill weighs both.
+//!
 //! # Promises
 //! - Memory does not grow with the number of requests: uploads are read as they stream in, results are
 //!   written while they stream out, and what lies between is on disk.
@@ -42,6 +47,7 @@ mod answer;
 mod anthropic;
 mod batch;
 mod bill;
+mod cache;
 mod config;
 mod control;
 mod download;
@@ -51,6 +57,7 @@ mod limits;
 mod middleware;
 mod online;
 mod openai;
+mod prefix;
 mod problem;
 mod random;
 mod rate;

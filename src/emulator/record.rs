@@ -3,7 +3,7 @@
 //! A file of records is written once, while the upload streams in, and read in segments:
 //!
 //! ```text
-//! <id>.requests   record, record, ...   about 60 bytes beside the id and the model's name
+//! <id>.requests   record, record, ...   about 90 bytes beside the id and the model's name
 //! <id>.schemas    the distinct answer schemas, one after the other
 //! ```
 
@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::prefix::{self, PrefixUse, Wanted};
 use super::problem::Problem;
 use super::store::create_file;
 use crate::base::{Error, ErrorKind, Result, ResultExt};
@@ -39,6 +40,8 @@ pub(super) struct Request<'a> {
     /// The most tokens the answer may have.
     pub(super) budget: u32,
     pub(super) shape: Shape<'a>,
+    /// What it wants of the cache.
+    pub(super) cache: Wanted,
     /// Why it fails, if it must.
     pub(super) problem: Option<Problem>,
 }
@@ -82,6 +85,7 @@ pub(super) struct Record<'a> {
     pub(super) input_tokens: u32,
     pub(super) budget: u32,
     pub(super) shape: Stored,
+    pub(super) cache: Wanted,
     draws: &'a [u8],
     problem: &'a str,
 }
@@ -115,8 +119,12 @@ impl Record<'_> {
             Stored::Vectors { dimensions, base64 } => (3, dimensions, u32::from(base64)),
             Stored::Told(at, len) => (4, at, len),
         };
+        let cache = self.cache;
+        let cached = [cache.tokens, cache.life, cache.read, cache.write];
         out.extend_from_slice(&self.body.to_le_bytes());
-        for word in [kind, self.input_tokens, self.budget, a, b] {
+        out.extend_from_slice(&cache.prefix.to_le_bytes());
+        let words = [kind, self.input_tokens, self.budget, a, b];
+        for word in words.into_iter().chain(cached) {
             out.extend_from_slice(&word.to_le_bytes());
         }
         let fields = [self.custom_id.as_bytes(), self.model.as_bytes(), self.draws];
@@ -131,8 +139,16 @@ impl<'a> Record<'a> {
     /// Takes one record off the front of `bytes`.
     pub(super) fn decode(bytes: &mut &'a [u8]) -> Option<Self> {
         let body = u64::from_le_bytes(*take(bytes)?);
+        let prefix = u64::from_le_bytes(*take(bytes)?);
         let kind = word(bytes)?;
         let (input_tokens, budget, a, b) = (word(bytes)?, word(bytes)?, word(bytes)?, word(bytes)?);
+        let cache = Wanted {
+            prefix,
+            tokens: word(bytes)?,
+            life: word(bytes)?,
+            read: word(bytes)?,
+            write: word(bytes)?,
+        };
         let shape = match kind {
             0 => Stored::Text,
             1 => Stored::Object,
@@ -154,6 +170,7 @@ impl<'a> Record<'a> {
             input_tokens,
             budget,
             shape,
+            cache,
             draws,
             problem,
         })
@@ -186,6 +203,9 @@ pub(super) struct Summary {
     pub(super) input_tokens: u64,
     /// Draws in all: for embeddings, the inputs.
     pub(super) draws: u64,
+    /// What its requests begin with, as far as that is cached.
+    #[serde(default)]
+    pub(super) prefixes: Vec<PrefixUse>,
     /// Where each segment begins; the last entry is the end.
     segments: Vec<u64>,
 }
@@ -254,6 +274,7 @@ impl RecordWriter {
             input_tokens: request.input_tokens,
             budget: request.budget,
             shape,
+            cache: request.cache,
             draws: &draws,
             problem: &problem,
         };
@@ -263,6 +284,13 @@ impl RecordWriter {
             .write_all(&self.buffer)
             .or_err(ErrorKind::Unavailable, KEEP)?;
         self.bytes += self.buffer.len() as u64;
+        if request.problem.is_none() {
+            prefix::note(
+                &mut self.summary.prefixes,
+                request.cache,
+                self.summary.count,
+            );
+        }
         self.summary.count += 1;
         self.summary.invalid += u64::from(request.problem.is_some());
         self.summary.input_tokens += u64::from(request.input_tokens);

@@ -7,6 +7,7 @@ use std::collections::HashMap;
 
 use super::answer::{self, Plan};
 use super::batch::{Batch, Luck, Outcome};
+use super::cache::{CacheView, Found};
 use super::faults::Fault;
 use super::problem::Problem;
 use super::random::{mix, shuffle};
@@ -39,6 +40,8 @@ pub(super) struct Reply<'a> {
     pub(super) text: &'a str,
     pub(super) stop: StopReason,
     pub(super) output_tokens: u32,
+    /// What it found in the cache.
+    pub(super) found: Found,
 }
 
 impl Reply<'_> {
@@ -63,6 +66,11 @@ pub(super) struct Tally {
     /// Tokens of the answers that can be read.
     pub(super) input_tokens: u64,
     pub(super) output_tokens: u64,
+    /// Those of the input that were read from the cache, and written to it.
+    pub(super) cache_read_tokens: u64,
+    pub(super) cache_write_tokens: u64,
+    /// What the input costs, in thousandths of a token at its full price.
+    pub(super) input_thousandths: u64,
 }
 
 /// Makes answers, remembering the plans of the schemas it has seen.
@@ -153,6 +161,7 @@ fn corrupt() -> Error {
 /// Counts what an ended batch came to.
 pub(super) fn tally(store: &Store, batch: &Batch) -> Result<Tally> {
     let luck = batch.luck();
+    let cache = CacheView::of(store, batch)?;
     let (mut tally, mut answers) = (Tally::default(), Answers::default());
     scan(store, batch, &mut |index, record, reader| {
         let outcome = luck.outcome(index, record.is_invalid());
@@ -167,6 +176,10 @@ pub(super) fn tally(store: &Store, batch: &Batch) -> Result<Tally> {
             tally.billed += 1;
             tally.input_tokens += u64::from(record.input_tokens);
             tally.output_tokens += u64::from(output_tokens);
+            let found = cache.found(index, record.cache, record.input_tokens);
+            tally.cache_read_tokens += u64::from(found.read);
+            tally.cache_write_tokens += u64::from(found.written);
+            tally.input_thousandths += found.thousandths;
         }
         Ok(())
     })?;
@@ -195,6 +208,7 @@ struct LineAt {
 pub(super) struct Results {
     batch: Batch,
     luck: Luck,
+    cache: CacheView,
     wants: fn(Outcome) -> bool,
     write: WriteLine,
     reader: RecordReader,
@@ -214,11 +228,13 @@ impl Results {
     ) -> Result<Self> {
         let reader = RecordReader::open(&store.requests(&batch.requests), &batch.summary)?;
         let luck = batch.luck();
+        let cache = CacheView::of(store, &batch)?;
         let mut order: Vec<usize> = (0..reader.segments()).collect();
         shuffle(&mut order, luck.key());
         Ok(Results {
             batch,
             luck,
+            cache,
             wants,
             write,
             reader,
@@ -277,6 +293,9 @@ impl Results {
             record.custom_id = &stranger;
         }
         let start = out.len();
+        let found = self
+            .cache
+            .found(place.index, record.cache, record.input_tokens);
         let reply = Reply {
             draw,
             record,
@@ -284,6 +303,7 @@ impl Results {
             text,
             stop,
             output_tokens,
+            found,
         };
         let id = quoted(reply.record.custom_id);
         (self.write)(&self.batch, &reply, out);

@@ -22,6 +22,31 @@ pub(super) struct Content<'a> {
     pub(super) text: Cow<'a, str>,
     /// Parts that are not text.
     pub(super) others: u32,
+    /// Parts that bear a mark for the cache.
+    pub(super) marks: u32,
+    /// Bytes of the text up to the end of the last of them.
+    pub(super) marked: usize,
+    /// The last mark.
+    pub(super) mark: Option<Mark<'a>>,
+    /// Whether a mark stands at a text in which there is nothing.
+    pub(super) marks_nothing: bool,
+}
+
+/// A mark for the cache.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Mark<'a> {
+    #[serde(borrow, rename = "type")]
+    pub(super) kind: Cow<'a, str>,
+    #[serde(borrow, default)]
+    pub(super) ttl: Option<Borrowed<'a>>,
+}
+
+impl Mark<'_> {
+    /// Whether what it marks is kept for an hour.
+    pub(super) fn is_hour(&self) -> bool {
+        self.ttl.as_ref().is_some_and(|ttl| ttl.0 == "1h")
+    }
 }
 
 impl Content<'_> {
@@ -39,6 +64,8 @@ pub(super) struct Borrowed<'a>(#[serde(borrow)] pub(super) Cow<'a, str>);
 struct Part<'a> {
     #[serde(borrow, default)]
     text: Option<Borrowed<'a>>,
+    #[serde(borrow, default)]
+    cache_control: Option<Mark<'a>>,
 }
 
 impl<'de: 'a, 'a> Deserialize<'de> for Content<'a> {
@@ -59,14 +86,14 @@ impl<'de> Visitor<'de> for ContentVisitor {
     fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
         Ok(Content {
             text: Cow::Borrowed(text),
-            others: 0,
+            ..Content::default()
         })
     }
 
     fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
         Ok(Content {
             text: Cow::Owned(text.to_owned()),
-            others: 0,
+            ..Content::default()
         })
     }
 
@@ -77,10 +104,17 @@ impl<'de> Visitor<'de> for ContentVisitor {
     fn visit_seq<A: SeqAccess<'de>>(self, mut parts: A) -> Result<Self::Value, A::Error> {
         let mut content = Content::default();
         while let Some(part) = parts.next_element::<Part<'de>>()? {
+            let is_empty = part.text.as_ref().is_some_and(|text| text.0.is_empty());
             match part.text {
                 Some(Borrowed(text)) if content.text.is_empty() => content.text = text,
                 Some(Borrowed(text)) => content.text.to_mut().push_str(&text),
                 None => content.others += 1,
+            }
+            if let Some(mark) = part.cache_control {
+                content.marks += 1;
+                content.marked = content.text.len();
+                content.marks_nothing |= is_empty;
+                content.mark = Some(mark);
             }
         }
         Ok(content)

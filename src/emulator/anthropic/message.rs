@@ -2,9 +2,11 @@
 
 use std::fmt::Write as _;
 
+use super::cache::usage;
 use super::protocol::refusal;
 use crate::emulator::answer::quoted;
 use crate::emulator::batch::{Batch, Outcome};
+use crate::emulator::cache::Found;
 use crate::emulator::problem::Problem;
 use crate::emulator::random::letters;
 use crate::emulator::results::{Reply, StopReason};
@@ -17,6 +19,8 @@ pub(super) struct Message<'a> {
     pub(super) text: &'a str,
     pub(super) stop: StopReason,
     pub(super) input_tokens: u32,
+    /// What it found in the cache, and how long what it wrote lives, in seconds.
+    pub(super) cache: (Found, u32),
     pub(super) output_tokens: u32,
     pub(super) tier: &'static str,
 }
@@ -43,14 +47,13 @@ impl Message<'_> {
                 r#"],"stop_reason":"refusal","stop_sequence":null,"stop_details":{"type":"refusal","category":"general_harms","explanation":null}"#
             }
         });
+        let (found, life) = self.cache;
         let _ = write!(
             out,
-            concat!(
-                r#","usage":{{"input_tokens":{},"cache_creation_input_tokens":0,"#,
-                r#""cache_read_input_tokens":0,"cache_creation":{{"ephemeral_5m_input_tokens":0,"#,
-                r#""ephemeral_1h_input_tokens":0}},"output_tokens":{},"service_tier":"{}"}}}}"#,
-            ),
-            self.input_tokens, self.output_tokens, self.tier
+            r#","usage":{{{},"output_tokens":{},"service_tier":"{}"}}}}"#,
+            usage(self.input_tokens, found.read, found.written, life),
+            self.output_tokens,
+            self.tier
         );
     }
 }
@@ -82,6 +85,7 @@ pub(super) fn write_line(_: &Batch, reply: &Reply<'_>, out: &mut String) {
                 text: reply.text,
                 stop: reply.stop,
                 input_tokens: reply.record.input_tokens,
+                cache: (reply.found, reply.record.cache.life),
                 output_tokens: reply.output_tokens,
                 tier: "batch",
             };

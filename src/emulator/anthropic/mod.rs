@@ -4,6 +4,7 @@
 //! vendor, too, tells it no sooner.
 
 mod batches;
+mod cache;
 mod message;
 mod online;
 mod params;

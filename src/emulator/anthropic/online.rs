@@ -15,6 +15,7 @@ use super::params::{Endpoint, understand, verdicts};
 use super::protocol::{MESSAGES, NAME, not_found, too_large, version};
 use crate::emulator::batch::{Luck, Outcome};
 use crate::emulator::bill;
+use crate::emulator::cache::Found;
 use crate::emulator::middleware;
 use crate::emulator::online::{self, Spoken};
 use crate::emulator::problem::Problem;
@@ -68,6 +69,8 @@ pub(super) async fn create(
         text: &text,
         stop,
         input_tokens: request.input_tokens,
+        // What a call leaves in the cache no batch reads, and calls are few here.
+        cache: (Found::default(), 0),
         output_tokens,
         tier: "standard",
     };

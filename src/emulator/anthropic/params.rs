@@ -6,7 +6,9 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
+use super::cache::{Rendered, TopMark};
 use super::protocol::{MESSAGES, NAME, Version, not_found};
+use crate::emulator::prefix::Wanted;
 use crate::emulator::problem::Problem;
 use crate::emulator::record::{Request, Shape};
 use crate::emulator::schema::{Verdicts, plain_complaint, told};
@@ -40,7 +42,8 @@ struct Params<'a> {
     top_k: Option<f64>,
     speed: Option<IgnoredAny>,
     fallbacks: Option<IgnoredAny>,
-    cache_control: Option<IgnoredAny>,
+    #[serde(borrow)]
+    cache_control: Option<TopMark<'a>>,
     container: Option<IgnoredAny>,
     diagnostics: Option<IgnoredAny>,
     inference_geo: Option<IgnoredAny>,
@@ -48,7 +51,8 @@ struct Params<'a> {
     service_tier: Option<IgnoredAny>,
     stop_sequences: Option<IgnoredAny>,
     thinking: Option<IgnoredAny>,
-    tools: Option<IgnoredAny>,
+    #[serde(borrow)]
+    tools: Option<&'a RawValue>,
     tool_choice: Option<IgnoredAny>,
 }
 
@@ -83,7 +87,10 @@ pub(super) fn understand<'a>(
         Ok(params) => params,
         Err(error) => return broken(custom_id, body, Some(Problem::invalid(said(&error)))),
     };
-    let problem = complaint(&params, (version, endpoint), verdicts);
+    let rendered = rendered(&params);
+    let problem = complaint(&params, (version, endpoint), verdicts)
+        .or_else(|| rendered.complaint().map(Problem::invalid));
+    let cache = rendered.wanted();
     let messages = params.messages.unwrap_or_default();
     let texts = messages.iter().map(|message| message.content.text.len());
     let system = params.system.as_ref().map_or("", |system| &*system.text);
@@ -100,8 +107,23 @@ pub(super) fn understand<'a>(
             .and_then(|max| u32::try_from(max).ok())
             .unwrap_or(u32::MAX),
         shape,
+        cache,
         problem,
         ..broken(custom_id, body, None)
+    }
+}
+
+/// What the prompt is made of.
+fn rendered<'a, 'p>(params: &'a Params<'p>) -> Rendered<'a, 'p> {
+    let config = params.output_config.as_ref();
+    let format = config.and_then(|config| config.format.as_ref());
+    Rendered {
+        model: params.model.as_ref().map_or("", |model| &model.0),
+        tools: params.tools.map(RawValue::get),
+        schema: format.map(|format| format.schema.get()),
+        system: params.system.as_ref(),
+        messages: params.messages.as_deref().unwrap_or_default(),
+        top: params.cache_control.as_ref(),
     }
 }
 
@@ -114,6 +136,7 @@ fn broken(custom_id: Cow<'_, str>, body: u64, problem: Option<Problem>) -> Reque
         input_tokens: 0,
         budget: 0,
         shape: Shape::Text,
+        cache: Wanted::default(),
         problem,
     }
 }

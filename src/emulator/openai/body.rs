@@ -6,7 +6,9 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
+use super::cache::{self, CacheOptions};
 use super::protocol::{CHAT, EMBEDDINGS, NAME};
+use crate::emulator::prefix::Wanted;
 use crate::emulator::problem::Problem;
 use crate::emulator::record::{Request, Shape};
 use crate::emulator::schema::{Verdicts, strict_complaint, told};
@@ -41,8 +43,10 @@ struct Chat<'a> {
     parallel_tool_calls: Option<IgnoredAny>,
     prediction: Option<IgnoredAny>,
     presence_penalty: Option<IgnoredAny>,
-    prompt_cache_key: Option<IgnoredAny>,
-    prompt_cache_options: Option<IgnoredAny>,
+    #[serde(borrow)]
+    prompt_cache_key: Option<Borrowed<'a>>,
+    #[serde(borrow)]
+    prompt_cache_options: Option<CacheOptions<'a>>,
     prompt_cache_retention: Option<IgnoredAny>,
     reasoning_effort: Option<IgnoredAny>,
     safety_identifier: Option<IgnoredAny>,
@@ -117,6 +121,7 @@ pub(super) fn understand<'a>(
         input_tokens: 0,
         budget: u32::MAX,
         shape: Shape::Text,
+        cache: Wanted::default(),
         problem: None,
     };
     let understood = match endpoint {
@@ -137,6 +142,7 @@ pub(super) fn understand<'a>(
             input_tokens: tokens_of(parts.bytes).max(1),
             budget: parts.budget,
             shape: parts.shape,
+            cache: parts.cache,
             problem: parts.problem,
             ..request
         },
@@ -180,6 +186,7 @@ struct Parts<'a> {
     bytes: usize,
     budget: u32,
     shape: Shape<'a>,
+    cache: Wanted,
     problem: Option<Problem>,
 }
 
@@ -203,8 +210,12 @@ fn chat_parts<'a>(chat: Chat<'a>, seed: u64, verdicts: &mut Verdicts) -> Parts<'
             .and_then(|message| told(&message.content.text))
             .map_or(Shape::Text, Shape::Told),
     };
+    let model = chat.model.map_or(Cow::Borrowed(""), |model| model.0);
+    let key = chat.prompt_cache_key.as_ref().map(|key| &*key.0);
+    let cache = cache::wanted(&model, &messages, (key, chat.prompt_cache_options.as_ref()));
     Parts {
-        model: chat.model.map_or(Cow::Borrowed(""), |model| model.0),
+        model,
+        cache,
         draws: vec![draw_of_messages(seed, &messages)],
         bytes: messages
             .iter()
@@ -266,6 +277,11 @@ fn chat_complaint(chat: &Chat<'_>, verdicts: &mut Verdicts) -> Option<Problem> {
     {
         let text = format!("Invalid '{name}': integer below minimum value.");
         return refuse(&text, name, "integer_below_min_value");
+    }
+    let model = chat.model.as_ref().map_or("", |model| &*model.0);
+    let options = chat.prompt_cache_options.as_ref();
+    if let Some((param, text)) = options.and_then(|options| options.complaint(model)) {
+        return refuse(&text, param, "invalid_value");
     }
     chat.response_format
         .as_ref()
@@ -360,6 +376,7 @@ fn embedding_parts(body: Embeddings<'_>, seed: u64) -> Parts<'_> {
         bytes: inputs.iter().map(|input| input.len()).sum(),
         budget: u32::MAX,
         shape: Shape::Vectors { dimensions, base64 },
+        cache: Wanted::default(),
         problem,
     }
 }

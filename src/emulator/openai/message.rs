@@ -2,9 +2,11 @@
 
 use std::fmt::Write as _;
 
+use super::cache::told;
 use super::protocol::{EMBEDDINGS, refusal};
 use crate::emulator::answer::{quoted, write_vector};
 use crate::emulator::batch::{Batch, Outcome};
+use crate::emulator::cache::Found;
 use crate::emulator::problem::Problem;
 use crate::emulator::record::Stored;
 use crate::emulator::results::{REFUSAL, Reply, StopReason};
@@ -19,6 +21,7 @@ pub(super) struct Completion<'a> {
     pub(super) text: &'a str,
     pub(super) stop: StopReason,
     pub(super) input_tokens: u32,
+    pub(super) found: Found,
     pub(super) output_tokens: u32,
 }
 
@@ -49,14 +52,15 @@ impl Completion<'_> {
             concat!(
                 r#","annotations":[]}},"logprobs":null,"finish_reason":"{}"}}],"#,
                 r#""usage":{{"prompt_tokens":{},"completion_tokens":{},"total_tokens":{},"#,
-                r#""prompt_tokens_details":{{"cached_tokens":0}},"#,
+                r#""prompt_tokens_details":{{{}}},"#,
                 r#""completion_tokens_details":{{"reasoning_tokens":0}}}},"#,
                 r#""service_tier":"default"}}"#,
             ),
             reason,
             self.input_tokens,
             self.output_tokens,
-            u64::from(self.input_tokens) + u64::from(self.output_tokens)
+            u64::from(self.input_tokens) + u64::from(self.output_tokens),
+            told(self.model, self.found.read, self.found.written)
         );
     }
 }
@@ -167,6 +171,7 @@ fn body(batch: &Batch, reply: &Reply<'_>, out: &mut String) {
         text: reply.text,
         stop: reply.stop,
         input_tokens: record.input_tokens,
+        found: reply.found,
         output_tokens: reply.output_tokens,
     };
     completion.write(out);

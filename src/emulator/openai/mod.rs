@@ -5,6 +5,7 @@
 
 mod batches;
 mod body;
+mod cache;
 mod files;
 mod limits;
 mod message;

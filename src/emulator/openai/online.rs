@@ -14,6 +14,7 @@ use super::message::{Completion, write_embeddings};
 use super::protocol::{CHAT, EMBEDDINGS, NAME, not_found, too_large};
 use crate::emulator::batch::{Luck, Outcome};
 use crate::emulator::bill;
+use crate::emulator::cache::Found;
 use crate::emulator::middleware;
 use crate::emulator::online::{self, Spoken};
 use crate::emulator::problem::Problem;
@@ -85,6 +86,8 @@ pub(super) async fn chat(
         text: &text,
         stop,
         input_tokens: request.input_tokens,
+        // What a call leaves in the cache no batch reads, and calls are few here.
+        found: Found::default(),
         output_tokens,
     };
     let mut out = String::new();

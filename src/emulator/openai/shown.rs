@@ -24,7 +24,7 @@ pub(super) fn shown(world: &World, batch: &Batch, phase: Phase) -> Result<Value,
         counts = json!({"total": batch.summary.count, "completed": tally.billed,
             "failed": tally.errored});
         usage = json!({"input_tokens": tally.input_tokens,
-            "input_tokens_details": {"cached_tokens": 0},
+            "input_tokens_details": {"cached_tokens": tally.cache_read_tokens},
             "output_tokens": tally.output_tokens,
             "output_tokens_details": {"reasoning_tokens": 0},
             "total_tokens": tally.input_tokens + tally.output_tokens});

@@ -1,6 +1,7 @@
 //! The sandbox from outside: calls through its router, on a clock that the test moves.
 
 mod anthropic;
+mod cache;
 mod faults;
 mod limits;
 mod openai;
