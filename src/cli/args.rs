@@ -49,7 +49,8 @@ pub(super) enum Command {
     /// Plan and submit, then return
     ///
     /// Sends what has no answer yet, and returns without waiting for the provider. `collect` brings
-    /// the answers home, and sends what had to wait for a trial or for room in the provider's queue.
+    /// the answers home, and sends what had to wait for a trial, for a request that primes the
+    /// provider's cache, or for room in the provider's queue.
     #[command(after_long_help = concat_help!(SUBMIT_EXAMPLES))]
     Submit(RunArgs),
     /// One pass: poll, land, retry, publish if complete; exit 75 while work is pending

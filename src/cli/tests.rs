@@ -130,7 +130,7 @@ fn every_flag_reaches_its_key() {
                 "input": { "table": "/home/me/t/" }, "key": ["a", "b"], "filter": "x>1",
                 "limit": 5,
             },
-            "prompt": { "system": "s", "user": "p", "dedupe": false },
+            "prompt": { "system": "s", "user": "p", "dedupe": false, "cache": "off" },
             "answer": {
                 "column": "c", "answer": { "type": "choice", "choices": ["x", "y"] },
                 "meta": "off",

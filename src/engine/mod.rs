@@ -48,6 +48,7 @@ pub use control::clean::{Cleaned, clean};
 pub use control::retry::{RetrySummary, Wanted, retry};
 pub use inspect::changes::Change;
 pub use inspect::check::{Checked, CheckedRow, check};
+pub use inspect::forecast::CacheForecast;
 pub use inspect::live::Live;
 pub use inspect::plan::{PlanReport, plan};
 pub use inspect::preflight::unknown_model;

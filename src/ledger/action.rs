@@ -7,7 +7,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::base::Time;
-use crate::work::{BatchId, BatchStatus, KeyRule, Pin, RowStatus, Shape, StatusCounts, Usage};
+use crate::work::{
+    BatchId, BatchStatus, CacheUse, KeyRule, Pin, RowStatus, Shape, StatusCounts, Usage,
+};
 
 /// One fact.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -265,6 +267,10 @@ pub struct ChunkStored {
     pub body_bytes: u64,
     /// The nonce of its first body. The chunk's size was drawn from it.
     pub nonce: String,
+    /// Whether it is sent before the others, so that these can read what it leaves in the provider's
+    /// cache.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub primer: bool,
 }
 
 /// Every row has been looked at.
@@ -336,6 +342,9 @@ pub struct Promised {
     pub account: String,
     /// When, by our clock.
     pub at: Time,
+    /// What each request of the body says of the provider's cache; `body_bytes` counts it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache: Option<CacheUse>,
 }
 
 /// The provider took the batch.
@@ -374,6 +383,13 @@ pub struct Landed {
     pub usage: Usage,
     /// What that cost, in millionths of a US dollar; `None` where no price is known.
     pub cost_micros: Option<u64>,
+    /// What the provider's cache saved of it, in the same; less than nothing where more was paid for
+    /// writing than was saved by reading. `None` where neither happened, or no price is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache_saved_micros: Option<i64>,
+    /// When the batch ended, by the provider's clock.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ended_at: Option<Time>,
     /// What was wrong with the result files.
     pub oddities: Oddities,
 }

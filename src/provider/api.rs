@@ -9,7 +9,9 @@ use futures::stream::BoxStream;
 use super::body::Body;
 use super::gate::Gate;
 use crate::base::{Error, Json, Result, Time};
-use crate::work::{AnswerType, Api, BatchId, BatchView, Frame, Limits, Reply, ResultFile, Shape};
+use crate::work::{
+    AnswerType, Api, BatchId, BatchView, CacheUse, Frame, Limits, Prefix, Reply, ResultFile, Shape,
+};
 
 /// A vendor's batch interface, through one account.
 ///
@@ -26,11 +28,14 @@ pub trait Provider: Debug + Display + Send + Sync + 'static {
     /// `Invalid` if it cannot be said in them.
     fn schema(&self, answer: &AnswerType) -> Result<Option<Json>>;
 
-    /// The constant bytes around the requests of `shape`.
+    /// The constant bytes around the requests of `shape`, which say this of the provider's cache.
     ///
     /// # Errors
     /// `Invalid` if a parameter of the job contradicts what we set ourselves.
-    fn frame(&self, shape: &Shape) -> Result<Frame>;
+    fn frame(&self, shape: &Shape, cache: Option<CacheUse>) -> Result<Frame>;
+
+    /// What the requests of `shape` all begin with, as far as it can be cached.
+    fn prefix(&self, shape: &Shape) -> Prefix;
 
     /// Asks, for free, whether a request of `shape` that says `prompt` would be accepted.
     ///

@@ -5,7 +5,7 @@
 //! | plan | source, prompt, answer, model and params, service, vars | a new plan |
 //! | output | path and layout | the same answers, published again |
 //!
-//! Connection, polling, ledger and budget settings are in neither: they take effect at once. A
+//! Connection, polling, caching, ledger and budget settings are in neither: they take effect at once. A
 //! fingerprint is a hash of canonical JSON, in which every field is named here and not derived, so
 //! that a field added to [`Job`] later changes no old fingerprint.
 

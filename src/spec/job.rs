@@ -147,6 +147,9 @@ pub struct PromptSpec {
     /// How each answer begins.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub assistant_prefix: Option<String>,
+    /// How the provider's prompt cache is used. It changes no request: it takes effect at once.
+    #[serde(default, skip_serializing_if = "CacheSetting::is_auto")]
+    pub cache: CacheSetting,
 }
 
 /// A table of examples: text columns `user` and `assistant`, a row each.
@@ -156,6 +159,32 @@ pub struct ExamplesTable {
     pub table: String,
     /// An SQL query over it, under the name `examples`. Without one it is read as it stands.
     pub query: Option<String>,
+}
+
+/// How the provider's prompt cache is used.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum CacheSetting {
+    /// Where it pays.
+    #[default]
+    #[serde(rename = "auto")]
+    Auto,
+    /// Not at all.
+    #[serde(rename = "off")]
+    Off,
+    /// What all requests share is kept for five minutes.
+    #[serde(rename = "5m")]
+    Minutes,
+    /// What all requests share is kept for an hour.
+    #[serde(rename = "1h")]
+    Hour,
+}
+
+impl CacheSetting {
+    /// Whether the arithmetic decides.
+    #[must_use]
+    pub fn is_auto(&self) -> bool {
+        *self == CacheSetting::Auto
+    }
 }
 
 /// What the new column is.

@@ -93,7 +93,7 @@ pub(super) const KEYS: &[Key] = &[
         "\"You label support tickets.\"",
     ),
     key("prompt", "system_file", "--system-file", "\"triage.md\""),
-    key("prompt", "cache", "", "\"off\""),
+    key("prompt", "cache", "", "\"auto\""),
     key("prompt", "dedupe", "--dedupe", "true"),
     key(
         "prompt",

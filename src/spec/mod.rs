@@ -38,8 +38,8 @@ mod unused;
 pub use digest::Fingerprints;
 pub use draft::{Draft, FlagValue};
 pub use job::{
-    AmbiguousPolicy, AnswerSpec, BudgetSpec, ExamplesTable, Job, LayoutSpec, LedgerSpec, MaxFailed,
-    Meta, Mode, ModelSpec, OutputSpec, PromptSpec, SourceInput, SourceSpec,
+    AmbiguousPolicy, AnswerSpec, BudgetSpec, CacheSetting, ExamplesTable, Job, LayoutSpec,
+    LedgerSpec, MaxFailed, Meta, Mode, ModelSpec, OutputSpec, PromptSpec, SourceInput, SourceSpec,
 };
 pub use mistake::{Excerpt, Mistake, MistakeAt, Mistakes};
 pub use reader::parse_bytes;

@@ -2,7 +2,7 @@
 
 use super::defaults;
 use super::file::{Node, Value};
-use super::job::{AnswerSpec, ExamplesTable, PromptSpec};
+use super::job::{AnswerSpec, CacheSetting, ExamplesTable, PromptSpec};
 use super::reader::{Reader, Word};
 use crate::work::{AnswerType, Example};
 
@@ -12,12 +12,12 @@ pub(super) const EXAMPLES_MAX: usize = 1000;
 impl Reader<'_> {
     pub(super) fn prompt(&mut self) -> Option<PromptSpec> {
         let words = [
-            ("off", Word::Means(())),
-            ("auto", Word::Later),
-            ("5m", Word::Later),
-            ("1h", Word::Later),
+            ("auto", Word::Means(CacheSetting::Auto)),
+            ("off", Word::Means(CacheSetting::Off)),
+            ("5m", Word::Means(CacheSetting::Minutes)),
+            ("1h", Word::Means(CacheSetting::Hour)),
         ];
-        self.word("prompt.cache", &words);
+        let cache = self.word("prompt.cache", &words).unwrap_or_default();
         let system = self.system();
         let dedupe = self.bool("prompt.dedupe").unwrap_or(defaults::DEDUPE);
         let examples = self.examples();
@@ -33,6 +33,7 @@ impl Reader<'_> {
             examples,
             examples_table,
             assistant_prefix,
+            cache,
         })
     }
 

@@ -3,6 +3,7 @@
 
 pub mod answer;
 pub mod batch;
+pub mod caching;
 pub mod chunk;
 pub mod frame;
 pub mod outcome;
@@ -16,6 +17,7 @@ pub mod sql_type;
 
 pub use answer::{AnswerType, Judge};
 pub use batch::{BatchFailure, BatchId, BatchStatus, BatchView, RequestCounts, ResultFile};
+pub use caching::{CacheStyle, CacheTerms, CacheUse, Prefix};
 pub use chunk::{CustomId, Limits, Packer};
 pub use frame::Frame;
 pub use outcome::{FailureClass, Finish, Outcome, Reply, ReplyBody, Usage};

@@ -29,7 +29,35 @@ impl Usage {
     /// All input, of whatever class.
     #[must_use]
     pub fn input_total(&self) -> u64 {
-        self.input + self.cache_read + self.cache_write_5m + self.cache_write_1h
+        self.input + self.cached()
+    }
+
+    /// Input that was read from a cache, or written to one.
+    #[must_use]
+    pub fn cached(&self) -> u64 {
+        self.cache_read + self.cache_write_5m + self.cache_write_1h
+    }
+
+    /// The same, had there been no cache.
+    #[must_use]
+    pub fn uncached(&self) -> Usage {
+        Usage {
+            input: self.input_total(),
+            cache_read: 0,
+            cache_write_5m: 0,
+            cache_write_1h: 0,
+            ..*self
+        }
+    }
+
+    /// Of all input, the share that was read from a cache, in percent; nothing where there was none.
+    #[must_use]
+    pub fn hit_percent(&self) -> u64 {
+        let read = u128::from(self.cache_read) * 100;
+        let percent = read.checked_div(u128::from(self.input_total()));
+        percent
+            .and_then(|percent| u64::try_from(percent).ok())
+            .unwrap_or_default()
     }
 }
 

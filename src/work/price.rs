@@ -96,6 +96,8 @@ pub struct Price {
     pub output_max: u64,
     /// The most tokens that a request may have.
     pub context_max: u64,
+    /// The fewest tokens that are cached: what is shorter is not, whatever is said.
+    pub cached_min: u64,
     long: Option<Long>,
 }
 
@@ -111,7 +113,11 @@ pub enum Tariff {
 impl Price {
     /// The list price of `provider`'s `model`, whose name may end in a date; `None` if it is not
     /// listed.
-    fn of(provider: &str, model: &str) -> Option<&'static Price> {
+    ///
+    /// [`Pricing`] asks by whose models they are. Who only compares rates with each other may ask by the
+    /// dialect: a proxy that knows the vendor's model by its name passes on what it costs.
+    #[must_use]
+    pub fn of(provider: &str, model: &str) -> Option<&'static Price> {
         let table: &'static [Price] = match provider {
             "anthropic" => &ANTHROPIC,
             "openai" => &OPENAI,
@@ -192,6 +198,18 @@ pub fn micro_usd(pico_usd: u128) -> u64 {
     u64::try_from(pico_usd.div_ceil(PICOS_PER_MICRO)).unwrap_or(u64::MAX)
 }
 
+/// What a cache saved, in micro-USD and towards less: what would have been paid without one, less what was
+/// paid, both in pico-USD. It is negative where the cache cost more than it saved.
+#[must_use]
+pub fn saved(uncached: u128, paid: u128) -> i64 {
+    let micros = |picos: u128| i64::try_from(picos).unwrap_or(i64::MAX);
+    if uncached >= paid {
+        micros((uncached - paid) / PICOS_PER_MICRO)
+    } else {
+        -micros((paid - uncached).div_ceil(PICOS_PER_MICRO))
+    }
+}
+
 /// `model` without the date at its end (`-20251001`, `-2025-10-01`), if it has one.
 fn undated(model: &str) -> Option<&str> {
     let is_date = |text: &str, shape: &str| {
@@ -229,16 +247,20 @@ const fn half(model: &'static str, online: Rates, context_max: u64, output_max: 
         online,
         output_max,
         context_max,
+        cached_min: 0,
         long: None,
     }
 }
 
-/// Anthropic's models: base input and output, and what a cache read costs. A write costs 1.25 times
-/// the input for five minutes, twice the input for an hour.
-const fn claude(model: &'static str, input: u64, read: u64, output: u64) -> Price {
+/// Anthropic's models: base input and output, what a cache read costs, and from how many tokens on there is
+/// a cache. A write costs 1.25 times the input for five minutes, twice the input for an hour.
+const fn claude(model: &'static str, input: u64, read: u64, output: u64, cached_min: u64) -> Price {
     let mut online = rates(input, read, 0, input * 2, output);
     online.cache_write_5m = online.input * 5 / 4;
-    half(model, online, 1_000_000, 128_000)
+    Price {
+        cached_min,
+        ..half(model, online, 1_000_000, 128_000)
+    }
 }
 
 /// Claude models with the smaller window.
@@ -255,7 +277,10 @@ const fn gpt(model: &'static str, input: u64, read: u64, output: u64) -> Price {
     let mut online = rates(input, read, 0, 0, output);
     online.cache_write_5m = online.input * 5 / 4;
     online.cache_write_1h = online.cache_write_5m;
-    long(half(model, online, 922_000, 128_000))
+    long(Price {
+        cached_min: 1_024,
+        ..half(model, online, 922_000, 128_000)
+    })
 }
 
 /// OpenAI's models up to gpt-5.5: a cache write is input like any other.
@@ -268,7 +293,10 @@ const fn older(
     out: u64,
 ) -> Price {
     let online = rates(input, read, input, input, output);
-    half(model, online, context, out)
+    Price {
+        cached_min: 2_048,
+        ..half(model, online, context, out)
+    }
 }
 
 /// Models for which no cached price is listed in batches: a read is taken for input.
@@ -291,30 +319,31 @@ const fn long(price: Price) -> Price {
 }
 
 const ANTHROPIC: [Price; 16] = [
-    claude("claude-fable-5-1", 10_000, 250, 50_000),
-    claude("claude-mythos-5-1", 10_000, 250, 50_000),
-    claude("claude-fable-5", 10_000, 1_000, 50_000),
-    claude("claude-mythos-5", 10_000, 1_000, 50_000),
-    claude("claude-opus-5-5", 4_000, 200, 20_000),
-    claude("claude-opus-5", 5_000, 500, 25_000),
-    claude("claude-opus-4-8", 5_000, 500, 25_000),
-    claude("claude-opus-4-7", 5_000, 500, 25_000),
-    claude("claude-opus-4-6", 5_000, 500, 25_000),
-    small(claude("claude-opus-4-5", 5_000, 500, 25_000)),
-    claude("claude-sonnet-5-5", 2_000, 100, 10_000),
-    claude("claude-sonnet-5", 2_000, 200, 10_000),
-    claude("claude-sonnet-4-6", 3_000, 300, 15_000),
-    small(claude("claude-sonnet-4-5", 3_000, 300, 15_000)),
-    // Above 100,000 tokens of input everything costs five times as much.
+    claude("claude-fable-5-1", 10_000, 250, 50_000, 512),
+    claude("claude-mythos-5-1", 10_000, 250, 50_000, 512),
+    claude("claude-fable-5", 10_000, 1_000, 50_000, 512),
+    claude("claude-mythos-5", 10_000, 1_000, 50_000, 512),
+    claude("claude-opus-5-5", 4_000, 200, 20_000, 512),
+    claude("claude-opus-5", 5_000, 500, 25_000, 512),
+    claude("claude-opus-4-8", 5_000, 500, 25_000, 1_024),
+    claude("claude-opus-4-7", 5_000, 500, 25_000, 2_048),
+    claude("claude-opus-4-6", 5_000, 500, 25_000, 4_096),
+    small(claude("claude-opus-4-5", 5_000, 500, 25_000, 4_096)),
+    claude("claude-sonnet-5-5", 2_000, 100, 10_000, 512),
+    claude("claude-sonnet-5", 2_000, 200, 10_000, 1_024),
+    claude("claude-sonnet-4-6", 3_000, 300, 15_000, 1_024),
+    small(claude("claude-sonnet-4-5", 3_000, 300, 15_000, 1_024)),
+    // Above 100,000 tokens of input everything costs five times as much. Nobody says from how many tokens
+    // on it caches: the most that any of them asks is surely enough.
     Price {
         long: Some(Long {
             above: 100_000,
             input_halves: 10,
             output_halves: 10,
         }),
-        ..claude("claude-haiku-5-5", 100, 10, 500)
+        ..claude("claude-haiku-5-5", 100, 10, 500, 4_096)
     },
-    small(claude("claude-haiku-4-5", 1_000, 100, 5_000)),
+    small(claude("claude-haiku-4-5", 1_000, 100, 5_000, 4_096)),
 ];
 
 const OPENAI: [Price; 24] = [
@@ -450,6 +479,7 @@ mod tests {
                     .any(|other| other.model == price.model);
                 assert!(!again, "{}", price.model);
                 assert!(price.batch.cache_read > 0 && price.batch.cache_write_1h > 0);
+                assert!(price.cached_min >= 512, "{}", price.model);
                 assert!(price.batch.input < price.online.input);
             }
         }

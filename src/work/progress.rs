@@ -181,6 +181,9 @@ pub struct Progress {
     pub batches: u64,
     /// Requests that are tried before the others, while their answers are awaited.
     pub trial: u64,
+    /// Requests that went before the others so that these can read what they leave in the provider's cache,
+    /// while their answers are awaited.
+    pub primer: u64,
     /// Tokens of what has landed.
     pub usage: Usage,
     /// What that cost, in millionths of a US dollar; `None` where a price is unknown.

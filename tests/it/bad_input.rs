@@ -303,7 +303,6 @@ fn what_this_version_does_not_carry_out_is_refused() {
         "model.deadline=12h",
         "prompt.images=[\"body\"]",
         "prompt.documents=[\"body\"]",
-        "prompt.cache=5m",
         "answer.type=embedding",
         "answer.dimensions=3",
         "answer.meta=full",

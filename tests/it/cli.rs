@@ -560,13 +560,14 @@ fn a_job_from_its_first_look_to_its_second_run() {
     requests    3 in 1 batches
     tokens      about 6 in, at most 3072 out
     cost        about $0.00 expected, $0.00 at worst; online $0.00 at worst
+    cache       nothing: the requests share no system prompt: what stands there is what can be cached
     note        tiny batches: 3 requests in 1; a batch of a few takes as long as one of many
     --- stderr
     "#);
     says!(shell, ["run", "job.toml"], @r#"
     exit 0
     --- stdout
-    {"job":"triage","run":"<id>","exit_code":0,"published":true,"unchanged":false,"output":"<folder>/out.parquet","ledger":"file://<folder>/_columnist/triage","rows":4,"status":{"succeeded":4},"requests":3,"identical_rows":1,"answered_before_rows":0,"unsent_chunks":0,"awaits":null,"progress":null,"open_batches":0,"unsettled_batches":0,"wasted_batches":0,"account_refused_requests":0,"duplicate_lines":0,"stranger_lines":0,"broken_lines":0,"batches":["<batch>"],"tokens":{"input":6,"cache_read":0,"cache_write_5m":0,"cache_write_1h":0,"output":37,"reasoning":0},"cost_usd":0.0,"cpu_seconds":<number>,"peak_memory_bytes":<number>}
+    {"job":"triage","run":"<id>","exit_code":0,"published":true,"unchanged":false,"output":"<folder>/out.parquet","ledger":"file://<folder>/_columnist/triage","rows":4,"status":{"succeeded":4},"requests":3,"identical_rows":1,"answered_before_rows":0,"unsent_chunks":0,"awaits":null,"progress":null,"open_batches":0,"unsettled_batches":0,"wasted_batches":0,"account_refused_requests":0,"duplicate_lines":0,"stranger_lines":0,"broken_lines":0,"batches":["<batch>"],"tokens":{"input":6,"cache_read":0,"cache_write_5m":0,"cache_write_1h":0,"output":37,"reasoning":0},"cost_usd":0.0,"cache":null,"cpu_seconds":<number>,"peak_memory_bytes":<number>}
     --- stderr
     4 rows planned, 3 requests to send
     chunk 0 submitted, 3 requests
@@ -578,7 +579,7 @@ fn a_job_from_its_first_look_to_its_second_run() {
     says!(shell, ["run", "job.toml"], @r#"
     exit 0
     --- stdout
-    {"job":"triage","run":"<id>","exit_code":0,"published":true,"unchanged":true,"output":"<folder>/out.parquet","ledger":"file://<folder>/_columnist/triage","rows":4,"status":{"succeeded":4},"requests":0,"identical_rows":1,"answered_before_rows":0,"unsent_chunks":0,"awaits":null,"progress":null,"open_batches":0,"unsettled_batches":0,"wasted_batches":0,"account_refused_requests":0,"duplicate_lines":0,"stranger_lines":0,"broken_lines":0,"batches":[],"tokens":{"input":0,"cache_read":0,"cache_write_5m":0,"cache_write_1h":0,"output":0,"reasoning":0},"cost_usd":0.0,"cpu_seconds":<number>,"peak_memory_bytes":<number>}
+    {"job":"triage","run":"<id>","exit_code":0,"published":true,"unchanged":true,"output":"<folder>/out.parquet","ledger":"file://<folder>/_columnist/triage","rows":4,"status":{"succeeded":4},"requests":0,"identical_rows":1,"answered_before_rows":0,"unsent_chunks":0,"awaits":null,"progress":null,"open_batches":0,"unsettled_batches":0,"wasted_batches":0,"account_refused_requests":0,"duplicate_lines":0,"stranger_lines":0,"broken_lines":0,"batches":[],"tokens":{"input":0,"cache_read":0,"cache_write_5m":0,"cache_write_1h":0,"output":0,"reasoning":0},"cost_usd":0.0,"cache":null,"cpu_seconds":<number>,"peak_memory_bytes":<number>}
     --- stderr
     "#);
     says!(shell, ["status", "job.toml"], @r#"
@@ -637,7 +638,7 @@ fn a_cancel_says_what_comes_next() {
     says!(shell, ["submit", "job.toml"], @r#"
     exit 0
     --- stdout
-    {"job":"triage","run":"<id>","exit_code":0,"published":false,"unchanged":false,"output":"<folder>/out.parquet","ledger":"file://<folder>/_columnist/triage","rows":4,"status":{"pending":4},"requests":3,"identical_rows":1,"answered_before_rows":0,"unsent_chunks":0,"awaits":null,"progress":{"by_state":{"again":0,"answered_before":0,"deferred":0,"failed":0,"sent":4,"skipped":0,"succeeded":0,"to_send":0,"unconfirmed":0,"unplanned":0},"cost_usd":0.0,"open_batches":1,"plan":0,"requests":{"again":0,"done_at_provider":0,"failed":0,"planned":3,"sent":3,"succeeded":0,"to_send":0,"unconfirmed":0},"rows":4,"tokens":{"cache_read":0,"cache_write_1h":0,"cache_write_5m":0,"input":0,"output":0,"reasoning":0},"trial":0},"open_batches":1,"unsettled_batches":0,"wasted_batches":0,"account_refused_requests":0,"duplicate_lines":0,"stranger_lines":0,"broken_lines":0,"batches":["<batch>"],"tokens":{"input":0,"cache_read":0,"cache_write_5m":0,"cache_write_1h":0,"output":0,"reasoning":0},"cost_usd":0.0,"cpu_seconds":<number>,"peak_memory_bytes":<number>}
+    {"job":"triage","run":"<id>","exit_code":0,"published":false,"unchanged":false,"output":"<folder>/out.parquet","ledger":"file://<folder>/_columnist/triage","rows":4,"status":{"pending":4},"requests":3,"identical_rows":1,"answered_before_rows":0,"unsent_chunks":0,"awaits":null,"progress":{"by_state":{"again":0,"answered_before":0,"deferred":0,"failed":0,"sent":4,"skipped":0,"succeeded":0,"to_send":0,"unconfirmed":0,"unplanned":0},"cost_usd":0.0,"open_batches":1,"plan":0,"primer":0,"requests":{"again":0,"done_at_provider":0,"failed":0,"planned":3,"sent":3,"succeeded":0,"to_send":0,"unconfirmed":0},"rows":4,"tokens":{"cache_read":0,"cache_write_1h":0,"cache_write_5m":0,"input":0,"output":0,"reasoning":0},"trial":0},"open_batches":1,"unsettled_batches":0,"wasted_batches":0,"account_refused_requests":0,"duplicate_lines":0,"stranger_lines":0,"broken_lines":0,"batches":["<batch>"],"tokens":{"input":0,"cache_read":0,"cache_write_5m":0,"cache_write_1h":0,"output":0,"reasoning":0},"cost_usd":0.0,"cache":null,"cpu_seconds":<number>,"peak_memory_bytes":<number>}
     --- stderr
     4 rows planned, 3 requests to send
     chunk 0 submitted, 3 requests

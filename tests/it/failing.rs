@@ -14,7 +14,9 @@ use columnist::provider::{
     Submission, SubmitError, Tag,
 };
 use columnist::work::progress::{Event, Watch};
-use columnist::work::{AnswerType, BatchId, BatchView, Frame, Reply, ResultFile, RowStatus, Shape};
+use columnist::work::{
+    AnswerType, BatchId, BatchView, CacheUse, Frame, Prefix, Reply, ResultFile, RowStatus, Shape,
+};
 
 use crate::doubt::{self, Fate};
 use crate::world::{VENDORS, World, batches, facts, taking, write_rows};
@@ -70,8 +72,12 @@ impl Provider for Failing {
         self.inner.schema(answer)
     }
 
-    fn frame(&self, shape: &Shape) -> Result<Frame> {
-        self.inner.frame(shape)
+    fn frame(&self, shape: &Shape, cache: Option<CacheUse>) -> Result<Frame> {
+        self.inner.frame(shape, cache)
+    }
+
+    fn prefix(&self, shape: &Shape) -> Prefix {
+        self.inner.prefix(shape)
     }
 
     async fn free_check(&self, shape: &Shape, prompt: &str) -> Result<FreeCheck> {

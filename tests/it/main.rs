@@ -3,6 +3,7 @@
 mod again;
 mod bad_input;
 mod blocked;
+mod caching;
 mod cancel;
 mod cli;
 mod contract;

@@ -103,6 +103,25 @@ fn a_killed_run_keeps_its_promises_at_openai() {
     survives("openai/gpt-6-luna", "2");
 }
 
+/// Rows that share a rubric of five thousand tokens: one of them goes first, wherever the run dies.
+#[test]
+fn a_killed_run_that_primes_the_cache_keeps_its_promises() {
+    let shell = with_job("anthropic/claude-haiku-4-5");
+    let job = std::fs::read_to_string(shell.path("job.toml")).expect("a job");
+    let system = format!("[prompt]\nsystem = \"{}\"\n", "rule".repeat(5000));
+    shell.write("job.toml", job.replace("[prompt]\n", &system));
+    let args = ["--kill", "--seed", "3", "--faults", FAULTS, "--keep"];
+    let (_, line) = rehearse(&shell, &args);
+    let scratch = line["scratch"].as_str().expect("a path");
+    let log = shell.path("tmp").join(scratch).join("ledger/log");
+    let commits = std::fs::read_dir(log).expect("a log");
+    let texts: Vec<_> = commits
+        .map(|entry| std::fs::read_to_string(entry.expect("a file").path()).expect("text"))
+        .collect();
+    let says = |word: &str| texts.iter().any(|text| text.contains(word));
+    assert!(says("\"primer\":true") && says("\"cache\":\"1h\""));
+}
+
 #[test]
 fn a_rehearsal_without_faults_lands_every_row() {
     let shell = with_job("sandbox/any");

@@ -7,8 +7,9 @@ use serde_json::{Value, json};
 
 use super::context::{CommandContext, print};
 use crate::base::{ErrorKind, Exit, Result, ResultExt};
-use crate::cli::display::json::usd;
-use crate::engine::{self, Change, PlanReport};
+use crate::cli::display::json::{signed_usd, usd};
+use crate::engine::{self, CacheForecast, Change, PlanReport};
+use crate::work::CacheUse;
 
 /// `plan`: what a run would do.
 pub(in crate::cli) async fn plan(context: &CommandContext, to: Option<&Path>) -> Result<Exit> {
@@ -45,6 +46,9 @@ fn plan_words(report: &PlanReport) -> String {
         report.output_tokens_max,
         cost_words(report)
     );
+    if report.requests > 0 {
+        let _ = writeln!(text, "cache       {}", cache_words(&report.cache));
+    }
     if let Some(since) = report.since.filter(|_| !report.changes.is_empty()) {
         let _ = writeln!(text, "\nchanged since plan {since}");
         for change in &report.changes {
@@ -77,6 +81,25 @@ fn cost_words(report: &PlanReport) -> String {
         usd(worst),
         usd(online)
     )
+}
+
+/// What is done about the provider's cache, and why, in one sentence.
+fn cache_words(cache: &CacheForecast) -> String {
+    let what = match cache.uses {
+        None => "nothing".to_owned(),
+        Some(CacheUse::Off) => "turned off".to_owned(),
+        Some(CacheUse::Key) => "a key".to_owned(),
+        Some(kept) => {
+            let gain = match cache.saved_micros {
+                Some(saved @ 0..) => format!(", saves about ${:.2}", usd(saved.unsigned_abs())),
+                Some(lost) => format!(", costs about ${:.6} more", usd(lost.unsigned_abs())),
+                None => String::new(),
+            };
+            let tokens = cache.prefix_tokens;
+            format!("about {tokens} tokens, for {}{gain}", kept.as_str())
+        }
+    };
+    format!("{what}: {}", cache.why)
 }
 
 /// The longest value that stands in a line of its own, in characters.
@@ -151,6 +174,14 @@ fn plan_json(report: &PlanReport) -> Value {
         "expected_usd": report.expected_micros.map(usd),
         "worst_usd": report.worst_micros.map(usd),
         "online_worst_usd": report.online_worst_micros.map(usd),
+        "cache": {
+            "use": report.cache.uses.map(CacheUse::as_str),
+            "prefix_tokens": report.cache.prefix_tokens,
+            "cached_from_tokens": report.cache.cached_min,
+            "primer_requests": report.cache.primer,
+            "expected_saving_usd": report.cache.saved_micros.map(signed_usd),
+            "why": report.cache.why,
+        },
         "since_plan": report.since,
         "changes": changes.collect::<Vec<_>>(),
         "notes": report.notes,

@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use super::context::{CommandContext, print};
 use crate::base::{Exit, Result};
-use crate::cli::display::json::usd;
+use crate::cli::display::json::{cache_value, usd};
 use crate::cli::display::words::{self, grouped};
 use crate::cli::providers::OfflineProviders;
 use crate::engine::{self, Setup, Story, Told};
@@ -77,6 +77,10 @@ fn attempt_words(number: usize, told: &Told, text: &mut String) {
         let cost = told.cost_micros.map(|micros| words::cost(Some(micros)));
         let cost = cost.as_deref().unwrap_or("unknown");
         let _ = writeln!(text, "cost     {cost}");
+        let saved = told.cache_saved_micros;
+        if let Some(cache) = words::cache(&usage, told.cost_micros, saved) {
+            let _ = writeln!(text, "cache    {cache}");
+        }
     }
     for (name, value) in [
         ("answer", &told.answer),
@@ -106,6 +110,7 @@ fn story_json(story: &Story) -> Value {
             "model": told.model,
             "tokens": told.usage,
             "cost_usd": told.cost_micros.map(usd),
+            "cache": cache_value(&told.usage, told.cost_micros, told.cache_saved_micros),
             "answer": told.answer,
             "raw": told.raw,
             "error": told.error,

@@ -8,9 +8,10 @@ use serde_json::{Value, json};
 
 use super::context::{CommandContext, print};
 use crate::base::{Exit, Result, Time};
-use crate::cli::display::json::{progress_value, statuses, usd};
+use crate::cli::display::json::{cache_value, progress_value, statuses, usd};
 use crate::cli::display::words::{self, grouped, some};
 use crate::engine::{self, BatchLine, StatusReport};
+use crate::work::CacheUse;
 
 /// How it is shown.
 #[derive(Clone, Copy, Debug)]
@@ -93,6 +94,10 @@ fn status_words(status: &StatusReport, now: Time) -> String {
     );
     let spent = words::spent(&report.usage, report.cost_micros);
     line("spent", &spent);
+    let saved = report.cache_saved_micros;
+    if let Some(cache) = words::cache(&report.usage, report.cost_micros, saved) {
+        line("cache", &cache);
+    }
     let holder = status.holder.as_deref();
     line("holder", holder.unwrap_or("nobody"));
     if let Some(live) = &status.live {
@@ -177,8 +182,24 @@ fn table(batches: &[BatchLine], now: Time) -> String {
         if let Some(note) = &batch.note {
             let _ = writeln!(text, "      {note}");
         }
+        if let Some(cache) = cache_words(batch) {
+            let _ = writeln!(text, "      cache: {cache}");
+        }
     }
     text
+}
+
+/// What the provider's cache has to do with a batch, where it has.
+fn cache_words(batch: &BatchLine) -> Option<String> {
+    let saved = batch.cache_saved_micros;
+    let did = words::cache(&batch.usage, batch.cost_micros, saved);
+    let primes = batch
+        .primer
+        .then(|| "goes first, for others to read what it writes".to_owned());
+    match (primes, did) {
+        (Some(primes), Some(did)) => Some(format!("{primes}; {did}")),
+        (primes, did) => primes.or(did),
+    }
 }
 
 fn cells(batch: &BatchLine, now: Time) -> [String; 7] {
@@ -232,6 +253,11 @@ fn status_json(status: &StatusReport) -> Value {
             "candidates": line.candidates,
             "note": line.note,
             "status": line.counts,
+            "tokens": line.usage,
+            "cost_usd": line.cost_micros.map(usd),
+            "cache_use": line.cache.map(CacheUse::as_str),
+            "primer": line.primer,
+            "cache": cache_value(&line.usage, line.cost_micros, line.cache_saved_micros),
         })
     });
     json!({
@@ -256,6 +282,7 @@ fn status_json(status: &StatusReport) -> Value {
         "waits": status.live.as_ref().map(|live| &live.waits.waits),
         "tokens": report.usage,
         "cost_usd": report.cost_micros.map(usd),
+        "cache": cache_value(&report.usage, report.cost_micros, report.cache_saved_micros),
         "batches": batches.collect::<Vec<_>>(),
     })
 }

@@ -43,6 +43,8 @@ pub(in crate::cli) struct Line<'a> {
     tokens: Usage,
     /// `null` where the price of the model is not known.
     cost_usd: Option<f64>,
+    /// `null` where nothing was read from the provider's cache or written to it.
+    cache: Option<Value>,
     /// What this process itself took; `null` where the system does not say.
     #[serde(flatten)]
     process: Process,
@@ -77,6 +79,7 @@ impl<'a> Line<'a> {
             batches: &report.batches,
             tokens: report.usage,
             cost_usd: report.cost_micros.map(usd),
+            cache: cache_value(&report.usage, report.cost_micros, report.cache_saved_micros),
             process: Process::so_far(),
         }
     }
@@ -190,6 +193,15 @@ pub(in crate::cli) fn usd(micros: u64) -> f64 {
     micros as f64 / 1e6
 }
 
+/// The same, which may be less than nothing.
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "exact up to nine billion dollars"
+)]
+pub(in crate::cli) fn signed_usd(micros: i64) -> f64 {
+    micros as f64 / 1e6
+}
+
 /// A sentence as one JSON line, without its line break.
 pub(in crate::cli) fn note_line(time: Time, sentence: &str) -> String {
     let time = time.to_rfc3339_opts(chrono::SecondsFormat::Millis, true);
@@ -262,9 +274,23 @@ pub(in crate::cli) fn progress_value(progress: &Progress) -> Value {
             "failed": progress.failed,
         },
         "trial": progress.trial,
+        "primer": progress.primer,
         "open_batches": progress.batches,
         "tokens": progress.usage,
         "cost_usd": progress.cost_micros.map(usd),
+    })
+}
+
+/// What the provider's cache did for requests that used so much and cost so much: the share of all input
+/// that was read from it, and what that saved at the price of a batch.
+pub(in crate::cli) fn cache_value(usage: &Usage, cost: Option<u64>, saved: i64) -> Option<Value> {
+    #[expect(clippy::cast_precision_loss, reason = "a share needs no last digit")]
+    let rate = usage.cache_read as f64 / usage.input_total().max(1) as f64;
+    (usage.cached() > 0).then(|| {
+        json!({
+            "hit_rate": (rate * 1e4).round() / 1e4,
+            "saved_usd": cost.map(|_| signed_usd(saved)),
+        })
     })
 }
 

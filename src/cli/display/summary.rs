@@ -28,6 +28,10 @@ pub(in crate::cli) fn summary(kind: RunKind, report: &Report, elapsed: Duration)
         line("tokens", &tokens);
     }
     line("cost", &cost(report));
+    let saved = report.cache_saved_micros;
+    if let Some(cache) = words::cache(&report.usage, report.cost_micros, saved) {
+        line("cache", &cache);
+    }
     for odd in odd(report) {
         line("note", &odd);
     }
@@ -62,6 +66,9 @@ fn headline(kind: RunKind, report: &Report) -> String {
     match (kind, report.awaits) {
         (RunKind::Submit, None) => format!("{job}: submitted"),
         (RunKind::Submit, Some(Awaits::Trial)) => format!("{job}: a trial is submitted"),
+        (RunKind::Submit, Some(Awaits::Primer)) => {
+            format!("{job}: a request that primes the provider's cache is submitted")
+        }
         (RunKind::Submit, Some(_)) => format!("{job}: submitted in part"),
         _ => format!("{job}: not published yet"),
     }
@@ -137,7 +144,7 @@ fn next(kind: RunKind, report: &Report) -> Option<String> {
     Some(match (kind, report.awaits) {
         _ if report.unsettled > 0 => "`columnist status` says what is known of it".to_owned(),
         (RunKind::Submit, None) => "`columnist collect` brings the answers home".to_owned(),
-        (RunKind::Submit, Some(Awaits::Trial | Awaits::Queue)) => {
+        (RunKind::Submit, Some(Awaits::Trial | Awaits::Primer | Awaits::Queue)) => {
             "`columnist collect` sends the rest, and brings the answers home".to_owned()
         }
         (RunKind::Submit, Some(_)) => "`columnist submit` again".to_owned(),
@@ -268,6 +275,7 @@ mod tests {
             Some(Awaits::EarlierPlan),
             Some(Awaits::Planning),
             Some(Awaits::Trial),
+            Some(Awaits::Primer),
             Some(Awaits::Queue),
             Some(Awaits::Provider),
         ];

@@ -23,6 +23,7 @@ pub(in crate::cli) fn states(progress: &Progress) -> String {
         _ => "at the provider as a trial".to_owned(),
     };
     let to_send = match progress.trial {
+        0 if progress.primer > 0 => "to send after the primer".to_owned(),
         0 => "to send".to_owned(),
         trial => format!("to send after the trial of {trial}"),
     };
@@ -68,6 +69,19 @@ pub(in crate::cli) fn spent(usage: &Usage, cost_micros: Option<u64>) -> String {
         grouped(usage.output),
         cost(cost_micros)
     )
+}
+
+/// What the provider's cache did, where it did anything: "93 % of the input was read, saved $1.20".
+pub(in crate::cli) fn cache(usage: &Usage, cost: Option<u64>, saved: i64) -> Option<String> {
+    if usage.cached() == 0 {
+        return None;
+    }
+    let read = format!("{} % of the input was read from it", usage.hit_percent());
+    let money = cost.map(|_| {
+        let what = if saved < 0 { "lost" } else { "saved" };
+        format!(", {what} {}", self::cost(Some(saved.unsigned_abs())))
+    });
+    Some(read + &money.unwrap_or_default())
 }
 
 /// A cost in dollars, if it is known.

@@ -12,7 +12,7 @@ use crate::ledger::outcomes::OutcomesWriter;
 use crate::ledger::requests::RequestKeys;
 use crate::ledger::state::Attempt;
 use crate::provider::{Provider, Seen};
-use crate::work::price::{Pricing, Tariff, micro_usd};
+use crate::work::price::{Pricing, Tariff, micro_usd, saved};
 use crate::work::{
     BatchFailure, BatchStatus, BatchView, CustomId, Judge, Outcome, RowStatus, StatusCounts, Usage,
 };
@@ -80,6 +80,7 @@ impl Landing<'_> {
             account,
             usage,
             cost,
+            uncached,
         } = self.write(view, &harvest.slots).await?;
         Ok(LandResult::Home(Box::new(Landed {
             attempt: self.attempt.promised.attempt.clone(),
@@ -90,6 +91,9 @@ impl Landing<'_> {
             account,
             usage,
             cost_micros: self.pricing.is_known().then(|| micro_usd(cost)),
+            cache_saved_micros: (self.pricing.is_known() && usage.cached() > 0)
+                .then(|| saved(uncached, cost)),
+            ended_at: view.ended_at,
             oddities: harvest.oddities,
         })))
     }
@@ -154,6 +158,8 @@ struct Sums {
     usage: Usage,
     /// In millionths of a millionth of a US dollar.
     cost: u128,
+    /// What it would have cost without a cache.
+    uncached: u128,
 }
 
 impl Sums {
@@ -163,6 +169,7 @@ impl Sums {
         self.account += u64::from(outcome.account);
         self.usage += outcome.usage;
         self.cost += pricing.cost(Tariff::Batch, &outcome.usage);
+        self.uncached += pricing.cost(Tariff::Batch, &outcome.usage.uncached());
     }
 }
 

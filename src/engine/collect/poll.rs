@@ -20,7 +20,7 @@ use crate::ledger::state::{Attempt, ChunkState, State};
 use crate::provider::Seen;
 use crate::work::price::Pricing;
 use crate::work::progress::Event;
-use crate::work::{BatchFailure, BatchId, BatchStatus, BatchView, Judge};
+use crate::work::{BatchFailure, BatchId, BatchStatus, BatchView, CacheUse, Judge};
 
 /// The files of a batch that ended so long ago, by the provider's own clock, are not awaited by another
 /// process once more.
@@ -255,10 +255,25 @@ impl Poll<'_> {
         Ok(StepResult::SendAgain(plan, chunk, now + wait))
     }
 
+    /// The longest pause between two looks. What a primer leaves in the provider's cache is soon gone, so
+    /// that its end must not be missed by much.
+    fn pause_max(&self) -> Duration {
+        let model = &self.cx.job.model;
+        let promised = &self.attempt.promised;
+        let plan = self.state.plans.get(&promised.plan);
+        let chunk = plan.and_then(|plan| plan.chunks.get(&promised.chunk));
+        let is_primer = chunk.is_some_and(|chunk| chunk.stored.primer);
+        let life = promised.cache.and_then(CacheUse::life);
+        match life.filter(|_| is_primer) {
+            Some(life) => model.poll_max.min(life / 10).max(model.poll_min),
+            None => model.poll_max,
+        }
+    }
+
     /// How long to wait before the next look: longer each time.
     fn pause(&self) -> Duration {
         let model = &self.cx.job.model;
-        let growing = Growing::by_half(model.poll_min, model.poll_max);
+        let growing = Growing::by_half(model.poll_min, self.pause_max());
         let pause = self.with_poll(|poll| {
             let pause = poll.pause;
             poll.pause = growing.next(pause);

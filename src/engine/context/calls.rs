@@ -11,7 +11,9 @@ use crate::provider::{
     Body, Capability, Download, Found, FreeCheck, Provider, Seen, Sought, Staged, Submission,
     SubmitError, Tag,
 };
-use crate::work::{AnswerType, BatchId, BatchView, Frame, Reply, ResultFile, Shape};
+use crate::work::{
+    AnswerType, BatchId, BatchView, CacheUse, Frame, Prefix, Reply, ResultFile, Shape,
+};
 
 use super::points::{CANCEL, DISCARD, FETCH, FIND, POLL, SENDING, STAGE, SUBMIT, TRIAL};
 
@@ -64,8 +66,12 @@ impl Provider for Calls {
         self.inner.schema(answer)
     }
 
-    fn frame(&self, shape: &Shape) -> Result<Frame> {
-        self.inner.frame(shape)
+    fn frame(&self, shape: &Shape, cache: Option<CacheUse>) -> Result<Frame> {
+        self.inner.frame(shape, cache)
+    }
+
+    fn prefix(&self, shape: &Shape) -> Prefix {
+        self.inner.prefix(shape)
     }
 
     async fn free_check(&self, shape: &Shape, prompt: &str) -> Result<FreeCheck> {

@@ -2,6 +2,7 @@
 
 use super::source::{column_names, compile};
 use crate::base::{Error, Result};
+use crate::engine::decide::cache::CacheChoice;
 use crate::output::check_names;
 use crate::prompt::{column_expression, render_shared};
 use crate::provider::Provider;
@@ -16,7 +17,12 @@ pub(crate) struct JobParts {
     pub columns: Vec<String>,
     pub filter: Option<Predicate>,
     pub shape: Shape,
+    /// The frame of requests that say nothing of the provider's cache.
     pub frame: Frame,
+    /// How they use that cache.
+    pub cache: CacheChoice,
+    /// The most bytes that a request becomes longer by saying so.
+    pub cache_bytes: u64,
     pub limits: Limits,
     /// Whether the source is Parquet as it stands; what is read may be a snapshot of it.
     pub is_table: bool,
@@ -68,12 +74,21 @@ impl JobParts {
             examples,
             assistant_prefix: job.prompt.assistant_prefix.clone(),
         };
+        let model = (capability.name, &*shape.model);
+        let cache = CacheChoice::of(job.prompt.cache, provider.prefix(&shape), model)?;
+        let frame = provider.frame(&shape, None)?;
+        let cache_bytes = match cache.policy.uses() {
+            Some(uses) => longer(&provider.frame(&shape, Some(uses))?, &frame),
+            None => 0,
+        };
         Ok(JobParts {
             is_table: source.is_table(),
             is_single_file: source.is_single_file(),
             columns,
             filter,
-            frame: provider.frame(&shape)?,
+            frame,
+            cache,
+            cache_bytes,
             limits: limits(job, capability.limits),
             shape,
         })
@@ -121,6 +136,11 @@ fn with_instructions(system: Option<String>, instructions: Option<String>) -> Op
         }
         (system, instructions) => instructions.or(system),
     }
+}
+
+/// By how many bytes each request of `frame` is longer than one of `plain`.
+pub(crate) fn longer(frame: &Frame, plain: &Frame) -> u64 {
+    frame.request_len("").saturating_sub(plain.request_len(""))
 }
 
 /// The provider's limits, lowered by the job's.

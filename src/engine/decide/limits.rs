@@ -1,5 +1,6 @@
 //! The limits within which a run works.
 
+use super::cache::CachePolicy;
 use super::queue::Queue;
 
 /// Bodies that are uploaded at the same time.
@@ -26,4 +27,13 @@ pub(crate) struct RunLimits {
     pub cancel_on_interrupt: bool,
     /// The provider's queue.
     pub queue: Queue,
+    /// The provider's prompt cache.
+    pub cache: CachePolicy,
+}
+
+impl RunLimits {
+    /// How the provider's cache is used, and by which account.
+    pub(crate) fn cached(&self) -> (&CachePolicy, &str) {
+        (&self.cache, &self.queue.account)
+    }
 }

@@ -1,6 +1,7 @@
 //! What follows from the ledger's state and the time. Pure: no input, no output, no waiting.
 
 pub(crate) mod age;
+pub(crate) mod cache;
 pub(crate) mod chunk;
 pub(crate) mod limits;
 pub(crate) mod next;

@@ -7,6 +7,7 @@
 use crate::base::Time;
 use crate::ledger::state::{Attempt, ChunkState, Phase, PlanState, State};
 
+use super::cache::{Caching, caching};
 use super::chunk::{ChunkStatus, chunk_status};
 use super::limits::RunLimits;
 use super::queue::{Admission, Gauge};
@@ -136,6 +137,7 @@ impl DueSteps<'_> {
         let number = chunk.stored.chunk;
         let work = [
             Step::Fail { chunk: number },
+            Step::Prime { chunk: number },
             Step::Split { chunk: number },
             Step::Submit { chunk: number },
         ];
@@ -144,6 +146,15 @@ impl DueSteps<'_> {
         });
         let mut work = work.into_iter().chain(looks);
         work.any(|step| self.in_flight.busy.contains(&step))
+    }
+
+    /// Has other chunks made of `chunk`, unless somebody is at it. New chunks are numbered after the last
+    /// one, so that two steps cannot make some at once.
+    fn remake(&mut self, chunk: &ChunkState, step: Step) {
+        let makes = |step: &Step| matches!(step, Step::Prime { .. } | Step::Split { .. });
+        if !self.is_at_work_on(chunk) && self.count(makes) == 0 {
+            self.ask(step);
+        }
     }
 
     /// How many steps of a kind are under way or about to be.
@@ -227,6 +238,7 @@ fn advance(
     let trial = trial_status(state, plan);
     let refused = account_refused(state, plan).filter(|_| !plan.canceled);
     let gauge = limits.queue.gauge(state, asked.now);
+    let cache = caching(limits.cached(), state, plan, asked.now);
     let mut entering = entering(state, plan, asked.in_flight, &gauge);
     let mut status = PlanStatus::Settled;
     for chunk in plan.chunks.values() {
@@ -242,7 +254,9 @@ fn advance(
             ChunkStatus::Unsent if !limits.may_submit => status = worse(status, PlanStatus::Unsent),
             ChunkStatus::Unsent => {
                 status = PlanStatus::Working;
-                if is_trial || trial == TrialStatus::Passed {
+                let number = chunk.stored.chunk;
+                let may = is_trial || trial == TrialStatus::Passed;
+                if may && cache.lets(number) {
                     send(
                         plan,
                         chunk,
@@ -250,6 +264,8 @@ fn advance(
                         limits,
                         (&gauge, &mut entering, is_trial),
                     );
+                } else if may && cache == Caching::Parts(number) {
+                    asked.remake(chunk, Step::Prime { chunk: number });
                 }
             }
         }
@@ -319,11 +335,9 @@ fn send(
         Admission::Split if is_trial && !asked.in_flight.too_large.contains(&number) => {
             asked.ask(Step::Submit { chunk: number });
         }
-        // New chunks are numbered after the last one, so that two cannot be made at once.
         Admission::Split => {
-            let alone = asked.count(|step| matches!(step, Step::Split { .. })) == 0;
-            if plan.completed.is_some() && alone {
-                asked.ask(Step::Split { chunk: number });
+            if plan.completed.is_some() {
+                asked.remake(chunk, Step::Split { chunk: number });
             }
         }
         Admission::Enter => {

@@ -5,6 +5,7 @@ use crate::ledger::state::{Attempt, ChunkState, Phase, PlanState, State};
 use crate::work::progress::{Planned, Progress};
 use crate::work::{RowStatus, Usage};
 
+use super::cache::open_primers;
 use super::limits::SENDS_MAX;
 use super::observed::Observed;
 use super::trial::{TrialStatus, trial_status};
@@ -42,6 +43,10 @@ pub(crate) fn progress(state: &State, plan: u64, observed: &Observed) -> Progres
         if let Some(landed) = &attempt.landed {
             spend(&mut progress.usage, &mut progress.cost_micros, landed);
         }
+    }
+    if progress.to_send() > 0 {
+        let primers = open_primers(state, planned);
+        progress.primer = primers.map(|attempt| attempt.promised.requests).sum();
     }
     if trial_status(state, planned) == TrialStatus::Open && progress.to_send() > 0 {
         progress.trial = planned.started.trial;

@@ -16,6 +16,7 @@ use crate::ledger::state::{Attempt, ChunkState, Phase, QueueLimit, State};
 use crate::provider::{Capability, QueueUnit};
 use crate::spec::ModelSpec;
 use crate::work::RowStatus;
+use crate::work::caching::BYTES_PER_TOKEN;
 
 /// A provider's queue, as one model of one account meets it.
 #[derive(Clone, Debug)]
@@ -47,8 +48,6 @@ const TOLD: TimeDelta = TimeDelta::hours(24);
 const INFERRED: TimeDelta = TimeDelta::hours(1);
 /// Refusals in a row, with nothing of ours in the queue, after which a chunk counts as too large.
 const REFUSALS_MAX: usize = 3;
-/// Bytes of a text that have one token, while no batch has said how many they have.
-const BYTES_OF_TOKEN: u64 = 4;
 /// Tokens of a request beside its texts: of the marks around its messages.
 const TOKENS_BESIDE: u64 = 9;
 /// Requests that must have been counted before their ratio of tokens to bytes is believed.
@@ -146,7 +145,7 @@ impl Queue {
         }
         self.planned(state).unwrap_or(Price::Tokens {
             tokens: 1,
-            of_bytes: BYTES_OF_TOKEN,
+            of_bytes: BYTES_PER_TOKEN,
         })
     }
 
@@ -156,7 +155,7 @@ impl Queue {
         let mut plans = plans.filter(|plan| plan.started.shape.model == self.model);
         let (plan, completed) = plans.find_map(|plan| Some((plan, plan.completed.as_ref()?)))?;
         let system = plan.started.shape.system.as_ref().map_or(0, String::len) as u64;
-        let tokens = (completed.prompt_bytes + completed.requests * system) / BYTES_OF_TOKEN;
+        let tokens = (completed.prompt_bytes + completed.requests * system) / BYTES_PER_TOKEN;
         let chunks = plan.round(0);
         let of_bytes: u64 = chunks.iter().map(|chunk| chunk.stored.body_bytes).sum();
         (of_bytes > 0).then_some(Price::Tokens {

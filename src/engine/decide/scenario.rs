@@ -7,8 +7,11 @@ use crate::ledger::action::{
 };
 use crate::ledger::state::State;
 use crate::provider::QueueUnit;
-use crate::work::{AnswerType, Api, BatchId, BatchStatus, RowStatus, Shape, StatusCounts, Usage};
+use crate::work::{
+    AnswerType, Api, BatchId, BatchStatus, CacheUse, RowStatus, Shape, StatusCounts, Usage,
+};
 
+use super::cache::CachePolicy;
 use super::limits::RunLimits;
 use super::queue::Queue;
 
@@ -28,6 +31,7 @@ pub(crate) fn limits() -> RunLimits {
         publish_partial: false,
         cancel_on_interrupt: false,
         queue: queue(QueueUnit::Requests),
+        cache: CachePolicy::Nothing,
     }
 }
 
@@ -102,6 +106,15 @@ impl Scenario {
 
     /// Stores the next chunk. Each request has forty bytes.
     pub(crate) fn stored(&mut self, round: u32, first: u64, requests: u64) {
+        self.store(round, (first, requests), false);
+    }
+
+    /// The same, of a chunk that goes before the others.
+    pub(crate) fn primer(&mut self, round: u32, first: u64, requests: u64) {
+        self.store(round, (first, requests), true);
+    }
+
+    fn store(&mut self, round: u32, (first, requests): (u64, u64), primer: bool) {
         let chunk = self.0.plans[&0].chunks.len() as u64;
         self.tell(Action::ChunkStored(ChunkStored {
             plan: 0,
@@ -112,6 +125,7 @@ impl Scenario {
             requests,
             body_bytes: 40 * requests,
             nonce: format!("nonce{chunk}"),
+            primer,
         }));
     }
 
@@ -132,6 +146,10 @@ impl Scenario {
 
     /// Promises an attempt at `chunk`; its name.
     pub(crate) fn promised(&mut self, chunk: u64) -> String {
+        self.promise(chunk, at(0), None)
+    }
+
+    pub(crate) fn promise(&mut self, chunk: u64, at: Time, cache: Option<CacheUse>) -> String {
         let attempt = format!("attempt-{:03}", self.0.attempts.len());
         let stored = self.0.plans[&0].chunks[&chunk].stored.clone();
         self.tell(Action::Promised(Promised {
@@ -144,7 +162,8 @@ impl Scenario {
             body_bytes: stored.body_bytes,
             provider: "provider".into(),
             account: "account".into(),
-            at: at(0),
+            at,
+            cache,
         }));
         attempt
     }
@@ -152,14 +171,26 @@ impl Scenario {
     /// Promises an attempt that the provider took.
     pub(crate) fn accepted(&mut self, chunk: u64) -> String {
         let attempt = self.promised(chunk);
+        self.accept(&attempt);
+        attempt
+    }
+
+    /// The same, of one that marks what its requests share, to be kept for an hour; promised so many
+    /// seconds after the beginning.
+    pub(crate) fn marked(&mut self, chunk: u64, seconds: i64) -> String {
+        let attempt = self.promise(chunk, at(seconds), Some(CacheUse::Hour));
+        self.accept(&attempt);
+        attempt
+    }
+
+    fn accept(&mut self, attempt: &str) {
         self.tell(Action::Accepted(Accepted {
-            attempt: attempt.clone(),
+            attempt: attempt.to_owned(),
             batch: BatchId(format!("batch of {attempt}")),
             created_at: Some(at(0)),
             expires_at: None,
             adopted: false,
         }));
-        attempt
     }
 
     /// An attempt that landed; all its requests succeeded but those that failed in passing.
@@ -171,19 +202,30 @@ impl Scenario {
 
     /// All its requests failed for good.
     pub(crate) fn fails(&mut self, attempt: &str) {
-        self.comes_home(attempt, (RowStatus::Failed, 0), 0);
+        self.comes_home(attempt, (RowStatus::Failed, 0), (0, None));
     }
 
     /// So many of its requests were refused for the account's sake.
     pub(crate) fn refused_account(&mut self, attempt: &str, requests: u64) {
-        self.comes_home(attempt, (RowStatus::Succeeded, requests), requests);
+        self.comes_home(attempt, (RowStatus::Succeeded, requests), (requests, None));
     }
 
     pub(crate) fn lands(&mut self, attempt: &str, transient: u64) {
-        self.comes_home(attempt, (RowStatus::Succeeded, transient), 0);
+        self.comes_home(attempt, (RowStatus::Succeeded, transient), (0, None));
     }
 
-    fn comes_home(&mut self, attempt: &str, (most, transient): (RowStatus, u64), account: u64) {
+    /// All its requests succeeded, and used the provider's cache; so many seconds after the beginning.
+    pub(crate) fn caches(&mut self, attempt: &str, seconds: i64) {
+        let ended = Some(at(seconds));
+        self.comes_home(attempt, (RowStatus::Succeeded, 0), (0, ended));
+    }
+
+    fn comes_home(
+        &mut self,
+        attempt: &str,
+        (most, transient): (RowStatus, u64),
+        (account, cached): (u64, Option<Time>),
+    ) {
         let requests = self.0.attempts[attempt].promised.requests;
         let mut counts = StatusCounts::default();
         counts.add(most, requests - transient);
@@ -197,9 +239,12 @@ impl Scenario {
             account,
             usage: Usage {
                 input: 7 * requests,
+                cache_write_1h: u64::from(cached.is_some()),
                 ..Usage::default()
             },
             cost_micros: None,
+            cache_saved_micros: None,
+            ended_at: cached,
             oddities: Oddities::default(),
         })));
     }

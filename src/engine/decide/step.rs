@@ -47,6 +47,11 @@ pub(crate) enum Step {
         /// The number of the chunk in the current plan.
         chunk: u64,
     },
+    /// Make a chunk of its own of one request of a chunk, to be sent before the others.
+    Prime {
+        /// The number of the chunk in the current plan.
+        chunk: u64,
+    },
     /// Make chunks of what failed in passing in the last round.
     Resend {
         /// The round to make.

@@ -7,6 +7,7 @@ use crate::base::Time;
 use crate::ledger::state::{Attempt, ChunkState, Phase, PlanState, State};
 use crate::work::progress::{Look, Then, Wait, Waits};
 
+use super::cache::{CachePolicy, caching};
 use super::chunk::{ChunkStatus, chunk_status};
 use super::observed::Observed;
 use super::step::{InFlight, Step};
@@ -20,6 +21,8 @@ pub(crate) struct WaitInputs<'a> {
     pub plan: Option<&'a PlanState>,
     pub in_flight: &'a InFlight,
     pub observed: &'a Observed,
+    /// How the provider's prompt cache is used, and by which account.
+    pub cache: (&'a CachePolicy, &'a str),
     /// Whether rows are being read.
     pub is_planning: bool,
     /// How long "not found" must hold.
@@ -140,6 +143,7 @@ impl WaitInputs<'_> {
             let work = [
                 Step::Submit { chunk: number },
                 Step::Split { chunk: number },
+                Step::Prime { chunk: number },
                 Step::Fail { chunk: number },
             ];
             !plan.canceled
@@ -156,6 +160,17 @@ impl WaitInputs<'_> {
             let others = requests(&held);
             waits.push(Wait::of(format!(
                 "the answers of the trial of {trial} requests, before {others} others are sent"
+            )));
+        }
+        let cache = caching(self.cache, self.state, plan, self.now);
+        let (free, behind): (Vec<&ChunkState>, Vec<_>) = free
+            .into_iter()
+            .partition(|chunk| cache.lets(chunk.stored.chunk));
+        if !behind.is_empty() && plan.completed.is_some() {
+            let others = requests(&behind);
+            waits.push(Wait::of(format!(
+                "the request that goes first, so that {others} others read what it leaves in the \
+                 provider's cache"
             )));
         }
         let again = |chunk: &&ChunkState| {
@@ -190,7 +205,12 @@ impl WaitInputs<'_> {
         if !sent.is_empty() {
             waits.push(Wait::of(format!("{} to be sent", named(&sent))));
         }
-        let makes = |step: &Step| matches!(step, Step::Resend { .. } | Step::Split { .. });
+        let makes = |step: &Step| {
+            matches!(
+                step,
+                Step::Prime { .. } | Step::Resend { .. } | Step::Split { .. }
+            )
+        };
         if self.in_flight.busy.iter().any(makes) {
             waits.push(Wait::of("new chunks to be made of old ones"));
         }
@@ -264,6 +284,7 @@ mod tests {
             plan: scenario.0.plans.get(&0),
             in_flight,
             observed,
+            cache: (&CachePolicy::Nothing, ""),
             is_planning: false,
             settle: Duration::from_mins(10),
             now: at(100),

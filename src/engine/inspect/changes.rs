@@ -18,7 +18,7 @@ pub struct Change {
 }
 
 /// Parts of a stored job that change no row: they take effect at once, or only say where something is.
-const APART: [&str; 13] = [
+const APART: [&str; 14] = [
     "budget.",
     "ledger.",
     "name",
@@ -31,6 +31,7 @@ const APART: [&str; 13] = [
     "model.poll_",
     "model.provider",
     "output.overwrite",
+    "prompt.cache",
     "source.input.query.file",
 ];
 
@@ -172,6 +173,7 @@ mod tests {
                 "ledger.path=l",
                 "output.overwrite=true",
                 "model.max_requests_per_batch=5",
+                "prompt.cache=1h",
             ],
             &[],
         );

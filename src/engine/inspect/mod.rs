@@ -2,6 +2,7 @@
 
 pub(crate) mod changes;
 pub(crate) mod check;
+pub(crate) mod forecast;
 pub(crate) mod live;
 pub(crate) mod locate;
 pub(crate) mod plan;

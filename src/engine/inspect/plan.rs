@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::changes::{self, Change};
+use super::forecast::CacheForecast;
 use super::preflight::{Inspected, unknown_model};
 use crate::base::Result;
 use crate::engine::context::job_parts::JobParts;
@@ -19,6 +20,7 @@ use crate::ledger::state::State;
 use crate::provider::Provider;
 use crate::source::Source;
 use crate::spec::Job;
+use crate::work::caching::tokens_of;
 use crate::work::price::{Pricing, Tariff, micro_usd};
 use crate::work::{Frame, KeyRule, RowStatus, StatusCounts, Usage};
 
@@ -45,6 +47,8 @@ pub struct PlanReport {
     pub worst_micros: Option<u64>,
     /// The most that it could cost online.
     pub online_worst_micros: Option<u64>,
+    /// What a run would do about the provider's prompt cache, and why.
+    pub cache: CacheForecast,
     /// The plan that this one is held against, if there is one.
     pub since: Option<u64>,
     /// What of the job is another than in that plan: why rows are stale.
@@ -103,7 +107,9 @@ pub async fn plan(setup: Setup, provider: Arc<dyn Provider>) -> Result<PlanRepor
         keyer: parts.shape.keyer(KeyRule::NEWEST),
         frame: &parts.frame,
         limits: parts.limits,
-        trial: 0,
+        cache_bytes: parts.cache_bytes,
+        first: 0,
+        primes: false,
     };
     let template = compile(job, &source)?;
     let (tally, _) = plan_all(&input, number, template, prior, Sink::Count, |_| ()).await?;
@@ -122,15 +128,12 @@ fn report(
     let bytes = tally.prompt_bytes + tally.requests * overhead(&parts.frame);
     let by_count = tally.requests.div_ceil(parts.limits.requests_max.max(1));
     let by_bytes = bytes.div_ceil(parts.limits.bytes_max.max(1));
-    let chunks = by_count.max(by_bytes);
+    let primer = parts.cache.policy.primer(tally.requests);
+    let chunks = by_count.max(by_bytes) + primer;
     let pricing = Pricing::of(&parts.shape.service, &parts.shape.model);
-    let each = |prompt_bytes: u64, output| Usage {
-        input: prompt_bytes / BYTES_PER_TOKEN,
-        output,
-        ..Usage::default()
-    };
     let system = parts.shape.system.as_ref().map_or(0, String::len) as u64;
-    let input_tokens = each(tally.prompt_bytes + tally.requests * system, 0).input;
+    let input_tokens = tokens_of(tally.prompt_bytes + tally.requests * system);
+    let cache = CacheForecast::of(&parts.cache, tally.requests);
     let output_tokens_max = tally.requests * u64::from(job.model.max_output_tokens);
     let cost = |tariff, output| {
         if tally.requests == 0 {
@@ -145,6 +148,12 @@ fn report(
             .is_known()
             .then(|| micro_usd(pricing.cost(tariff, &usage)))
     };
+    let expected = cost(Tariff::Batch, output_tokens_max / 2);
+    let worst = cost(Tariff::Batch, output_tokens_max);
+    // What a cache saves is sure of nothing, and a service that takes no money saves none.
+    let is_listed = matches!(pricing, Pricing::Listed(_));
+    let less = cache.saved_micros.filter(|_| is_listed).unwrap_or(0);
+    let more = if is_listed { cache.extra_micros } else { 0 };
     PlanReport {
         job: job.name.clone(),
         rows: source.rows().unwrap_or_default(),
@@ -153,9 +162,10 @@ fn report(
         chunks,
         input_tokens,
         output_tokens_max,
-        expected_micros: cost(Tariff::Batch, output_tokens_max / 2),
-        worst_micros: cost(Tariff::Batch, output_tokens_max),
+        expected_micros: expected.map(|cost| cost.saturating_add_signed(-less)),
+        worst_micros: worst.map(|cost| cost + more),
         online_worst_micros: cost(Tariff::Online, output_tokens_max),
+        cache,
         since: state.plan().map(|last| last.started.plan),
         changes: last_job(state).map_or_else(Vec::new, |last| changes::between(&last, job)),
         gone: tally.gone,
@@ -168,9 +178,6 @@ fn report(
 fn last_job(state: &State) -> Option<Job> {
     stored_job(state.plan()?).ok()
 }
-
-/// Bytes of text that make a token, roughly, in the languages of most tables.
-const BYTES_PER_TOKEN: u64 = 4;
 
 fn overhead(frame: &Frame) -> u64 {
     frame.added_len("")

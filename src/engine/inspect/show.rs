@@ -9,7 +9,7 @@ use crate::ledger::row_map::{Place, RowPlan, read_keys};
 use crate::ledger::state::{Attempt, ChunkState, State};
 use crate::provider::Provider;
 use crate::spec::Job;
-use crate::work::price::{Pricing, Tariff, micro_usd};
+use crate::work::price::{Pricing, Tariff, micro_usd, saved};
 use crate::work::{CustomId, RowStatus, Shape, Usage};
 
 use super::locate::{Located, find, read_row};
@@ -62,6 +62,8 @@ pub struct Told {
     pub usage: Usage,
     /// What that cost, in millionths of a US dollar; `None` where no price is known.
     pub cost_micros: Option<u64>,
+    /// What the provider's cache saved of it; less than nothing, where it cost more.
+    pub cache_saved_micros: i64,
 }
 
 /// The story of the row whose key has the values `key`, one for each key column; without a key, of
@@ -148,7 +150,8 @@ impl Frames {
     ) -> Option<String> {
         let provider = self.0.as_ref()?;
         let is_same = provider.capability().name == attempt.promised.provider;
-        let frame = provider.frame(shape).ok().filter(|_| is_same)?;
+        let frame = provider.frame(shape, attempt.promised.cache);
+        let frame = frame.ok().filter(|_| is_same)?;
         let ids = CustomId::new(&attempt.promised.nonce, attempt.promised.chunk);
         let mut bytes = Vec::new();
         frame.write(&ids, n, prompt, &mut bytes);
@@ -287,6 +290,7 @@ async fn told(
         model: None,
         usage: Usage::default(),
         cost_micros: None,
+        cache_saved_micros: 0,
     };
     let mut key = None;
     if attempt.landed.is_none() {
@@ -308,6 +312,8 @@ async fn told(
         let pricing = Pricing::of(&shape.service, &shape.model);
         let cost = pricing.cost(Tariff::Batch, &told.usage);
         told.cost_micros = pricing.is_known().then(|| micro_usd(cost));
+        let uncached = pricing.cost(Tariff::Batch, &told.usage.uncached());
+        told.cache_saved_micros = saved(uncached, cost);
     }
     Ok((told, key))
 }

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use crate::base::{Result, Time};
 use crate::ledger::state::{Attempt, Phase, PlanState, State};
-use crate::work::StatusCounts;
 use crate::work::progress::Progress;
+use crate::work::{CacheUse, StatusCounts, Usage};
 
 use super::live::Live;
 use crate::engine::context::ledger::{holder, read};
@@ -73,6 +73,16 @@ pub struct BatchLine {
     pub note: Option<String>,
     /// Its requests by status, once it has landed.
     pub counts: StatusCounts,
+    /// What it used, once it has landed.
+    pub usage: Usage,
+    /// What that cost, in millionths of a US dollar.
+    pub cost_micros: Option<u64>,
+    /// What the provider's cache saved of it; less than nothing, where it cost more.
+    pub cache_saved_micros: i64,
+    /// What its requests say of that cache.
+    pub cache: Option<CacheUse>,
+    /// Whether it goes before the others, for these to read what it leaves there.
+    pub primer: bool,
 }
 
 /// Where everything stands. Takes no lease.
@@ -99,7 +109,7 @@ pub async fn status(setup: Setup) -> Result<StatusReport> {
     let shown = |a: &&Attempt| a.promised.plan == number || a.phase.is_open();
     let shown = state.attempts.values().filter(shown);
     let settle = setup.job.ledger.settle;
-    let line = |attempt| line(attempt, (now, settle), live.as_ref());
+    let line = |attempt| line(state, attempt, (now, settle), live.as_ref());
     let batches: Vec<BatchLine> = shown.map(line).collect();
     let published = state.shown(number);
     Ok(StatusReport {
@@ -147,7 +157,16 @@ fn is_pending(state: &State, plan: Option<&PlanState>, is_published: bool) -> bo
     is_open || plan.is_some_and(|plan| !is_published && !is_stuck(plan))
 }
 
-fn line(attempt: &Attempt, (now, settle): (Time, Duration), live: Option<&Live>) -> BatchLine {
+fn line(
+    state: &State,
+    attempt: &Attempt,
+    (now, settle): (Time, Duration),
+    live: Option<&Live>,
+) -> BatchLine {
+    let plan = state.plans.get(&attempt.promised.plan);
+    let chunk = plan.and_then(|plan| plan.chunks.get(&attempt.promised.chunk));
+    let is_primer = chunk.is_some_and(|chunk| chunk.stored.primer);
+    let landed = attempt.landed.as_ref();
     let look = live.and_then(|live| live.waits.looks.get(&attempt.promised.attempt));
     let is_landed = attempt.phase == Phase::Landed;
     BatchLine {
@@ -176,11 +195,14 @@ fn line(attempt: &Attempt, (now, settle): (Time, Duration), live: Option<&Live>)
         at: attempt.promised.at,
         candidates: attempt.candidates.iter().map(ToString::to_string).collect(),
         note: note(attempt, now),
-        counts: attempt
-            .landed
-            .as_ref()
-            .map(|landed| landed.counts)
+        counts: landed.map(|landed| landed.counts).unwrap_or_default(),
+        usage: landed.map(|landed| landed.usage).unwrap_or_default(),
+        cost_micros: landed.and_then(|landed| landed.cost_micros),
+        cache_saved_micros: landed
+            .and_then(|landed| landed.cache_saved_micros)
             .unwrap_or_default(),
+        cache: attempt.promised.cache,
+        primer: attempt.promised.cache.is_some() && is_primer,
     }
 }
 

@@ -71,6 +71,8 @@ pub(crate) struct ChunkWriter<'a> {
     files: &'a Files,
     ids: &'a Ids,
     frame: &'a Frame,
+    /// Room that is left for what a request may say of the provider's cache.
+    spare: u64,
     keep: bool,
     sizes: Sizes,
     packer: Packer,
@@ -99,7 +101,8 @@ pub(crate) fn chunk_writer<'a>(
     let (ids, keep) = (&cx.components.ids, cx.job.ledger.keep_prompts);
     let place = (plan.started.plan, round, plan.next_chunk());
     let taken = open_sizes(state);
-    ChunkWriter::new(&cx.files, ids, &cx.parts.frame, limits, place, taken, keep)
+    let frame = (&cx.parts.frame, cx.parts.cache_bytes);
+    ChunkWriter::new(&cx.files, ids, frame, limits, place, taken, keep)
 }
 
 impl<'a> ChunkWriter<'a> {
@@ -108,7 +111,7 @@ impl<'a> ChunkWriter<'a> {
     fn new(
         files: &'a Files,
         ids: &'a Ids,
-        frame: &'a Frame,
+        (frame, spare): (&'a Frame, u64),
         limits: Limits,
         (plan, round, chunk): (u64, u32, u64),
         taken: BTreeSet<u64>,
@@ -129,12 +132,14 @@ impl<'a> ChunkWriter<'a> {
             requests: 0,
             body_bytes: 0,
             nonce,
+            primer: false,
         };
         let packer = Packer::new(limits, frame.base_len());
         ChunkWriter {
             files,
             ids,
             frame,
+            spare,
             keep,
             sizes,
             packer,
@@ -152,9 +157,9 @@ impl<'a> ChunkWriter<'a> {
         (prompt, bytes): (&str, u64),
     ) -> Result<Option<ChunkStored>> {
         let mut full = None;
-        if !self.packer.take(bytes) {
+        if !self.packer.take(bytes + self.spare) {
             full = self.cut().await?;
-            self.packer.take(bytes);
+            self.packer.take(bytes + self.spare);
         }
         let open = match &mut self.open {
             Some(open) => open,
@@ -182,8 +187,10 @@ impl<'a> ChunkWriter<'a> {
             first: open.first,
             listed: open.listed,
             requests,
-            // The first request has no separator before it.
-            body_bytes: self.packer.bytes() - self.frame.between.len() as u64,
+            // The first request has no separator before it; and the spare room is not used yet.
+            body_bytes: self.packer.bytes()
+                - self.frame.between.len() as u64
+                - self.packer.count() * self.spare,
             ..self.next.clone()
         };
         let place = self.files.requests(stored.plan, stored.chunk);

@@ -22,7 +22,12 @@ pub(crate) struct PlanInput<'a> {
     pub keyer: Keyer,
     pub frame: &'a Frame,
     pub limits: Limits,
-    pub trial: u64,
+    /// The most bytes that a request becomes longer by what it says of the provider's cache.
+    pub cache_bytes: u64,
+    /// How many of the first requests form a chunk of their own: a trial, or a primer.
+    pub first: u64,
+    /// Whether that chunk is to leave something in the provider's cache for the others.
+    pub primes: bool,
 }
 
 impl<'a> PlanInput<'a> {
@@ -31,6 +36,9 @@ impl<'a> PlanInput<'a> {
     /// # Errors
     /// `Internal` where nothing is read.
     pub(crate) fn of(cx: &'a Context, trial: u64, defer: bool) -> Result<Self> {
+        let rows = cx.source()?.rows().unwrap_or(u64::MAX);
+        let most = rows.min(cx.job.source.limit.unwrap_or(u64::MAX));
+        let primer = cx.parts.cache.policy.primer(most);
         Ok(PlanInput {
             source: cx.source()?,
             key: &cx.job.source.key,
@@ -43,7 +51,9 @@ impl<'a> PlanInput<'a> {
             keyer: cx.keyer.clone(),
             frame: &cx.parts.frame,
             limits: cx.parts.limits,
-            trial,
+            cache_bytes: cx.parts.cache_bytes,
+            first: if trial > 0 { trial } else { primer },
+            primes: primer > 0,
         })
     }
 

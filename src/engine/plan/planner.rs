@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use futures::StreamExt;
 
 use crate::base::{Error, Result};
-use crate::ledger::action::{Action, PlanCounts};
+use crate::ledger::action::{Action, ChunkStored, PlanCounts};
 use crate::ledger::row_map::{Place, RowKey, RowMapWriter, RowPlan};
 use crate::prompt::{Prompt, Prompts, Template};
 use crate::source::{RowIds, Slice};
@@ -221,7 +221,7 @@ impl RowPlanner<'_> {
     ) -> Result<()> {
         let input = self.input;
         let bytes = input.frame.added_len(prompt);
-        if bytes > input.limits.request_bytes_max {
+        if bytes + input.cache_bytes > input.limits.request_bytes_max {
             return self.note(&RowPlan::Failed(TOO_LARGE), id);
         }
         let lost = || Error::internal("a row without a request");
@@ -282,8 +282,10 @@ impl RowPlanner<'_> {
             return Ok(());
         }
         let mut full = chunks.push(ordinal, row, key, (prompt, bytes)).await?;
-        if full.is_none() && ordinal + 1 == self.input.trial {
+        if full.is_none() && ordinal + 1 == self.input.first {
+            let primer = self.input.primes;
             full = chunks.cut().await?;
+            full = full.map(|chunk| ChunkStored { primer, ..chunk });
         }
         match full {
             Some(chunk) => writer.write(vec![Action::ChunkStored(chunk)]).await,

@@ -196,6 +196,7 @@ impl History {
             requests,
             body_bytes: 1,
             nonce: "nonce".into(),
+            primer: false,
         }));
         self.tell(&Action::PlanCompleted(PlanCompleted {
             plan: number,
@@ -214,6 +215,7 @@ impl History {
             provider: "provider".into(),
             account: "account".into(),
             at: time(),
+            cache: None,
         }));
         self.plans.push(Planned {
             is_older,
@@ -263,6 +265,8 @@ impl History {
             usage: Usage::default(),
             cost_micros: None,
             oddities: Oddities::default(),
+            cache_saved_micros: None,
+            ended_at: None,
         })));
     }
 

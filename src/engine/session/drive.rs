@@ -39,6 +39,7 @@ pub(crate) async fn drive(
         publish_partial: session.setup.publish_partial,
         cancel_on_interrupt: session.setup.cancel_on_interrupt,
         queue: cx.queue.clone(),
+        cache: cx.parts.cache.policy.clone(),
     };
     let interrupt = session.setup.interrupt.clone();
     let lost = session.lease.clone();

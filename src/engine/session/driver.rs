@@ -104,6 +104,7 @@ impl<'a> Driver<'a> {
             plan: self.plan(),
             in_flight: &self.in_flight,
             observed: &observed,
+            cache: self.limits.cached(),
             is_planning: self.planning,
             settle: self.cx.job.ledger.settle,
             now: self.cx.now(),

@@ -13,6 +13,7 @@ use crate::engine::context::context::Context;
 use crate::engine::context::examples::examples;
 use crate::engine::context::job_parts::{JobParts, limits};
 use crate::engine::context::source::{needs_snapshot, open_source};
+use crate::engine::decide::cache::CacheChoice;
 use crate::engine::decide::trial::{account_refused, trial_failed};
 use crate::engine::publish::target;
 use crate::source::Source;
@@ -130,6 +131,8 @@ async fn bring_home(session: &mut Session, goal: Goal) -> Result<Stop> {
         filter: None,
         // Nothing is sent, so that it is no matter whether this provider could.
         frame: Frame::default(),
+        cache: CacheChoice::default(),
+        cache_bytes: 0,
         limits: limits(&job, session.provider.capability().limits),
         shape,
         is_table: false,

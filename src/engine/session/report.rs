@@ -7,6 +7,7 @@ use crate::spec::MaxFailed;
 use crate::work::progress::Progress;
 use crate::work::{RowStatus, StatusCounts, Usage};
 
+use crate::engine::decide::cache::open_primers;
 use crate::engine::decide::chunk::{ChunkStatus, chunk_status};
 use crate::engine::decide::observed::Observed;
 use crate::engine::decide::progress::progress;
@@ -20,6 +21,9 @@ pub enum Awaits {
     Planning,
     /// The answers of the trial.
     Trial,
+    /// The answer of the request that goes first, for the others to read what it leaves in the provider's
+    /// cache.
+    Primer,
     /// Room in the provider's queue, which has chunks of the plan in it.
     Queue,
     /// The provider: it has not taken some chunks, or not said so.
@@ -34,6 +38,7 @@ impl Awaits {
             Awaits::EarlierPlan => "earlier_plan",
             Awaits::Planning => "planning",
             Awaits::Trial => "trial",
+            Awaits::Primer => "primer",
             Awaits::Queue => "queue",
             Awaits::Provider => "provider",
         }
@@ -67,6 +72,8 @@ pub struct Report {
     pub usage: Usage,
     /// What the batches below cost, in millionths of a US dollar; `None` where a price is unknown.
     pub cost_micros: Option<u64>,
+    /// What the provider's cache saved of it, in the same; less than nothing, where it cost more.
+    pub cache_saved_micros: i64,
     /// The plan's batches at the provider, and those of earlier plans that this run has landed.
     pub batches: Vec<String>,
     /// Batches that have not landed.
@@ -151,6 +158,7 @@ impl Report {
                 }
                 report.oddities += landed.oddities;
                 report.usage += landed.usage;
+                report.cache_saved_micros += landed.cache_saved_micros.unwrap_or_default();
                 report.cost_micros = report
                     .cost_micros
                     .zip(landed.cost_micros)
@@ -174,6 +182,7 @@ impl Report {
             requests: 0,
             usage: Usage::default(),
             cost_micros: Some(0),
+            cache_saved_micros: 0,
             batches: Vec::new(),
             ..self
         }
@@ -242,6 +251,9 @@ fn awaits(state: &State, plan: &PlanState, unsent: u64) -> Option<Awaits> {
     let mut trial = plan.chunks.values().filter(|chunk| plan.is_trial(chunk));
     if unsent > 0 && trial.any(|chunk| state.attempts_of(chunk).any(is_taken)) {
         return Some(Awaits::Trial);
+    }
+    if unsent > 0 && open_primers(state, plan).next().is_some() {
+        return Some(Awaits::Primer);
     }
     if unsent > 0 && waits_in_queue(state, plan) {
         return Some(Awaits::Queue);

@@ -11,7 +11,7 @@ use crate::engine::submit::chunk::submit;
 use crate::engine::submit::discard::discard;
 use crate::engine::submit::recover::{recheck, recover};
 use crate::engine::submit::resend::resend;
-use crate::engine::submit::split::split;
+use crate::engine::submit::split::{prime, split};
 use crate::ledger::state::{ChunkState, PlanState, State};
 
 /// Carries out one step of `plan`, or of whatever is open.
@@ -40,6 +40,10 @@ pub(crate) async fn carry_out(
         Step::Split { chunk } => {
             let plan = current()?;
             split(cx, chunk_of(plan, *chunk)?, plan, state, writer).await
+        }
+        Step::Prime { chunk } => {
+            let plan = current()?;
+            prime(cx, chunk_of(plan, *chunk)?, plan, state, writer).await
         }
         Step::Poll { attempt: id } => poll(cx, attempt(id)?, state, writer).await,
         Step::Cancel { attempt: id } => cancel(cx, attempt(id)?, writer).await,

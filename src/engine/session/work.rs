@@ -80,6 +80,16 @@ fn say_what_waits(session: &Session, report: &Report) {
                 ),
             );
         }
+        Some(Awaits::Primer) => {
+            let rest = report.progress.to_send() + report.progress.again;
+            return warn(
+                session,
+                &format!(
+                    "a request that primes the provider's cache is under way, and {rest} wait to read \
+                     what it leaves there; `columnist collect` sends them"
+                ),
+            );
+        }
         Some(Awaits::Queue) => {
             let rest = report.progress.to_send() + report.progress.again;
             return warn(

@@ -4,9 +4,11 @@ use std::fs::File;
 
 use super::prompts::with_prompts;
 use super::send::{BodySource, Sending, Uploaded};
-use crate::base::Result;
+use crate::base::{Error, Result};
 use crate::engine::context::context::Context;
+use crate::engine::context::job_parts::longer;
 use crate::engine::context::writer::LedgerWriter;
+use crate::engine::decide::cache::caching;
 use crate::engine::decide::step::StepResult;
 use crate::engine::plan::input::PlanInput;
 use crate::ledger::state::{ChunkState, State};
@@ -23,6 +25,11 @@ pub(crate) async fn submit(
     writer: &LedgerWriter,
 ) -> Result<StepResult> {
     let stored = &chunk.stored;
+    let plan = state.plans.get(&stored.plan);
+    let plan = plan.ok_or_else(|| Error::internal("no such plan"))?;
+    let cached = (&cx.parts.cache.policy, &*cx.queue.account);
+    let cache = caching(cached, state, plan, cx.now()).says(stored.chunk);
+    let frame = cx.providers.own.frame(&cx.parts.shape, cache)?;
     let source = match Uploaded::of(state, chunk, &cx.providers.capability().account) {
         Some(uploaded) => BodySource::There(uploaded),
         None => BodySource::Made(prompts_of(cx, stored.plan, stored.chunk).await?),
@@ -32,7 +39,9 @@ pub(crate) async fn submit(
         chunk,
         state,
         shape: &cx.parts.shape,
-        frame: &cx.parts.frame,
+        cache,
+        body_bytes: stored.body_bytes + stored.requests * longer(&frame, &cx.parts.frame),
+        frame: &frame,
         provider: &*cx.providers.own,
         source,
         gate: cx.guard.gate(),

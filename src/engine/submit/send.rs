@@ -9,7 +9,7 @@ use crate::base::{Components, Error, ErrorKind, Result, ResultExt};
 use crate::ledger::action::{Accepted, Action, ChunkStored, Promised};
 use crate::ledger::state::{Attempt, ChunkState, Phase, State};
 use crate::provider::{Body, Gate, Provider, Rejection, Staged, Submission, SubmitError, Tag};
-use crate::work::{BatchView, CustomId, Frame, Shape};
+use crate::work::{BatchView, CacheUse, CustomId, Frame, Shape};
 
 use super::body::body;
 use crate::engine::context::writer::LedgerWriter;
@@ -24,6 +24,10 @@ pub(crate) struct Sending<'a> {
     pub state: &'a State,
     pub shape: &'a Shape,
     pub frame: &'a Frame,
+    /// What the requests of a body that is made now say of the provider's cache, by `frame`.
+    pub cache: Option<CacheUse>,
+    /// Bytes of such a body.
+    pub body_bytes: u64,
     pub provider: &'a dyn Provider,
     pub source: BodySource,
     pub gate: Gate,
@@ -48,6 +52,10 @@ pub(crate) struct Uploaded {
     pub file: String,
     /// The nonce in its custom ids.
     pub nonce: String,
+    /// What its requests say of the provider's cache.
+    pub cache: Option<CacheUse>,
+    /// Its bytes.
+    pub bytes: u64,
 }
 
 impl Uploaded {
@@ -63,6 +71,8 @@ impl Uploaded {
         (free && is_here && !gone).then(|| Uploaded {
             file: file.clone(),
             nonce: last.promised.nonce.clone(),
+            cache: last.promised.cache,
+            bytes: last.promised.body_bytes,
         })
     }
 }
@@ -124,6 +134,10 @@ impl Sending<'_> {
         let (now, ids) = (self.components.clock.now(), &self.components.ids);
         let stored = self.stored();
         let number = u32::try_from(self.chunk.attempts.len() + 1).unwrap_or(u32::MAX);
+        let (cache, body_bytes) = match &self.source {
+            BodySource::There(uploaded) => (uploaded.cache, uploaded.bytes),
+            BodySource::Made(_) => (self.cache, self.body_bytes),
+        };
         let nonce = match &self.source {
             BodySource::There(uploaded) => uploaded.nonce.clone(),
             BodySource::Made(_) if number == 1 => stored.nonce.clone(),
@@ -144,10 +158,11 @@ impl Sending<'_> {
             number,
             nonce: tag.nonce.clone(),
             requests: stored.requests,
-            body_bytes: stored.body_bytes,
+            body_bytes,
             provider: capability.name.to_owned(),
             account: capability.account.clone(),
             at: now,
+            cache,
         };
         self.writer.write(vec![Action::Promised(promised)]).await?;
         Ok(tag)
@@ -176,7 +191,7 @@ impl Sending<'_> {
         let requests = requests.try_clone();
         let requests =
             requests.or_err(ErrorKind::Unavailable, "cannot read the chunk's requests")?;
-        body(requests, self.frame.clone(), ids, self.stored().body_bytes)
+        body(requests, self.frame.clone(), ids, self.body_bytes)
     }
 
     /// The provider certainly took nothing: later, in smaller pieces, or never. Where nothing

@@ -1,7 +1,7 @@
 //! A chunk that is too large for the provider's queue, or for one batch, into smaller ones.
 
 use crate::base::{Error, Result};
-use crate::ledger::action::Action;
+use crate::ledger::action::{Action, ChunkStored};
 use crate::ledger::requests::{RequestColumns, RequestsReader};
 use crate::ledger::state::{ChunkState, PlanState, State};
 use crate::work::Limits;
@@ -9,8 +9,9 @@ use crate::work::Limits;
 use super::chunk::prompts_of;
 use crate::engine::context::context::Context;
 use crate::engine::context::writer::LedgerWriter;
+use crate::engine::decide::cache::PRIMER;
 use crate::engine::decide::step::StepResult;
-use crate::engine::plan::chunks::chunk_writer;
+use crate::engine::plan::chunks::{ChunkWriter, chunk_writer};
 
 /// Stores the requests of `chunk` in chunks of about half its size, of the same round.
 ///
@@ -30,10 +31,46 @@ pub(crate) async fn split(
         ..cx.parts.limits
     };
     let mut chunks = chunk_writer(cx, state, limits, (plan, stored.round));
+    let actions = remake(cx, stored, &mut chunks, 0).await?;
+    cx.notices.warn(&format!(
+        "chunk {} is too large for the provider; its {} requests go in chunks of {half} at most",
+        stored.chunk, stored.requests
+    ));
+    writer.write(actions).await?;
+    Ok(StepResult::Done)
+}
+
+/// Stores the first request of `chunk` as a chunk of its own, which goes before the others so that these
+/// can read what it leaves in the provider's cache; and those in another.
+///
+/// # Errors
+/// As for [`split`].
+pub(crate) async fn prime(
+    cx: &Context,
+    chunk: &ChunkState,
+    plan: &PlanState,
+    state: &State,
+    writer: &LedgerWriter,
+) -> Result<StepResult> {
+    let stored = &chunk.stored;
+    let mut chunks = chunk_writer(cx, state, cx.parts.limits, (plan, stored.round));
+    let actions = remake(cx, stored, &mut chunks, PRIMER).await?;
+    writer.write(actions).await?;
+    Ok(StepResult::Done)
+}
+
+/// Stores the requests of a chunk again, by `chunks`; the first so many, if any, as a primer.
+async fn remake(
+    cx: &Context,
+    stored: &ChunkStored,
+    chunks: &mut ChunkWriter<'_>,
+    primer: u64,
+) -> Result<Vec<Action>> {
     let mut actions = vec![Action::ChunkSplit {
         plan: stored.plan,
         chunk: stored.chunk,
     }];
+    let mut n = 0;
     let requests = prompts_of(cx, stored.plan, stored.chunk).await?;
     for some in RequestsReader::open(requests, RequestColumns::All)? {
         let some = some?;
@@ -47,15 +84,19 @@ pub(crate) async fn split(
             let (ordinal, row) = (some.ordinals.value(at), some.rows.value(at));
             let full = chunks.push(ordinal, row, some.key(at), prompt).await?;
             actions.extend(full.map(Action::ChunkStored));
+            n += 1;
+            if n == primer {
+                let first = chunks.cut().await?;
+                let first = first.map(|chunk| ChunkStored {
+                    primer: true,
+                    ..chunk
+                });
+                actions.extend(first.map(Action::ChunkStored));
+            }
         }
     }
     actions.extend(chunks.cut().await?.map(Action::ChunkStored));
-    cx.notices.warn(&format!(
-        "chunk {} is too large for the provider; its {} requests go in chunks of {half} at most",
-        stored.chunk, stored.requests
-    ));
-    writer.write(actions).await?;
-    Ok(StepResult::Done)
+    Ok(actions)
 }
 
 /// About half of `requests`, and always less: with room for a size that is drawn below it.

@@ -11,9 +11,11 @@
 //! | window | 24 hours from its creation; the rest expires, unpaid |
 //! | results | kept 29 days from its creation; any order, every request has a line |
 //! | price | half of the online price, see `work/price.rs` |
+//! | cache | what is marked, for five minutes or an hour after its last use; readable once the first response has begun |
 //!
 //! <https://platform.claude.com/docs/en/build-with-claude/batch-processing>
 
+mod caching;
 mod client;
 mod config;
 mod schema;
@@ -37,7 +39,9 @@ use super::{
     Submission, SubmitError, Tag, find,
 };
 use crate::base::{Error, Json, Result, Time};
-use crate::work::{AnswerType, BatchId, BatchView, CustomId, Frame, Reply, ResultFile, Shape};
+use crate::work::{
+    AnswerType, BatchId, BatchView, CacheUse, CustomId, Frame, Prefix, Reply, ResultFile, Shape,
+};
 use config::{Config, VERSION, VERSION_WITH_SAMPLING};
 
 /// Parameters that choose the older version of the interface.
@@ -198,11 +202,15 @@ impl Provider for Anthropic {
         schema::wire(answer)
     }
 
-    fn frame(&self, shape: &Shape) -> Result<Frame> {
+    fn frame(&self, shape: &Shape, cache: Option<CacheUse>) -> Result<Frame> {
         check_prefix(shape)?;
         params(shape, "")?;
         let (before_id, after_id, after_text) = constant_parts(|id, text| {
-            let params = printed(shape, params(shape, text).unwrap_or_default());
+            let mut params = params(shape, text).unwrap_or_default();
+            if let Some(cache) = cache {
+                caching::mark(&mut params, cache);
+            }
+            let params = printed(shape, params);
             format!(r#"{{"custom_id":"{id}","params":{params}}}"#)
         })?;
         Ok(Frame {
@@ -213,6 +221,10 @@ impl Provider for Anthropic {
             between: b",".to_vec(),
             close: b"]}".to_vec(),
         })
+    }
+
+    fn prefix(&self, shape: &Shape) -> Prefix {
+        caching::prefix(&params(shape, "").unwrap_or_default())
     }
 
     async fn free_check(&self, shape: &Shape, prompt: &str) -> Result<FreeCheck> {

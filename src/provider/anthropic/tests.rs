@@ -11,7 +11,7 @@ use crate::provider::testing::{
     Say, Vendor, answered, body, example, failed, lookup, noon, say, say_with, shape, sought, tag,
     told, used,
 };
-use crate::work::{AnswerType, Api, BatchStatus, FailureClass, Finish, ReplyBody, Usage};
+use crate::work::{AnswerType, Api, BatchStatus, CacheUse, FailureClass, Finish, ReplyBody, Usage};
 
 const LINES: &str = include_str!("../../../fixtures/wire/anthropic/results.jsonl");
 
@@ -133,7 +133,10 @@ proptest! {
 
 /// The body that asks `texts`, parsed.
 fn written(shape: &Shape, texts: &[&str]) -> Value {
-    let frame = Vendor::new([]).open(NAME).frame(shape).expect("a frame");
+    let frame = Vendor::new([])
+        .open(NAME)
+        .frame(shape, None)
+        .expect("a frame");
     let ids = CustomId::new("abcdefghjkmn", 3);
     let mut out = frame.open.clone();
     for (n, text) in texts.iter().enumerate() {
@@ -208,11 +211,39 @@ fn a_model_that_takes_no_beginning_of_its_answer_is_named() {
             assistant_prefix: Some("Label:".into()),
             ..shape(Api::Messages)
         };
-        let frame = Vendor::new([]).open(NAME).frame(&shape);
+        let frame = Vendor::new([]).open(NAME).frame(&shape, None);
         assert_eq!(frame.is_ok(), takes, "{model}");
         let said = frame.err().map(|error| error.to_string());
         assert!(said.is_none_or(|said| said.contains(model)));
     }
+}
+
+#[test]
+fn a_request_that_marks_what_it_shares_is_the_same_but_for_the_mark() {
+    let shape = Shape {
+        system: Some("You \"label\".".into()),
+        answer: AnswerType::choice(vec!["a".into()]),
+        ..shape(Api::Messages)
+    };
+    let provider = Vendor::new([]).open(NAME);
+    let written = |cache| {
+        let frame = provider.frame(&shape, cache).expect("a frame");
+        let mut out = Vec::new();
+        frame.write(&CustomId::new("abcdefghjkmn", 3), 0, "a \"row\"", &mut out);
+        assert_eq!(out.len() as u64, frame.request_len("a \"row\""));
+        serde_json::from_slice::<Value>(&out).expect("JSON")
+    };
+    let (plain, mut marked) = (written(None), written(Some(CacheUse::Hour)));
+    let system = &mut marked["params"]["system"];
+    let block = json!([{ "type": "text", "text": "You \"label\".",
+        "cache_control": { "type": "ephemeral", "ttl": "1h" } }]);
+    assert_eq!(*system, block);
+    *system = "You \"label\".".into();
+    assert_eq!(marked, plain);
+    assert_eq!(written(Some(CacheUse::Key)), plain);
+    let five = written(Some(CacheUse::Minutes));
+    let mark = json!({ "type": "ephemeral" });
+    assert_eq!(five["params"]["system"][0]["cache_control"], mark);
 }
 
 #[test]
@@ -226,7 +257,7 @@ fn a_parameter_that_contradicts_the_job_is_named() {
             answer: AnswerType::choice(vec!["a".into()]),
             ..shape(Api::Messages)
         };
-        let error = provider.frame(&shape).err();
+        let error = provider.frame(&shape, None).err();
         let said = error.as_ref().map(ToString::to_string).unwrap_or_default();
         assert_eq!(error.is_some(), names.is_some(), "{params}");
         assert!(said.contains(names.unwrap_or_default()), "{said}");

@@ -10,9 +10,11 @@
 //! | window | 24 hours; the rest expires, unpaid |
 //! | results | an output file, an error file, or both; any order; not every request has a line |
 //! | price | half of the online price, see `work/price.rs` |
+//! | cache | by itself; a key leads requests that begin alike to one cache |
 //!
 //! <https://platform.openai.com/docs/guides/batch>
 
+mod caching;
 mod client;
 mod config;
 mod schema;
@@ -38,7 +40,9 @@ use super::{
 };
 use crate::base::http::{HttpResponse, StatusCode};
 use crate::base::{Error, Json, Result, Time};
-use crate::work::{AnswerType, BatchId, BatchView, Frame, Reply, ResultFile, Shape};
+use crate::work::{
+    AnswerType, BatchId, BatchView, CacheUse, Frame, Prefix, Reply, ResultFile, Shape,
+};
 use config::Config;
 
 /// Parameters that the job sets elsewhere.
@@ -170,7 +174,7 @@ impl Provider for OpenAi {
         schema::wire(answer)
     }
 
-    fn frame(&self, shape: &Shape) -> Result<Frame> {
+    fn frame(&self, shape: &Shape, cache: Option<CacheUse>) -> Result<Frame> {
         if shape.assistant_prefix.is_some() && self.capability.service == NAME {
             return Err(
                 Error::invalid("OpenAI's models take no beginning of their answer")
@@ -180,7 +184,11 @@ impl Provider for OpenAi {
         }
         body(shape, "")?;
         let (before_id, after_id, after_text) = constant_parts(|id, text| {
-            let body = printed(shape, body(shape, text).unwrap_or_default());
+            let mut body = body(shape, text).unwrap_or_default();
+            if let Some(cache) = cache {
+                caching::put(&mut body, cache, shape);
+            }
+            let body = printed(shape, body);
             let endpoint = client::ENDPOINT;
             format!(r#"{{"custom_id":"{id}","method":"POST","url":"{endpoint}","body":{body}}}"#)
         })?;
@@ -192,6 +200,10 @@ impl Provider for OpenAi {
             between: b"\n".to_vec(),
             close: b"\n".to_vec(),
         })
+    }
+
+    fn prefix(&self, shape: &Shape) -> Prefix {
+        caching::prefix(&body(shape, "").unwrap_or_default())
     }
 
     async fn free_check(&self, shape: &Shape, _prompt: &str) -> Result<FreeCheck> {

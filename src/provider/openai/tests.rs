@@ -121,7 +121,10 @@ proptest! {
 
 /// The lines of the body that asks `texts`, parsed. Each line ends.
 fn written(shape: &Shape, texts: &[&str]) -> Vec<Value> {
-    let frame = Vendor::new([]).open(NAME).frame(shape).expect("a frame");
+    let frame = Vendor::new([])
+        .open(NAME)
+        .frame(shape, None)
+        .expect("a frame");
     let ids = CustomId::new("abcdefghjkmn", 3);
     let mut out = frame.open.clone();
     for (n, text) in texts.iter().enumerate() {
@@ -195,13 +198,19 @@ fn the_beginning_of_an_answer_is_for_other_servers_alone() {
         ..shape(Api::ChatCompletions)
     };
     let vendor = Vendor::new([]);
-    let refused = vendor.open(NAME).frame(&shape).expect_err("OpenAI's own");
+    let refused = vendor
+        .open(NAME)
+        .frame(&shape, None)
+        .expect_err("OpenAI's own");
     assert_eq!(refused.kind(), ErrorKind::Invalid);
     let env = [
         ("OPENAI_API_KEY", "key-1"),
         ("OPENAI_BASE_URL", "http://127.0.0.1:1/v1"),
     ];
-    let frame = vendor.open_with(NAME, &env).frame(&shape).expect("a frame");
+    let frame = vendor
+        .open_with(NAME, &env)
+        .frame(&shape, None)
+        .expect("a frame");
     let text = String::from_utf8(frame.after_text).expect("text");
     assert!(
         text.starts_with(r#"","role":"user"},{"content":"Label:","role":"assistant"}]"#),
@@ -219,7 +228,7 @@ fn a_parameter_that_contradicts_the_job_is_named() {
             answer,
             ..shape(Api::ChatCompletions)
         };
-        let error = provider.frame(&shape).err();
+        let error = provider.frame(&shape, None).err();
         let said = error.as_ref().map(ToString::to_string).unwrap_or_default();
         assert_eq!(error.is_some(), names.is_some(), "{params}");
         assert!(said.contains(names.unwrap_or_default()), "{said}");

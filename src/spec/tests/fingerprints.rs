@@ -3,7 +3,7 @@
 use super::*;
 
 /// Settings that take effect at once.
-const AT_ONCE: [&str; 16] = [
+const AT_ONCE: [&str; 17] = [
     "name=other",
     "model.params={ b = { y = 2, x = 1 }, a = 1 }",
     "model.api_key_env=OTHER",
@@ -20,6 +20,7 @@ const AT_ONCE: [&str; 16] = [
     "ledger.settle=5s",
     "ledger.on_ambiguous=fail",
     "ledger.keep_prompts=false",
+    "prompt.cache=1h",
 ];
 
 /// What each setting changes: the plan, the output, or nothing.

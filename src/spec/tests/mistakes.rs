@@ -61,9 +61,6 @@ fn what_a_later_version_does_is_refused_and_never_ignored() {
         ("source.snapshot = true", "`source.snapshot`"),
         ("prompt.images = [\"photo\"]", "`prompt.images`"),
         ("prompt.documents = []", "`prompt.documents`"),
-        ("prompt.cache = \"auto\"", "`prompt.cache = \"auto\"`"),
-        ("prompt.cache = \"5m\"", "`prompt.cache = \"5m\"`"),
-        ("prompt.cache = \"1h\"", "`prompt.cache = \"1h\"`"),
         (
             "answer.type = \"embedding\"",
             "`answer.type = \"embedding\"`",

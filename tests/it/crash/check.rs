@@ -336,3 +336,11 @@ fn stand(stage: &mut Stage) -> Stand {
 pub(super) fn billed(world: &World) -> u64 {
     world.bill().total.requests_billed
 }
+
+/// How many chunks were stored to go before others.
+pub(super) fn primers(stage: &mut Stage) -> usize {
+    let facts = facts(stage).into_iter();
+    facts
+        .filter(|fact| matches!(fact, Action::ChunkStored(chunk) if chunk.primer))
+        .count()
+}

@@ -19,7 +19,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use columnist::base::ErrorKind;
 use columnist::engine::crash_points;
 
-use check::{billed, check_end, check_receipts, check_whole_or_absent, facts};
+use check::{billed, check_end, check_receipts, check_whole_or_absent, facts, primers};
 use need::{applies, stories};
 use seeds::{play_all, seeds};
 use stage::{Ended, Stage};
@@ -42,6 +42,8 @@ struct Came {
     reached: BTreeSet<&'static str>,
     lives: usize,
     billed: u64,
+    /// Batches that went before others.
+    primers: usize,
 }
 
 /// Plays a story to its end, and checks whatever must hold.
@@ -53,6 +55,7 @@ fn play(story: &Story) -> Came {
         reached: BTreeSet::new(),
         lives: 0,
         billed: 0,
+        primers: 0,
     };
     for act in &story.acts {
         perform(&mut stage, *act, &mut came);
@@ -60,6 +63,7 @@ fn play(story: &Story) -> Came {
     check_end(&mut stage);
     came.reached = std::mem::take(&mut stage.reached);
     came.billed = billed(&stage.world);
+    came.primers = primers(&mut stage);
     came
 }
 
@@ -180,6 +184,34 @@ fn a_crash_at_any_point_costs_nothing() {
         reached, listed,
         "every point is listed, and every listed point is reached"
     );
+}
+
+/// Between a request that goes first and those that read what it leaves in the provider's cache.
+#[test]
+fn a_crash_around_a_primer_costs_nothing() {
+    let points = crash_points();
+    let seeds = seeds(SEEDS as u64 / 5);
+    let stories = |seed: &u64| {
+        let at = stories(&points, "anthropic", *seed).into_iter();
+        let at = at.map(Story::sharing);
+        let anywhere = Story::draw("anthropic", *seed)
+            .sharing()
+            .stopping_anywhere();
+        at.chain([anywhere]).collect::<Vec<_>>()
+    };
+    let stories: Vec<_> = seeds.iter().flat_map(stories).collect();
+    let came = play_all(&stories, |story| story.seed, play);
+    report(&came);
+    let primed = came.iter().filter(|came| came.primers > 0).count();
+    assert!(
+        primed * 2 > came.len(),
+        "{primed} of {} stories",
+        came.len()
+    );
+    let stopped = came
+        .iter()
+        .filter(|came| came.primers > 0 && !came.stopped.is_empty());
+    assert!(stopped.count() > 0);
 }
 
 #[expect(

@@ -151,6 +151,10 @@ impl Stage {
         job["ledger"]["on_ambiguous"] = story.policy.into();
         job["ledger"]["lease"] = seconds(story.lease);
         job["prompt"]["dedupe"] = story.dedupe.into();
+        if story.shares {
+            // About five thousand tokens.
+            job["prompt"]["system"] = "rule".repeat(5000).into();
+        }
         job["model"]["max_requests_per_batch"] = story.per_batch.into();
         job["model"]["poll_min"] = seconds(Duration::from_secs(10));
         job["model"]["poll_max"] = seconds(Duration::from_mins(5));

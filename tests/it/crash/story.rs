@@ -45,6 +45,7 @@ pub(super) enum Act {
 
 /// One story.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a trait of its own")]
 pub(super) struct Story {
     pub vendor: &'static str,
     pub seed: u64,
@@ -64,6 +65,8 @@ pub(super) struct Story {
     pub per_batch: u64,
     pub dedupe: bool,
     pub keep_prompts: bool,
+    /// Whether the rows share a long rubric, which is worth caching.
+    pub shares: bool,
     /// `on_ambiguous`.
     pub policy: &'static str,
     /// Whether the provider's queue holds little more than one batch.
@@ -134,6 +137,7 @@ impl Story {
             per_batch: 3 + chance.below(8),
             dedupe: below(4) > 0,
             keep_prompts: below(4) > 0,
+            shares: false,
             policy: "wait",
             narrow: below(8) == 0,
             faults: FAULTS[below(FAULTS.len())],
@@ -161,6 +165,15 @@ impl Story {
         };
         let nths = (0..2 + chance.below(2)).map(|_| nth(&chance)).collect();
         Story { nths, ..self }
+    }
+
+    /// The same story, whose rows share a long rubric.
+    pub(super) fn sharing(self) -> Story {
+        Story {
+            shares: true,
+            rows: self.rows.max(16),
+            ..self
+        }
     }
 
     /// The same story with a small table, and batches that end soon.
