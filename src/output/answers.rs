@@ -8,15 +8,18 @@ use arrow::json::ReaderBuilder;
 use arrow::json::reader::Decoder;
 
 use crate::base::{Error, ErrorKind, Result, ResultExt};
+use crate::output::provenance::{Provenance, ProvenanceColumns};
 use crate::output::write::schema::new_schema;
-use crate::work::RowStatus;
 use crate::work::answer::{Kind, ValueType};
+use crate::work::{RowStatus, meta};
 
 /// The columns that say how each answer came about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MetaColumns {
-    /// `<column>_status` and `<column>_error`.
+    /// Those of [`meta::MINIMAL`].
     Minimal,
+    /// And those of [`meta::FULL`].
+    Full,
     /// None.
     Off,
 }
@@ -45,6 +48,7 @@ pub struct AnswerColumns {
     rows: usize,
     answers: Answers,
     meta: Option<(StringBuilder, StringBuilder)>,
+    provenance: Option<ProvenanceColumns>,
 }
 
 /// Rows in one batch.
@@ -61,15 +65,23 @@ impl AnswerColumns {
     pub fn new(spec: &AnswerSpec<'_>) -> Result<Self> {
         let text = |name: String, nullable| Field::new(name, DataType::Utf8, nullable);
         let mut fields = answer_fields(spec);
-        if spec.meta == MetaColumns::Minimal {
-            fields.push(text(format!("{}_status", spec.column), false));
-            fields.push(text(format!("{}_error", spec.column), true));
+        let (has_status, is_full) = (
+            spec.meta != MetaColumns::Off,
+            spec.meta == MetaColumns::Full,
+        );
+        if has_status {
+            let [status, error] = meta::MINIMAL.map(|ending| meta::name(spec.column, ending));
+            fields.extend([text(status, false), text(error, true)]);
+        }
+        if is_full {
+            fields.extend(ProvenanceColumns::fields(spec.column));
         }
         Ok(AnswerColumns {
             schema: new_schema(fields, spec.about),
             rows: 0,
             answers: Answers::of(spec)?,
-            meta: (spec.meta == MetaColumns::Minimal).then(Default::default),
+            meta: has_status.then(Default::default),
+            provenance: is_full.then(ProvenanceColumns::new),
         })
     }
 
@@ -93,8 +105,34 @@ impl AnswerColumns {
         Arc::clone(&self.schema)
     }
 
-    /// Adds a row. The answer counts only where the row succeeded, the error only where it did not.
+    /// Adds a row for which nothing is known of how it came about. The answer counts only where the row
+    /// succeeded, the error only where it did not.
     pub fn push(&mut self, status: RowStatus, answer: Option<&str>, error: Option<&str>) {
+        self.push_answer(status, answer, error);
+        if let Some(columns) = &mut self.provenance {
+            columns.push_null();
+        }
+    }
+
+    /// The same, with how it came about.
+    ///
+    /// # Errors
+    /// `Internal` if a number is larger than its column holds.
+    pub fn push_known(
+        &mut self,
+        status: RowStatus,
+        answer: Option<&str>,
+        error: Option<&str>,
+        provenance: &Provenance<'_>,
+    ) -> Result<()> {
+        self.push_answer(status, answer, error);
+        match &mut self.provenance {
+            Some(columns) => columns.push(provenance),
+            None => Ok(()),
+        }
+    }
+
+    fn push_answer(&mut self, status: RowStatus, answer: Option<&str>, error: Option<&str>) {
         let succeeded = status == RowStatus::Succeeded;
         self.answers.push(answer.filter(|_| succeeded));
         if let Some((statuses, errors)) = &mut self.meta {
@@ -117,7 +155,8 @@ impl AnswerColumns {
             .meta
             .as_ref()
             .map_or(0, |(_, e)| e.values_slice().len());
-        self.rows >= ROWS_MAX || self.answers.bytes() + errors >= BYTES_MAX
+        let known = self.provenance.as_ref().map_or(0, ProvenanceColumns::bytes);
+        self.rows >= ROWS_MAX || self.answers.bytes() + errors + known >= BYTES_MAX
     }
 
     /// The batch so far; the next one begins.
@@ -129,6 +168,9 @@ impl AnswerColumns {
         let mut columns = self.answers.finish(self.rows)?;
         if let Some((statuses, errors)) = &mut self.meta {
             columns.extend([finish(statuses), finish(errors)]);
+        }
+        if let Some(known) = &mut self.provenance {
+            columns.extend(known.finish());
         }
         self.rows = 0;
         RecordBatch::try_new(self.schema(), columns).or_err(
@@ -239,7 +281,7 @@ impl Answers {
 const LINE: &str = "a";
 
 /// The column so far. The next one starts with as much room as this one came to need.
-fn finish(builder: &mut StringBuilder) -> ArrayRef {
+pub(super) fn finish(builder: &mut StringBuilder) -> ArrayRef {
     let next =
         StringBuilder::with_capacity(builder.offsets_slice().len(), builder.values_slice().len());
     Arc::new(std::mem::replace(builder, next).finish())

@@ -34,6 +34,7 @@ mod bridge;
 mod error;
 mod place;
 mod prepare;
+mod provenance;
 mod publish;
 mod read;
 #[cfg(test)]
@@ -51,6 +52,7 @@ pub use answers::{AnswerColumns, AnswerSpec, MetaColumns};
 pub use place::examine::{check_writable, examine};
 pub use place::existing::Existing;
 pub use prepare::{Prepared, prepare};
+pub use provenance::Provenance;
 pub use publish::{clear, publish};
 pub use write::schema::{check_names, new_schema};
 

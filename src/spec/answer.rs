@@ -83,7 +83,7 @@ impl Reader<'_> {
         let metas = [
             ("off", Word::Means(Meta::Off)),
             ("minimal", Word::Means(Meta::Minimal)),
-            ("full", Word::Later),
+            ("full", Word::Means(Meta::Full)),
         ];
         let meta = self.word("answer.meta", &metas).unwrap_or(defaults::META);
         let trim = self.bool("answer.trim").unwrap_or(false);

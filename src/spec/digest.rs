@@ -50,7 +50,11 @@ impl Job {
             "answer": {
                 "column": self.answer.column,
                 "type": answer_part(&self.answer.answer),
-                "meta": match self.answer.meta { Meta::Off => "off", Meta::Minimal => "minimal" },
+                "meta": match self.answer.meta {
+                    Meta::Off => "off",
+                    Meta::Minimal => "minimal",
+                    Meta::Full => "full",
+                },
             },
             "model": {
                 "model": self.model.model,

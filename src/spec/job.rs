@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::work::answer::Kind;
-use crate::work::{AnswerType, Example, sql_type};
+use crate::work::{AnswerType, Example, meta, sql_type};
 
 /// A job, resolved: paths are absolute or URLs, defaults are filled in, files are read.
 ///
@@ -210,8 +210,24 @@ impl AnswerSpec {
     /// # Errors
     /// `Invalid` if the answer's schema says no type.
     pub fn columns(&self) -> crate::base::Result<Vec<String>> {
+        let mut names = self.answer_columns()?;
+        let endings: &[&[&str]] = match self.meta {
+            Meta::Off => &[],
+            Meta::Minimal => &[&meta::MINIMAL],
+            Meta::Full => &[&meta::MINIMAL, &meta::FULL],
+        };
+        let endings = endings.iter().copied().flatten();
+        names.extend(endings.map(|ending| meta::name(&self.column, ending)));
+        Ok(names)
+    }
+
+    /// The names of the columns that hold the answer itself.
+    ///
+    /// # Errors
+    /// `Invalid` if the answer's schema says no type.
+    pub fn answer_columns(&self) -> crate::base::Result<Vec<String>> {
         let kind = self.answer.value()?.map(|value| value.kind);
-        let mut names = match (kind, &self.flatten) {
+        Ok(match (kind, &self.flatten) {
             (Some(Kind::Struct(fields)), Some(prefix)) => {
                 let names = fields
                     .into_iter()
@@ -219,11 +235,7 @@ impl AnswerSpec {
                 names.collect()
             }
             _ => vec![self.column.clone()],
-        };
-        if self.meta == Meta::Minimal {
-            names.extend(["status", "error"].map(|end| format!("{}_{end}", self.column)));
-        }
-        Ok(names)
+        })
     }
 }
 
@@ -235,6 +247,8 @@ pub enum Meta {
     Off,
     /// `<column>_status` and `<column>_error`.
     Minimal,
+    /// And the request key, model, tokens, cost, batch and raw answer: see [`meta::FULL`].
+    Full,
 }
 
 /// How requests travel.

@@ -6,6 +6,7 @@ pub mod batch;
 pub mod caching;
 pub mod chunk;
 pub mod frame;
+pub mod meta;
 pub mod outcome;
 pub mod pattern;
 pub mod pin;

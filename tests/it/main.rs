@@ -24,6 +24,7 @@ mod lakes;
 mod layouts;
 mod ledgers;
 mod mended;
+mod meta;
 mod money;
 mod panics;
 mod queues;

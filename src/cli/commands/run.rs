@@ -143,7 +143,7 @@ fn failures(report: &Report, column: &str, meta: Meta) -> String {
         .filter(|(s, n)| s.is_failure() && *n > 0);
     let failed: Vec<_> = failed.map(|(s, n)| format!("{n} {s}")).collect();
     let why = match meta {
-        Meta::Minimal => format!("; `{column}_error` in the output says why"),
+        Meta::Minimal | Meta::Full => format!("; `{column}_error` in the output says why"),
         Meta::Off => String::new(),
     };
     format!(

@@ -1,6 +1,7 @@
 //! Where the output goes, and what it says of itself.
 
 use crate::base::{Result, Stores};
+use crate::ledger::outcomes::OutcomeColumns;
 use crate::output::{self, AnswerColumns, AnswerSpec, Form, Layout, MetaColumns, RUN_KEY, Target};
 use crate::source::Source;
 use crate::spec::{Job, LayoutSpec, Meta, SourceInput};
@@ -65,6 +66,7 @@ impl PublishSpec {
         let meta = match job.answer.meta {
             Meta::Off => MetaColumns::Off,
             Meta::Minimal => MetaColumns::Minimal,
+            Meta::Full => MetaColumns::Full,
         };
         let about = [
             (
@@ -110,6 +112,14 @@ impl PublishSpec {
             target: self.target.clone(),
         };
         output::prepare(prepared).await
+    }
+
+    /// Which columns of the outcomes the added ones are made of.
+    pub(crate) fn outcomes(&self) -> OutcomeColumns {
+        match self.meta {
+            MetaColumns::Full => OutcomeColumns::All,
+            MetaColumns::Off | MetaColumns::Minimal => OutcomeColumns::Answers,
+        }
     }
 
     /// The columns that are added.

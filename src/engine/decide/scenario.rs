@@ -246,6 +246,7 @@ impl Scenario {
             cache_saved_micros: None,
             ended_at: cached,
             oddities: Oddities::default(),
+            ended_at: None,
         })));
     }
 

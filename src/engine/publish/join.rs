@@ -14,17 +14,16 @@ use crate::ledger::state::State;
 use crate::work::{RowStatus, StatusCounts};
 
 use super::outcomes::{OutcomeRef, Parts};
+use super::shown::ShownRow;
 use crate::engine::context::files::Files;
 
 /// Takes the rows' answers, one after the other.
 pub(crate) trait Rows: Send {
-    /// The next row. The answer is there only where `status` is `Succeeded`.
-    fn push(
-        &mut self,
-        status: RowStatus,
-        answer: Option<&str>,
-        error: Option<&str>,
-    ) -> impl Future<Output = Result<()>> + Send;
+    /// Which columns of the outcomes are wanted.
+    fn columns(&self) -> OutcomeColumns;
+
+    /// The next row. The answer is there only where it succeeded.
+    fn push(&mut self, row: &ShownRow<'_>) -> impl Future<Output = Result<()>> + Send;
 }
 
 /// What a row whose request has no outcome is.
@@ -37,17 +36,22 @@ struct Unanswered {
 }
 
 impl Unanswered {
-    /// What is shown of a row: its status, its answer, and why there is none.
-    fn or(self, found: Option<OutcomeRef<'_>>) -> (RowStatus, Option<&str>, Option<&str>) {
+    /// What is shown of a row.
+    fn or(self, found: Option<OutcomeRef<'_>>) -> ShownRow<'_> {
         let Some(found) = found else {
-            return (self.status, None, Some(self.error));
+            return ShownRow::without_answer(self.status, Some(self.error));
         };
         let status = if self.is_partial && found.is_transient() {
             RowStatus::Pending
         } else {
             found.status()
         };
-        (status, found.answer(), found.error())
+        ShownRow {
+            status,
+            answer: found.answer(),
+            error: found.error(),
+            provenance: found.provenance(),
+        }
     }
 }
 
@@ -79,8 +83,11 @@ pub(crate) async fn join(
     let again = row_map.try_clone();
     let again = again.or_err(ErrorKind::Unavailable, "cannot read the row map again")?;
     let elsewhere = gather((plan, row_map), files, memory / 2).await?;
-    let mut elsewhere = look_up(state, elsewhere, files, memory / 2, nothing).await?;
-    let mut parts = Parts::of(state, plan, files, OutcomeColumns::Answers);
+    let columns = rows.columns();
+    let sorter = Sorter::new(files.scratch(), memory / 2);
+    let looked_up = look_up(state, plan, elsewhere, (files, columns), nothing, sorter);
+    let mut elsewhere = looked_up.await?;
+    let mut parts = Parts::of(state, plan, files, columns);
     let mut counts = StatusCounts::default();
     let mut firsts = Firsts::of(plan);
     let mut row = 0;
@@ -89,32 +96,18 @@ pub(crate) async fn join(
         // Reading from disk blocks and gives nobody else a turn by itself.
         tokio::task::yield_now().await;
         for at in 0..slice.len() {
-            let status = match slice.row(at)? {
+            let shown = match slice.row(at)? {
                 RowPlan::Asks(place) if firsts.is_first(place) => {
                     let found = parts.find(place.ordinal).await?;
-                    let (status, answer, error) = nothing.or(found);
-                    rows.push(status, answer, error).await?;
-                    status
+                    nothing.or(found)
                 }
-                RowPlan::Asks(_) => {
-                    let (status, answer, error) = next_of(&mut elsewhere, row)?;
-                    rows.push(status, answer, error).await?;
-                    status
-                }
-                RowPlan::Skipped(why) => {
-                    rows.push(RowStatus::Skipped, None, why).await?;
-                    RowStatus::Skipped
-                }
-                RowPlan::Deferred => {
-                    rows.push(RowStatus::Deferred, None, None).await?;
-                    RowStatus::Deferred
-                }
-                RowPlan::Failed(why) => {
-                    rows.push(RowStatus::Failed, None, Some(why)).await?;
-                    RowStatus::Failed
-                }
+                RowPlan::Asks(_) => next_of(&mut elsewhere, row)?,
+                RowPlan::Skipped(why) => ShownRow::without_answer(RowStatus::Skipped, why),
+                RowPlan::Deferred => ShownRow::without_answer(RowStatus::Deferred, None),
+                RowPlan::Failed(why) => ShownRow::without_answer(RowStatus::Failed, Some(why)),
             };
-            counts.add(status, 1);
+            rows.push(&shown).await?;
+            counts.add(shown.status, 1);
             row += 1;
         }
     }
@@ -163,59 +156,43 @@ async fn gather((plan, row_map): (u64, File), files: &Files, memory: usize) -> R
     sorter.finish()
 }
 
-/// Looks up what lies elsewhere, and sorts it back by row.
+/// Looks up what lies elsewhere, and sorts it back by row. What a request cost stands at the first row that
+/// asks it, so that a sum counts it once; those of `own` stand at rows that are not among these.
 async fn look_up(
     state: &State,
+    own: u64,
     mut elsewhere: Sorted,
-    files: &Files,
-    memory: usize,
+    (files, columns): (&Files, OutcomeColumns),
     nothing: Unanswered,
+    mut sorter: Sorter,
 ) -> Result<Sorted> {
-    let mut sorter = Sorter::new(files.scratch(), memory);
+    let mut last = None;
     let mut open: Option<(u32, Parts)> = None;
     while let Some((place, row)) = elsewhere.pull()? {
         let place = Place::unpack(place);
         let row = u64::from_le_bytes(row.try_into().unwrap_or_default());
         let mut parts = match open.take() {
             Some((plan, parts)) if plan == place.plan => parts,
-            _ => Parts::of(state, place.plan.into(), files, OutcomeColumns::Answers),
+            _ => Parts::of(state, place.plan.into(), files, columns),
         };
         let found = parts.find(place.ordinal).await?;
-        let (status, answer, error) = nothing.or(found);
-        sorter.push(row, |out| encode(status, answer, error, out))?;
+        let mut shown = nothing.or(found);
+        let is_repeat = u64::from(place.plan) == own || last == Some(place);
+        if let Some(provenance) = shown.provenance.as_mut().filter(|_| is_repeat) {
+            provenance.cost = provenance.cost.map(|_| 0);
+        }
+        last = Some(place);
+        sorter.push(row, |out| shown.encode(out))?;
         open = Some((place.plan, parts));
     }
     sorter.finish()
 }
 
-fn encode(status: RowStatus, answer: Option<&str>, error: Option<&str>, out: &mut Vec<u8>) {
-    let marks = u8::from(answer.is_some()) | u8::from(error.is_some()) << 1;
-    let answer = answer.unwrap_or_default();
-    out.extend_from_slice(&[status.code(), marks]);
-    out.extend_from_slice(&(answer.len() as u64).to_le_bytes());
-    out.extend_from_slice(answer.as_bytes());
-    out.extend_from_slice(error.unwrap_or_default().as_bytes());
-}
-
-fn decode(bytes: &[u8]) -> Option<(RowStatus, Option<&str>, Option<&str>)> {
-    let ([status, marks], rest) = bytes.split_first_chunk::<2>()?;
-    let (len, rest) = rest.split_first_chunk::<8>()?;
-    let (answer, error) = rest.split_at_checked(usize::try_from(u64::from_le_bytes(*len)).ok()?)?;
-    let answer = std::str::from_utf8(answer).ok()?;
-    let error = std::str::from_utf8(error).ok()?;
-    let status = RowStatus::from_code(*status)?;
-    Some((
-        status,
-        (marks & 1 > 0).then_some(answer),
-        (marks & 2 > 0).then_some(error),
-    ))
-}
-
 /// The outcome that was looked up for `row`.
-fn next_of(elsewhere: &mut Sorted, row: u64) -> Result<(RowStatus, Option<&str>, Option<&str>)> {
+fn next_of(elsewhere: &mut Sorted, row: u64) -> Result<ShownRow<'_>> {
     let lost = || Error::internal("a row lost its place while joining").with("row", row);
     match elsewhere.pull()? {
-        Some((found, bytes)) if found == row => decode(bytes).ok_or_else(lost),
+        Some((found, bytes)) if found == row => ShownRow::decode(bytes).ok_or_else(lost),
         _ => Err(lost()),
     }
 }

@@ -7,4 +7,5 @@ pub(crate) mod outcomes;
     reason = "the room is named after what it does"
 )]
 pub(crate) mod publish;
+pub(crate) mod shown;
 pub(crate) mod target;

@@ -9,7 +9,9 @@ use std::collections::BTreeMap;
 use crate::base::Result;
 use crate::ledger::outcomes::{OutcomeColumns, Outcomes, OutcomesReader};
 use crate::ledger::state::{Attempt, State};
-use crate::work::RowStatus;
+use crate::output::Provenance;
+use crate::work::price::{Pricing, Tariff};
+use crate::work::{RowStatus, Usage};
 
 use crate::engine::context::files::Files;
 
@@ -18,6 +20,8 @@ use crate::engine::context::files::Files;
 pub(crate) struct Parts {
     /// One for each round, the newest first.
     rounds: Vec<Round>,
+    columns: OutcomeColumns,
+    pricing: Pricing,
 }
 
 /// The parts of one round, read one after the other.
@@ -28,6 +32,8 @@ struct Round {
     /// Those that are not open yet, the next one last.
     parts: Vec<Attempt>,
     reader: Option<OutcomesReader>,
+    /// Whose outcomes are being read.
+    attempt: Option<Attempt>,
     some: Option<Outcomes>,
     at: usize,
 }
@@ -37,6 +43,8 @@ struct Round {
 pub(crate) struct OutcomeRef<'a> {
     outcomes: &'a Outcomes,
     at: usize,
+    attempt: Option<&'a Attempt>,
+    provenance: Option<Provenance<'a>>,
 }
 
 impl<'a> OutcomeRef<'a> {
@@ -59,6 +67,36 @@ impl<'a> OutcomeRef<'a> {
     pub(crate) fn error(&self) -> Option<&'a str> {
         self.outcomes.error(self.at)
     }
+
+    /// How it came about, if everything was read.
+    pub(crate) fn provenance(&self) -> Option<Provenance<'a>> {
+        self.provenance
+    }
+}
+
+impl<'a> OutcomeRef<'a> {
+    fn usage(&self) -> Usage {
+        self.outcomes.usage(self.at)
+    }
+
+    /// How it came about: one of so many attempts, which cost so much together.
+    fn describe(&self, attempts: u32, cost: Option<u128>) -> Provenance<'a> {
+        let text = |name| self.outcomes.text(name, self.at);
+        let accepted = self.attempt.and_then(|attempt| attempt.accepted.as_ref());
+        let landed = self.attempt.and_then(|attempt| attempt.landed.as_ref());
+        Provenance {
+            key: self.outcomes.key(self.at),
+            model: text("model"),
+            finish: text("finish"),
+            usage: self.usage(),
+            cost,
+            batch: accepted.map(|accepted| &*accepted.batch.0),
+            attempts,
+            answered_at: landed.and_then(|landed| landed.ended_at),
+            // What the model said is kept apart only where it is not the answer.
+            raw: text("raw").or(self.answer()),
+        }
+    }
 }
 
 impl Parts {
@@ -67,8 +105,13 @@ impl Parts {
         // A chunk that landed again makes a stream of its own for each further time.
         let mut rounds: BTreeMap<(usize, u32), Vec<Attempt>> = BTreeMap::new();
         let Some(plan) = state.plans.get(&plan) else {
-            return Parts { rounds: Vec::new() };
+            return Parts {
+                rounds: Vec::new(),
+                columns,
+                pricing: Pricing::Unknown,
+            };
         };
+        let shape = &plan.started.shape;
         for chunk in (0..=plan.last_round()).flat_map(|round| plan.round(round)) {
             let landed = state.attempts_of(chunk).filter(|a| a.landed.is_some());
             for (again, attempt) in landed.enumerate() {
@@ -83,12 +126,15 @@ impl Parts {
                 columns,
                 parts,
                 reader: None,
+                attempt: None,
                 some: None,
                 at: 0,
             }
         };
         Parts {
             rounds: rounds.into_values().rev().map(open).collect(),
+            columns,
+            pricing: Pricing::of(&shape.service, &shape.model),
         }
     }
 
@@ -99,7 +145,20 @@ impl Parts {
         }
         let found = || self.rounds.iter().filter_map(|round| round.found(ordinal));
         let success = found().find(|found| found.status() == RowStatus::Succeeded);
-        Ok(success.or_else(|| found().next()))
+        let Some(mut best) = success.or_else(|| found().next()) else {
+            return Ok(None);
+        };
+        if self.columns == OutcomeColumns::All {
+            // Every attempt was paid for, whichever of them is shown.
+            let (mut attempts, mut cost) = (0, 0);
+            for found in found() {
+                attempts += 1;
+                cost += self.pricing.cost(Tariff::Batch, &found.usage());
+            }
+            let cost = self.pricing.is_known().then_some(cost);
+            best.provenance = Some(best.describe(attempts, cost));
+        }
+        Ok(Some(best))
     }
 }
 
@@ -134,6 +193,7 @@ impl Round {
             };
             let file = self.files.open(&self.files.outcomes(&part)).await?;
             self.reader = Some(OutcomesReader::open(file, self.columns)?);
+            self.attempt = Some(part);
         }
     }
 
@@ -143,6 +203,8 @@ impl Round {
         here.then_some(OutcomeRef {
             outcomes,
             at: self.at,
+            attempt: self.attempt.as_ref(),
+            provenance: None,
         })
     }
 }

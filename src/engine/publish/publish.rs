@@ -7,6 +7,7 @@ use futures::StreamExt;
 use tokio::sync::mpsc;
 
 use super::join::{Rows, check_sum, join};
+use super::shown::ShownRow;
 use crate::base::{Error, ErrorKind, Result, Task, sent_by};
 use crate::engine::context::context::Context;
 use crate::engine::context::files::Files;
@@ -15,6 +16,7 @@ use crate::engine::context::writer::LedgerWriter;
 use crate::engine::decide::step::StepResult;
 use crate::engine::decide::trial::account_refused;
 use crate::ledger::action::{Action, PublishStarted, Published};
+use crate::ledger::outcomes::OutcomeColumns;
 use crate::ledger::state::{PlanState, State};
 use crate::output::{self, AnswerColumns, Existing, PUBLISH_KEY};
 use crate::source::drift;
@@ -200,6 +202,7 @@ impl Publisher<'_> {
         let (number, rows) = (self.plan.started.plan, self.plan.started.rows);
         let mut builder = Builder {
             columns: self.spec.columns()?,
+            outcomes: self.spec.outcomes(),
             sender,
         };
         let work = async move {
@@ -251,7 +254,11 @@ fn check_counts(counts: &StatusCounts, rows: u64, partial: bool) -> Result<()> {
 struct CountOnly;
 
 impl Rows for CountOnly {
-    async fn push(&mut self, _: RowStatus, _: Option<&str>, _: Option<&str>) -> Result<()> {
+    fn columns(&self) -> OutcomeColumns {
+        OutcomeColumns::Verdicts
+    }
+
+    async fn push(&mut self, _: &ShownRow<'_>) -> Result<()> {
         Ok(())
     }
 }
@@ -259,6 +266,7 @@ impl Rows for CountOnly {
 /// Rows into batches of the new columns.
 struct Builder {
     columns: AnswerColumns,
+    outcomes: OutcomeColumns,
     sender: mpsc::Sender<Result<RecordBatch>>,
 }
 
@@ -274,13 +282,18 @@ impl Builder {
 }
 
 impl Rows for Builder {
-    async fn push(
-        &mut self,
-        status: RowStatus,
-        answer: Option<&str>,
-        error: Option<&str>,
-    ) -> Result<()> {
-        self.columns.push(status, answer, error);
+    fn columns(&self) -> OutcomeColumns {
+        self.outcomes
+    }
+
+    async fn push(&mut self, row: &ShownRow<'_>) -> Result<()> {
+        match &row.provenance {
+            Some(provenance) => {
+                let columns = &mut self.columns;
+                columns.push_known(row.status, row.answer, row.error, provenance)?;
+            }
+            None => self.columns.push(row.status, row.answer, row.error),
+        }
         if self.columns.is_full() {
             self.flush().await
         } else {

@@ -58,6 +58,7 @@ fn fingerprints_change_exactly_when_they_should() {
         "answer.column=c",
         "answer.choices=['b', 'a']",
         "answer.meta=off",
+        "answer.meta=full",
         "model.use=openai/gpt-2",
         "model.use=anthropic/gpt",
         "model.max_output_tokens=7",

@@ -66,7 +66,6 @@ fn what_a_later_version_does_is_refused_and_never_ignored() {
             "`answer.type = \"embedding\"`",
         ),
         ("answer.dimensions = 5", "`answer.dimensions`"),
-        ("answer.meta = \"full\"", "`answer.meta = \"full\"`"),
         ("model.mode = \"online\"", "`model.mode = \"online\"`"),
         ("model.mode = \"auto\"", "`model.mode = \"auto\"`"),
         ("model.route = \"x\"", "`model.route`"),

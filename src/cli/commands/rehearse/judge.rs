@@ -156,15 +156,14 @@ impl Given {
             Ok(text.as_string::<i32>().clone())
         };
         let column = &job.answer.column;
-        let mut names = job.answer.columns()?;
+        let names = job.answer.answer_columns()?;
         let meta = match job.answer.meta {
             Meta::Off => None,
-            Meta::Minimal => Some((
+            Meta::Minimal | Meta::Full => Some((
                 text(&format!("{column}_status"))?,
                 text(&format!("{column}_error"))?,
             )),
         };
-        names.truncate(names.len() - if meta.is_some() { 2 } else { 0 });
         let answers = names.iter().map(|name| batch.column_by_name(name).cloned());
         Ok(Given {
             answers: answers
