@@ -78,8 +78,8 @@ def test_every_reader_sees_the_same(tmp_path, make_sandbox, vendor, layout):
         said = db.sql(
             f"SELECT sum(label_cost_usd), count(DISTINCT label_key), typeof(any_value(label_cost_usd)),"
             f" typeof(any_value(label_answered_at)) FROM '{out}'"
-        ).fetchone()
-    assert said == (owed, 90, "DECIMAL(38,12)", "TIMESTAMP WITH TIME ZONE")
+        ).fetchall()
+    assert said == [(owed, 90, "DECIMAL(38,12)", "TIMESTAMP WITH TIME ZONE")]
 
     frame = pl.read_parquet(out)
     assert frame["label_cost_usd"].sum() == owed

@@ -208,3 +208,90 @@ impl Round {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::{Crash, Stores};
+    use crate::engine::decide::scenario::Scenario;
+    use crate::ledger::outcomes::OutcomesWriter;
+    use crate::work::{Outcome, RequestKey};
+
+    fn usage(output: u64) -> Usage {
+        Usage {
+            input: 10,
+            output,
+            ..Usage::default()
+        }
+    }
+
+    /// A request that was cut, and paid, and sent again: it is shown how the last answer came about, and
+    /// what both cost together.
+    #[tokio::test]
+    async fn a_request_costs_all_its_attempts_whichever_is_shown() {
+        let folder = tempfile::tempdir().unwrap();
+        let ledger = folder.path().join("ledger").display().to_string();
+        let root = Stores::default().locate(&ledger).unwrap();
+        let files = Files::new(&root, &Crash::never()).unwrap();
+        let mut scenario = Scenario::of(&[2]);
+        let shape = &mut scenario.0.plans.get_mut(&0).unwrap().started.shape;
+        (shape.service, shape.model) = ("anthropic".into(), "claude-haiku-4-5".into());
+        let first = scenario.landed(0, 1);
+        scenario.stored(1, 1, 1);
+        let second = scenario.landed(1, 0);
+        let cut = Outcome {
+            usage: usage(64),
+            transient: true,
+            raw: Some("half".into()),
+            ..Outcome::without_answer(RowStatus::Truncated, "cut".into())
+        };
+        let answered = |text: &'static str| Outcome {
+            usage: usage(100),
+            ..Outcome::succeeded(text.into())
+        };
+        let write = |attempt: &str, outcomes: &[(u64, Outcome<'_>)]| {
+            let path = files.outcomes(&scenario.0.attempts[attempt]).local.unwrap();
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            let mut writer = OutcomesWriter::create(&path, attempt, "b").unwrap();
+            for (ordinal, outcome) in outcomes {
+                writer.push(*ordinal, RequestKey([9; 24]), outcome).unwrap();
+            }
+            writer.finish().unwrap();
+        };
+        write(&first, &[(0, answered("once")), (1, cut)]);
+        write(&second, &[(1, answered("twice"))]);
+        let mut parts = Parts::of(&scenario.0, 0, &files, OutcomeColumns::All);
+        let mut came = Vec::new();
+        for ordinal in 0..2 {
+            let found = parts.find(ordinal).await.unwrap().unwrap();
+            let known = found.provenance().unwrap();
+            came.push((
+                known.raw.unwrap().to_owned(),
+                known.batch.unwrap().to_owned(),
+                known.attempts,
+                known.usage,
+                known.cost.unwrap(),
+            ));
+        }
+        // Half a dollar for a million tokens of input, two and a half for one of output.
+        let each = |output: u128| 10 * 500_000 + output * 2_500_000;
+        let of = |attempt: &str| format!("batch of {attempt}");
+        assert_eq!(
+            came,
+            [
+                ("once".to_owned(), of(&first), 1, usage(100), each(100)),
+                (
+                    "twice".to_owned(),
+                    of(&second),
+                    2,
+                    usage(100),
+                    each(100) + each(64)
+                ),
+            ]
+        );
+        // Whoever wants answers alone reads no more.
+        let mut parts = Parts::of(&scenario.0, 0, &files, OutcomeColumns::Answers);
+        let found = parts.find(0).await.unwrap().unwrap();
+        assert_eq!((found.answer(), found.provenance()), (Some("once"), None));
+    }
+}
