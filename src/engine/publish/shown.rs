@@ -74,8 +74,8 @@ impl<'a> ShownRow<'a> {
         let [status] = reader.take()?;
         let row = ShownRow {
             status: RowStatus::from_code(status)?,
-            answer: reader.text()?,
-            error: reader.text()?,
+            answer: reader.text()?.0,
+            error: reader.text()?.0,
             provenance: None,
         };
         if reader.0.is_empty() {
@@ -99,10 +99,10 @@ impl<'a> ShownRow<'a> {
             cost: (cost != u128::MAX).then_some(cost),
             attempts,
             answered_at: Time::from_timestamp_micros(at),
-            model: reader.text()?,
-            finish: reader.text()?,
-            batch: reader.text()?,
-            raw: reader.text()?,
+            model: reader.text()?.0,
+            finish: reader.text()?.0,
+            batch: reader.text()?.0,
+            raw: reader.text()?.0,
         };
         Some(ShownRow {
             provenance: Some(provenance),
@@ -118,6 +118,9 @@ fn text(text: Option<&str>, out: &mut Vec<u8>) {
     out.extend_from_slice(text.unwrap_or_default().as_bytes());
 }
 
+/// A text that was written, or that there was none.
+struct Word<'a>(Option<&'a str>);
+
 /// What is left of some bytes.
 struct Reader<'a>(&'a [u8]);
 
@@ -132,14 +135,14 @@ impl<'a> Reader<'a> {
         self.take().map(u64::from_le_bytes)
     }
 
-    fn text(&mut self) -> Option<Option<&'a str>> {
+    fn text(&mut self) -> Option<Word<'a>> {
         let len = self.number()?;
         if len == u64::MAX {
-            return Some(None);
+            return Some(Word(None));
         }
         let (text, rest) = self.0.split_at_checked(usize::try_from(len).ok()?)?;
         self.0 = rest;
-        std::str::from_utf8(text).ok().map(Some)
+        std::str::from_utf8(text).ok().map(|text| Word(Some(text)))
     }
 }
 
