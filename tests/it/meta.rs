@@ -86,7 +86,8 @@ impl Table {
 /// What the sandbox has billed.
 fn billed(world: &World) -> i128 {
     let (bill, (input, output)) = (world.bill(), rates(world.vendor));
-    i128::from(bill.total.input_tokens) * input + i128::from(bill.total.output_tokens) * output
+    let thousandths = i128::from(bill.total.input_cost_thousandths);
+    thousandths * input / 1000 + i128::from(bill.total.output_tokens) * output
 }
 
 fn bodies(count: usize) -> Vec<Option<String>> {
@@ -256,15 +257,13 @@ async fn where_no_price_is_known_there_is_no_cost() {
 #[tokio::test]
 async fn a_column_of_the_source_that_is_called_like_one_of_them_is_told_before_any_spend() {
     let mut world = world("openai", "");
-    // `body` is there: so is what it would be called.
     world.job["answer"]["column"] = "x".into();
     let path = world.path("in.parquet");
-    let names = [("x_cost_USD", "id"), ("X_raw", "id")];
-    for (taken, _) in names {
+    for taken in ["x_cost_USD", "X_raw"] {
         let batch = RecordBatch::try_from_iter([
-            ("id", columnist_ids()),
-            ("body", columnist_ids()),
-            (taken, columnist_ids()),
+            ("id", two_numbers()),
+            ("body", two_numbers()),
+            (taken, two_numbers()),
         ]);
         let batch = batch.expect("a batch");
         let file = File::create(&path).expect("a file");
@@ -286,6 +285,6 @@ async fn a_column_of_the_source_that_is_called_like_one_of_them_is_told_before_a
     assert_eq!(world.bill().total.batches_created, 0);
 }
 
-fn columnist_ids() -> arrow::array::ArrayRef {
+fn two_numbers() -> arrow::array::ArrayRef {
     std::sync::Arc::new(arrow::array::Int64Array::from(vec![1, 2]))
 }

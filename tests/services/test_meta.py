@@ -61,7 +61,7 @@ def test_every_reader_sees_the_same(tmp_path, make_sandbox, vendor, layout):
     rows = arrow.to_pylist()
     bill = sandbox.bill()
     per_input, per_output = RATES[vendor]
-    owed = bill["input_tokens"] * per_input + bill["output_tokens"] * per_output
+    owed = bill["input_cost_thousandths"] * per_input / 1000 + bill["output_tokens"] * per_output
     assert sum(row["label_cost_usd"] or 0 for row in rows) == owed
     assert abs(decimal.Decimal(str(report["cost_usd"])) - owed) < decimal.Decimal("0.00001")
     for row in rows:

@@ -246,7 +246,6 @@ impl Scenario {
             cache_saved_micros: None,
             ended_at: cached,
             oddities: Oddities::default(),
-            ended_at: None,
         })));
     }
 
