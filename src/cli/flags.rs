@@ -149,7 +149,7 @@ pub(super) struct KeyFlags {
     /// The words that an answer may be, with commas between them; without them, an answer is text
     #[arg(long, value_name = "WORDS", value_delimiter = ',')]
     pub choices: Option<Vec<String>>,
-    /// Which columns say how each answer came about: off, minimal, full (tokens, cost, batch, raw answer)
+    /// Which columns say how each answer came about: off, minimal, full
     #[arg(long, value_name = "WHICH")]
     pub meta: Option<String>,
     /// Who answers: provider/model, such as anthropic/claude-haiku-4-5 or openai/gpt-6-luna; sandbox/x, which is built in, needs no key and costs nothing

@@ -9,6 +9,7 @@ use arrow::json::reader::Decoder;
 
 use crate::base::{Error, ErrorKind, Result, ResultExt};
 use crate::output::provenance::{Provenance, ProvenanceColumns};
+use crate::output::texts::finish;
 use crate::output::write::schema::new_schema;
 use crate::work::answer::{Kind, ValueType};
 use crate::work::{RowStatus, meta};
@@ -279,13 +280,6 @@ impl Answers {
 
 /// What the answer is called in the lines that are read.
 const LINE: &str = "a";
-
-/// The column so far. The next one starts with as much room as this one came to need.
-pub(super) fn finish(builder: &mut StringBuilder) -> ArrayRef {
-    let next =
-        StringBuilder::with_capacity(builder.offsets_slice().len(), builder.values_slice().len());
-    Arc::new(std::mem::replace(builder, next).finish())
-}
 
 #[cfg(test)]
 mod tests {

@@ -39,6 +39,7 @@ mod publish;
 mod read;
 #[cfg(test)]
 mod tests;
+mod texts;
 mod write;
 
 use std::fmt;

@@ -10,6 +10,7 @@ use arrow::array::{
 use arrow::datatypes::{DataType, Field, TimeUnit};
 
 use crate::base::{ErrorKind, Result, ResultExt, Time};
+use crate::output::texts::finish as finish_texts;
 use crate::work::{RequestKey, Usage, meta};
 
 /// How an answer came about, or that there is none.
@@ -123,7 +124,7 @@ impl ProvenanceColumns {
 
     /// The columns so far, in the order of [`meta::FULL`]; the next ones begin.
     pub(super) fn finish(&mut self) -> [ArrayRef; 13] {
-        let [key, model, finish, batch, raw] = self.texts.each_mut().map(super::answers::finish);
+        let [key, model, finish, batch, raw] = self.texts.each_mut().map(finish_texts);
         let [input, cached, written, output, reasoning] = self
             .tokens
             .each_mut()

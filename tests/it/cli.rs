@@ -384,7 +384,7 @@ fn the_help_as_a_newcomer_reads_it() {
               The words that an answer may be, with commas between them; without them, an answer is text
 
           --meta <WHICH>
-              Which columns say how each answer came about: off, minimal
+              Which columns say how each answer came about: off, minimal, full
 
           --model <PROVIDER/MODEL>
               Who answers: provider/model, such as anthropic/claude-haiku-4-5 or openai/gpt-6-luna;
