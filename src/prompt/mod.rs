@@ -39,6 +39,7 @@ mod decimal;
 mod engine;
 mod expression;
 mod filters;
+mod head;
 #[cfg(test)]
 mod jinja_tests;
 mod missing;
@@ -54,5 +55,6 @@ mod text;
 mod value_tests;
 
 pub use expression::column_expression;
+pub use head::constant_head;
 pub use render::{Prompt, Prompts, SkipReason};
 pub use template::{Template, render_shared};

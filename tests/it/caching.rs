@@ -385,6 +385,43 @@ async fn a_plan_says_what_it_does_about_the_cache_and_why() {
     assert!(plan.worst_micros > off.worst_micros, "all may write");
 }
 
+#[tokio::test(start_paused = true)]
+async fn instructions_that_stand_in_each_rows_own_prompt_are_noticed() {
+    let of = async |vendor| {
+        let mut world = world(vendor);
+        world.job["prompt"]["system"] = "You label.".into();
+        world.job["prompt"]["user"] = format!("{}{{{{ body }}}}", rubric(5000)).into();
+        let provider = world.provider_as(vendor, "sk-test", Some(vendor));
+        let plan = engine::plan(world.setup("plan"), provider).await;
+        plan.expect("a plan")
+    };
+    let marked = of("anthropic").await;
+    assert_eq!(marked.cache.uses, None);
+    let notes = marked.notes.join(" ");
+    assert!(
+        notes.contains("in `prompt.system` it could be cached"),
+        "{notes}"
+    );
+    // Who caches by itself finds it wherever it stands.
+    let automatic = of("openai").await;
+    assert_eq!(automatic.cache.uses, Some(CacheUse::Key));
+    assert!(!automatic.notes.join(" ").contains("prompt.system"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_plan_counts_the_tokens_of_the_examples() {
+    let mut world = world("anthropic");
+    let tokens = async |world: &World| {
+        let plan = engine::plan(world.setup("plan"), world.provider()).await;
+        plan.expect("a plan").input_tokens
+    };
+    let before = tokens(&world).await;
+    world.job["prompt"]["examples"] =
+        json!([{ "user": "u".repeat(80), "assistant": "a".repeat(307) }]);
+    // 80 and 307 bytes, and 13 of the names of their roles, are 100 tokens more in each of 60 requests.
+    assert_eq!(tokens(&world).await, before + 6_000);
+}
+
 /// What `columnist plan` says, and writes with `-o`, of sixty rows behind so many tokens.
 fn planned(tokens: usize, args: &[&str]) -> (String, Value) {
     let mut shell = Shell::new();

@@ -4,11 +4,11 @@ use super::source::{column_names, compile};
 use crate::base::{Error, Result};
 use crate::engine::decide::cache::CacheChoice;
 use crate::output::check_names;
-use crate::prompt::{column_expression, render_shared};
+use crate::prompt::{column_expression, constant_head, render_shared};
 use crate::provider::Provider;
 use crate::source::{Predicate, RowIds, Source};
 use crate::spec::Job;
-use crate::work::{CustomId, Example, Frame, Limits, Shape};
+use crate::work::{CacheStyle, CustomId, Example, Frame, Limits, Prefix, Shape};
 
 /// The parts of a job that its steps need.
 #[derive(Clone, Debug)]
@@ -21,6 +21,10 @@ pub(crate) struct JobParts {
     pub frame: Frame,
     /// How they use that cache.
     pub cache: CacheChoice,
+    /// The same, if what all rows' own prompts begin with stood in the system prompt.
+    pub cache_if_moved: CacheChoice,
+    /// Bytes of text that stand in each request before the row's own prompt.
+    pub shared_bytes: u64,
     /// The most bytes that a request becomes longer by saying so.
     pub cache_bytes: u64,
     pub limits: Limits,
@@ -75,7 +79,18 @@ impl JobParts {
             assistant_prefix: job.prompt.assistant_prefix.clone(),
         };
         let model = (capability.name, &*shape.model);
-        let cache = CacheChoice::of(job.prompt.cache, provider.prefix(&shape), model)?;
+        let prefix = provider.prefix(&shape);
+        let longer_by = constant_head(&job.prompt.user).len() as u64;
+        let moved = Prefix {
+            bytes: prefix.bytes + longer_by,
+            ..prefix
+        };
+        let cache_if_moved = CacheChoice::of(job.prompt.cache, moved, model)?;
+        let cache = match prefix.style {
+            // Who caches by itself looks for no mark.
+            CacheStyle::Automatic => cache_if_moved.clone(),
+            CacheStyle::Marked => CacheChoice::of(job.prompt.cache, prefix, model)?,
+        };
         let frame = provider.frame(&shape, None)?;
         let cache_bytes = match cache.policy.uses() {
             Some(uses) => longer(&provider.frame(&shape, Some(uses))?, &frame),
@@ -88,6 +103,8 @@ impl JobParts {
             filter,
             frame,
             cache,
+            cache_if_moved,
+            shared_bytes: prefix.bytes,
             cache_bytes,
             limits: limits(job, capability.limits),
             shape,

@@ -10,6 +10,7 @@ use crate::engine::context::job_parts::JobParts;
 use crate::engine::context::owner::stored_job;
 use crate::engine::context::setup::Setup;
 use crate::engine::context::source::{compile, sample};
+use crate::engine::decide::cache::CacheChoice;
 use crate::engine::plan::earlier::IndexSetup;
 use crate::engine::plan::input::PlanInput;
 use crate::engine::plan::planner::{Sink, Tally, plan_all};
@@ -131,8 +132,7 @@ fn report(
     let primer = parts.cache.policy.primer(tally.requests);
     let chunks = by_count.max(by_bytes) + primer;
     let pricing = Pricing::of(&parts.shape.service, &parts.shape.model);
-    let system = parts.shape.system.as_ref().map_or(0, String::len) as u64;
-    let input_tokens = tokens_of(tally.prompt_bytes + tally.requests * system);
+    let input_tokens = tokens_of(tally.prompt_bytes + tally.requests * parts.shared_bytes);
     let cache = CacheForecast::of(&parts.cache, tally.requests);
     let output_tokens_max = tally.requests * u64::from(job.model.max_output_tokens);
     let cost = |tariff, output| {
@@ -217,6 +217,17 @@ fn notes_of(job: &Job, parts: &JobParts, tally: &Tally, chunks: u64, state: &Sta
     if let Some(why) = &tally.reasons.failed {
         notes.push(format!("the first row that cannot be asked: {why}"));
     }
+    notes.extend(movable(parts, tally.requests));
     notes.extend(unknown_model(job, &parts.shape.service));
     notes
+}
+
+/// What to say where rows share the beginning of their own prompts, and it could be cached elsewhere.
+fn movable(parts: &JobParts, requests: u64) -> Option<String> {
+    let primes = |choice: &CacheChoice| choice.policy.primer(requests) > 0;
+    (!primes(&parts.cache) && primes(&parts.cache_if_moved)).then(|| {
+        "what `prompt.user` begins with is the same for all rows: in `prompt.system` it could be cached, and \
+         that would pay"
+            .to_owned()
+    })
 }

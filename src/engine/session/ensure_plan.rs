@@ -132,6 +132,8 @@ async fn bring_home(session: &mut Session, goal: Goal) -> Result<Stop> {
         // Nothing is sent, so that it is no matter whether this provider could.
         frame: Frame::default(),
         cache: CacheChoice::default(),
+        cache_if_moved: CacheChoice::default(),
+        shared_bytes: 0,
         cache_bytes: 0,
         limits: limits(&job, session.provider.capability().limits),
         shape,

@@ -288,3 +288,32 @@ pub(crate) fn accepted(attempt: &str, view: &BatchView, adopted: bool) -> Action
         adopted,
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::decide::scenario::{Scenario, at};
+
+    #[test]
+    fn a_body_that_lies_at_the_provider_says_what_it_was_made_to_say() {
+        let mut scenario = Scenario::of(&[10]);
+        let attempt = scenario.promise(0, at(0), Some(CacheUse::Key));
+        scenario.tell(Action::Staged {
+            attempt: attempt.clone(),
+            file: "file-1".into(),
+        });
+        scenario.tell(Action::Rejected {
+            attempt: attempt.clone(),
+            why: "later".into(),
+            again: true,
+        });
+        let plan = scenario.0.plan().expect("a plan");
+        let uploaded = Uploaded::of(&scenario.0, &plan.chunks[&0], "account").expect("a body");
+        assert_eq!(uploaded.cache, Some(CacheUse::Key));
+        assert_eq!(
+            uploaded.bytes,
+            scenario.0.attempts[&attempt].promised.body_bytes
+        );
+        assert_eq!(Uploaded::of(&scenario.0, &plan.chunks[&0], "other"), None);
+    }
+}

@@ -194,10 +194,11 @@ fn a_crash_around_a_primer_costs_nothing() {
     let stories = |seed: &u64| {
         let at = stories(&points, "anthropic", *seed).into_iter();
         let at = at.map(Story::sharing);
-        let anywhere = Story::draw("anthropic", *seed)
-            .sharing()
-            .stopping_anywhere();
-        at.chain([anywhere]).collect::<Vec<_>>()
+        let anywhere = VENDORS.map(|vendor| {
+            let story = Story::draw(vendor, *seed).sharing();
+            story.stopping_anywhere()
+        });
+        at.chain(anywhere).collect::<Vec<_>>()
     };
     let stories: Vec<_> = seeds.iter().flat_map(stories).collect();
     let came = play_all(&stories, |story| story.seed, play);

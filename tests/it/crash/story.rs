@@ -172,6 +172,8 @@ impl Story {
         Story {
             shares: true,
             rows: self.rows.max(16),
+            // A queue that is narrow for short prompts takes no long one.
+            narrow: self.narrow && self.vendor == "anthropic",
             ..self
         }
     }
