@@ -256,6 +256,19 @@ async fn passes_that_come_too_late_cost_no_more_than_no_cache_but_for_two_primer
 }
 
 #[tokio::test(start_paused = true)]
+async fn five_minutes_are_enough_where_batches_are_quick_and_given_up_where_they_are_not() {
+    for (minutes, written, read) in [(2, 5_000, 59 * 5_000), (10, 10_000, 0)] {
+        let mut world = sharing("anthropic", 60, 25, taking(minutes, minutes));
+        world.job["prompt"]["cache"] = "5m".into();
+        run(&world).await;
+        let bill = world.bill().total;
+        let cached = (bill.cache_write_tokens, bill.cache_read_tokens);
+        assert_eq!(cached, (written, read), "batches of {minutes} minutes");
+        assert_eq!(bill.requests_billed, 60);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_primer_is_renewed_for_what_is_sent_when_its_life_is_over() {
     // The queue takes one batch, and whoever collects comes late the third time.
     let mut config = taking(10, 10);

@@ -120,6 +120,33 @@ def test_anthropic_batch(make_sandbox):
     assert sandbox.bill()["requests_billed"] == len(requests) - 1
 
 
+RULES = "rule" * 5000
+"""Of five thousand tokens, as the sandbox counts them."""
+
+
+def test_anthropic_cache(make_sandbox):
+    sandbox = make_sandbox("--batch-time", "300ms..500ms")
+    client = claude(sandbox)
+    mark = {"type": "ephemeral", "ttl": "1h"}
+    system = [{"type": "text", "text": RULES, "cache_control": mark}]
+
+    def usage(texts):
+        made = client.messages.batches.create(requests=claude_requests(texts, system=system))
+        claude_ended(client, made.id)
+        results = client.messages.batches.results(made.id)
+        return [line.result.message.usage for line in results]
+
+    for written in usage(TEXTS[:3]):
+        assert written.cache_creation_input_tokens == 5000 and written.cache_read_input_tokens == 0
+        assert written.cache_creation.ephemeral_1h_input_tokens == 5000
+        assert written.cache_creation.ephemeral_5m_input_tokens == 0
+        assert 0 < written.input_tokens < 20
+    for read in usage(TEXTS[3:6]):
+        assert (read.cache_read_input_tokens, read.cache_creation_input_tokens) == (5000, 0)
+    bill = sandbox.bill()
+    assert (bill["cache_write_tokens"], bill["cache_read_tokens"]) == (15000, 15000)
+
+
 def test_anthropic_pages(sandbox):
     client = claude(sandbox, "sk-pages")
     made = [
@@ -329,6 +356,31 @@ def test_openai_batch(make_sandbox):
     assert client.files.delete(ended.output_file_id).deleted
     with pytest.raises(openai.NotFoundError):
         client.files.content(ended.output_file_id)
+
+
+def test_openai_cache(make_sandbox):
+    sandbox = make_sandbox("--batch-time", "300ms..500ms")
+    client = gpt(sandbox)
+
+    def usage(**more):
+        def body(text):
+            turns = [{"role": "system", "content": RULES}, {"role": "user", "content": text}]
+            return chat(text, messages=turns, **more)
+
+        bodies = {f"row-{n}": body(text) for n, text in enumerate(TEXTS[:3])}
+        batch = gpt_ended(client, start(client, jsonl(bodies)).id)
+        lines = lines_of(client, batch.output_file_id)
+        answers = [line["response"]["body"] for line in lines]
+        found = [openai.types.chat.ChatCompletion.model_validate(a).usage for a in answers]
+        details = [one.prompt_tokens_details for one in found]
+        assert sum(one.cached_tokens for one in details) == batch.usage.input_tokens_details.cached_tokens
+        return [(one.cached_tokens, one.model_dump().get("cache_write_tokens")) for one in details]
+
+    # 39 steps of 128 tokens.
+    key = {"prompt_cache_key": "rules"}
+    assert usage(**key) == [(0, 4992)] * 3
+    assert usage(**key) == [(4992, 0)] * 3
+    assert usage(prompt_cache_options={"mode": "explicit"}) == [(0, 0)] * 3
 
 
 def test_openai_embeddings_batch(sandbox):

@@ -334,14 +334,20 @@ fn is_warm(
             && attempt.promised.cache == Some(kept)
             && attempt.promised.account == account
     };
-    let used = state.attempts.values().filter(alike).filter_map(last_use);
+    let used = state.attempts.values().filter(alike);
+    let used = used.filter_map(|attempt| last_use(attempt, life));
     used.max().is_some_and(|at| until < at + life)
 }
 
-/// When the batch of `attempt` last used the cache, if it did.
-fn last_use(attempt: &Attempt) -> Option<Time> {
+/// When the batch of `attempt` last used the cache, if it did and that can be told: its end, which is soon
+/// after its last answer. Of one that took longer than an entry lives nobody knows whether that is still so.
+fn last_use(attempt: &Attempt, life: Duration) -> Option<Time> {
     let landed = attempt.landed.as_ref()?;
-    (landed.usage.cached() > 0).then(|| landed.ended_at.unwrap_or(attempt.promised.at))
+    let accepted = attempt.accepted.as_ref();
+    let began = accepted.and_then(|accepted| accepted.created_at);
+    let began = began.unwrap_or(attempt.promised.at);
+    let ended = landed.ended_at.unwrap_or(began);
+    (landed.usage.cached() > 0 && ended <= began + life).then_some(ended)
 }
 
 /// Whether primers are of no use: the provider shows that what is marked is not cached, or entries are gone

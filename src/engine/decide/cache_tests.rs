@@ -187,6 +187,18 @@ fn entries_that_are_gone_whenever_somebody_looks_are_given_up() {
 }
 
 #[test]
+fn a_batch_that_took_longer_than_an_entry_lives_says_nothing_of_it() {
+    let mut scenario = primed(3);
+    let primer = scenario.marked(0, 0);
+    scenario.caches(&primer, 3_601);
+    assert_eq!(at_time(&scenario, 3_602), Caching::Parts(1));
+    let mut scenario = primed(3);
+    let primer = scenario.marked(0, 0);
+    scenario.caches(&primer, 3_600);
+    assert_eq!(at_time(&scenario, 3_602), Caching::Says(KEPT));
+}
+
+#[test]
 fn where_the_provider_caches_nothing_nothing_more_is_marked() {
     let mut scenario = primed(2);
     let primer = scenario.marked(0, 0);

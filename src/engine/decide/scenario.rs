@@ -184,10 +184,11 @@ impl Scenario {
     }
 
     fn accept(&mut self, attempt: &str) {
+        let created_at = Some(self.0.attempts[attempt].promised.at);
         self.tell(Action::Accepted(Accepted {
             attempt: attempt.to_owned(),
             batch: BatchId(format!("batch of {attempt}")),
-            created_at: Some(at(0)),
+            created_at,
             expires_at: None,
             adopted: false,
         }));
