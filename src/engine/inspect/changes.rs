@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::{Map, Value};
 
 use crate::spec::{Job, LayoutSpec};
+use crate::work::AnswerType;
 
 /// A setting that has another value than in the last plan.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,7 +37,12 @@ const APART: [&str; 14] = [
 ];
 
 /// How the job file calls what is stored under another name.
-const NAMES: [(&str, &str); 7] = [
+const NAMES: [(&str, &str); 12] = [
+    ("answer.answer.asked", "model.structured_output"),
+    ("answer.answer.descriptions.", "answer.choices."),
+    ("answer.answer.multiple.", "answer."),
+    ("answer.answer.other.label", "answer.other"),
+    ("answer.answer.trimmed", "answer.trim"),
     ("answer.answer.", "answer."),
     ("model.model", "model.use"),
     ("source.filter", "source.where"),
@@ -68,6 +74,17 @@ fn settings(job: &Job) -> BTreeMap<String, Value> {
     }
     let model = format!("{}/{}", job.model.provider, job.model.model);
     settings.insert("model.use".to_owned(), model.into());
+    match &job.answer.answer {
+        // What stands beside a text's type says that it is bounded.
+        AnswerType::BoundedText(_) => {
+            settings.insert("answer.type".to_owned(), "text".into());
+        }
+        // That there may be several is said by what says how many.
+        AnswerType::Choice(answer) if answer.multiple.is_some() => {
+            settings.insert("answer.multiple".to_owned(), true.into());
+        }
+        _ => {}
+    }
     // It is stored under its older name.
     if job.output.layout == Some(LayoutSpec::Keyed) {
         settings.insert("output.layout".to_owned(), "keyed".into());
@@ -145,6 +162,29 @@ mod tests {
                 ("answer.choices", json!(["x", "y"]), json!(["x"])),
                 ("model.use", json!("openai/m"), json!("anthropic/m")),
                 ("source.where", Value::Null, json!("a = 1")),
+            ],
+        );
+        let told = [
+            "answer.choices={ x = 'what', y = '' }",
+            "answer.multiple=true",
+            "answer.max=2",
+            "answer.other=rest",
+            "model.structured_output=prompt",
+        ];
+        check(
+            &told,
+            &[
+                (
+                    "answer.choices",
+                    json!(["x", "y"]),
+                    json!(["x", "y", "rest"]),
+                ),
+                ("answer.choices.x", Value::Null, json!("what")),
+                ("answer.max", Value::Null, json!(2)),
+                ("answer.multiple", Value::Null, json!(true)),
+                ("answer.other", Value::Null, json!("rest")),
+                ("model.max_output_tokens", json!(256), json!(1024)),
+                ("model.structured_output", Value::Null, json!("prompt")),
             ],
         );
         check(

@@ -117,7 +117,7 @@ mod tests {
         let schema = Json::parse(schema).expect("JSON");
         let value = json_schema::read(&schema).expect("a schema").value;
         let constraints = Constraints::of(&schema)?;
-        let said = reader::with_own_words(text, &value).expect("a value");
+        let said = reader::as_asked(text, &value).expect("a value");
         constraints
             .check(&said)
             .map_err(|misfit| misfit.to_string())

@@ -217,12 +217,13 @@ impl ExpectedJson {
         let own = if self.wrapped { unwrapped(said)? } else { None };
         let said = own.map_or(said, RawValue::get);
         let mut out = String::new();
-        let has_other_words = reader::read(said, &self.value, &mut out)?;
-        if has_other_words {
-            let said = reader::with_own_words(said, &self.value)?;
-            self.constraints.check(&said)?;
-        } else {
-            self.constraints.check(said)?;
+        let is_otherwise = reader::read(said, &self.value, &mut out)?;
+        match self.constraints.check(said) {
+            Err(_) if is_otherwise => {
+                let said = reader::as_asked(said, &self.value)?;
+                self.constraints.check(&said)?;
+            }
+            checked => checked?,
         }
         Ok(out)
     }
@@ -325,6 +326,19 @@ mod tests {
         let outcome = judge(&of(false)).judge(answered("日本語だ", Finish::Stop));
         let why = "it has 4 characters, more than 3";
         assert_eq!(outcome.error.as_deref(), Some(why));
+    }
+
+    #[test]
+    fn a_decimal_may_be_said_as_text() {
+        let answer = AnswerType::Json(JsonAnswer {
+            schema: r#"{"type":"object","properties":{"n":{"type":"number","minimum":1}},"required":["n"]}"#.into(),
+            types: BTreeMap::from([("n".into(), "DECIMAL(20,2)".into())]),
+            asked: Asked::Schema,
+        });
+        let digits = r#"{"n":"123456789012345678.9"}"#;
+        check(&answer, digits, Some(r#"{"n":123456789012345678.90}"#));
+        check(&answer, r#"{"n":"0.5"}"#, None);
+        check(&answer, r#"{"n":"many"}"#, None);
     }
 
     #[test]

@@ -36,8 +36,8 @@ impl std::fmt::Display for Misfit {
     }
 }
 
-/// Appends the value that `text` holds to `out`, in the one form of its type. Tells whether it has words of
-/// a choice in another case than the job's.
+/// Appends the value that `text` holds to `out`, in the one form of its type. Tells whether it says anything
+/// otherwise than the schema would have it: words of a choice in another case, decimals as text.
 ///
 /// # Errors
 /// What does not fit, and where.
@@ -45,11 +45,11 @@ pub(super) fn read(text: &str, value: &ValueType, out: &mut String) -> Result<bo
     into(text, value, out, false)
 }
 
-/// What `text` says, as it says it, but for the words of choices, which are the job's own.
+/// What `text` says, as it says it, but for what the schema would have otherwise.
 ///
 /// # Errors
 /// As for [`read`].
-pub(super) fn with_own_words(text: &str, value: &ValueType) -> Result<String, Misfit> {
+pub(super) fn as_asked(text: &str, value: &ValueType) -> Result<String, Misfit> {
     let mut out = String::new();
     into(text, value, &mut out, true)?;
     Ok(out)
@@ -64,10 +64,10 @@ fn into(text: &str, value: &ValueType, out: &mut String, as_said: bool) -> Resul
         path: String::new(),
         out,
         as_said,
-        has_other_words: false,
+        is_otherwise: false,
     };
     match reader.value(raw.get(), value) {
-        Ok(()) => Ok(reader.has_other_words),
+        Ok(()) => Ok(reader.is_otherwise),
         Err(why) => Err(Misfit {
             path: reader.path,
             why,
@@ -81,8 +81,8 @@ struct Reader<'a> {
     out: &'a mut String,
     /// Whether values are written as they were said, and what was left out is left out.
     as_said: bool,
-    /// Whether a word of a choice was said in another case than the job's.
-    has_other_words: bool,
+    /// Whether something was said otherwise than the schema would have it.
+    is_otherwise: bool,
 }
 
 type Read = Result<(), String>;
@@ -101,7 +101,7 @@ impl Reader<'_> {
                 let said = text(raw, "text")?;
                 match choose(words, &said) {
                     Some(word) => {
-                        self.has_other_words |= *word != said;
+                        self.is_otherwise |= *word != said;
                         self.quote(word)
                     }
                     None => Err(format!("{} is none of the choices", in_short(raw))),
@@ -110,6 +110,10 @@ impl Reader<'_> {
             Kind::List(item) => self.list(raw, item),
             Kind::Struct(fields) => self.fields(raw, fields),
             Kind::Map(value) => self.map(raw, value),
+            // A decimal as text is read, to be a number.
+            Kind::Decimal(..) if self.as_said && raw.starts_with('"') => {
+                self.plain(raw, &value.kind)
+            }
             _ if self.as_said => {
                 self.put(raw);
                 Ok(())
@@ -198,6 +202,7 @@ impl Reader<'_> {
             .then(|| text(raw, "a number"))
             .transpose()?;
         let written = quoted.as_deref().unwrap_or(raw);
+        self.is_otherwise |= quoted.is_some();
         let number = number(written, "a number")?.normalized();
         let (unscaled, own) = number.as_bigint_and_exponent();
         let left = i64::from(scale);
