@@ -285,3 +285,49 @@ fn a_process_dies_where_it_is_told_to_and_the_next_one_goes_on() {
         .call(&["run", "job.toml"])
         .refused_with_hint(2, &["crash-at"]);
 }
+
+/// The same for every type of answer, however it is asked for.
+#[test]
+fn answers_of_every_type_keep_the_promises() {
+    let choices = "choices = { billing = \"about invoices\", bug = \"\", other = \"\" }\n";
+    let fields = "fields = { a = \"SMALLINT\", b = \"STRUCT(c DATE, d VARCHAR[])\", e = { choices = [\"x\", \"y\"], multiple = true } }\n";
+    let map = "fields = { m = \"MAP(VARCHAR, INT)\", t = \"TIMESTAMP WITH TIME ZONE\" }\n";
+    let prompt = "structured_output = \"prompt\"\n";
+    for (at, (answer, model)) in [
+        (choices.to_owned(), ""),
+        (
+            format!("{choices}multiple = true\nmin = 1\nother = true\n"),
+            "",
+        ),
+        (
+            format!("{choices}multiple = true\nother = \"rest\"\n"),
+            prompt,
+        ),
+        (choices.to_owned(), prompt),
+        (fields.to_owned(), ""),
+        (format!("{map}flatten = true\n"), prompt),
+        ("type = \"date\"\n".to_owned(), prompt),
+        ("type = \"number\"\n".to_owned(), ""),
+        ("trim = true\nmax_chars = 50\n".to_owned(), ""),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let vendor = ["openai/gpt-6-luna", "anthropic/claude-haiku-4-5"][at % 2];
+        let shell = with_job(vendor);
+        let job = std::fs::read_to_string(shell.path("job.toml")).expect("a job");
+        let job = job
+            .replace(
+                "column = \"label\"\n",
+                &format!("column = \"label\"\n{answer}"),
+            )
+            .replace(
+                "max_output_tokens = 64\n",
+                &format!("max_output_tokens = 400\n{model}"),
+            );
+        shell.write("job.toml", job);
+        let (_, line) = rehearse(&shell, &["--seed", "5", "--faults", FAULTS]);
+        let done = line["status"]["succeeded"].as_u64().unwrap_or_default();
+        assert!(done > 40, "{answer}{line}");
+    }
+}

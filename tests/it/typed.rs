@@ -211,3 +211,64 @@ async fn one_value_is_a_column_of_its_type() {
         }
     }
 }
+
+/// The word that the sandbox draws for a row.
+fn drawn<'w>(words: &[&'w str], body: &str) -> &'w str {
+    let at = hash(&format!("Label this: {body}")) % words.len() as u64;
+    words[usize::try_from(at).expect("small")]
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn several_choices_are_a_list_however_they_are_asked_for() {
+    let words = ["bug", "Billing", "other"];
+    for vendor in VENDORS {
+        for asked in ["schema", "prompt"] {
+            let mut world = world(vendor, "");
+            world.job["answer"]["answer"] = json!({
+                "type": "choice", "choices": words, "descriptions": { "bug": "it fails" },
+                "multiple": { "min": 1, "max": 2 }, "asked": asked,
+            });
+            world.run().await.expect("a run");
+            let batch = read(&world);
+            let (labels, bodies) = (column(&batch, "label"), column(&batch, "body"));
+            let item = match labels.data_type() {
+                DataType::List(item) => Arc::clone(item),
+                other => panic!("{other}"),
+            };
+            assert_eq!(
+                (item.data_type(), item.is_nullable()),
+                (&DataType::Utf8, false)
+            );
+            for row in 0..batch.num_rows() {
+                let own = labels.as_list::<i32>().value(row);
+                let own: Vec<_> = own.as_string::<i32>().iter().flatten().collect();
+                let body = bodies.as_string::<i32>().value(row);
+                assert_eq!(own, [drawn(&words, body)], "{vendor} {asked}");
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_asked_for_in_the_prompt_is_another_question_and_found_again() {
+    for vendor in VENDORS {
+        let mut world = world(vendor, "");
+        world.run().await.expect("a run");
+        let billed = world.bill().distinct_billed;
+        let first = read(&world);
+        world.job["answer"]["answer"]["asked"] = "prompt".into();
+        world.run().await.expect("a second run");
+        assert_eq!(world.bill().distinct_billed, 2 * billed);
+        // The sandbox says the same to both, with words around.
+        let second = read(&world);
+        let of = |batch: &RecordBatch| column(batch, "label");
+        assert_eq!(&of(&first), &of(&second));
+        check_rows(&world, &second, |name| {
+            let label = column(&second, "label");
+            Arc::clone(label.as_struct().column_by_name(name).expect("a field"))
+        });
+        // And neither is asked again.
+        world.run().await.expect("a third run");
+        assert_eq!(world.bill().distinct_billed, 2 * billed);
+    }
+}

@@ -4,13 +4,16 @@ What the SDKs cannot read, or raise as another error than the vendor's, is a def
 """
 
 import base64
+import datetime
 import io
 import json
 import math
 import struct
+import typing
 
 import anthropic
 import openai
+import pydantic
 import pytest
 
 from world import MODELS, choice, number, tail, wait_for
@@ -524,3 +527,52 @@ def test_openai_online(sandbox):
     assert client.models.retrieve(MODELS["openai"]).object == "model"
     with pytest.raises(openai.NotFoundError):
         client.models.retrieve("gpt-nonexistent")
+
+
+# Structured answers, as the SDKs parse them into models
+
+
+class Line(pydantic.BaseModel):
+    sku: str
+    qty: int
+
+
+class Ticket(pydantic.BaseModel):
+    label: typing.Literal["billing", "bug"]
+    due: datetime.date
+    total: float | None
+    lines: list[Line]
+
+
+def test_openai_parses_structured_answers(sandbox):
+    client = gpt(sandbox)
+    model, messages = MODELS["openai"], [{"role": "user", "content": "pick one"}]
+    answer = client.chat.completions.parse(model=model, messages=messages, response_format=Ticket)
+    ticket = answer.choices[0].message.parsed
+    assert isinstance(ticket, Ticket) and ticket.label == choice("pick one", ["billing", "bug"])
+    # A schema that the vendor does not take is refused as it refuses it.
+    open_schema = {"type": "object", "properties": {"a": {"type": "string", "maxLength": 3}}, "required": ["a"]}
+    for schema, word in [
+        (open_schema, "additionalProperties"),
+        (open_schema | {"additionalProperties": False}, "maxLength"),
+        ({"type": "object", "properties": {"a": {"type": "string"}}, "additionalProperties": False}, "required"),
+    ]:
+        format = {"type": "json_schema", "json_schema": {"name": "x", "strict": True, "schema": schema}}
+        with pytest.raises(openai.BadRequestError, match=word):
+            client.chat.completions.create(model=model, messages=messages, response_format=format)
+
+
+def test_anthropic_parses_structured_answers(sandbox):
+    client = claude(sandbox)
+    answer = client.messages.parse(**message("pick one"), output_format=Ticket)
+    ticket = answer.parsed_output
+    assert isinstance(ticket, Ticket) and ticket.label == choice("pick one", ["billing", "bug"])
+    for schema, word in [
+        ({"type": "object", "properties": {}}, "additionalProperties"),
+        ({"type": "integer", "minimum": 1}, "minimum"),
+        ({"type": "string", "format": "colour"}, "format"),
+        ({"type": "array", "items": {"type": "string"}, "minItems": 2}, "minItems"),
+    ]:
+        format = {"type": "json_schema", "schema": schema}
+        with pytest.raises(anthropic.BadRequestError, match=word):
+            client.messages.create(**message("x", output_config={"format": format}))

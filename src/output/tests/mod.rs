@@ -9,6 +9,7 @@ mod reads;
 mod refused;
 mod stores;
 mod table;
+mod typed;
 
 use std::path::Path;
 use std::sync::Arc;
