@@ -11,6 +11,7 @@ use crate::ledger::action::{
     Action, ChunkStored, Landed, Oddities, PlanCompleted, PlanCounts, PlanStarted, Promised,
     RequestPlace, RetryAsked,
 };
+use crate::ledger::index::IndexFolder;
 use crate::ledger::outcomes::OutcomesWriter;
 use crate::work::{AnswerType, Api, BatchStatus, Outcome, StatusCounts, Usage};
 
@@ -507,4 +508,37 @@ async fn an_index_of_another_history_is_not_believed() {
     history.state.attempts.insert("another".to_owned(), attempt);
     let found = history.found(&shape, true).await;
     assert_eq!((found[0], found[1].is_some()), (None, true));
+}
+
+/// What may still get outcomes is looked at anew each time, and becomes part of the index when it cannot.
+#[tokio::test]
+async fn a_plan_whose_batches_are_open_is_not_in_the_index_yet() {
+    let planned = |n: u8| Planned {
+        is_older: false,
+        model: "a",
+        limit: 64,
+        trial_fails: false,
+        requests: vec![(n, RowStatus::Succeeded, false)],
+        is_late: false,
+        retry: None,
+        is_only_looked_at: false,
+        damage: None,
+    };
+    let mut history = History::new();
+    for n in 0..3 {
+        history.plan(&planned(n));
+    }
+    history.land(0);
+    history.land(2);
+    let shape = shape("a", 64);
+    let covered = async |history: &History| {
+        let found = history.found(&shape, true).await;
+        let folder = IndexFolder::list(&history.files.index()).await;
+        let manifest = folder.expect("listed").manifest().await.expect("read");
+        let found: Vec<_> = found[..3].iter().map(Option::is_some).collect();
+        (manifest.map(|manifest| manifest.plans), found)
+    };
+    assert_eq!(covered(&history).await, (Some(1), vec![true, false, true]));
+    history.land(1);
+    assert_eq!(covered(&history).await, (Some(3), vec![true, true, true]));
 }
