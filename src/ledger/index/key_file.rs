@@ -25,14 +25,17 @@ use crate::work::RequestKey;
 /// A key that is looked for, and by whom.
 pub(super) type Wanted = (RequestKey, u32);
 
+/// An entry that was found, and for whom.
+pub(super) type Found = (u32, Entry);
+
 /// Bytes between two blocks that are fetched along rather than asked around.
 const GAP: u64 = 64 << 10;
 /// The most that is fetched by one request where blocks are wanted.
-const RANGE_MAX: u64 = 256 << 10;
+const RANGE_MAX: u64 = 128 << 10;
 /// What a request costs, as bytes: so many could have been read while it is waited for.
 const REQUEST_COST: u64 = 128 << 10;
-/// Requests that are under way at once.
-const REQUESTS_AHEAD: usize = 16;
+/// Requests for one file that are under way at once.
+const REQUESTS_AHEAD: usize = 8;
 /// Blocks that are read at once where a whole file is.
 const SOME: u64 = 16;
 
@@ -100,16 +103,12 @@ impl KeyFile {
         self.filter = None;
     }
 
-    /// Looks for `keys`, which are sorted; each entry found goes to `found`, with whoever looks for it.
+    /// Looks for `keys`, which are sorted: each entry that is there, with whoever looks for it.
     ///
     /// # Errors
     /// As [`KeyFile::open`].
-    pub(super) async fn find(
-        &mut self,
-        keys: &[Wanted],
-        scratch: &Path,
-        found: &mut Vec<(u32, Entry)>,
-    ) -> Result<()> {
+    pub(super) async fn find(&mut self, keys: &[Wanted], scratch: &Path) -> Result<Vec<Found>> {
+        let mut found = Vec::new();
         let from = keys.partition_point(|(key, _)| *key < self.info.first);
         let to = keys.partition_point(|(key, _)| *key <= self.info.last);
         let keys = &keys[from.min(to)..to];
@@ -122,18 +121,20 @@ impl KeyFile {
             .map(|wanted| (*wanted, self.blocks_of(wanted)))
             .collect();
         if likely.is_empty() {
-            return Ok(());
+            return Ok(found);
         }
         if let Body::Store(_) = self.body {
             let ranges = ranges(&likely);
             let bytes: u64 = ranges.iter().map(|range| self.len_of(range)).sum();
             self.spent += bytes + REQUEST_COST * ranges.len() as u64;
             if self.spent < self.info.bytes {
-                return self.find_in_store(&likely, ranges, found).await;
+                self.find_in_store(&likely, ranges, &mut found).await?;
+                return Ok(found);
             }
             self.fetch(scratch).await?;
         }
-        self.find_on_disk(&likely, found).await
+        self.find_on_disk(&likely, &mut found).await?;
+        Ok(found)
     }
 
     /// The blocks that may hold a key: one, or two where it is the first of a block.
@@ -152,7 +153,7 @@ impl KeyFile {
     async fn find_on_disk(
         &self,
         likely: &[(Wanted, Range<u64>)],
-        found: &mut Vec<(u32, Entry)>,
+        found: &mut Vec<Found>,
     ) -> Result<()> {
         let mut held: Option<(u64, Bytes)> = None;
         for (wanted, blocks) in likely {
@@ -172,7 +173,7 @@ impl KeyFile {
         &self,
         likely: &[(Wanted, Range<u64>)],
         ranges: Vec<Range<u64>>,
-        found: &mut Vec<(u32, Entry)>,
+        found: &mut Vec<Found>,
     ) -> Result<()> {
         let fetch = |blocks: Range<u64>| async move {
             let bytes = self.read(self.info.place_of(blocks.clone())).await?;
@@ -196,7 +197,7 @@ impl KeyFile {
         Ok(())
     }
 
-    fn search(&self, block: &[u8], wanted: &Wanted, found: &mut Vec<(u32, Entry)>) -> Result<()> {
+    fn search(&self, block: &[u8], wanted: &Wanted, found: &mut Vec<Found>) -> Result<()> {
         let records = read_block(&self.info, block)?;
         let start = records.partition_point(|record| record[..24] < wanted.0.0[..]);
         let same = |record: &&Record| record[..24] == wanted.0.0[..];

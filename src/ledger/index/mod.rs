@@ -34,6 +34,7 @@ mod tests;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
+use futures::FutureExt;
 use futures::stream::{self, StreamExt, TryStreamExt};
 
 use crate::base::{Location, Result, scratch_error};
@@ -49,6 +50,8 @@ pub use runs::EntrySorter;
 
 /// Files that are opened at once.
 const OPENED_AT_ONCE: usize = 8;
+/// Files in which is looked at once.
+const ASKED_AT_ONCE: usize = 4;
 
 /// What runs are merged up to: 80 MB.
 const MERGED_ENTRIES_MAX: u64 = 2 << 20;
@@ -185,8 +188,12 @@ impl AnswerIndex {
             return Ok(());
         }
         keys.sort_unstable();
-        for file in self.runs.iter_mut().flat_map(|run| &mut run.0) {
-            file.find(keys, &self.scratch, found).await?;
+        let (keys, scratch) = (&*keys, &*self.scratch);
+        let files = self.runs.iter_mut().flat_map(|run| &mut run.0);
+        let lookups: Vec<_> = files.map(|file| file.find(keys, scratch).boxed()).collect();
+        let mut lookups = stream::iter(lookups).buffer_unordered(ASKED_AT_ONCE);
+        while let Some(some) = lookups.try_next().await? {
+            found.extend(some);
         }
         Ok(())
     }
