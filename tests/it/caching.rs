@@ -103,6 +103,33 @@ async fn one_row_goes_first_and_the_others_read_what_it_left() {
     assert!(by_chunk.iter().all(|one| one.ended_at.is_some()));
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_body_is_as_long_as_its_marks_make_it() {
+    let world = world("anthropic");
+    run(&world).await;
+    let text = rubric(5000);
+    let mark = json!({ "type": "ephemeral", "ttl": "1h" });
+    let block = json!([{ "type": "text", "text": text, "cache_control": mark }]);
+    let longer = (block.to_string().len() - json!(text).to_string().len()) as u64;
+    let facts = facts(&world).await;
+    let plain = |chunk| {
+        let find = |fact: &Action| match fact {
+            Action::ChunkStored(stored) if stored.chunk == chunk => Some(stored.body_bytes),
+            _ => None,
+        };
+        facts.iter().find_map(find).expect("it was stored")
+    };
+    let mut seen = 0;
+    for fact in &facts {
+        if let Action::Promised(promised) = fact {
+            let expected = plain(promised.chunk) + promised.requests * longer;
+            assert_eq!(promised.body_bytes, expected, "{promised:?}");
+            seen += 1;
+        }
+    }
+    assert_eq!(seen, 4);
+}
+
 /// What the sandbox charges for sixty rows: what `set` makes of the job.
 async fn bill_of(set: impl FnOnce(&mut Value)) -> Bill {
     let mut world = world("anthropic");

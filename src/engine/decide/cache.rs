@@ -43,6 +43,8 @@ pub(crate) struct CacheChoice {
     pub prefix_tokens: u64,
     /// From how many tokens on the model caches, where that is known.
     pub cached_min: Option<u64>,
+    /// What caching that costs, where it is known and the prefix is long enough.
+    pub terms: Option<CacheTerms>,
     /// Why nothing is said, or what else a person should know.
     pub why: Option<String>,
 }
@@ -78,6 +80,8 @@ impl CacheChoice {
             tokens,
             model,
         };
+        let is_long = |price: &&Price| tokens >= price.cached_min;
+        let terms = price.filter(is_long).map(|price| facts.terms(kept, price));
         let (policy, why) = match setting {
             CacheSetting::Off => facts.off(),
             CacheSetting::Auto => facts.auto(kept),
@@ -87,6 +91,7 @@ impl CacheChoice {
             policy,
             prefix_tokens: tokens,
             cached_min: price.map(|price| price.cached_min),
+            terms,
             why,
         })
     }

@@ -35,11 +35,16 @@ impl CacheForecast {
         };
         match &choice.policy {
             CachePolicy::Nothing => forecast,
-            CachePolicy::Always(uses) => CacheForecast {
-                uses: Some(*uses),
-                why: always(*uses).to_owned(),
-                ..forecast
-            },
+            CachePolicy::Always(uses) => {
+                let terms = choice.terms.filter(|_| *uses == CacheUse::Key);
+                let extra = terms.map_or(0, |terms| extra(&terms, requests));
+                CacheForecast {
+                    uses: Some(*uses),
+                    extra_micros: micro_usd(extra),
+                    why: always(*uses, extra > 0),
+                    ..forecast
+                }
+            }
             CachePolicy::Marked { kept, terms, .. } => {
                 let from = choice.policy.worth_from(PRIMER);
                 if from.is_none_or(|from| requests < from) {
@@ -52,17 +57,27 @@ impl CacheForecast {
     }
 }
 
-fn always(uses: CacheUse) -> &'static str {
-    match uses {
-        CacheUse::Off => {
-            "`prompt.cache` is off, and the provider is told not to cache by itself: it charges for what it \
-             writes"
-        }
-        _ => {
-            "the provider caches by itself what requests begin with; they bear one key, so that they meet \
-             the same cache"
-        }
+fn always(uses: CacheUse, is_charged: bool) -> String {
+    if uses == CacheUse::Off {
+        return "`prompt.cache` is off, and the provider is told not to cache by itself: it charges for \
+                what it writes"
+            .to_owned();
     }
+    let key = "the provider caches by itself what requests begin with; they bear one key, so that they meet \
+               the same cache";
+    if is_charged {
+        format!(
+            "{key}; it charges for what it writes, and those that begin together may all write: `cache = \
+             \"off\"` spares that"
+        )
+    } else {
+        key.to_owned()
+    }
+}
+
+/// What `requests` cost at most beyond what they cost without a cache, in pico-USD.
+fn extra(terms: &CacheTerms, requests: u64) -> u128 {
+    terms.worst(requests) - terms.plain(requests)
 }
 
 fn too_few(requests: u64, from: Option<u64>) -> String {
@@ -91,13 +106,12 @@ fn marked(
         .into_iter()
         .flatten()
         .collect();
-    let extra = |terms: &CacheTerms| terms.worst(requests) - terms.plain(requests);
     CacheForecast {
         uses: Some(kept),
         primer: PRIMER,
         saved_micros: terms
             .map(|terms| saved(terms.plain(requests), terms.cached(requests, PRIMER))),
-        extra_micros: micro_usd(terms.map_or(0, extra)),
+        extra_micros: micro_usd(terms.map_or(0, |terms| extra(terms, requests))),
         why: why.join("; "),
         ..forecast
     }
@@ -223,6 +237,16 @@ mod tests {
             |setting, bytes, model| of(setting, (CacheStyle::Automatic, bytes), model, 10);
         let key = automatic(CacheSetting::Auto, 1_024 * 4, LUNA);
         assert_eq!((key.uses, key.primer), (Some(CacheUse::Key), 0));
+        // If all write: 10 * 1,024 tokens at 0.0125 uUSD more than the 0.05 of plain input.
+        assert_eq!(key.extra_micros, 128);
+        assert!(
+            key.why.contains("`cache = \"off\"` spares that"),
+            "{}",
+            key.why
+        );
+        let mini = automatic(CacheSetting::Auto, 2_048 * 4, ("openai", "gpt-5-mini"));
+        assert_eq!((mini.uses, mini.extra_micros), (Some(CacheUse::Key), 0));
+        assert!(!mini.why.contains("charges"), "{}", mini.why);
         nothing(
             &automatic(CacheSetting::Auto, 1_024 * 4 - 1, LUNA),
             "from 1024 on",
