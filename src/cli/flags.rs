@@ -140,6 +140,12 @@ pub(super) struct KeyFlags {
     /// A file with the system prompt
     #[arg(long, value_name = "FILE")]
     pub system_file: Option<String>,
+    /// The columns of pictures, with commas between them
+    #[arg(long, value_name = "COLUMNS", value_delimiter = ',')]
+    pub images: Option<Vec<String>>,
+    /// The columns of documents (PDF), with commas between them
+    #[arg(long, value_name = "COLUMNS", value_delimiter = ',')]
+    pub documents: Option<Vec<String>>,
     /// Whether identical requests go once
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", action = ArgAction::Set)]
     pub dedupe: Option<bool>,
@@ -323,6 +329,11 @@ impl KeyFlags {
         };
         [
             ("source.tables", self.tables.clone().map(FlagValue::Pairs)),
+            ("prompt.images", self.images.clone().map(FlagValue::List)),
+            (
+                "prompt.documents",
+                self.documents.clone().map(FlagValue::List),
+            ),
             ("answer.choices", self.choices.clone().map(FlagValue::List)),
             ("model.temperature", self.temperature.map(FlagValue::Number)),
             (

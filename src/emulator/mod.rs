@@ -45,8 +45,10 @@
 mod account;
 mod answer;
 mod anthropic;
+mod attached;
 mod batch;
 mod bill;
+mod borrowed;
 mod cache;
 mod config;
 mod control;

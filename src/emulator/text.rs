@@ -7,6 +7,9 @@ use serde::de::{SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use sha2::{Digest, Sha256};
 
+use super::attached::{Attached, FileData, ImageUrl, Source};
+pub(super) use super::borrowed::Borrowed;
+
 /// One message.
 #[derive(Debug, Deserialize)]
 pub(super) struct Message<'a> {
@@ -21,7 +24,7 @@ pub(super) struct Message<'a> {
 pub(super) struct Content<'a> {
     pub(super) text: Cow<'a, str>,
     /// Parts that are not text.
-    pub(super) others: u32,
+    pub(super) attached: Vec<Attached<'a>>,
     /// Parts that bear a mark for the cache.
     pub(super) marks: u32,
     /// Bytes of the text up to the end of the last of them.
@@ -52,13 +55,9 @@ impl Mark<'_> {
 impl Content<'_> {
     /// Whether there is nothing in it.
     pub(super) fn is_empty(&self) -> bool {
-        self.text.is_empty() && self.others == 0
+        self.text.is_empty() && self.attached.is_empty()
     }
 }
-
-/// A string that is borrowed where it can be, also within an `Option`.
-#[derive(Debug, Deserialize)]
-pub(super) struct Borrowed<'a>(#[serde(borrow)] pub(super) Cow<'a, str>);
 
 #[derive(Deserialize)]
 struct Part<'a> {
@@ -66,6 +65,27 @@ struct Part<'a> {
     text: Option<Borrowed<'a>>,
     #[serde(borrow, default)]
     cache_control: Option<Mark<'a>>,
+    #[serde(borrow, default, rename = "type")]
+    kind: Option<Borrowed<'a>>,
+    #[serde(borrow, default)]
+    source: Option<Source<'a>>,
+    #[serde(borrow, default)]
+    image_url: Option<ImageUrl<'a>>,
+    #[serde(borrow, default)]
+    file: Option<FileData<'a>>,
+}
+
+impl<'a> Part<'a> {
+    /// What it is, if it is no text.
+    fn attached(self) -> Attached<'a> {
+        let kind = self.kind.as_ref().map_or("", |kind| &*kind.0);
+        match (self.source, self.image_url, self.file) {
+            (Some(source), None, None) => Attached::of_source(kind, source),
+            (None, Some(image), None) if kind == "image_url" => Attached::of_image_url(image),
+            (None, None, Some(file)) if kind == "file" => Attached::of_file(file),
+            _ => Attached::unknown(),
+        }
+    }
 }
 
 impl<'de: 'a, 'a> Deserialize<'de> for Content<'a> {
@@ -103,14 +123,15 @@ impl<'de> Visitor<'de> for ContentVisitor {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut parts: A) -> Result<Self::Value, A::Error> {
         let mut content = Content::default();
-        while let Some(part) = parts.next_element::<Part<'de>>()? {
+        while let Some(mut part) = parts.next_element::<Part<'de>>()? {
             let is_empty = part.text.as_ref().is_some_and(|text| text.0.is_empty());
-            match part.text {
+            let mark = part.cache_control.take();
+            match part.text.take() {
                 Some(Borrowed(text)) if content.text.is_empty() => content.text = text,
                 Some(Borrowed(text)) => content.text.to_mut().push_str(&text),
-                None => content.others += 1,
+                None => content.attached.push(part.attached()),
             }
-            if let Some(mark) = part.cache_control {
+            if let Some(mark) = mark {
                 content.marks += 1;
                 content.marked = content.text.len();
                 content.marks_nothing |= is_empty;
@@ -134,10 +155,30 @@ pub(super) fn draw_of(seed: u64, text: &str) -> u64 {
         .map_or(0, |first| u64::from_be_bytes(*first))
 }
 
-/// The draw of the last user message.
+/// The draw of the last user message: of its text, and of whatever is attached to it, the base64 or the URL of
+/// each after a newline.
 pub(super) fn draw_of_messages(seed: u64, messages: &[Message<'_>]) -> u64 {
     let last = messages.iter().rev().find(|message| message.role == "user");
-    draw_of(seed, last.map_or("", |message| &message.content.text))
+    let Some(content) = last.map(|message| &message.content) else {
+        return draw_of(seed, "");
+    };
+    if content.attached.is_empty() {
+        return draw_of(seed, &content.text);
+    }
+    let mut drawn = content.text.to_string();
+    for attached in &content.attached {
+        drawn.push('\n');
+        drawn.push_str(&attached.data);
+    }
+    draw_of(seed, &drawn)
+}
+
+/// Tokens of what is attached to messages.
+pub(super) fn attached_tokens(messages: &[Message<'_>]) -> u32 {
+    let attached = messages
+        .iter()
+        .flat_map(|message| &message.content.attached);
+    attached.map(Attached::tokens).sum()
 }
 
 /// A quarter of the bytes, rounded up: near enough to any tokenizer.

@@ -14,6 +14,7 @@
 //! | room | what is in it |
 //! |---|---|
 //! | `context` | what every step works with: job, source, provider, ledger, files |
+//! | `attachments` | pictures and documents of rows: found, checked, read again |
 //! | `decide` | pure: what to do next, what may be in a provider's queue, what is waited for |
 //! | `plan` | rows into requests, chunks and the row map |
 //! | `submit` | a chunk to the provider; looking for one whose answer was lost |
@@ -29,6 +30,7 @@
 //! - The engine does not act on an event as it arrives: it is written down, and `next` is asked.
 //! - The sum of the rows by status is the number of rows, and is checked before publishing.
 
+mod attachments;
 mod collect;
 mod context;
 mod control;
@@ -39,6 +41,7 @@ mod publish;
 mod session;
 mod submit;
 
+pub(crate) use attachments::attacher::Attacher;
 pub use context::interrupt::GRACE;
 pub use context::points::crash_points;
 pub use context::setup::{Setup, Vendors};

@@ -10,12 +10,13 @@ use arrow::array::{
     ArrayRef, AsArray, DictionaryArray, FixedSizeBinaryArray, FixedSizeBinaryBuilder, RecordBatch,
     StringArray, UInt8Array,
 };
-use arrow::datatypes::{DataType, Field, SchemaRef, UInt8Type};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef, UInt8Type};
 use bytes::buf::Reader;
 use bytes::{Buf, Bytes};
 use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{
-    ArrowReaderOptions, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
+    ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader,
+    ParquetRecordBatchReaderBuilder,
 };
 use parquet::arrow::arrow_writer::ArrowWriter;
 use parquet::basic::Compression;
@@ -112,28 +113,33 @@ fn folder_of(path: &Path) -> PathBuf {
 
 /// Reads `columns` of the local Parquet file `file`, in order; all columns if there are none named.
 pub(super) fn read(file: File, columns: &[&str]) -> Result<ParquetRecordBatchReader> {
-    read_as(file, columns, ArrowReaderOptions::new())
+    read_as(file, columns, Clone::clone)
 }
 
-/// The same for a file of `schema`, which may say how a column is to be held in memory.
-pub(super) fn read_with(
-    file: File,
-    columns: &[&str],
-    schema: &SchemaRef,
-) -> Result<ParquetRecordBatchReader> {
-    let options = ArrowReaderOptions::new().with_schema(Arc::clone(schema));
-    read_as(file, columns, options)
+/// The same, with texts held as views of the pages that they were read from.
+pub(super) fn read_views(file: File, columns: &[&str]) -> Result<ParquetRecordBatchReader> {
+    read_as(file, columns, |schema| {
+        let fields = schema.fields().iter().map(|field| match field.data_type() {
+            DataType::Utf8 => Arc::new(field.as_ref().clone().with_data_type(DataType::Utf8View)),
+            _ => Arc::clone(field),
+        });
+        Arc::new(Schema::new(fields.collect::<Vec<_>>()))
+    })
 }
 
 fn read_as(
     file: File,
     columns: &[&str],
-    options: ArrowReaderOptions,
+    held: impl FnOnce(&SchemaRef) -> SchemaRef,
 ) -> Result<ParquetRecordBatchReader> {
     let len = file.metadata().map_err(damaged)?.len();
     let pieces = PagedFile { file, len };
-    let builder =
-        guarded(|| ParquetRecordBatchReaderBuilder::try_new_with_options(pieces, options))?;
+    let metadata = guarded(|| {
+        let plain = ArrowReaderMetadata::load(&pieces, ArrowReaderOptions::new())?;
+        let options = ArrowReaderOptions::new().with_schema(held(plain.schema()));
+        ArrowReaderMetadata::try_new(Arc::clone(plain.metadata()), options)
+    })?;
+    let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(pieces, metadata);
     let mask = if columns.is_empty() {
         ProjectionMask::all()
     } else {

@@ -217,7 +217,7 @@ mod tests {
     use crate::base::{ErrorKind, MemoryStore, Stores};
     use crate::ledger::outcomes::{OutcomeVerdicts, OutcomesWriter};
     use crate::ledger::requests::{RequestKeys, RequestsWriter};
-    use crate::work::{Outcome, RequestKey, RowStatus};
+    use crate::work::{Content, Outcome, RequestKey, RowStatus};
 
     fn key(n: u64) -> RequestKey {
         let mut key = [7; RequestKey::LEN];
@@ -237,7 +237,9 @@ mod tests {
                 .to_hex()
                 .repeat(length / 64 + 1);
             prompt.truncate(length);
-            writer.push(n + 10, n * 2, key(n), &prompt).unwrap();
+            writer
+                .push(n + 10, n * 2, key(n), Content::text(&prompt))
+                .unwrap();
         }
         writer.finish().unwrap();
         both(&path).await

@@ -20,7 +20,7 @@ use super::testing::{TestClock, at};
 use super::{Holder, Leases, Patience, Scope};
 use crate::base::mutate::{one_spoilt, spoilt};
 use crate::base::{ErrorKind, Location, Stores};
-use crate::work::{Outcome, RequestKey, RowStatus};
+use crate::work::{Content, Outcome, RequestKey, RowStatus};
 
 /// The facts in a ledger that is kept in `fixtures`.
 fn facts_of(name: &str) -> Vec<String> {
@@ -263,7 +263,7 @@ static BULK: LazyLock<[Vec<u8>; 3]> = LazyLock::new(|| {
     for n in 0..40u8 {
         let key = RequestKey([n; RequestKey::LEN]);
         requests
-            .push(n.into(), n.into(), key, "a prompt")
+            .push(n.into(), n.into(), key, Content::text("a prompt"))
             .expect("written");
     }
     requests.finish().expect("written");

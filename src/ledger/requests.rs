@@ -6,6 +6,7 @@
 //! | `row` | `UInt64` | the first row that asks it |
 //! | `key` | `FixedSizeBinary(24)` | the request key |
 //! | `prompt` | `Utf8`, null unless prompts are kept | the rendered user prompt, byte for byte |
+//! | `attachments` | `Utf8`, JSON; there only where requests may have some | what stands in the prompt: places, references, digests |
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -23,22 +24,25 @@ use parquet::file::properties::WriterPropertiesBuilder;
 use super::bulk::{self, BulkWriter};
 use super::columns::Columns;
 use crate::base::{Error, ErrorKind, Location, Result, ResultExt};
-use crate::work::RequestKey;
+use crate::work::{Attachment, Content, RequestKey};
 
-static WRITTEN: LazyLock<SchemaRef> = LazyLock::new(|| schema(DataType::Utf8));
-/// What is read is held as views of the pages that it was read from.
-static READ: LazyLock<SchemaRef> = LazyLock::new(|| schema(DataType::Utf8View));
+static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| schema(false));
+static WITH_ATTACHMENTS: LazyLock<SchemaRef> = LazyLock::new(|| schema(true));
 
 /// The columns of all but the prompts.
 const KEYS: &[&str] = &["ordinal", "row", "key"];
 
-fn schema(text: DataType) -> SchemaRef {
-    Arc::new(Schema::new(vec![
+fn schema(attachments: bool) -> SchemaRef {
+    let mut fields = vec![
         Field::new("ordinal", DataType::UInt64, false),
         Field::new("row", DataType::UInt64, false),
         Field::new("key", DataType::FixedSizeBinary(bulk::KEY_LEN), false),
-        Field::new("prompt", text, true),
-    ]))
+        Field::new("prompt", DataType::Utf8, true),
+    ];
+    if attachments {
+        fields.push(Field::new("attachments", DataType::Utf8, true));
+    }
+    Arc::new(Schema::new(fields))
 }
 
 /// Bytes of prompts that are handed to Parquet at once: so few that they are still in the processor's cache.
@@ -58,6 +62,8 @@ pub struct RequestsWriter {
     rows: Vec<u64>,
     keys: FixedSizeBinaryBuilder,
     prompts: StringBuilder,
+    /// What stands in the prompts, where something may.
+    attachments: Option<StringBuilder>,
 }
 
 impl std::fmt::Debug for RequestsWriter {
@@ -80,20 +86,43 @@ impl RequestsWriter {
             rows: Vec::new(),
             keys: bulk::key_builder(),
             prompts: StringBuilder::new(),
+            attachments: None,
         })
+    }
+
+    /// The same for requests that may have attachments.
+    #[must_use]
+    pub fn with_attachments(mut self) -> Self {
+        self.attachments = Some(StringBuilder::new());
+        self
     }
 
     /// Takes one more request.
     ///
     /// # Errors
     /// `Unavailable` if the file cannot be written.
-    pub fn push(&mut self, ordinal: u64, row: u64, key: RequestKey, prompt: &str) -> Result<()> {
+    pub fn push(
+        &mut self,
+        ordinal: u64,
+        row: u64,
+        key: RequestKey,
+        content: Content<'_>,
+    ) -> Result<()> {
         self.ordinals.push(ordinal);
         self.rows.push(row);
         self.keys
             .append_value(key.0)
             .or_err(ErrorKind::Internal, "a key has another length")?;
-        self.prompts.append_option(self.keep.then_some(prompt));
+        self.prompts
+            .append_option(self.keep.then_some(content.text));
+        if let Some(attachments) = &mut self.attachments {
+            let listed = self
+                .keep
+                .then(|| serde_json::to_string(content.attachments));
+            let listed = listed.transpose();
+            attachments
+                .append_option(listed.or_err(ErrorKind::Internal, "attachments have no JSON")?);
+        }
         let bytes = self.prompts.values_slice().len();
         if bytes >= BATCH_BYTES || bulk::is_full(self.rows.len()) {
             self.flush()?;
@@ -118,16 +147,23 @@ impl RequestsWriter {
             Some(writer) => writer,
             empty => {
                 let properties = properties(prompts.value_data());
-                let writer = BulkWriter::create(&self.path, Arc::clone(&WRITTEN), properties)?;
+                let schema = match &self.attachments {
+                    None => &SCHEMA,
+                    Some(_) => &WITH_ATTACHMENTS,
+                };
+                let writer = BulkWriter::create(&self.path, Arc::clone(schema), properties)?;
                 empty.insert(writer.group_bytes(GROUP_BYTES))
             }
         };
-        let columns: Vec<ArrayRef> = vec![
+        let mut columns: Vec<ArrayRef> = vec![
             Arc::new(UInt64Array::from(std::mem::take(&mut self.ordinals))),
             Arc::new(UInt64Array::from(std::mem::take(&mut self.rows))),
             Arc::new(self.keys.finish()),
             Arc::new(prompts),
         ];
+        if let Some(attachments) = &mut self.attachments {
+            columns.push(Arc::new(attachments.finish()));
+        }
         writer.write(columns)
     }
 }
@@ -165,6 +201,7 @@ pub struct Requests {
     pub rows: UInt64Array,
     keys: FixedSizeBinaryArray,
     prompts: Option<StringViewArray>,
+    attachments: Option<StringViewArray>,
 }
 
 impl Requests {
@@ -193,6 +230,22 @@ impl Requests {
         prompts.is_valid(at).then(|| prompts.value(at))
     }
 
+    /// What stands in the prompt at `at`, if prompts were kept and read.
+    ///
+    /// # Errors
+    /// `Data` if it is not a list of attachments.
+    pub fn attachments(&self, at: usize) -> Result<Vec<Attachment>> {
+        let listed = self
+            .attachments
+            .as_ref()
+            .filter(|listed| listed.is_valid(at));
+        let wrong = "the attachments of the ledger cannot be read";
+        match listed {
+            None => Ok(Vec::new()),
+            Some(listed) => serde_json::from_str(listed.value(at)).or_err(ErrorKind::Data, wrong),
+        }
+    }
+
     fn from(batch: &RecordBatch) -> Result<Requests> {
         let number = |name| {
             bulk::column(batch, name)?
@@ -203,13 +256,17 @@ impl Requests {
                 })
         };
         let wrong = || Error::data("the prompts of the ledger have another type");
-        let prompts = batch.column_by_name("prompt");
-        let prompts = prompts.map(|column| column.as_string_view_opt().cloned().ok_or_else(wrong));
+        let texts = |name| {
+            let column = batch.column_by_name(name);
+            let texts = column.map(|column| column.as_string_view_opt().cloned().ok_or_else(wrong));
+            texts.transpose()
+        };
         Ok(Requests {
             ordinals: number("ordinal")?,
             rows: number("row")?,
             keys: bulk::keys(bulk::column(batch, "key")?)?.clone(),
-            prompts: prompts.transpose()?,
+            prompts: texts("prompt")?,
+            attachments: texts("attachments")?,
         })
     }
 }
@@ -233,7 +290,7 @@ impl RequestsReader {
             RequestColumns::Keys => KEYS,
             RequestColumns::All => &[],
         };
-        Ok(RequestsReader(bulk::read_with(file, columns, &READ)?))
+        Ok(RequestsReader(bulk::read_views(file, columns)?))
     }
 }
 
@@ -302,7 +359,7 @@ mod tests {
         let mut writer = RequestsWriter::create(&path, keep).expect("a file");
         for n in 0..count {
             writer
-                .push(n + 10, n * 2, key(n), &prompt(n))
+                .push(n + 10, n * 2, key(n), Content::text(&prompt(n)))
                 .expect("written");
         }
         assert_eq!(writer.finish().expect("finished"), count);
@@ -343,7 +400,9 @@ mod tests {
                 let own = blake3::hash(&n.to_le_bytes()).to_hex();
                 let prompt = format!("{shared}{own}");
                 bytes += prompt.len() as u64;
-                writer.push(n, n, key(n), &prompt).expect("written");
+                writer
+                    .push(n, n, key(n), Content::text(&prompt))
+                    .expect("written");
             }
             writer.finish().expect("finished");
             let len = std::fs::metadata(&path).expect("there").len();
@@ -378,7 +437,9 @@ mod tests {
         let mut writer = RequestsWriter::create(&path, true).expect("a file");
         let long = "long ".repeat(40_000);
         for text in ["", "short", &long] {
-            writer.push(1, 2, key(3), text).expect("written");
+            writer
+                .push(1, 2, key(3), Content::text(text))
+                .expect("written");
         }
         writer.finish().expect("finished");
         let file = File::open(&path).expect("there");

@@ -20,6 +20,7 @@ const NOBODY: usize = usize::MAX;
 pub(super) struct Notes {
     printed: AtomicUsize,
     touched: AtomicUsize,
+    marks: AtomicUsize,
 }
 
 impl Default for Notes {
@@ -27,6 +28,7 @@ impl Default for Notes {
         Notes {
             printed: AtomicUsize::new(NOBODY),
             touched: AtomicUsize::new(NOBODY),
+            marks: AtomicUsize::new(0),
         }
     }
 }
@@ -36,6 +38,17 @@ impl Notes {
     pub(super) fn clear(&self) {
         self.printed.store(NOBODY, Ordering::Relaxed);
         self.touched.store(NOBODY, Ordering::Relaxed);
+        self.marks.store(0, Ordering::Relaxed);
+    }
+
+    /// A mark for an attached column was written.
+    pub(super) fn mark(&self) {
+        self.marks.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many marks were written.
+    pub(super) fn marks(&self) -> usize {
+        self.marks.load(Ordering::Relaxed)
     }
 
     /// The text of the null of `column` was asked for.

@@ -34,6 +34,7 @@
 //! exactly; `/`, `//`, `%` and `**` give floats.
 
 mod ambiguous;
+mod attachments;
 mod cell;
 mod decimal;
 mod engine;

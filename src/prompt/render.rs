@@ -12,6 +12,7 @@ use minijinja::{AutoEscape, Environment, ErrorKind, Value};
 
 use crate::base::{Error, Result, ResultExt};
 
+use super::attachments::{Mark, take_marks};
 use super::cell::{Cells, holds_decimals, plain};
 use super::engine::with_decimals;
 use super::missing::Notes;
@@ -59,6 +60,8 @@ enum Without {
 pub struct Prompts {
     text: String,
     rows: Vec<(usize, Option<Without>)>,
+    /// What is attached to the rows, in order: the row, the byte of its text, and the column.
+    attached: Vec<(usize, usize, usize)>,
 }
 
 impl Prompts {
@@ -88,6 +91,15 @@ impl Prompts {
         })
     }
 
+    /// What is attached to the batch's row `index`, by place: the byte of its text before which it stands,
+    /// and the column, by its place in the template's.
+    pub fn attached(&self, index: usize) -> impl Iterator<Item = (usize, usize)> {
+        let start = self.attached.partition_point(|(row, ..)| *row < index);
+        let own = self.attached[start..].iter();
+        own.take_while(move |(row, ..)| *row == index)
+            .map(|(_, at, column)| (*at, *column))
+    }
+
     /// All rows, in order.
     pub fn iter(&self) -> impl Iterator<Item = Prompt<'_>> {
         (0..self.len()).filter_map(|index| self.get(index))
@@ -96,14 +108,25 @@ impl Prompts {
     fn clear(&mut self) {
         self.text.clear();
         self.rows.clear();
+        self.attached.clear();
+    }
+
+    /// Attaches a column to the row that is being rendered.
+    fn attach(&mut self, at: usize, column: usize) {
+        self.attached.push((self.rows.len(), at, column));
     }
 
     /// Ends the row that began at `start`.
     fn end(&mut self, start: usize, without: Option<Without>) {
-        let blank = || self.text[start..].trim().is_empty();
+        let row = self.rows.len();
+        let has_attached = self.attached.last().is_some_and(|last| last.0 == row);
+        let blank = || !has_attached && self.text[start..].trim().is_empty();
         let without = without.or_else(|| blank().then_some(Without::Skipped(SkipReason::Blank)));
         if without.is_some() {
             self.text.truncate(start);
+            if has_attached {
+                self.attached.retain(|attached| attached.0 != row);
+            }
         }
         self.rows.push((self.text.len(), without));
     }
@@ -163,8 +186,11 @@ impl Template {
         let cells: Vec<Cells<'_>> = cells.map(|(column, null)| column.cells(null)).collect();
         for row in 0..rows {
             let start = prompts.text.len();
-            let mut without = None;
+            let mut without = self.attach_unplaced(columns, row, prompts);
             for piece in pieces {
+                if without.is_some() {
+                    break;
+                }
                 without = match piece {
                     Plain::Text(text) => {
                         prompts.text.push_str(text);
@@ -173,13 +199,57 @@ impl Template {
                     Plain::Column(column) => {
                         print_cell(&cells[*column], row, &self.notes, &mut prompts.text)
                     }
+                    Plain::Attachment(column) if columns[*column].array.is_null(row) => {
+                        Some(self.null(*column))
+                    }
+                    Plain::Attachment(column) => {
+                        prompts.attach(prompts.text.len() - start, *column);
+                        None
+                    }
                 };
-                if without.is_some() {
-                    break;
-                }
             }
             prompts.end(start, without);
         }
+    }
+
+    /// Attaches what the template says no place of, before the text; or says what the row has instead of
+    /// a prompt. A null that the template tests is its own affair.
+    fn attach_unplaced(
+        &self,
+        columns: &[Column],
+        row: usize,
+        prompts: &mut Prompts,
+    ) -> Option<Without> {
+        for attached in self.attached.iter().filter(|attached| !attached.is_placed) {
+            let is_null = columns[attached.column].array.is_null(row);
+            if is_null && !attached.is_named {
+                return Some(self.null(attached.column));
+            }
+            if !is_null {
+                prompts.attach(0, attached.column);
+            }
+        }
+        None
+    }
+
+    fn null(&self, column: usize) -> Without {
+        let name = self.columns.get(column).map_or("none", String::as_str);
+        Without::Skipped(SkipReason::Null(name.to_owned()))
+    }
+
+    /// Attaches what the template placed in the text that begins at `start`.
+    fn attach_placed(&self, start: usize, prompts: &mut Prompts) -> Option<Without> {
+        let marks = take_marks(&mut prompts.text, start);
+        let is_known = |column| self.attached.iter().any(|known| known.column == column);
+        let are_ours = marks.iter().all(|(_, column)| is_known(*column));
+        if !are_ours || marks.len() != self.notes.marks() {
+            let why = "the text of this row cannot be told from what stands for attachments; print them plainly, as in `{{ photo }}`";
+            return Some(Without::Failed(why.to_owned()));
+        }
+        for (at, column) in marks {
+            prompts.attach(at, column);
+        }
+        None
     }
 
     /// Decimals take another engine, and the template compiled for it.
@@ -204,6 +274,11 @@ impl Template {
         let row = Arc::new(Row {
             columns,
             nulls: self.nulls.clone(),
+            attached: self
+                .attached
+                .iter()
+                .map(|attached| attached.column)
+                .collect(),
             notes: Arc::clone(&self.notes),
             at: AtomicUsize::new(0),
         });
@@ -224,7 +299,11 @@ impl Template {
                 &mut make_string_output(&mut prompts.text),
                 AutoEscape::None,
             );
-            let without = self.judge(outcome.err().as_ref(), &row, at);
+            let mut without = self.judge(outcome.err().as_ref(), &row, at);
+            if !self.attached.is_empty() && without.is_none() {
+                without = self.attach_unplaced(&row.columns, at, prompts);
+                without = without.or_else(|| self.attach_placed(start, prompts));
+            }
             prompts.end(start, without);
         }
     }
@@ -243,10 +322,7 @@ impl Template {
             of_null.and_then(|_| self.notes.touched())
         });
         match (null, error) {
-            (Some(column), _) if !is_spent => {
-                let name = self.columns.get(column).map_or("none", String::as_str);
-                Some(Without::Skipped(SkipReason::Null(name.to_owned())))
-            }
+            (Some(column), _) if !is_spent => Some(self.null(column)),
             (_, Some(error)) => Some(Without::Failed(explain(error))),
             (_, None) => None,
         }
@@ -272,6 +348,18 @@ fn print_cell(cells: &Cells<'_>, row: usize, notes: &Notes, out: &mut String) ->
         }
     }
     None
+}
+
+/// Whether a cell that is not null is an empty list, an empty text or no bytes.
+fn is_empty(array: &ArrayRef, row: usize) -> bool {
+    match array.data_type() {
+        DataType::List(_) => array.as_list::<i32>().value_length(row) == 0,
+        DataType::LargeList(_) => array.as_list::<i64>().value_length(row) == 0,
+        DataType::Utf8 => array.as_string::<i32>().value(row).is_empty(),
+        DataType::LargeUtf8 => array.as_string::<i64>().value(row).is_empty(),
+        DataType::Utf8View => array.as_string_view().value(row).is_empty(),
+        _ => false,
+    }
 }
 
 fn explain(error: &minijinja::Error) -> String {
@@ -310,6 +398,8 @@ impl Column {
 struct Row {
     columns: Vec<Column>,
     nulls: Vec<Value>,
+    /// The columns that are no text.
+    attached: Vec<usize>,
     notes: Arc<Notes>,
     at: AtomicUsize,
 }
@@ -321,6 +411,12 @@ impl Row {
         let at = self.at.load(Ordering::Relaxed);
         if self.columns[column].array.is_null(at) {
             self.notes.touch(column);
+        } else if self.attached.contains(&column) {
+            return Some(Value::from_object(Mark {
+                column,
+                is_empty: is_empty(&self.columns[column].array, at),
+                notes: Arc::clone(&self.notes),
+            }));
         }
         let cells = self.columns[column].cells(&self.nulls[column]);
         Some(cells.value(at))

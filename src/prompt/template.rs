@@ -33,6 +33,8 @@ pub struct Template {
     pub(super) plain: Option<Vec<Plain>>,
     /// Columns that are compared by order and never tested: places in `columns`.
     pub(super) compared: Vec<usize>,
+    /// Columns that are no text.
+    pub(super) attached: Vec<Attached>,
 }
 
 /// A piece of a template that needs no engine.
@@ -40,8 +42,21 @@ pub struct Template {
 pub(super) enum Plain {
     /// The value of a column: its place in [`Template::columns`].
     Column(usize),
+    /// Where a column that is no text is attached.
+    Attachment(usize),
     /// Text.
     Text(String),
+}
+
+/// A column that is attached.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Attached {
+    /// Its place in the template's columns.
+    pub(super) column: usize,
+    /// Whether the template says where it stands.
+    pub(super) is_placed: bool,
+    /// Whether the template names it at all, and so decides what a null means.
+    pub(super) is_named: bool,
 }
 
 impl Template {
@@ -80,6 +95,7 @@ impl Template {
             notes,
             nulls,
             columns: needed,
+            attached: Vec::new(),
             vars: vars_value(vars),
         })
     }

@@ -10,7 +10,8 @@ use super::body::Body;
 use super::gate::Gate;
 use crate::base::{Error, Json, Result, Time};
 use crate::work::{
-    AnswerType, Api, BatchId, BatchView, CacheUse, Frame, Limits, Prefix, Reply, ResultFile, Shape,
+    AnswerType, Api, AttachmentLimits, BatchId, BatchView, CacheUse, Frame, Limits, Prefix, Reply,
+    ResultFile, Shape,
 };
 
 /// A vendor's batch interface, through one account.
@@ -111,6 +112,8 @@ pub struct Capability {
     pub limits: Limits,
     /// What the provider counts in its queue of batches that have not ended.
     pub queue: QueueUnit,
+    /// What it takes of pictures and documents.
+    pub attachments: AttachmentLimits,
     /// Whether the results of a batch have a line for every request, also for those that were not
     /// reached: what has none is missing then, however the batch ended.
     pub names_all: bool,

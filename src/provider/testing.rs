@@ -209,6 +209,7 @@ pub(super) fn shape(api: Api) -> Shape {
         answer: AnswerType::Text,
         examples: Vec::new(),
         assistant_prefix: None,
+        attachments: false,
     }
 }
 

@@ -83,6 +83,11 @@ impl Job {
         if let Some(prefix) = &prompt.assistant_prefix {
             part["assistant_prefix"] = json!(prefix);
         }
+        for (name, columns) in [("images", &prompt.images), ("documents", &prompt.documents)] {
+            if !columns.is_empty() {
+                part[name] = json!(columns);
+            }
+        }
         part
     }
 

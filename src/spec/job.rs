@@ -150,6 +150,22 @@ pub struct PromptSpec {
     /// How the provider's prompt cache is used. It changes no request: it takes effect at once.
     #[serde(default, skip_serializing_if = "CacheSetting::is_auto")]
     pub cache: CacheSetting,
+    /// Columns of pictures.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub images: Vec<String>,
+    /// Columns of documents.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub documents: Vec<String>,
+    /// Folders, as absolute paths or URLs: what paths in rows may lead into.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub attachments_from: Vec<String>,
+}
+
+impl PromptSpec {
+    /// The columns that are no text.
+    pub fn attached(&self) -> impl Iterator<Item = &String> {
+        self.images.iter().chain(&self.documents)
+    }
 }
 
 /// A table of examples: text columns `user` and `assistant`, a row each.

@@ -109,8 +109,9 @@ pub(super) const KEYS: &[Key] = &[
         "\"SELECT question AS \\\"user\\\", label AS assistant FROM examples LIMIT 8\"",
     ),
     key("prompt", "assistant_prefix", "", "\"Label:\""),
-    later("prompt", "images"),
-    later("prompt", "documents"),
+    key("prompt", "images", "--images", "[\"photo\"]"),
+    key("prompt", "documents", "--documents", "[\"invoice_pdf\"]"),
+    key("prompt", "attachments_from", "", "[\"s3://lake/photos/\"]"),
     key("answer", "column", "--column", "\"triage\""),
     key("answer", "type", "", "\"text\""),
     key(

@@ -23,6 +23,9 @@ impl Reader<'_> {
         let examples = self.examples();
         let examples_table = self.examples_table();
         let assistant_prefix = self.assistant_prefix();
+        let images = self.attached("prompt.images", &[]);
+        let documents = self.attached("prompt.documents", &images);
+        let attachments_from = self.attachments_from();
         if self.node("prompt.user").is_none() {
             self.missing("prompt.user", "");
         }
@@ -34,7 +37,48 @@ impl Reader<'_> {
             examples_table,
             assistant_prefix,
             cache,
+            images,
+            documents,
+            attachments_from,
         })
+    }
+
+    /// Columns that are attached, each once.
+    fn attached(&mut self, path: &str, taken: &[String]) -> Vec<String> {
+        let mut columns: Vec<String> = Vec::new();
+        for (node, column) in self.texts(path).into_iter().flatten() {
+            if columns.contains(&column) || taken.contains(&column) {
+                let problem = format!("the column `{column}` is attached twice");
+                self.wrong(
+                    &node.at,
+                    problem,
+                    "name it in one of `images` and `documents`, once",
+                );
+            } else {
+                columns.push(column);
+            }
+        }
+        columns
+    }
+
+    /// The folders that paths in rows may lead into.
+    fn attachments_from(&mut self) -> Vec<String> {
+        let path = "prompt.attachments_from";
+        let written = self.texts(path).into_iter().flatten();
+        let folders: Vec<_> = written
+            .filter_map(|(node, text)| self.address_of(&node.at, &text, true))
+            .collect();
+        let has = |reader: &Self, key| reader.node(key).is_some();
+        if !folders.is_empty() && !has(self, "prompt.images") && !has(self, "prompt.documents") {
+            let problem =
+                format!("`{path}` is given without `prompt.images` or `prompt.documents`");
+            self.refuse(
+                path,
+                problem,
+                "name the columns that hold paths, or take it out",
+            );
+        }
+        folders.into_iter().map(|folder| folder.text).collect()
     }
 
     fn system(&mut self) -> Option<String> {

@@ -4,7 +4,10 @@
 //! differ: the custom id, and the row's text as a JSON string. Writing a request is three copies and
 //! one escape.
 
-use super::CustomId;
+use super::attachment::{Attachment, Content};
+use super::escape::{escape, escaped_len};
+use super::{CustomId, PartFrame};
+use crate::base::Result;
 
 /// The constant bytes of a body. The text stands between `after_id` and `after_text`, which bring
 /// the quotes around it.
@@ -22,6 +25,9 @@ pub struct Frame {
     pub between: Vec<u8>,
     /// After the last request.
     pub close: Vec<u8>,
+    /// Where a request may be more than one text: what stands around each piece. The text's own quotes are
+    /// not with its neighbours then.
+    pub parts: Option<PartFrame>,
 }
 
 impl Frame {
@@ -31,120 +37,76 @@ impl Frame {
         (self.open.len() + self.close.len()) as u64
     }
 
-    /// Bytes of the request for `text`, without a separator.
+    /// The same for requests of several pieces.
     #[must_use]
-    pub fn request_len(&self, text: &str) -> u64 {
-        let fixed = self.before_id.len() + self.after_id.len() + self.after_text.len();
-        (fixed + CustomId::LEN) as u64 + escaped_len(text)
+    pub fn with_parts(mut self, parts: PartFrame) -> Self {
+        // The quotes around the one text.
+        self.after_id.pop();
+        self.after_text.remove(0);
+        self.parts = Some(parts);
+        self
     }
 
-    /// Bytes that the request for `text` adds to a body. The first request of a body pays for a
+    /// Bytes of the request for `content`, without a separator.
+    #[must_use]
+    pub fn request_len(&self, content: Content<'_>) -> u64 {
+        let fixed = self.before_id.len() + self.after_id.len() + self.after_text.len();
+        let own = match &self.parts {
+            None => escaped_len(content.text),
+            Some(parts) => parts.len(content),
+        };
+        (fixed + CustomId::LEN) as u64 + own
+    }
+
+    /// Bytes that the request for `content` adds to a body. The first request of a body pays for a
     /// separator that is not there, which errs on the safe side.
     #[must_use]
-    pub fn added_len(&self, text: &str) -> u64 {
-        self.request_len(text) + self.between.len() as u64
+    pub fn added_len(&self, content: Content<'_>) -> u64 {
+        self.request_len(content) + self.between.len() as u64
     }
 
     /// Appends request `n`, for `text`, to `out`; with the separator unless it is the first.
     pub fn write(&self, ids: &CustomId, n: u64, text: &str, out: &mut Vec<u8>) {
+        self.begin(ids, n, out);
+        escape(text, out);
+        out.extend_from_slice(&self.after_text);
+    }
+
+    /// Appends request `n`, for `content`, to `out`; with the separator unless it is the first. `data`
+    /// appends the base64 of an attachment.
+    ///
+    /// # Errors
+    /// What `data` says.
+    pub fn write_content(
+        &self,
+        ids: &CustomId,
+        n: u64,
+        content: Content<'_>,
+        data: impl FnMut(&Attachment, &mut Vec<u8>) -> Result<()>,
+        out: &mut Vec<u8>,
+    ) -> Result<()> {
+        self.begin(ids, n, out);
+        match &self.parts {
+            None => escape(content.text, out),
+            Some(parts) => parts.write(content, data, out)?,
+        }
+        out.extend_from_slice(&self.after_text);
+        Ok(())
+    }
+
+    fn begin(&self, ids: &CustomId, n: u64, out: &mut Vec<u8>) {
         if n > 0 {
             out.extend_from_slice(&self.between);
         }
         out.extend_from_slice(&self.before_id);
         ids.write(n, out);
         out.extend_from_slice(&self.after_id);
-        escape(text, out);
-        out.extend_from_slice(&self.after_text);
     }
-}
-
-/// Appends `text` to `out` as the inside of a JSON string.
-pub fn escape(text: &str, out: &mut Vec<u8>) {
-    let bytes = text.as_bytes();
-    if bytes.iter().fold(false, |any, byte| any | is_rare(*byte)) {
-        let quoted = serde_json::Value::from(text).to_string();
-        out.extend_from_slice(&quoted.as_bytes()[1..quoted.len() - 1]);
-        return;
-    }
-    out.reserve(bytes.len() + bytes.len() / 16 + 16);
-    let mut start = 0;
-    for at in memchr::memchr3_iter(b'\n', b'"', b'\\', bytes) {
-        out.extend_from_slice(&bytes[start..at]);
-        let letter = if bytes[at] == b'\n' { b'n' } else { bytes[at] };
-        out.extend_from_slice(&[b'\\', letter]);
-        start = at + 1;
-    }
-    out.extend_from_slice(&bytes[start..]);
-}
-
-/// What must be escaped and hardly ever stands in a text: where there is none, the rest is found faster
-/// than by what writes any text as JSON.
-#[expect(
-    clippy::needless_bitwise_bool,
-    reason = "without a branch it is a vector instruction"
-)]
-fn is_rare(byte: u8) -> bool {
-    (byte < 0x20) & (byte != b'\n')
-}
-
-/// Bytes that are counted together: compilers make a few vector instructions of such a block.
-const BLOCK: usize = 32;
-
-/// Bytes that [`escape`] would append.
-#[must_use]
-pub fn escaped_len(text: &str) -> u64 {
-    let more = |block: &[u8]| block.iter().fold(0, |sum, byte| sum + added(*byte));
-    let blocks = text.as_bytes().chunks(BLOCK);
-    text.len() as u64 + blocks.map(|block| u64::from(more(block))).sum::<u64>()
-}
-
-/// Bytes that a byte becomes more when it is escaped, without a branch. A block's sum of them fits
-/// into a byte.
-#[expect(
-    clippy::needless_bitwise_bool,
-    reason = "without a branch it is a vector instruction"
-)]
-fn added(byte: u8) -> u8 {
-    let is_short = (byte == b'"') | (byte == b'\\') | (byte == 0x0c) | (byte == b'\r');
-    let is_short = is_short | ((0x08..=0x0a).contains(&byte));
-    let is_long = (byte < 0x20) & !is_short;
-    u8::from(is_short) + 5 * u8::from(is_long)
 }
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
     use super::*;
-
-    proptest! {
-        #[test]
-        fn an_escaped_text_is_the_text_again_when_parsed(text in "(?s)[\\x00-\\x7f\u{80}-\u{10ffff}\"\\\\\n]{0,80}") {
-            let mut out = vec![b'"'];
-            escape(&text, &mut out);
-            prop_assert_eq!(out.len() as u64 - 1, escaped_len(&text));
-            out.push(b'"');
-            let back: String = serde_json::from_slice(&out).expect("valid JSON");
-            prop_assert_eq!(back, text);
-        }
-    }
-
-    #[test]
-    fn every_byte_is_escaped_wherever_it_stands() {
-        for code in 0..=0x7fu8 {
-            for pad in 0..17 {
-                for common in ["zzzzzzzz", "\n\"\\zz", "\tz\n"] {
-                    let text = format!("{}{}{common}", "é".repeat(pad), char::from(code));
-                    let mut out = vec![b'"'];
-                    escape(&text, &mut out);
-                    assert_eq!(out.len() as u64 - 1, escaped_len(&text));
-                    out.push(b'"');
-                    let back: String = serde_json::from_slice(&out).expect("valid JSON");
-                    assert_eq!(back, text);
-                }
-            }
-        }
-    }
 
     #[test]
     fn a_body_is_as_long_as_it_was_promised() {
@@ -155,6 +117,7 @@ mod tests {
             after_text: b"\"}".to_vec(),
             between: b",".to_vec(),
             close: b"]".to_vec(),
+            parts: None,
         };
         let ids = CustomId::new("abcdefghjkmn", 0);
         let texts = ["plain", "a \"quoted\"\nline \u{1}", ""];
@@ -162,7 +125,7 @@ mod tests {
         let mut promised = frame.base_len();
         for (n, text) in texts.iter().enumerate() {
             frame.write(&ids, n as u64, text, &mut out);
-            promised += frame.added_len(text);
+            promised += frame.added_len(Content::text(text));
         }
         out.extend_from_slice(&frame.close);
         assert_eq!(
@@ -173,5 +136,93 @@ mod tests {
         let parsed: Vec<serde_json::Value> = serde_json::from_slice(&out).expect("valid JSON");
         assert_eq!(parsed[1]["q"], texts[1]);
         assert_eq!(parsed[2]["id"], "abcdefghjkmn-000000-000002");
+    }
+
+    /// Bytes around pieces, as some vendor would have them.
+    fn piece_frame() -> Frame {
+        use crate::work::{AttachmentFrame, PartFrame};
+
+        let quoted = |before: &str, after: &str| [before.into(), after.into()];
+        let around = |kind: &str| AttachmentFrame {
+            bytes: [
+                format!("{{\"{kind}\":\"data:").into(),
+                b";base64,".to_vec(),
+                b"\"}".to_vec(),
+            ],
+            url: Some(quoted(&format!("{{\"{kind}\":\""), "\"}")),
+        };
+        let frame = Frame {
+            open: Vec::new(),
+            before_id: b"{\"id\":\"".to_vec(),
+            after_id: b"\",\"content\":\"".to_vec(),
+            after_text: b"\"}".to_vec(),
+            between: b"\n".to_vec(),
+            close: b"\n".to_vec(),
+            parts: None,
+        };
+        frame.with_parts(PartFrame {
+            text: quoted("{\"text\":\"", "\"}"),
+            image: around("image"),
+            document: around("document"),
+        })
+    }
+
+    #[test]
+    fn a_body_of_pieces_is_as_long_as_it_was_promised_and_says_what_they_are() {
+        use crate::work::attachment::{AttachmentKind, AttachmentSource, MediaType};
+        use crate::work::parts::encode;
+
+        let frame = piece_frame();
+        let cell = |at, kind, media, bytes: &[u8]| Attachment {
+            at,
+            kind,
+            tokens: 1,
+            source: AttachmentSource::Cell {
+                column: "photo".into(),
+                item: bytes.len(),
+                media,
+                bytes: bytes.len() as u64,
+                sha256: String::new(),
+            },
+        };
+        let url = Attachment {
+            at: 5,
+            kind: AttachmentKind::Image,
+            tokens: 1,
+            source: AttachmentSource::Url {
+                url: "https://example.org/\"a\".png".into(),
+            },
+        };
+        let attachments = [
+            cell(0, AttachmentKind::Image, MediaType::Png, b"ab"),
+            cell(5, AttachmentKind::Document, MediaType::Pdf, b"abc"),
+            url,
+        ];
+        let content = Content {
+            text: "what\nis this?",
+            attachments: &attachments,
+        };
+        let ids = CustomId::new("abcdefghjkmn", 0);
+        let mut out = Vec::new();
+        let data = |attached: &Attachment, out: &mut Vec<u8>| match &attached.source {
+            AttachmentSource::Cell { item, .. } => encode(attached, &b"abc"[..*item], out),
+            other => panic!("{other:?}"),
+        };
+        frame
+            .write_content(&ids, 0, content, data, &mut out)
+            .expect("written");
+        assert_eq!(out.len() as u64, frame.request_len(content));
+        let parsed: serde_json::Value = serde_json::from_slice(&out).expect("JSON");
+        let expect = serde_json::json!([
+            { "image": "data:image/png;base64,YWI=" },
+            { "text": "what\n" },
+            { "document": "data:application/pdf;base64,YWJj" },
+            { "image": "https://example.org/\"a\".png" },
+            { "text": "is this?" },
+        ]);
+        assert_eq!(parsed["content"], expect);
+        let short = |attached: &Attachment, out: &mut Vec<u8>| encode(attached, b"a", out);
+        let wrong = frame.write_content(&ids, 0, content, short, &mut out);
+        assert!(wrong.is_err(), "other bytes than were planned");
     }
 }

@@ -2,12 +2,15 @@
 //! here waits, reads or writes.
 
 pub mod answer;
+pub mod attachment;
 pub mod batch;
 pub mod caching;
 pub mod chunk;
+mod escape;
 pub mod frame;
 pub mod meta;
 pub mod outcome;
+pub mod parts;
 pub mod pattern;
 pub mod pin;
 pub mod price;
@@ -17,11 +20,15 @@ pub mod row;
 pub mod sql_type;
 
 pub use answer::{AnswerType, Judge};
+pub use attachment::{
+    Attachment, AttachmentKind, AttachmentLimits, AttachmentSource, Content, MediaType, Piece,
+};
 pub use batch::{BatchFailure, BatchId, BatchStatus, BatchView, RequestCounts, ResultFile};
 pub use caching::{CacheStyle, CacheTerms, CacheUse, Prefix};
 pub use chunk::{CustomId, Limits, Packer};
 pub use frame::Frame;
 pub use outcome::{FailureClass, Finish, Outcome, Reply, ReplyBody, Usage};
+pub use parts::{AttachmentFrame, PartFrame};
 pub use pin::Pin;
 pub use request::{Api, Example, KeyRule, Keyer, RequestKey, Shape};
 pub use row::{RowStatus, StatusCounts};

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
-use super::AnswerType;
+use super::{AnswerType, Content};
 use crate::base::HashKey;
 
 /// Which of a vendor's interfaces a request speaks; not whether it goes by batch or online.
@@ -43,6 +43,9 @@ pub struct Shape {
     /// How the answer begins: the model goes on from there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub assistant_prefix: Option<String>,
+    /// Whether requests may carry attachments, and so are lists of pieces.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub attachments: bool,
 }
 
 /// What was asked once, and how it is answered.
@@ -93,8 +96,9 @@ impl Shape {
         // A whole block of SHA-256, so that it is hashed here and not with each prompt.
         let start = |mark| Sha256::new_with_prefix(shape).chain_update([mark; 32]);
         Keyer {
-            of_prompt: start(0),
-            of_row: start(1),
+            prompt: start(0),
+            row: start(1),
+            content: [start(2), start(3)],
         }
     }
 
@@ -130,9 +134,11 @@ impl Shape {
 #[derive(Clone, Debug)]
 pub struct Keyer {
     /// The hash of the shape, to be gone on with by the prompt alone.
-    of_prompt: Sha256,
+    prompt: Sha256,
     /// The same, to be gone on with by a row's id and the prompt.
-    of_row: Sha256,
+    row: Sha256,
+    /// The same as these two, with attachments before the prompt.
+    content: [Sha256; 2],
 }
 
 impl Keyer {
@@ -140,15 +146,27 @@ impl Keyer {
     /// is never the same as another row's.
     #[must_use]
     pub fn key(&self, prompt: &str, row_id: Option<&[u8]>) -> RequestKey {
+        self.key_of(Content::text(prompt), row_id)
+    }
+
+    /// The same of a request that asks `content`.
+    #[must_use]
+    pub fn key_of(&self, content: Content<'_>, row_id: Option<&[u8]>) -> RequestKey {
+        let [of_prompt, of_row] = match content.attachments {
+            [] => [&self.prompt, &self.row],
+            _ => self.content.each_ref(),
+        };
         let mut hasher = match row_id {
-            None => self.of_prompt.clone(),
-            Some(row_id) => self
-                .of_row
+            None => of_prompt.clone(),
+            Some(row_id) => of_row
                 .clone()
                 .chain_update((row_id.len() as u64).to_le_bytes())
                 .chain_update(row_id),
         };
-        hasher.update(prompt.as_bytes());
+        if !content.attachments.is_empty() {
+            content.hash_attachments(&mut hasher);
+        }
+        hasher.update(content.text.as_bytes());
         let mut key = [0; RequestKey::LEN];
         key.copy_from_slice(&hasher.finalize()[..RequestKey::LEN]);
         RequestKey(key)
@@ -191,6 +209,7 @@ mod tests {
             answer: AnswerType::Text,
             examples: Vec::new(),
             assistant_prefix: None,
+            attachments: false,
         }
     }
 
@@ -258,6 +277,10 @@ mod tests {
             },
             Shape {
                 assistant_prefix: Some("hi".into()),
+                ..shape()
+            },
+            Shape {
+                attachments: true,
                 ..shape()
             },
         ];

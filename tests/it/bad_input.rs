@@ -301,11 +301,8 @@ fn what_this_version_does_not_carry_out_is_refused() {
         "model.mode=online",
         "model.route=x",
         "model.deadline=12h",
-        "prompt.images=[\"body\"]",
-        "prompt.documents=[\"body\"]",
         "answer.type=embedding",
         "answer.dimensions=3",
-        "answer.meta=full",
         "source.snapshot=true",
         "budget.per={ column = \"id\", max_usd = 1.0 }",
     ] {

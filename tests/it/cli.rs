@@ -372,6 +372,12 @@ fn the_help_as_a_newcomer_reads_it() {
           --system-file <FILE>
               A file with the system prompt
 
+          --images <COLUMNS>
+              The columns of pictures, with commas between them
+
+          --documents <COLUMNS>
+              The columns of documents (PDF), with commas between them
+
           --dedupe[=<BOOL>]
               Whether identical requests go once
 
@@ -560,7 +566,7 @@ fn a_job_from_its_first_look_to_its_second_run() {
     requests    3 in 1 batches
     tokens      about 6 in, at most 3072 out
     cost        about $0.00 expected, $0.00 at worst; online $0.00 at worst
-    cache       nothing: the requests share no system prompt: what stands there is what can be cached
+    cache       nothing: this version knows no prices of `x`, and so not whether it pays
     note        tiny batches: 3 requests in 1; a batch of a few takes as long as one of many
     --- stderr
     "#);

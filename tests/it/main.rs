@@ -1,6 +1,7 @@
 //! The tests that look at Columnist from outside, in one binary.
 
 mod again;
+mod attachments;
 mod bad_input;
 mod blocked;
 mod caching;

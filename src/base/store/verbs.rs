@@ -85,6 +85,30 @@ impl Location {
         got.map_err(|error| self.failed(error, "read the file"))
     }
 
+    /// The file's first bytes, at most `most` of them, and what it is; `None` if there is none.
+    ///
+    /// # Errors
+    /// If the store is away or refuses.
+    pub async fn first_bytes(&self, most: u64) -> Result<Option<(ObjectMeta, Bytes)>> {
+        let range = (most < u64::MAX).then_some(0..most);
+        let options = GetOptions::new().with_range(range);
+        let got = match self.store.get_opts(&self.path, options).await {
+            Ok(got) => {
+                let meta = got.meta.clone();
+                got.bytes().await.map(|bytes| (meta, bytes))
+            }
+            Err(error) => Err(error),
+        };
+        match self.present(got, "read the file") {
+            // Of an empty file no range can be asked for.
+            Err(error) if most < u64::MAX => match self.head().await? {
+                Some(meta) if meta.size == 0 => Ok(Some((meta, Bytes::new()))),
+                _ => Err(error),
+            },
+            read => read,
+        }
+    }
+
     /// The file's size, date and tag, or `None` if there is none.
     ///
     /// # Errors

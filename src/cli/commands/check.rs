@@ -49,6 +49,9 @@ fn check_words(checked: &Checked) -> String {
             Ok(prompt) => writeln!(text, "\n--- row {}\n{prompt}", row.row),
             Err(why) => writeln!(text, "\n--- row {}: {why}", row.row),
         };
+        for attached in &row.attached {
+            let _ = writeln!(text, "{attached}");
+        }
     }
     text
 }

@@ -53,6 +53,10 @@ fn story_words(story: &Story) -> String {
     }
     if let Some(prompt) = &story.prompt {
         let _ = writeln!(text, "--- prompt\n{prompt}");
+        for attached in &story.attachments {
+            let (kind, at) = (attached.kind.as_str(), attached.at);
+            let _ = writeln!(text, "{kind} at byte {at}: {}", attached.source);
+        }
     }
     for (n, told) in story.attempts.iter().enumerate() {
         attempt_words(n + 1, told, &mut text);
@@ -124,6 +128,7 @@ fn story_json(story: &Story) -> Value {
         "request_key": story.key,
         "system": story.system,
         "prompt": story.prompt,
+        "attachments": story.attachments,
         "prompt_gone": story.prompt_gone,
         "attempts": attempts.collect::<Vec<_>>(),
     })

@@ -8,11 +8,14 @@ use serde_json::value::RawValue;
 
 use super::cache::{Rendered, TopMark};
 use super::protocol::{MESSAGES, NAME, Version, not_found};
+use crate::emulator::attached::Kind;
 use crate::emulator::prefix::Wanted;
 use crate::emulator::problem::Problem;
 use crate::emulator::record::{Request, Shape};
 use crate::emulator::schema::{Verdicts, plain_complaint, told};
-use crate::emulator::text::{Borrowed, Content, Message, draw_of_messages, tokens_of};
+use crate::emulator::text::{
+    Borrowed, Content, Message, attached_tokens, draw_of_messages, tokens_of,
+};
 use crate::emulator::world::body_hash;
 
 /// Where the parameters stand; each endpoint has rules of its own.
@@ -101,7 +104,8 @@ pub(super) fn understand<'a>(
     Request {
         model: params.model.map_or(Cow::Borrowed(""), |model| model.0),
         draws: vec![draw_of_messages(seed, &messages)],
-        input_tokens: tokens_of(texts.sum::<usize>() + system.len()).max(1),
+        input_tokens: (tokens_of(texts.sum::<usize>() + system.len()) + attached_tokens(&messages))
+            .max(1),
         budget: params
             .max_tokens
             .and_then(|max| u32::try_from(max).ok())
@@ -219,9 +223,32 @@ fn messages_complaint(params: &Params<'_>) -> Option<String> {
             "user" | "system" if message.content.is_empty() => Some(format!(
                 "messages.{at}: user messages must have non-empty content"
             )),
-            "user" | "assistant" | "system" => None,
+            "user" | "assistant" | "system" => attached_complaint(at, &message.content),
             role => Some(format!("messages: Unexpected role \"{role}\"")),
         })
+}
+
+/// What the vendor says of pictures and documents: 8000 pixels a side, 2000 where there are more than 20
+/// pictures, 10 MB of base64, 600 in all.
+fn attached_complaint(at: usize, content: &Content<'_>) -> Option<String> {
+    const TOGETHER_MAX: usize = 600;
+    let attached = &content.attached;
+    let images = attached.iter().filter(|one| one.kind == Kind::Image);
+    let side_max = if images.count() > 20 { 2000 } else { 8000 };
+    if attached.len() > TOGETHER_MAX {
+        return Some(format!(
+            "messages.{at}.content: too many images and documents"
+        ));
+    }
+    attached.iter().enumerate().find_map(|(part, one)| {
+        let base64_max = if one.kind == Kind::Image {
+            10_000_000
+        } else {
+            usize::MAX
+        };
+        let why = one.complaint(side_max, base64_max)?;
+        Some(format!("messages.{at}.content.{part}: {why}"))
+    })
 }
 
 fn endpoint_complaint(params: &Params<'_>, endpoint: Endpoint) -> Option<String> {

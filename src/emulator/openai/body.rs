@@ -12,7 +12,9 @@ use crate::emulator::prefix::Wanted;
 use crate::emulator::problem::Problem;
 use crate::emulator::record::{Request, Shape};
 use crate::emulator::schema::{Verdicts, strict_complaint, told};
-use crate::emulator::text::{Borrowed, Message, draw_of, draw_of_messages, tokens_of};
+use crate::emulator::text::{
+    Borrowed, Message, attached_tokens, draw_of, draw_of_messages, tokens_of,
+};
 use crate::emulator::world::body_hash;
 
 /// The most inputs of one embeddings request.
@@ -220,7 +222,8 @@ fn chat_parts<'a>(chat: Chat<'a>, seed: u64, verdicts: &mut Verdicts) -> Parts<'
         bytes: messages
             .iter()
             .map(|message| message.content.text.len())
-            .sum(),
+            .sum::<usize>()
+            + 4 * attached_tokens(&messages) as usize,
         budget: budget
             .and_then(|budget| u32::try_from(budget).ok())
             .unwrap_or(u32::MAX),
@@ -243,6 +246,12 @@ fn chat_complaint(chat: &Chat<'_>, verdicts: &mut Verdicts) -> Option<Problem> {
         if !["developer", "system", "user", "assistant", "tool"].contains(&&*message.role) {
             let text = format!("Invalid value: '{}'.", message.role);
             return refuse(&text, &format!("messages[{at}].role"), "invalid_value");
+        }
+        for (part, one) in message.content.attached.iter().enumerate() {
+            if let Some(why) = one.complaint(usize::MAX, usize::MAX) {
+                let param = format!("messages[{at}].content[{part}]");
+                return refuse(&why, &param, "invalid_value");
+            }
         }
     }
     if chat.stream == Some(true) {

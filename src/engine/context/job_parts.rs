@@ -1,14 +1,17 @@
 //! What a job comes to, checked against its source and its provider.
 
+use std::sync::Arc;
+
 use super::source::{column_names, compile};
-use crate::base::{Error, Result};
+use crate::base::{Error, Result, Stores};
+use crate::engine::attachments::attacher::Attacher;
 use crate::engine::decide::cache::CacheChoice;
 use crate::output::check_names;
 use crate::prompt::{column_expression, constant_head, render_shared};
 use crate::provider::Provider;
 use crate::source::{Predicate, RowIds, Source};
 use crate::spec::Job;
-use crate::work::{CacheStyle, CustomId, Example, Frame, Limits, Prefix, Shape};
+use crate::work::{CacheStyle, Content, CustomId, Example, Frame, Limits, Prefix, Shape};
 
 /// The parts of a job that its steps need.
 #[derive(Clone, Debug)]
@@ -28,6 +31,8 @@ pub(crate) struct JobParts {
     /// The most bytes that a request becomes longer by saying so.
     pub cache_bytes: u64,
     pub limits: Limits,
+    /// Finds what is attached to rows, where something may be.
+    pub attacher: Option<Arc<Attacher>>,
     /// Whether the source is Parquet as it stands; what is read may be a snapshot of it.
     pub is_table: bool,
     /// Whether the source is one file.
@@ -45,7 +50,7 @@ impl JobParts {
         job: &Job,
         source: &Source,
         provider: &dyn Provider,
-        examples: Vec<Example>,
+        (examples, stores): (Vec<Example>, &Arc<Stores>),
     ) -> Result<JobParts> {
         let schema = source.schema();
         check_names(
@@ -53,6 +58,8 @@ impl JobParts {
             job.answer.columns()?.iter().map(String::as_str),
         )?;
         let names = column_names(source);
+        let capability = provider.capability();
+        let attacher = Attacher::of(job, source, &capability.attachments, stores)?;
         let columns = compile(job, source)?.columns().to_vec();
         let filter = job.source.filter.as_deref();
         let filter = filter
@@ -65,7 +72,6 @@ impl JobParts {
         let system = system
             .map(|text| render_shared(text, "prompt.system", &names, &job.vars))
             .transpose()?;
-        let capability = provider.capability();
         let shape = Shape {
             api: capability.api,
             service: capability.service.clone(),
@@ -77,10 +83,16 @@ impl JobParts {
             answer: job.answer.answer.clone(),
             examples,
             assistant_prefix: job.prompt.assistant_prefix.clone(),
+            attachments: attacher.is_some(),
         };
         let model = (capability.name, &*shape.model);
         let prefix = provider.prefix(&shape);
-        let longer_by = constant_head(&job.prompt.user).len() as u64;
+        // What is attached may stand before the text, and is each row's own.
+        let head = match &attacher {
+            None => constant_head(&job.prompt.user),
+            Some(_) => "",
+        };
+        let longer_by = head.len() as u64;
         let moved = Prefix {
             bytes: prefix.bytes + longer_by,
             ..prefix
@@ -106,6 +118,7 @@ impl JobParts {
             cache_if_moved,
             shared_bytes: prefix.bytes,
             cache_bytes,
+            attacher: attacher.map(Arc::new),
             limits: limits(job, capability.limits),
             shape,
         })
@@ -157,7 +170,8 @@ fn with_instructions(system: Option<String>, instructions: Option<String>) -> Op
 
 /// By how many bytes each request of `frame` is longer than one of `plain`.
 pub(crate) fn longer(frame: &Frame, plain: &Frame) -> u64 {
-    frame.request_len("").saturating_sub(plain.request_len(""))
+    let len = |frame: &Frame| frame.request_len(Content::text(""));
+    len(frame).saturating_sub(len(plain))
 }
 
 /// The provider's limits, lowered by the job's.

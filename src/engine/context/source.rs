@@ -127,12 +127,13 @@ pub(crate) async fn first_prompt(job: &Job, source: &Source) -> Result<Option<St
 /// The prompt's template, compiled for the source's columns. A template keeps notes while it renders,
 /// so that each reader of rows has one of its own.
 pub(crate) fn compile(job: &Job, source: &Source) -> Result<Template> {
-    Template::compile(
+    let template = Template::compile(
         &job.prompt.user,
         "prompt.user",
         &column_names(source),
         &job.vars,
-    )
+    )?;
+    Ok(template.with_attachments(job.prompt.attached()))
 }
 
 pub(crate) fn column_names(source: &Source) -> Vec<&str> {

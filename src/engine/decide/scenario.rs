@@ -72,6 +72,7 @@ impl Scenario {
                 answer: AnswerType::Text,
                 examples: Vec::new(),
                 assistant_prefix: None,
+                attachments: false,
             },
             fingerprint: "fingerprint".into(),
             pins: Vec::new(),

@@ -6,14 +6,16 @@ use futures::StreamExt;
 
 use super::preflight::{Inspected, unknown_model};
 use crate::base::{Error, Result};
+use crate::engine::attachments::attacher::Found;
+use crate::engine::context::job_parts::JobParts;
 use crate::engine::context::setup::Setup;
 use crate::engine::context::source::compile;
 use crate::prompt::{Prompt, Prompts};
 use crate::provider::Provider;
 use crate::source::{Predicate, Scan, Source, TextNotes};
 use crate::spec::Job;
-use crate::work::AnswerType;
 use crate::work::answer::Kind;
+use crate::work::{AnswerType, Attachment};
 
 /// A row as `check` shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,6 +24,8 @@ pub struct CheckedRow {
     pub row: u64,
     /// How its prompt begins, or why there is none.
     pub prompt: std::result::Result<String, String>,
+    /// What is attached to it, in words.
+    pub attached: Vec<String>,
     /// Characters of the prompt that are not shown.
     pub more: u64,
 }
@@ -82,37 +86,7 @@ pub async fn check(setup: Setup, provider: Arc<dyn Provider>, rows: u64) -> Resu
     }
     let schema = provider.schema(&job.answer.answer)?;
     notes.extend(answer_notes(&job.answer.answer)?);
-    let mut template = compile(job, &source)?;
-    let columns = parts.columns;
-    let mut scan = Scan::of(columns.iter().cloned()).limit(rows);
-    if let Some(filter) = &parts.filter {
-        scan = scan.filter(filter.clone());
-    }
-    let mut slices = source.scan(scan).await?;
-    let (mut first, mut prompts) = (Vec::new(), Prompts::default());
-    while let Some(slice) = slices.next().await {
-        let slice = slice?;
-        template.render(&slice.batch, &mut prompts)?;
-        for (at, prompt) in prompts.iter().enumerate() {
-            let lost = || Error::internal("a row without a position");
-            let mut more = 0;
-            let prompt = match prompt {
-                Prompt::Text(text) => {
-                    let end = text.char_indices().nth(SHOWN_MAX);
-                    let end = end.map_or(text.len(), |(end, _)| end);
-                    more = text[end..].chars().count() as u64;
-                    Ok(text[..end].to_owned())
-                }
-                Prompt::Skipped(why) => Err(format!("skipped: {why}")),
-                Prompt::Failed(why) => Err(format!("failed: {why}")),
-            };
-            first.push(CheckedRow {
-                row: slice.rows.get(at).ok_or_else(lost)?,
-                prompt,
-                more,
-            });
-        }
-    }
+    let first = first_rows(job, &source, &parts, rows).await?;
     let fields = source.schema().fields().iter();
     Ok(Checked {
         columns: fields
@@ -124,10 +98,74 @@ pub async fn check(setup: Setup, provider: Arc<dyn Provider>, rows: u64) -> Resu
             .map(|schema| schema.to_string()),
         text,
         rows: source.rows(),
-        sent: columns,
+        sent: parts.columns.clone(),
         first,
         notes,
     })
+}
+
+/// The first `rows` rows that are chosen, rendered.
+async fn first_rows(
+    job: &Job,
+    source: &Source,
+    parts: &JobParts,
+    rows: u64,
+) -> Result<Vec<CheckedRow>> {
+    let mut template = compile(job, source)?;
+    let mut scan = Scan::of(parts.columns.iter().cloned()).limit(rows);
+    if let Some(filter) = &parts.filter {
+        scan = scan.filter(filter.clone());
+    }
+    let mut slices = source.scan(scan).await?;
+    let (mut first, mut prompts) = (Vec::new(), Prompts::default());
+    while let Some(slice) = slices.next().await {
+        let slice = slice?;
+        template.render(&slice.batch, &mut prompts)?;
+        let found = match &parts.attacher {
+            None => Vec::new(),
+            Some(attacher) => {
+                let columns = template.columns();
+                attacher.rows(&slice.batch, columns, &prompts).await?
+            }
+        };
+        for (at, prompt) in prompts.iter().enumerate() {
+            let lost = || Error::internal("a row without a position");
+            let row = slice.rows.get(at).ok_or_else(lost)?;
+            first.push(checked(row, prompt, found.get(at)));
+        }
+    }
+    Ok(first)
+}
+
+/// A row in words.
+fn checked(row: u64, prompt: Prompt<'_>, found: Option<&Found>) -> CheckedRow {
+    let mut more = 0;
+    let mut prompt = match prompt {
+        Prompt::Text(text) => {
+            let end = text.char_indices().nth(SHOWN_MAX);
+            let end = end.map_or(text.len(), |(end, _)| end);
+            more = text[end..].chars().count() as u64;
+            Ok(text[..end].to_owned())
+        }
+        Prompt::Skipped(why) => Err(format!("skipped: {why}")),
+        Prompt::Failed(why) => Err(format!("failed: {why}")),
+    };
+    let words =
+        |one: &Attachment| format!("{} at byte {}: {}", one.kind.as_str(), one.at, one.source);
+    let attached = match found {
+        Some(Ok(found)) => found.iter().map(words).collect(),
+        Some(Err(why)) => {
+            prompt = Err(format!("failed: {why}"));
+            Vec::new()
+        }
+        None => Vec::new(),
+    };
+    CheckedRow {
+        row,
+        prompt,
+        attached,
+        more,
+    }
 }
 
 /// What a person should know of how the answer is asked for and kept.

@@ -23,7 +23,7 @@ use crate::source::Source;
 use crate::spec::Job;
 use crate::work::caching::tokens_of;
 use crate::work::price::{Pricing, Tariff, micro_usd};
-use crate::work::{Frame, KeyRule, RowStatus, StatusCounts, Usage};
+use crate::work::{Content, Frame, KeyRule, RowStatus, StatusCounts, Usage};
 
 /// What a run would do.
 #[derive(Clone, Debug, PartialEq)]
@@ -111,6 +111,7 @@ pub async fn plan(setup: Setup, provider: Arc<dyn Provider>) -> Result<PlanRepor
         cache_bytes: parts.cache_bytes,
         first: 0,
         primes: false,
+        attacher: parts.attacher.as_deref(),
     };
     let template = compile(job, &source)?;
     let (tally, _) = plan_all(&input, number, template, prior, Sink::Count, |_| ()).await?;
@@ -180,7 +181,7 @@ fn last_job(state: &State) -> Option<Job> {
 }
 
 fn overhead(frame: &Frame) -> u64 {
-    frame.added_len("")
+    frame.added_len(Content::text(""))
 }
 
 fn notes_of(job: &Job, parts: &JobParts, tally: &Tally, chunks: u64, state: &State) -> Vec<String> {

@@ -10,7 +10,7 @@ use crate::ledger::state::{Attempt, ChunkState, State};
 use crate::provider::Provider;
 use crate::spec::Job;
 use crate::work::price::{Pricing, Tariff, micro_usd, saved};
-use crate::work::{CustomId, RowStatus, Shape, Usage};
+use crate::work::{Attachment, Content, CustomId, RowStatus, Shape, Usage};
 
 use super::locate::{Located, find, read_row};
 use crate::engine::context::files::Files;
@@ -33,6 +33,8 @@ pub struct Story {
     pub system: Option<String>,
     /// The prompt as it was sent, if it was kept.
     pub prompt: Option<String>,
+    /// What stands in it.
+    pub attachments: Vec<Attachment>,
     /// Whether the prompt was deleted by `gc`.
     pub prompt_gone: bool,
     /// The attempts, in order.
@@ -146,7 +148,7 @@ impl Frames {
         &self,
         shape: &Shape,
         attempt: &Attempt,
-        (n, prompt): (u64, &str),
+        (n, content): (u64, Content<'_>),
     ) -> Option<String> {
         let provider = self.0.as_ref()?;
         let is_same = provider.capability().name == attempt.promised.provider;
@@ -154,7 +156,13 @@ impl Frames {
         let frame = frame.ok().filter(|_| is_same)?;
         let ids = CustomId::new(&attempt.promised.nonce, attempt.promised.chunk);
         let mut bytes = Vec::new();
-        frame.write(&ids, n, prompt, &mut bytes);
+        let data = |attached: &Attachment, out: &mut Vec<u8>| {
+            out.extend_from_slice(format!("<{}>", attached.source).as_bytes());
+            Ok(())
+        };
+        frame
+            .write_content(&ids, n, content, data, &mut bytes)
+            .ok()?;
         let start = if n > 0 { frame.between.len() } else { 0 };
         String::from_utf8(bytes.split_off(start)).ok()
     }
@@ -219,7 +227,11 @@ async fn tell(
         };
         let told = story.attempts[before..].iter_mut();
         for (told, attempt) in told.zip(state.attempts_of(chunk)) {
-            told.request = frames.request(shape, attempt, (n, &prompt));
+            let content = Content {
+                text: &prompt,
+                attachments: &story.attachments,
+            };
+            told.request = frames.request(shape, attempt, (n, content));
         }
     }
     Ok(())
@@ -263,6 +275,7 @@ async fn read_request(
         if let Some(at) = (0..some.len()).find(|at| some.ordinals.value(*at) == place.ordinal) {
             story.key = Some(some.key(at).to_string());
             story.prompt = some.prompt(at).map(str::to_owned);
+            story.attachments = some.attachments(at)?;
             return Ok(Some(before + at as u64));
         }
         before += some.len() as u64;

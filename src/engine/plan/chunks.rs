@@ -1,13 +1,13 @@
 //! Requests into chunks: each durable in the ledger's folder before it is spoken of.
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::base::{Ids, Result};
 use crate::ledger::action::ChunkStored;
 use crate::ledger::requests::RequestsWriter;
 use crate::ledger::state::{ChunkState, Phase, PlanState, State};
-use crate::work::{CustomId, Frame, Limits, Packer, RequestKey};
+use crate::work::{Content, CustomId, Frame, Limits, Packer, RequestKey};
 
 use crate::engine::context::context::Context;
 use crate::engine::context::files::Files;
@@ -154,7 +154,7 @@ impl<'a> ChunkWriter<'a> {
         ordinal: u64,
         row: u64,
         key: RequestKey,
-        (prompt, bytes): (&str, u64),
+        (content, bytes): (Content<'_>, u64),
     ) -> Result<Option<ChunkStored>> {
         let mut full = None;
         if !self.packer.take(bytes + self.spare) {
@@ -167,9 +167,9 @@ impl<'a> ChunkWriter<'a> {
         };
         open.listed |= ordinal > open.last + 1;
         open.last = ordinal;
-        open.writer.push(ordinal, row, key, prompt)?;
+        open.writer.push(ordinal, row, key, content)?;
         if let Some(aside) = &mut open.aside {
-            aside.push(ordinal, row, key, prompt)?;
+            aside.push(ordinal, row, key, content)?;
         }
         Ok(full)
     }
@@ -208,11 +208,16 @@ impl<'a> ChunkWriter<'a> {
         let draft = self
             .files
             .draft(&format!("requests-{}-{}", self.next.plan, self.next.chunk));
-        let writer = RequestsWriter::create(&draft, self.keep)?;
+        let create = |path: &Path, keep| -> Result<RequestsWriter> {
+            let writer = RequestsWriter::create(path, keep)?;
+            Ok(match self.frame.parts {
+                None => writer,
+                Some(_) => writer.with_attachments(),
+            })
+        };
+        let writer = create(&draft, self.keep)?;
         let aside = self.files.prompts_aside(self.next.plan, self.next.chunk);
-        let aside = (!self.keep)
-            .then(|| RequestsWriter::create(&aside, true))
-            .transpose()?;
+        let aside = (!self.keep).then(|| create(&aside, true)).transpose()?;
         Ok(OpenChunk {
             writer,
             aside,

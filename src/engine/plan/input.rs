@@ -1,6 +1,7 @@
 //! What is planned, and how: which rows and columns are read, and what makes requests of them.
 
 use crate::base::Result;
+use crate::engine::attachments::attacher::Attacher;
 use crate::engine::context::context::Context;
 use crate::source::{Predicate, Sample, Scan, Source};
 use crate::work::{Frame, Keyer, Limits};
@@ -28,6 +29,8 @@ pub(crate) struct PlanInput<'a> {
     pub first: u64,
     /// Whether that chunk is to leave something in the provider's cache for the others.
     pub primes: bool,
+    /// Finds what is attached to rows, where something may be.
+    pub attacher: Option<&'a Attacher>,
 }
 
 impl<'a> PlanInput<'a> {
@@ -54,6 +57,7 @@ impl<'a> PlanInput<'a> {
             cache_bytes: cx.parts.cache_bytes,
             first: if trial > 0 { trial } else { primer },
             primes: primer > 0,
+            attacher: cx.parts.attacher.as_deref(),
         })
     }
 

@@ -14,10 +14,12 @@ use crate::ledger::action::{Action, ChunkStored, PlanCounts};
 use crate::ledger::row_map::{Place, RowKey, RowMapWriter, RowPlan};
 use crate::prompt::{Prompt, Prompts, Template};
 use crate::source::{RowIds, Slice};
+use crate::work::Content;
 
 use super::chunks::ChunkWriter;
 use super::input::{PlanInput, short_hash};
 use super::prior::PriorAnswers;
+use crate::engine::attachments::attacher::Found;
 use crate::engine::context::writer::LedgerWriter;
 use crate::work::RequestKey;
 
@@ -110,7 +112,14 @@ pub(crate) async fn plan_all(
     while let Some(slice) = slices.next().await {
         let slice = slice?;
         template.render(&slice.batch, &mut prompts)?;
-        planner.take(&slice, &prompts).await?;
+        let attached = match &input.attacher {
+            None => Vec::new(),
+            Some(attacher) => {
+                let columns = template.columns();
+                attacher.rows(&slice.batch, columns, &prompts).await?
+            }
+        };
+        planner.take(&slice, &prompts, &attached).await?;
         progress(&planner.tally);
         tokio::task::yield_now().await;
         if input.limit.is_some_and(|limit| planner.prompted >= limit) && input.key.is_empty() {
@@ -138,14 +147,15 @@ struct RowPlanner<'a> {
 }
 
 impl RowPlanner<'_> {
-    async fn take(&mut self, slice: &Slice, prompts: &Prompts) -> Result<()> {
+    /// Takes the rows of `slice`; `attached` has what is attached to each, where something may be.
+    async fn take(&mut self, slice: &Slice, prompts: &Prompts, attached: &[Found]) -> Result<()> {
         let keys = self
             .row_ids
             .as_ref()
             .map(|ids| ids.encode(&slice.batch))
             .transpose()?;
         self.begin(slice)?;
-        self.identify(slice, keys.as_ref(), prompts)?;
+        self.identify(slice, keys.as_ref(), (prompts, attached))?;
         self.prior.look_up().await?;
         for (at, place) in (0..slice.batch.num_rows()).zip(0..) {
             let lost = || Error::internal("a row without a position");
@@ -167,11 +177,20 @@ impl RowPlanner<'_> {
                     self.note(&RowPlan::Skipped(Some(&why.to_string())), id)?;
                 }
                 Some(Prompt::Failed(why)) => self.note(&RowPlan::Failed(why), id)?,
-                Some(Prompt::Text(prompt)) => {
+                Some(Prompt::Text(text)) => {
+                    let attachments = match attached.get(at) {
+                        None => &[][..],
+                        Some(Ok(attachments)) => attachments,
+                        Some(Err(why)) => {
+                            self.note(&RowPlan::Failed(why), id)?;
+                            continue;
+                        }
+                    };
                     let own = row.to_le_bytes();
                     let key = key.as_ref().map_or(&own[..], AsRef::as_ref);
+                    let content = Content { text, attachments };
                     let row_id = (!self.input.dedupe).then_some(key);
-                    self.ask((at, row), row_id, id, prompt).await?;
+                    self.ask((at, row), row_id, id, content).await?;
                 }
             }
         }
@@ -183,7 +202,7 @@ impl RowPlanner<'_> {
         &mut self,
         slice: &Slice,
         keys: Option<&arrow::row::Rows>,
-        prompts: &Prompts,
+        (prompts, attached): (&Prompts, &[Found]),
     ) -> Result<()> {
         let input = self.input;
         let rows = slice.batch.num_rows();
@@ -194,18 +213,22 @@ impl RowPlanner<'_> {
             .map_or(u64::MAX, |limit| limit.saturating_sub(self.prompted));
         for (at, number) in (0..rows).zip(0u32..) {
             let chosen = u64::from(number) < most;
-            let Some(Prompt::Text(prompt)) = prompts.get(at).filter(|_| chosen) else {
-                self.requests.push(None);
-                continue;
+            let content = match (prompts.get(at).filter(|_| chosen), attached.get(at)) {
+                (Some(Prompt::Text(text)), None) => Content::text(text),
+                (Some(Prompt::Text(text)), Some(Ok(attachments))) => Content { text, attachments },
+                _ => {
+                    self.requests.push(None);
+                    continue;
+                }
             };
             let lost = || Error::internal("a row without a position");
             let own = slice.rows.get(at).ok_or_else(lost)?.to_le_bytes();
             let key = keys.map(|keys| keys.row(at));
             let key = key.as_ref().map_or(&own[..], AsRef::as_ref);
             let row_id = (!input.dedupe).then_some(key);
-            let request = input.keyer.key(prompt, row_id);
+            let request = input.keyer.key_of(content, row_id);
             self.requests.push(Some(request));
-            self.prior.want(number, request, prompt, row_id);
+            self.prior.want(number, request, content, row_id);
         }
         Ok(())
     }
@@ -217,10 +240,10 @@ impl RowPlanner<'_> {
         (at, row): (usize, u64),
         row_id: Option<&[u8]>,
         id: Option<RowKey>,
-        prompt: &str,
+        content: Content<'_>,
     ) -> Result<()> {
         let input = self.input;
-        let bytes = input.frame.added_len(prompt);
+        let bytes = input.frame.added_len(content);
         if bytes + input.cache_bytes > input.limits.request_bytes_max {
             return self.note(&RowPlan::Failed(TOO_LARGE), id);
         }
@@ -230,7 +253,7 @@ impl RowPlanner<'_> {
             plan: self.plan,
             ordinal: self.tally.requests,
         };
-        if let Some(there) = self.prior.find(at, request, prompt, row_id)? {
+        if let Some(there) = self.prior.find(at, request, content, row_id)? {
             let counts = &mut self.tally.rows;
             let identical = there.plan == self.plan;
             *(if identical {
@@ -256,9 +279,9 @@ impl RowPlanner<'_> {
             &mut self.tally.rows.new
         }) += 1;
         self.tally.requests += 1;
-        self.tally.prompt_bytes += prompt.len() as u64;
+        self.tally.prompt_bytes += content.text.len() as u64 + BYTES_OF_TOKEN * content.tokens();
         self.record(&RowPlan::Asks(place), id)?;
-        self.store(place.ordinal, row, request, (prompt, bytes))
+        self.store(place.ordinal, row, request, (content, bytes))
             .await
     }
 
@@ -267,7 +290,7 @@ impl RowPlanner<'_> {
         ordinal: u64,
         row: u64,
         key: RequestKey,
-        (prompt, bytes): (&str, u64),
+        (content, bytes): (Content<'_>, u64),
     ) -> Result<()> {
         let Sink::Ledger {
             chunks,
@@ -281,7 +304,7 @@ impl RowPlanner<'_> {
         if ordinal < *stored {
             return Ok(());
         }
-        let mut full = chunks.push(ordinal, row, key, (prompt, bytes)).await?;
+        let mut full = chunks.push(ordinal, row, key, (content, bytes)).await?;
         if full.is_none() && ordinal + 1 == self.input.first {
             let primer = self.input.primes;
             full = chunks.cut().await?;
@@ -374,5 +397,9 @@ impl RowPlanner<'_> {
 /// Why a row is skipped that no template was asked about.
 const NOT_SELECTED: &str = "not selected by `source.where`";
 const BEYOND_LIMIT: &str = "beyond `source.limit`";
+
+/// Bytes of text that are counted for a token of an attachment: what has a size in bytes is compared and
+/// priced by it.
+const BYTES_OF_TOKEN: u64 = 4;
 
 const TOO_LARGE: &str = "the prompt is over the provider's limit for one request";

@@ -22,7 +22,7 @@ use crate::ledger::index::Entry;
 use crate::ledger::requests::RequestKeys;
 use crate::ledger::row_map::{Place, RowMapReader};
 use crate::ledger::state::{PlanState, State};
-use crate::work::{KeyRule, Keyer, RequestKey, RowStatus, Shape};
+use crate::work::{Content, KeyRule, Keyer, RequestKey, RowStatus, Shape};
 
 use super::earlier::{EarlierOutcomes, IndexSetup};
 use super::retry_filter::RetryFilter;
@@ -235,13 +235,19 @@ impl<'a> PriorAnswers<'a> {
     }
 
     /// The row `row` asks the request `key`, of this prompt and row id.
-    pub(crate) fn want(&mut self, row: u32, key: RequestKey, prompt: &str, row_id: Option<&[u8]>) {
+    pub(crate) fn want(
+        &mut self,
+        row: u32,
+        key: RequestKey,
+        content: Content<'_>,
+        row_id: Option<&[u8]>,
+    ) {
         if self.earlier.is_empty() {
             return;
         }
         self.wanted.push((key, row));
         for (_, keyer) in &self.older {
-            self.wanted.push((keyer.key(prompt, row_id), row));
+            self.wanted.push((keyer.key_of(content, row_id), row));
         }
     }
 
@@ -267,7 +273,7 @@ impl<'a> PriorAnswers<'a> {
         &mut self,
         row: usize,
         key: RequestKey,
-        prompt: &str,
+        content: Content<'_>,
         row_id: Option<&[u8]>,
     ) -> Result<Option<Place>> {
         if let Some(place) = self.asked.get(key.0)? {
@@ -275,7 +281,7 @@ impl<'a> PriorAnswers<'a> {
         }
         if self.is_asked_by_older {
             for (_, keyer) in &self.older {
-                if let Some(place) = self.asked.get(keyer.key(prompt, row_id).0)? {
+                if let Some(place) = self.asked.get(keyer.key_of(content, row_id).0)? {
                     return Ok(Some(Place::unpack(place)));
                 }
             }

@@ -13,7 +13,7 @@ use crate::ledger::action::{
 };
 use crate::ledger::index::IndexFolder;
 use crate::ledger::outcomes::OutcomesWriter;
-use crate::work::{AnswerType, Api, BatchStatus, Outcome, StatusCounts, Usage};
+use crate::work::{AnswerType, Api, BatchStatus, Content, Outcome, StatusCounts, Usage};
 
 /// Prompts that there are.
 const PROMPTS: u8 = 12;
@@ -117,6 +117,7 @@ fn shape(model: &str, limit: u32) -> Shape {
         answer: AnswerType::Text,
         examples: Vec::new(),
         assistant_prefix: None,
+        attachments: false,
     }
 }
 
@@ -330,12 +331,22 @@ impl History {
         prior.begin(PROMPTS.into());
         for n in 0..PROMPTS {
             let prompt = prompt(n);
-            prior.want(n.into(), keyer.key(&prompt, None), &prompt, None);
+            prior.want(
+                n.into(),
+                keyer.key(&prompt, None),
+                Content::text(&prompt),
+                None,
+            );
         }
         prior.look_up().await.expect("looked up");
         let mut find = |n: u8| {
             let prompt = prompt(n);
-            prior.find(n.into(), keyer.key(&prompt, None), &prompt, None)
+            prior.find(
+                n.into(),
+                keyer.key(&prompt, None),
+                Content::text(&prompt),
+                None,
+            )
         };
         (0..PROMPTS)
             .map(|n| find(n).expect("found or not"))

@@ -61,8 +61,9 @@ async fn prepare(session: &Session, job: &Job) -> Result<(Source, JobParts)> {
         .setup
         .waits_for("the source and the output to be looked at");
     let source = open_source(job, &session.setup, &session.files).await?;
+    let stores = &session.setup.components.stores;
     let examples = examples(job, &source, &session.setup, session.files.scratch()).await?;
-    let parts = JobParts::check(job, &source, &*session.provider, examples)?;
+    let parts = JobParts::check(job, &source, &*session.provider, (examples, stores))?;
     parts.check_question(job, &source)?;
     let spec = spec_of(session, job, &parts)?;
     target::check(&spec, &session.ledger_id, &session.setup.components).await?;
@@ -94,6 +95,11 @@ fn is_still_good(session: &Session, parts: &JobParts, source: &Source) -> Option
     let completed = plan.completed.as_ref();
     let puts_off = completed.map_or(plan.started.deferred, |s| s.rows.deferred > 0);
     if puts_off && !session.setup.no_follow {
+        return None;
+    }
+    // What paths in rows lead to changes without the table: once all is published it is looked at anew.
+    let reads_files = !session.setup.job.prompt.attachments_from.is_empty();
+    if reads_files && state.published_whole(plan.started.plan).is_some() {
         return None;
     }
     let same = plan.started.fingerprint == parts.shape.fingerprint()
@@ -135,6 +141,7 @@ async fn bring_home(session: &mut Session, goal: Goal) -> Result<Stop> {
         cache_if_moved: CacheChoice::default(),
         shared_bytes: 0,
         cache_bytes: 0,
+        attacher: None,
         limits: limits(&job, session.provider.capability().limits),
         shape,
         is_table: false,

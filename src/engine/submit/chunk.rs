@@ -2,9 +2,13 @@
 
 use std::fs::File;
 
+use std::sync::Arc;
+
+use super::pieces_body::verify;
 use super::prompts::with_prompts;
 use super::send::{BodySource, Sending, Uploaded};
-use crate::base::{Error, Result};
+use crate::base::{Error, ErrorKind, Result, ResultExt};
+use crate::engine::attachments::reader::AttachmentReads;
 use crate::engine::context::context::Context;
 use crate::engine::context::job_parts::longer;
 use crate::engine::context::writer::LedgerWriter;
@@ -34,6 +38,23 @@ pub(crate) async fn submit(
         Some(uploaded) => BodySource::There(uploaded),
         None => BodySource::Made(prompts_of(cx, stored.plan, stored.chunk).await?),
     };
+    let attachments = match &cx.parts.attacher {
+        None => None,
+        Some(attacher) => Some(AttachmentReads {
+            source: cx
+                .source
+                .clone()
+                .ok_or_else(|| Error::internal("no source to read from"))?,
+            filter: cx.parts.filter.clone(),
+            attacher: Arc::clone(attacher),
+        }),
+    };
+    if let (Some(reads), BodySource::Made(requests)) = (&attachments, &source) {
+        let again = requests
+            .try_clone()
+            .or_err(ErrorKind::Unavailable, "cannot read a chunk");
+        verify(again?, reads).await?;
+    }
     let sending = Sending {
         job: &cx.job.name,
         chunk,
@@ -44,6 +65,7 @@ pub(crate) async fn submit(
         frame: &frame,
         provider: &*cx.providers.own,
         source,
+        attachments,
         gate: cx.guard.gate(),
         queue: &cx.queue,
         components: &cx.components,

@@ -3,6 +3,7 @@
 pub(crate) mod body;
 pub(crate) mod chunk;
 pub(crate) mod discard;
+pub(crate) mod pieces_body;
 pub(crate) mod prompts;
 pub(crate) mod recover;
 pub(crate) mod resend;

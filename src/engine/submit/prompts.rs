@@ -12,6 +12,7 @@ use crate::base::{Error, ErrorKind, Result, ResultExt};
 use crate::ledger::requests::{RequestColumns, Requests, RequestsReader, RequestsWriter};
 use crate::prompt::{Prompt, Prompts, Template};
 use crate::source::RowIds;
+use crate::work::Content;
 
 use crate::engine::context::files::Files;
 use crate::engine::plan::input::PlanInput;
@@ -36,6 +37,9 @@ pub(crate) async fn with_prompts(
     if !aside.exists() {
         let draft = files.draft(&format!("again-{plan}-{chunk}.parquet"));
         let mut writer = RequestsWriter::create(&draft, true)?;
+        if input.attacher.is_some() {
+            writer = writer.with_attachments();
+        }
         let wanted = WantedRequests {
             reader: RequestsReader::open(again()?, RequestColumns::Keys)?,
             some: None,
@@ -96,22 +100,35 @@ async fn render_again(
             .as_ref()
             .map(|ids| ids.encode(&slice.batch))
             .transpose()?;
+        let attached = match &input.attacher {
+            None => Vec::new(),
+            Some(attacher) => {
+                let columns = template.columns();
+                attacher.rows(&slice.batch, columns, &prompts).await?
+            }
+        };
         for (at, row) in slice.rows.iter().enumerate() {
             let (some, place) = &next;
             if some.rows.value(*place) != row {
                 continue;
             }
-            let Some(Prompt::Text(prompt)) = prompts.get(at) else {
+            let Some(Prompt::Text(text)) = prompts.get(at) else {
                 return Err(changed(row));
             };
+            let attachments = match attached.get(at) {
+                None => &[][..],
+                Some(Ok(attachments)) => attachments,
+                Some(Err(_)) => return Err(changed(row)),
+            };
+            let content = Content { text, attachments };
             let own = row.to_le_bytes();
             let id = keys.as_ref().map(|keys| keys.row(at));
             let id = id.as_ref().map_or(&own[..], AsRef::as_ref);
-            let key = input.keyer.key(prompt, (!input.dedupe).then_some(id));
+            let key = input.keyer.key_of(content, (!input.dedupe).then_some(id));
             if key != some.key(*place) {
                 return Err(changed(row));
             }
-            writer.push(some.ordinals.value(*place), row, key, prompt)?;
+            writer.push(some.ordinals.value(*place), row, key, content)?;
             match wanted.next()? {
                 Some(more) => next = more,
                 None => return Ok(()),

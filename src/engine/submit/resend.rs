@@ -13,6 +13,7 @@ use crate::engine::context::context::Context;
 use crate::engine::context::writer::LedgerWriter;
 use crate::engine::decide::step::StepResult;
 use crate::engine::plan::chunks::{ChunkWriter, chunk_writer};
+use crate::work::Content;
 
 /// Makes the chunks of `round` of `plan`, and writes them down.
 ///
@@ -87,9 +88,14 @@ async fn copy(
             }
             let prompt = some.prompt(at);
             let prompt = prompt.ok_or_else(|| Error::data("a prompt was not kept"))?;
-            let prompt = (prompt, cx.parts.frame.added_len(prompt));
+            let attachments = some.attachments(at)?;
+            let content = Content {
+                text: prompt,
+                attachments: &attachments,
+            };
+            let content = (content, cx.parts.frame.added_len(content));
             let (row, key) = (some.rows.value(at), some.key(at));
-            stored.extend(chunks.push(ordinal, row, key, prompt).await?);
+            stored.extend(chunks.push(ordinal, row, key, content).await?);
         }
     }
     Ok(())

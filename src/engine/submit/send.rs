@@ -12,6 +12,8 @@ use crate::provider::{Body, Gate, Provider, Rejection, Staged, Submission, Submi
 use crate::work::{BatchView, CacheUse, CustomId, Frame, Shape};
 
 use super::body::body;
+use super::pieces_body::pieces_body;
+use crate::engine::attachments::reader::AttachmentReads;
 use crate::engine::context::writer::LedgerWriter;
 use crate::engine::decide::queue::{Queue, later, learn, refusals, wait_for_room};
 use crate::engine::decide::step::StepResult;
@@ -30,6 +32,8 @@ pub(crate) struct Sending<'a> {
     pub body_bytes: u64,
     pub provider: &'a dyn Provider,
     pub source: BodySource,
+    /// What attachments are read again from, where requests may have some.
+    pub attachments: Option<AttachmentReads>,
     pub gate: Gate,
     pub queue: &'a Queue,
     pub components: &'a Components,
@@ -191,7 +195,11 @@ impl Sending<'_> {
         let requests = requests.try_clone();
         let requests =
             requests.or_err(ErrorKind::Unavailable, "cannot read the chunk's requests")?;
-        body(requests, self.frame.clone(), ids, self.body_bytes)
+        let (frame, len) = (self.frame.clone(), self.body_bytes);
+        match &self.attachments {
+            None => body(requests, frame, ids, len),
+            Some(reads) => pieces_body(requests, frame, ids, len, reads),
+        }
     }
 
     /// The provider certainly took nothing: later, in smaller pieces, or never. Where nothing

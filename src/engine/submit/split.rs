@@ -4,7 +4,7 @@ use crate::base::{Error, Result};
 use crate::ledger::action::{Action, ChunkStored};
 use crate::ledger::requests::{RequestColumns, RequestsReader};
 use crate::ledger::state::{ChunkState, PlanState, State};
-use crate::work::Limits;
+use crate::work::{Content, Limits};
 
 use super::chunk::prompts_of;
 use crate::engine::context::context::Context;
@@ -80,9 +80,14 @@ async fn remake(
             let prompt = some
                 .prompt(at)
                 .ok_or_else(|| Error::data("a prompt was not kept"))?;
-            let prompt = (prompt, cx.parts.frame.added_len(prompt));
+            let attachments = some.attachments(at)?;
+            let content = Content {
+                text: prompt,
+                attachments: &attachments,
+            };
+            let content = (content, cx.parts.frame.added_len(content));
             let (ordinal, row) = (some.ordinals.value(at), some.rows.value(at));
-            let full = chunks.push(ordinal, row, some.key(at), prompt).await?;
+            let full = chunks.push(ordinal, row, some.key(at), content).await?;
             actions.extend(full.map(Action::ChunkStored));
             n += 1;
             if n == primer {

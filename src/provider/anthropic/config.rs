@@ -4,7 +4,8 @@ use crate::base::Result;
 use crate::base::http::{HeaderMap, HeaderValue, header};
 use crate::provider::account::{Account, Options};
 use crate::provider::call::secret_header;
-use crate::work::{Api, Limits};
+use crate::work::attachment::{DocumentLimits, ImageLimits};
+use crate::work::{Api, AttachmentLimits, Limits, MediaType};
 
 use super::super::{Capability, QueueUnit};
 
@@ -30,6 +31,28 @@ const LIMITS: Limits = Limits {
     requests_max: 100_000,
     bytes_max: 230_400_000,
     request_bytes_max: 28_800_000,
+};
+
+/// Pictures and documents (vision guide): 10 MB of base64 each, 8000 pixels a side, 2000 where there are more
+/// than 20; 600 pictures or pages in a request.
+const ATTACHMENTS: AttachmentLimits = AttachmentLimits {
+    images: ImageLimits {
+        types: &[
+            MediaType::Jpeg,
+            MediaType::Png,
+            MediaType::Gif,
+            MediaType::Webp,
+        ],
+        base64_max: 10_000_000,
+        side_max: 8000,
+        many: (20, 2000),
+        tokens_max: 4784,
+    },
+    documents: DocumentLimits {
+        pages_max: 600,
+        from_urls: true,
+    },
+    together_max: 600,
 };
 
 /// What an opened provider consists of.
@@ -65,6 +88,7 @@ impl Config {
             account: account.fingerprint.clone(),
             limits: LIMITS,
             queue: QueueUnit::Requests,
+            attachments: ATTACHMENTS,
             names_all: true,
         };
         Ok(Config {

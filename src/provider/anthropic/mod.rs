@@ -40,7 +40,8 @@ use super::{
 };
 use crate::base::{Error, Json, Result, Time};
 use crate::work::{
-    AnswerType, BatchId, BatchView, CacheUse, CustomId, Frame, Prefix, Reply, ResultFile, Shape,
+    AnswerType, AttachmentFrame, BatchId, BatchView, CacheUse, CustomId, Frame, PartFrame, Prefix,
+    Reply, ResultFile, Shape,
 };
 use config::{Config, VERSION, VERSION_WITH_SAMPLING};
 
@@ -213,13 +214,19 @@ impl Provider for Anthropic {
             let params = printed(shape, params);
             format!(r#"{{"custom_id":"{id}","params":{params}}}"#)
         })?;
-        Ok(Frame {
+        let frame = Frame {
             open: b"{\"requests\":[".to_vec(),
             before_id,
             after_id,
             after_text,
             between: b",".to_vec(),
             close: b"]}".to_vec(),
+            parts: None,
+        };
+        Ok(if shape.attachments {
+            frame.with_parts(parts())
+        } else {
+            frame
         })
     }
 
@@ -365,6 +372,26 @@ fn params(shape: &Shape, text: &str) -> Result<Map<String, Value>> {
         put_format(&mut body, format)?;
     }
     Ok(body)
+}
+
+/// What stands around the blocks of a message: section "Vision".
+fn parts() -> PartFrame {
+    let block = |kind: &str| AttachmentFrame {
+        bytes: [
+            format!(r#"{{"type":"{kind}","source":{{"type":"base64","media_type":""#).into(),
+            br#"","data":""#.to_vec(),
+            br#""}}"#.to_vec(),
+        ],
+        url: Some([
+            format!(r#"{{"type":"{kind}","source":{{"type":"url","url":""#).into(),
+            br#""}}"#.to_vec(),
+        ]),
+    };
+    PartFrame {
+        text: [br#"{"type":"text","text":""#.to_vec(), br#""}"#.to_vec()],
+        image: block("image"),
+        document: block("document"),
+    }
 }
 
 /// The examples, the row's own text, and how the answer begins.

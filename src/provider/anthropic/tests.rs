@@ -11,7 +11,9 @@ use crate::provider::testing::{
     Say, Vendor, answered, body, example, failed, lookup, noon, say, say_with, shape, sought, tag,
     told, used,
 };
-use crate::work::{AnswerType, Api, BatchStatus, CacheUse, FailureClass, Finish, ReplyBody, Usage};
+use crate::work::{
+    AnswerType, Api, BatchStatus, CacheUse, Content, FailureClass, Finish, ReplyBody, Usage,
+};
 
 const LINES: &str = include_str!("../../../fixtures/wire/anthropic/results.jsonl");
 
@@ -230,7 +232,10 @@ fn a_request_that_marks_what_it_shares_is_the_same_but_for_the_mark() {
         let frame = provider.frame(&shape, cache).expect("a frame");
         let mut out = Vec::new();
         frame.write(&CustomId::new("abcdefghjkmn", 3), 0, "a \"row\"", &mut out);
-        assert_eq!(out.len() as u64, frame.request_len("a \"row\""));
+        assert_eq!(
+            out.len() as u64,
+            frame.request_len(Content::text("a \"row\""))
+        );
         serde_json::from_slice::<Value>(&out).expect("JSON")
     };
     let (plain, mut marked) = (written(None), written(Some(CacheUse::Hour)));

@@ -6,7 +6,8 @@ use crate::base::{Error, ErrorKind};
 use crate::provider::account::{Account, Options};
 use crate::provider::call::secret_header;
 use crate::provider::{Capability, QueueUnit};
-use crate::work::{Api, Limits};
+use crate::work::attachment::{DocumentLimits, ImageLimits};
+use crate::work::{Api, AttachmentLimits, Limits, MediaType};
 
 /// The name in `[model] use`.
 pub(crate) const NAME: &str = "openai";
@@ -27,6 +28,28 @@ const LIMITS: Limits = Limits {
     requests_max: 50_000,
     bytes_max: 180_000_000,
     request_bytes_max: 180_000_000,
+};
+
+/// Pictures and documents go with the request; what is too large for it is refused by its bytes. No other
+/// limits are documented. Chat completions read no documents from URLs.
+const ATTACHMENTS: AttachmentLimits = AttachmentLimits {
+    images: ImageLimits {
+        types: &[
+            MediaType::Jpeg,
+            MediaType::Png,
+            MediaType::Gif,
+            MediaType::Webp,
+        ],
+        base64_max: u64::MAX,
+        side_max: usize::MAX,
+        many: (usize::MAX, usize::MAX),
+        tokens_max: 4784,
+    },
+    documents: DocumentLimits {
+        pages_max: u64::MAX,
+        from_urls: false,
+    },
+    together_max: usize::MAX,
 };
 
 /// What an opened provider consists of.
@@ -65,6 +88,7 @@ impl Config {
             account: account.fingerprint.clone(),
             limits: LIMITS,
             queue: QueueUnit::PromptTokens,
+            attachments: ATTACHMENTS,
             names_all: false,
         };
         Ok(Config {

@@ -41,7 +41,8 @@ use super::{
 use crate::base::http::{HttpResponse, StatusCode};
 use crate::base::{Error, Json, Result, Time};
 use crate::work::{
-    AnswerType, BatchId, BatchView, CacheUse, Frame, Prefix, Reply, ResultFile, Shape,
+    AnswerType, AttachmentFrame, BatchId, BatchView, CacheUse, Frame, PartFrame, Prefix, Reply,
+    ResultFile, Shape,
 };
 use config::Config;
 
@@ -192,13 +193,19 @@ impl Provider for OpenAi {
             let endpoint = client::ENDPOINT;
             format!(r#"{{"custom_id":"{id}","method":"POST","url":"{endpoint}","body":{body}}}"#)
         })?;
-        Ok(Frame {
+        let frame = Frame {
             open: Vec::new(),
             before_id,
             after_id,
             after_text,
             between: b"\n".to_vec(),
             close: b"\n".to_vec(),
+            parts: None,
+        };
+        Ok(if shape.attachments {
+            frame.with_parts(parts())
+        } else {
+            frame
         })
     }
 
@@ -210,7 +217,8 @@ impl Provider for OpenAi {
         body(shape, "")?;
         let is_plain = shape.temperature.is_none()
             && shape.params.is_empty()
-            && shape.answer.schema().is_none();
+            && shape.answer.schema().is_none()
+            && !shape.attachments;
         // Of a plain request only the model's name can be wrong, which is checked for free before
         // the batch begins.
         Ok(if is_plain {
@@ -375,6 +383,32 @@ fn body(shape: &Shape, text: &str) -> Result<Map<String, Value>> {
         )?;
     }
     Ok(body)
+}
+
+/// What stands around the parts of a message's content (API reference, "Create chat completion").
+fn parts() -> PartFrame {
+    PartFrame {
+        text: [br#"{"type":"text","text":""#.to_vec(), br#""}"#.to_vec()],
+        image: AttachmentFrame {
+            bytes: [
+                br#"{"type":"image_url","image_url":{"url":"data:"#.to_vec(),
+                b";base64,".to_vec(),
+                br#""}}"#.to_vec(),
+            ],
+            url: Some([
+                br#"{"type":"image_url","image_url":{"url":""#.to_vec(),
+                br#""}}"#.to_vec(),
+            ]),
+        },
+        document: AttachmentFrame {
+            bytes: [
+                br#"{"type":"file","file":{"filename":"document.pdf","file_data":"data:"#.to_vec(),
+                b";base64,".to_vec(),
+                br#""}}"#.to_vec(),
+            ],
+            url: None,
+        },
+    }
 }
 
 /// The system prompt, the examples, the row's own text, and how the answer begins.

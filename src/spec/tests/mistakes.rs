@@ -59,8 +59,6 @@ fn an_empty_file_lacks_what_nobody_can_guess() {
 fn what_a_later_version_does_is_refused_and_never_ignored() {
     for (more, what) in [
         ("source.snapshot = true", "`source.snapshot`"),
-        ("prompt.images = [\"photo\"]", "`prompt.images`"),
-        ("prompt.documents = []", "`prompt.documents`"),
         (
             "answer.type = \"embedding\"",
             "`answer.type = \"embedding\"`",

@@ -1,14 +1,17 @@
 //! What each row of a table asks: rendered anew, in the order of the table, without the engine.
 
+use arrow::array::RecordBatch;
 use arrow::row::Rows;
 use futures::StreamExt;
 use futures::stream::Fuse;
 use sha2::{Digest, Sha256};
 
 use crate::base::Result;
+use crate::engine::Attacher;
 use crate::prompt::{Prompt, Prompts, Template};
 use crate::source::{Predicate, RowIds, RowNumbers, Scan, Slices, Source};
 use crate::spec::Job;
+use crate::work::Attachment;
 
 /// What a row asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,6 +37,11 @@ pub(super) struct AskedRows {
     /// How many more may ask.
     left: u64,
     seed: u64,
+    /// Finds what is attached to rows, where something may be.
+    attacher: Option<Attacher>,
+    /// The rows at hand.
+    batch: Option<RecordBatch>,
+    attached: Vec<Result<Vec<Attachment>, String>>,
 }
 
 impl AskedRows {
@@ -43,11 +51,12 @@ impl AskedRows {
         source: &Source,
         table: &Source,
         key: &[String],
-        seed: u64,
+        (seed, attacher): (u64, Option<Attacher>),
     ) -> Result<AskedRows> {
         let fields = source.schema().fields();
         let names: Vec<_> = fields.iter().map(|field| field.name().as_str()).collect();
         let template = Template::compile(&job.prompt.user, "prompt.user", &names, &job.vars)?;
+        let template = template.with_attachments(job.prompt.attached());
         let mut columns = template.columns().to_vec();
         columns.extend(
             key.iter()
@@ -76,6 +85,9 @@ impl AskedRows {
             at: 0,
             left: job.source.limit.unwrap_or(u64::MAX),
             seed,
+            attacher,
+            batch: None,
+            attached: Vec::new(),
         })
     }
 
@@ -92,6 +104,11 @@ impl AskedRows {
                 .as_ref()
                 .map(|ids| ids.encode(&slice.batch))
                 .transpose()?;
+            if let Some(attacher) = &self.attacher {
+                let columns = self.template.columns();
+                self.attached = attacher.rows(&slice.batch, columns, &self.prompts).await?;
+                self.batch = Some(slice.batch);
+            }
             (self.rows, self.at) = (slice.rows, 0);
         }
         if self.rows.get(self.at) != Some(row) || self.left == 0 {
@@ -101,11 +118,31 @@ impl AskedRows {
         self.at += 1;
         self.left -= 1;
         let ask = match self.prompts.get(at) {
-            Some(Prompt::Text(text)) => Ask::Prompt(draw(self.seed, text)),
+            Some(Prompt::Text(text)) => match self.attached.get(at) {
+                None => Ask::Prompt(draw(self.seed, text)),
+                Some(Ok(attachments)) => {
+                    Ask::Prompt(draw(self.seed, &self.drawn(text, at, attachments).await?))
+                }
+                Some(Err(_)) => Ask::Failed,
+            },
             Some(Prompt::Failed(_)) => Ask::Failed,
             Some(Prompt::Skipped(_)) | None => Ask::Nothing,
         };
         Ok((ask, self.keys.as_ref().map(|keys| keys.row(at).data())))
+    }
+}
+
+impl AskedRows {
+    /// What the sandbox draws from: the text, and each attachment as it was sent after a newline.
+    async fn drawn(&self, text: &str, at: usize, attachments: &[Attachment]) -> Result<String> {
+        let mut drawn = text.to_owned();
+        if let (Some(attacher), Some(batch)) = (&self.attacher, &self.batch) {
+            for sent in attacher.sent(batch, at, attachments).await? {
+                drawn.push('\n');
+                drawn.push_str(&sent);
+            }
+        }
+        Ok(drawn)
     }
 }
 

@@ -1,0 +1,321 @@
+//! From the cells of a row to the attachments of its request, each one looked at.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, RecordBatch};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use futures::{StreamExt, TryStreamExt, stream};
+use sha2::{Digest, Sha256};
+
+use crate::base::{Error, Location, ObjectMeta, Result, Stores, nearest};
+use crate::prompt::{Prompt, Prompts};
+use crate::source::Source;
+use crate::spec::Job;
+use crate::work::{Attachment, AttachmentKind, AttachmentLimits, AttachmentSource};
+
+use super::cells::{Item, check_column, items, plain};
+use super::objects::Objects;
+
+/// The attachments of a row, or why it has none that can be sent.
+pub(crate) type Found = std::result::Result<Vec<Attachment>, String>;
+
+/// What an item is and the tokens that it may count as, or why it cannot be sent.
+type Looked = std::result::Result<(AttachmentSource, u64), String>;
+
+/// Objects that are looked at at once.
+const AT_ONCE: usize = 32;
+/// Bytes of an object that are enough to tell what picture it is, and how large.
+const HEAD: u64 = 64 << 10;
+
+/// Finds what is attached to rows.
+#[derive(Debug)]
+pub(crate) struct Attacher {
+    columns: Vec<(String, AttachmentKind)>,
+    limits: AttachmentLimits,
+    objects: Objects,
+}
+
+impl Attacher {
+    /// What finds the attachments of the job, if it has some.
+    ///
+    /// # Errors
+    /// `Invalid` if a column that is attached is not there or of another type, or a prefix cannot be read.
+    pub(crate) fn of(
+        job: &Job,
+        source: &Source,
+        limits: &AttachmentLimits,
+        stores: &Arc<Stores>,
+    ) -> Result<Option<Attacher>> {
+        let prompt = &job.prompt;
+        let of = |names: &[String], kind| {
+            names
+                .iter()
+                .map(move |name| (name.clone(), kind))
+                .collect::<Vec<_>>()
+        };
+        let mut columns = of(&prompt.images, AttachmentKind::Image);
+        columns.extend(of(&prompt.documents, AttachmentKind::Document));
+        let schema = source.schema();
+        for (name, kind) in &columns {
+            let known = schema.fields().iter().map(|field| field.name().as_str());
+            let Ok(field) = schema.field_with_name(name) else {
+                let error =
+                    Error::invalid(format!("the {}s' column does not exist", kind.as_str()))
+                        .with("column", name);
+                return Err(match nearest(name, known.clone()) {
+                    Some(near) => error.hint(format!("did you mean `{near}`?")),
+                    None => error.hint(format!(
+                        "the columns are: {}",
+                        known.collect::<Vec<_>>().join(", ")
+                    )),
+                });
+            };
+            check_column(field)?;
+        }
+        if columns.is_empty() {
+            return Ok(None);
+        }
+        Ok(Some(Attacher {
+            columns,
+            limits: limits.clone(),
+            objects: Objects::new(stores, &prompt.attachments_from)?,
+        }))
+    }
+
+    /// The columns that are attached.
+    pub(crate) fn columns(&self) -> impl Iterator<Item = &String> {
+        self.columns.iter().map(|(name, _)| name)
+    }
+
+    /// The attachments of each row of `batch`, whose prompts are `prompts`, by a template that names
+    /// `columns`.
+    ///
+    /// # Errors
+    /// If a store is away or refuses. What is wrong with a row alone is said of that row.
+    pub(crate) async fn rows(
+        &self,
+        batch: &RecordBatch,
+        columns: &[String],
+        prompts: &Prompts,
+    ) -> Result<Vec<Found>> {
+        let arrays = columns.iter().map(|name| match batch.column_by_name(name) {
+            Some(array) => plain(array),
+            None => Err(Error::internal("a column of the template was not read")),
+        });
+        let arrays = arrays.collect::<Result<Vec<_>>>()?;
+        let rows = (0..prompts.len()).map(|row| self.row(row, columns, &arrays, prompts));
+        stream::iter(rows).buffered(AT_ONCE).try_collect().await
+    }
+
+    async fn row(
+        &self,
+        row: usize,
+        columns: &[String],
+        arrays: &[ArrayRef],
+        prompts: &Prompts,
+    ) -> Result<Found> {
+        if !matches!(prompts.get(row), Some(Prompt::Text(_))) {
+            return Ok(Ok(Vec::new()));
+        }
+        let mut wanted = Vec::new();
+        for (at, place) in prompts.attached(row) {
+            let (Some(name), Some(array)) = (columns.get(place), arrays.get(place)) else {
+                return Err(Error::internal("an attachment of no column"));
+            };
+            let kind = self.columns.iter().find(|(known, _)| known == name);
+            let kind = kind.map(|(_, kind)| *kind);
+            let kind = kind.ok_or_else(|| Error::internal("a column that is not attached"))?;
+            let items = items(array, row).into_iter().enumerate();
+            wanted.extend(items.map(|item| (at, name, kind, item)));
+        }
+        let images = wanted
+            .iter()
+            .filter(|(_, _, kind, _)| *kind == AttachmentKind::Image);
+        let images = images.count();
+        let mut found = Vec::with_capacity(wanted.len());
+        for (at, name, kind, item) in wanted {
+            match self.one(name, kind, item, images).await? {
+                Ok((source, tokens)) => found.push(Attachment {
+                    at,
+                    kind,
+                    tokens,
+                    source,
+                }),
+                Err(why) => return Ok(Err(format!("{} of column `{name}`: {why}", kind.as_str()))),
+            }
+        }
+        Ok(match self.limits.check_all(&found) {
+            Ok(()) => Ok(found),
+            Err(why) => Err(why),
+        })
+    }
+
+    /// One item of a cell: what it is, or why it cannot be sent.
+    async fn one(
+        &self,
+        column: &str,
+        kind: AttachmentKind,
+        (item, value): (usize, Item<'_>),
+        images: usize,
+    ) -> Result<Looked> {
+        let held = match value.bytes() {
+            Ok(held) => held,
+            Err(why) => return Ok(Err(why)),
+        };
+        if let Some(bytes) = held {
+            let len = bytes.len() as u64;
+            let media = self.limits.check(kind, &bytes, len, images);
+            return Ok(media.map(|(media, tokens)| {
+                let source = AttachmentSource::Cell {
+                    column: column.to_owned(),
+                    item,
+                    media,
+                    bytes: len,
+                    sha256: sha256(&bytes),
+                };
+                (source, tokens)
+            }));
+        }
+        let Item::Text(address) = value else {
+            return Err(Error::internal("bytes without bytes"));
+        };
+        if address.trim().is_empty() {
+            return Ok(Err("it is blank".into()));
+        }
+        if is_url(address) {
+            let url = address.to_owned();
+            return Ok(Ok((
+                AttachmentSource::Url { url },
+                self.limits.tokens_unseen(kind),
+            )));
+        }
+        match self.objects.locate(address) {
+            Ok(place) => self.object(&place, kind, images).await,
+            Err(why) => Ok(Err(why)),
+        }
+    }
+
+    async fn object(
+        &self,
+        place: &Location,
+        kind: AttachmentKind,
+        images: usize,
+    ) -> Result<Looked> {
+        let most = match kind {
+            AttachmentKind::Image => HEAD,
+            // How many pages a document has may stand at its end.
+            AttachmentKind::Document => u64::MAX,
+        };
+        let Some((meta, head)) = place.first_bytes(most).await? else {
+            return Ok(Err("there is no such file".into()));
+        };
+        let media = self.limits.check(kind, &head, meta.size, images);
+        Ok(media.map(|(media, tokens)| {
+            let source = AttachmentSource::Object {
+                url: place.url.to_string(),
+                media,
+                bytes: meta.size,
+                etag: version(&meta),
+            };
+            (source, tokens)
+        }))
+    }
+
+    /// What goes over the wire for each of `attachments`, of row `row` of `batch`: base64, or a URL.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub(crate) async fn sent(
+        &self,
+        batch: &RecordBatch,
+        row: usize,
+        attachments: &[Attachment],
+    ) -> Result<Vec<String>> {
+        let mut sent = Vec::new();
+        for Attachment { source, .. } in attachments {
+            let held = match source {
+                AttachmentSource::Cell { column, .. } => batch.column_by_name(column),
+                AttachmentSource::Url { url } => {
+                    sent.push(url.clone());
+                    continue;
+                }
+                AttachmentSource::Object { .. } => None,
+            };
+            let held = held.map(plain).transpose()?;
+            let cell = match (&held, source) {
+                (Some(array), AttachmentSource::Cell { item, .. }) => {
+                    items(array, row).into_iter().nth(*item)
+                }
+                _ => None,
+            };
+            sent.push(STANDARD.encode(self.read(source, cell).await?));
+        }
+        Ok(sent)
+    }
+
+    /// The bytes of one attachment, as they are now; `cell` has the row's own. Nothing of a URL.
+    ///
+    /// # Errors
+    /// `Invalid` if they are not what was planned; if a store is away or refuses.
+    pub(super) async fn read(
+        &self,
+        source: &AttachmentSource,
+        cell: Option<Item<'_>>,
+    ) -> Result<Vec<u8>> {
+        match source {
+            AttachmentSource::Url { .. } => Ok(Vec::new()),
+            AttachmentSource::Cell {
+                column,
+                sha256: planned,
+                ..
+            } => {
+                let bytes = cell.and_then(|item| item.bytes().ok().flatten());
+                match bytes {
+                    Some(bytes) if sha256(&bytes) == *planned => Ok(bytes.into_owned()),
+                    _ => Err(changed().with("column", column)),
+                }
+            }
+            AttachmentSource::Object { url, etag, .. } => {
+                let place = self.objects.locate(url).map_err(Error::invalid)?;
+                match place.first_bytes(u64::MAX).await? {
+                    Some((meta, bytes)) if version(&meta) == *etag => Ok(bytes.to_vec()),
+                    _ => Err(changed().with("file", url)),
+                }
+            }
+        }
+    }
+}
+
+fn changed() -> Error {
+    Error::invalid("an attachment is not what it was when its request was planned")
+        .hint("restore it, or run `columnist cancel` and then `columnist run`, which plans it anew")
+}
+
+/// Whether the provider is to read it.
+fn is_url(address: &str) -> bool {
+    let scheme = address.split_once("://").map(|(scheme, _)| scheme);
+    scheme.is_some_and(|scheme| {
+        ["http", "https"]
+            .iter()
+            .any(|known| scheme.eq_ignore_ascii_case(known))
+    })
+}
+
+/// What a store calls this version of an object.
+fn version(meta: &ObjectMeta) -> String {
+    let tag = meta.e_tag.clone();
+    tag.unwrap_or_else(|| meta.last_modified.timestamp_micros().to_string())
+}
+
+fn sha256(bytes: &[u8]) -> String {
+    let digest = Sha256::digest(bytes);
+    digest
+        .iter()
+        .fold(String::with_capacity(64), |mut hex, byte| {
+            // Writing to a string cannot fail.
+            let _ = write!(hex, "{byte:02x}");
+            hex
+        })
+}

@@ -1,0 +1,7 @@
+//! Pictures and documents: found in the rows, checked against what the provider takes, and read again when a
+//! body is made.
+
+pub(crate) mod attacher;
+pub(crate) mod cells;
+pub(crate) mod objects;
+pub(crate) mod reader;

@@ -1,0 +1,170 @@
+//! Files and objects whose addresses stand in rows. A row is data, and may be hostile: nothing is read but what
+//! lies under the prefixes that the job names.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::base::{Error, Location, Result, Stores};
+
+/// The places that rows may name.
+#[derive(Debug)]
+pub(crate) struct Objects {
+    stores: Arc<Stores>,
+    prefixes: Vec<Prefix>,
+}
+
+#[derive(Debug)]
+struct Prefix {
+    place: Location,
+    /// The folder behind all symbolic links, where it is on this machine.
+    real: Option<PathBuf>,
+}
+
+impl Objects {
+    /// The places beneath `prefixes`, which are folders.
+    ///
+    /// # Errors
+    /// `Invalid` if one cannot be read from.
+    pub(crate) fn new(stores: &Arc<Stores>, prefixes: &[String]) -> Result<Objects> {
+        let prefixes = prefixes.iter().map(|prefix| {
+            let place = stores.locate(prefix)?;
+            if matches!(place.url.scheme(), "http" | "https") {
+                return Err(Error::invalid("rows' URLs are read by the provider, and not from here")
+                    .with("attachments_from", prefix)
+                    .hint("take it out: URLs need no prefix; for what the provider cannot reach name an object store's"));
+            }
+            let real = match &place.local {
+                Some(local) => Some(local.canonicalize().map_err(|error| {
+                    Error::invalid("a folder of `prompt.attachments_from` cannot be read")
+                        .with("folder", local.display())
+                        .because(error)
+                })?),
+                None => None,
+            };
+            Ok(Prefix { place, real })
+        });
+        Ok(Objects {
+            stores: Arc::clone(stores),
+            prefixes: prefixes.collect::<Result<_>>()?,
+        })
+    }
+
+    /// The place that `address` names: absolute, or beneath the one prefix there is.
+    ///
+    /// # Errors
+    /// Why nothing is read there, in a sentence.
+    pub(crate) fn locate(&self, address: &str) -> std::result::Result<Location, String> {
+        let is_relative = !address.starts_with('/') && !address.contains("://");
+        let place = match &self.prefixes[..] {
+            [] => {
+                return Err(
+                    "it is no URL, and paths are read under `[prompt] attachments_from` alone"
+                        .into(),
+                );
+            }
+            [only] if is_relative => beneath(only, address)?,
+            _ if is_relative => {
+                return Err(
+                    "it is a relative path, and `attachments_from` has several folders".into(),
+                );
+            }
+            _ => self
+                .stores
+                .locate(address)
+                .map_err(|error| error.to_string())?,
+        };
+        if self.prefixes.iter().any(|prefix| prefix.holds(&place)) {
+            return Ok(place);
+        }
+        Err("it lies outside of `[prompt] attachments_from`".into())
+    }
+}
+
+/// The place `path` beneath a prefix.
+fn beneath(prefix: &Prefix, path: &str) -> std::result::Result<Location, String> {
+    if path.split('/').any(|part| part == ".." || part == ".") {
+        return Err("its path leads out of its folder".into());
+    }
+    Ok(prefix.place.join(path))
+}
+
+impl Prefix {
+    fn holds(&self, place: &Location) -> bool {
+        let (own, other) = (&self.place.url, &place.url);
+        if own.scheme() != other.scheme() || own.authority() != other.authority() {
+            return false;
+        }
+        match (&self.real, &place.local) {
+            // A link may lead anywhere.
+            (Some(real), Some(local)) => match local.canonicalize() {
+                Ok(path) => path.starts_with(real),
+                // What is not there is said by whoever reads it.
+                Err(_) => place.path.prefix_matches(&self.place.path),
+            },
+            _ => place.path.prefix_matches(&self.place.path),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_read_outside_of_the_prefixes() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let root = folder.path().canonicalize().expect("a path");
+        let inside = root.join("photos");
+        std::fs::create_dir_all(inside.join("deep")).expect("a folder");
+        std::fs::create_dir_all(root.join("photos-of-others")).expect("a folder");
+        for name in [
+            "photos/a.png",
+            "secret.png",
+            "photos-of-others/b.png",
+            "photos/deep/c.png",
+        ] {
+            std::fs::write(root.join(name), b"x").expect("a file");
+        }
+        std::os::unix::fs::symlink(root.join("secret.png"), inside.join("link.png"))
+            .expect("a link");
+        let stores = Arc::new(Stores::default());
+        let text = |path: PathBuf| path.to_str().expect("text").to_owned();
+        let objects = Objects::new(&stores, &[text(inside.clone())]).expect("a folder");
+        for (address, is_read) in [
+            (text(inside.join("a.png")), true),
+            ("a.png".into(), true),
+            ("deep/c.png".into(), true),
+            (format!("file://{}/a.png", inside.display()), true),
+            (text(root.join("secret.png")), false),
+            (text(root.join("photos-of-others/b.png")), false),
+            (format!("{}/../secret.png", inside.display()), false),
+            ("../secret.png".into(), false),
+            ("deep/../../secret.png".into(), false),
+            ("link.png".into(), false),
+            (text(inside.join("link.png")), false),
+            ("s3://bucket/a.png".into(), false),
+            ("/etc/passwd".into(), false),
+        ] {
+            assert_eq!(objects.locate(&address).is_ok(), is_read, "{address}");
+        }
+        let none = Objects::new(&stores, &[]).expect("no folder");
+        assert!(none.locate(&text(inside.join("a.png"))).is_err());
+        assert!(Objects::new(&stores, &["https://example.org/".to_owned()]).is_err());
+    }
+
+    #[test]
+    fn a_bucket_is_not_another_and_a_prefix_ends_with_a_name() {
+        let stores = Arc::new(Stores::default());
+        let objects =
+            Objects::new(&stores, &["memory:///lake/photos/".to_owned()]).expect("a place");
+        for (address, is_read) in [
+            ("memory:///lake/photos/a.png", true),
+            ("memory:///lake/photos-2/a.png", false),
+            ("memory:///lake/photos/../keys", false),
+            ("memory:///lake/photos/%2e%2e/keys", false),
+            ("memory:///other/photos/a.png", false),
+        ] {
+            assert_eq!(objects.locate(address).is_ok(), is_read, "{address}");
+        }
+    }
+}
