@@ -90,6 +90,21 @@ async fn each_row_is_answered_by_its_own_picture() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_picture_may_be_all_that_a_row_asks() {
+    for vendor in VENDORS {
+        let mut world = pictures(vendor, "", 3);
+        world.job["prompt"]["user"] = "{{ photo }}".into();
+        world.run().await.expect("a run");
+        let table = read_table(&world.path("out.parquet"));
+        for (n, label) in (0u8..).zip(&table["label"]) {
+            let expect = answer_to("", &[&picture(n)]);
+            let label = label.as_deref().expect("an answer");
+            assert!(label.ends_with(&expect), "{n}: {label}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn through_faults_no_row_gets_the_answer_to_another_picture() {
     for vendor in VENDORS {
         for keeps in [true, false] {

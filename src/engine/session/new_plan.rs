@@ -114,7 +114,9 @@ async fn trial_size(
     let Some(prompt) = first_prompt(job, source).await? else {
         return Ok(0);
     };
-    match session.provider.free_check(&parts.shape, &prompt).await? {
+    // Where a picture is all that is asked, there is no text, and no question without one.
+    let prompt = if prompt.trim().is_empty() { "." } else { &prompt };
+    match session.provider.free_check(&parts.shape, prompt).await? {
         FreeCheck::Passed => Ok(0),
         FreeCheck::Refused(error) => Err(error),
         FreeCheck::Untold => Ok(TRIAL),
