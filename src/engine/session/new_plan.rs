@@ -115,7 +115,11 @@ async fn trial_size(
         return Ok(0);
     };
     // Where a picture is all that is asked, there is no text, and no question without one.
-    let prompt = if prompt.trim().is_empty() { "." } else { &prompt };
+    let prompt = if prompt.trim().is_empty() {
+        "."
+    } else {
+        &prompt
+    };
     match session.provider.free_check(&parts.shape, prompt).await? {
         FreeCheck::Passed => Ok(0),
         FreeCheck::Refused(error) => Err(error),

@@ -142,9 +142,11 @@ impl Anthropic {
         if !batch.status.is_ended() {
             return Ok(None);
         }
+        // Every request has a line, whatever became of it.
+        let lines = batch.counts.succeeded + batch.counts.failed;
         for file in &batch.results {
             for _ in 0..LOOKS_MAX {
-                let is_ours = self.carries(file, nonce, batch.counts.succeeded).await?;
+                let is_ours = self.carries(file, nonce, lines).await?;
                 if is_ours.is_some() {
                     return Ok(is_ours);
                 }
@@ -153,11 +155,11 @@ impl Anthropic {
         Ok(None)
     }
 
-    /// Whether `file`, which has a line for each of `answers` answers at least, carries `nonce`. One
+    /// Whether `file`, which has `lines` lines at least, carries `nonce`. One
     /// line is enough to know it; that no line does is believed at the end, or after a thousand, for a
     /// strange line may stand among ours. Lines that cannot be read are nobody's: whoever sent the
     /// batch has nothing to harvest from them. `None` if the end came too early.
-    async fn carries(&self, file: &ResultFile, nonce: &str, answers: u64) -> Result<Option<bool>> {
+    async fn carries(&self, file: &ResultFile, nonce: &str, lines: u64) -> Result<Option<bool>> {
         let (mut seen, mut strangers) = (0, 0);
         let download = self.fetch(file, 0).await?.there()?;
         let carries = |line: &[u8], is_whole: bool| {
@@ -169,7 +171,7 @@ impl Anthropic {
             (is_ours || strangers == STRANGERS_MAX).then_some(is_ours)
         };
         let found = first_line(download.stream, carries).await?;
-        Ok(found.or((seen >= answers).then_some(false)))
+        Ok(found.or((seen >= lines).then_some(false)))
     }
 }
 

@@ -642,6 +642,21 @@ async fn results_that_end_too_early_say_nothing_of_whose_they_are() {
 }
 
 #[tokio::test]
+async fn a_batch_that_answered_nothing_has_lines_as_well_that_say_whose_it_is() {
+    let mut expired = batch("a", "2026-11-20T12:10:00Z", 5, true);
+    expired["request_counts"] = json!({ "expired": 4, "errored": 1 });
+    let check = async |looks: Vec<Say>, expect: &str| {
+        let script = [vec![page(std::slice::from_ref(&expired), false)], looks].concat();
+        assert_eq!(found(sought(), script).await.0, expect);
+    };
+    let nothing = || say(200, "");
+    check(vec![nothing(), nothing(), nothing()], "maybe a").await;
+    check(vec![nothing(), line("abcdefghjkmn")], "ours a").await;
+    let absent = "absent Some(\"2026-11-20T12:30:00+00:00\")";
+    check(vec![nothing(), lines(&["zzzzzzzzzzzz"; 5])], absent).await;
+}
+
+#[tokio::test]
 async fn the_list_is_read_back_to_before_the_promise() {
     let early = |id: &str, at: &str| batch(id, &format!("2026-11-20T{at}:00Z"), 5, false);
     let script = vec![
