@@ -142,8 +142,8 @@ fn charges(world: &World, batch: &Batch) -> Result<Charges> {
     Ok(charges)
 }
 
-/// Calls `each` with the draw of every billed request of a batch: its number in the rule of the
-/// answers.
+/// Calls `each` with the draw of every billed request of a batch, its number in the rule of the answers; of
+/// one for embeddings, with that of each of its inputs.
 pub(super) fn draws(world: &World, each: &mut dyn FnMut(u64) -> Result<()>) -> Result<()> {
     for batch in world.store.all::<Batch>()? {
         if batch.end() == End::Failed || !matches!(batch.phase(world.now()), Phase::Ended(_)) {
@@ -152,14 +152,9 @@ pub(super) fn draws(world: &World, each: &mut dyn FnMut(u64) -> Result<()>) -> R
         let luck = batch.luck();
         scan(&world.store, &batch, &mut |index, record, _| {
             let is_answer = luck.outcome(index, record.is_invalid()).is_answer();
-            match record
-                .draws()
-                .next()
-                .filter(|_| is_answer && luck.is_readable(index))
-            {
-                Some(draw) => each(draw),
-                None => Ok(()),
-            }
+            let is_billed = is_answer && luck.is_readable(index);
+            let mut draws = record.draws().filter(|_| is_billed);
+            draws.try_for_each(&mut *each)
         })?;
     }
     Ok(())

@@ -114,11 +114,15 @@ pub(super) fn spoken(
     outcome: Outcome,
     text: &mut String,
 ) -> (StopReason, u32) {
+    // A model that embeds says nothing.
+    if matches!(plan, Plan::Vectors { .. }) {
+        return (StopReason::Done, 0);
+    }
     if outcome == Outcome::Refused {
         return (StopReason::Refused, tokens_of(REFUSAL.len()));
     }
     let (tokens, cut) = plan.write(draw, budget, text);
-    if outcome == Outcome::Cut && !matches!(plan, Plan::Vectors { .. }) {
+    if outcome == Outcome::Cut {
         let half = text.len() / 2;
         answer::cut(text, half);
         return (StopReason::Length, tokens_of(half));

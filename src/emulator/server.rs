@@ -15,7 +15,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tower_service::Service as _;
 
-use super::answer::Plan;
+use super::answer::{Plan, vector};
 use super::bill::{self, Bill};
 use super::middleware::{self, Dialect};
 use super::world::World;
@@ -120,6 +120,12 @@ impl Sandbox {
         Plan::for_schema(schema).whole(draw)
     }
 
+    /// The vector of so many numbers that the rule of the answers draws from the number of an input.
+    #[must_use]
+    pub fn vector(draw: u64, dimensions: u32) -> Vec<f32> {
+        vector(draw, dimensions).collect()
+    }
+
     /// What has been accepted and billed so far.
     ///
     /// # Errors
@@ -137,7 +143,8 @@ impl Sandbox {
     }
 
     /// Calls `each` with the number of every billed request of a batch: what the rule of the
-    /// answers (see the module's doc) makes of the seed and its prompt.
+    /// answers (see the module's doc) makes of the seed and its prompt. Of a request for embeddings each
+    /// input has its own.
     ///
     /// # Errors
     /// If the sandbox's state cannot be read, or `each` fails.

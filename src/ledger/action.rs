@@ -263,6 +263,9 @@ pub struct ChunkStored {
     pub listed: bool,
     /// How many requests.
     pub requests: u64,
+    /// How many lines its body has, where they carry several requests each.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lines: Option<u64>,
     /// Bytes of the body as it is sent.
     pub body_bytes: u64,
     /// The nonce of its first body. The chunk's size was drawn from it.

@@ -10,7 +10,7 @@ use arrow::array::{
     ArrayRef, AsArray, DictionaryArray, FixedSizeBinaryArray, FixedSizeBinaryBuilder, RecordBatch,
     StringArray, UInt8Array,
 };
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef, UInt8Type};
+use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef, UInt8Type};
 use bytes::buf::Reader;
 use bytes::{Buf, Bytes};
 use parquet::arrow::ProjectionMask;
@@ -113,24 +113,36 @@ fn folder_of(path: &Path) -> PathBuf {
 
 /// Reads `columns` of the local Parquet file `file`, in order; all columns if there are none named.
 pub(super) fn read(file: File, columns: &[&str]) -> Result<ParquetRecordBatchReader> {
-    read_as(file, columns, Clone::clone)
+    read_as(file, columns, Clone::clone, usize::MAX)
 }
 
 /// The same, with texts held as views of the pages that they were read from.
 pub(super) fn read_views(file: File, columns: &[&str]) -> Result<ParquetRecordBatchReader> {
-    read_as(file, columns, |schema| {
+    let views = |schema: &SchemaRef| {
         let fields = schema.fields().iter().map(|field| match field.data_type() {
             DataType::Utf8 => Arc::new(field.as_ref().clone().with_data_type(DataType::Utf8View)),
             _ => Arc::clone(field),
         });
         Arc::new(Schema::new(fields.collect::<Vec<_>>()))
-    })
+    };
+    read_as(file, columns, views, usize::MAX)
+}
+
+/// The same as [`read`], of so many rows at once that their columns of a fixed width have no more than
+/// `bytes`.
+pub(super) fn read_within(
+    file: File,
+    columns: &[&str],
+    bytes: usize,
+) -> Result<ParquetRecordBatchReader> {
+    read_as(file, columns, Clone::clone, bytes)
 }
 
 fn read_as(
     file: File,
     columns: &[&str],
     held: impl FnOnce(&SchemaRef) -> SchemaRef,
+    bytes: usize,
 ) -> Result<ParquetRecordBatchReader> {
     let len = file.metadata().map_err(damaged)?.len();
     let pieces = PagedFile { file, len };
@@ -139,6 +151,8 @@ fn read_as(
         let options = ArrowReaderOptions::new().with_schema(held(plain.schema()));
         ArrowReaderMetadata::try_new(Arc::clone(plain.metadata()), options)
     })?;
+    let width = fixed_width(metadata.schema(), columns);
+    let rows = (bytes / width.max(1)).clamp(1, BULK_ROWS);
     let builder = ParquetRecordBatchReaderBuilder::new_with_metadata(pieces, metadata);
     let mask = if columns.is_empty() {
         ProjectionMask::all()
@@ -147,9 +161,20 @@ fn read_as(
     };
     builder
         .with_projection(mask)
-        .with_batch_size(BULK_ROWS)
+        .with_batch_size(rows)
         .build()
         .map_err(damaged)
+}
+
+/// Bytes of a row's columns of a fixed width.
+fn fixed_width(schema: &Schema, columns: &[&str]) -> usize {
+    let is_read =
+        |field: &&FieldRef| columns.is_empty() || columns.contains(&field.name().as_str());
+    let width = |field: &FieldRef| match field.data_type() {
+        DataType::FixedSizeBinary(bytes) => usize::try_from(*bytes).unwrap_or_default(),
+        _ => 0,
+    };
+    schema.fields().iter().filter(is_read).map(width).sum()
 }
 
 /// A file that is read at places, without a descriptor and a buffer for each: pages are small.

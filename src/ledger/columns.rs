@@ -299,7 +299,7 @@ mod tests {
         const COUNT: u64 = 30_000;
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("1-1.parquet");
-        let mut writer = OutcomesWriter::create(&path, "a", "b").unwrap();
+        let mut writer = OutcomesWriter::create(&path, ("a", "b"), None).unwrap();
         let failed = Outcome {
             transient: true,
             ..Outcome::without_answer(RowStatus::Failed, "overloaded".into())

@@ -13,7 +13,7 @@ use super::framing::{self, Lines};
 use super::log::{Commit, parse};
 use super::outcomes::{OutcomeColumns, OutcomesReader, OutcomesWriter};
 use super::path::{ClaimFile, Version};
-use super::requests::{RequestColumns, RequestsReader, RequestsWriter};
+use super::requests::{LinePlace, RequestColumns, RequestsReader, RequestsWriter};
 use super::row_map::{Place, RowKey, RowMapReader, RowMapWriter, RowPlan};
 use super::state::State;
 use super::testing::{TestClock, at};
@@ -195,7 +195,7 @@ proptest! {
         for some in RequestsReader::open(file(&requests), RequestColumns::All).into_iter().flatten().take(100) {
             let Ok(some) = some else { break };
             for at in 0..some.len() {
-                let _ = (some.key(at), some.prompt(at));
+                let _ = (some.key(at), some.prompt(at), some.place(at));
             }
         }
         let outcomes = OutcomesReader::open(file(&outcomes), OutcomeColumns::All);
@@ -204,6 +204,7 @@ proptest! {
             for at in 0..some.len() {
                 let _ = (some.ordinal(at), some.key(at), some.status(at), some.is_transient(at));
                 let _ = (some.answer(at), some.error(at), some.text("raw", at), some.usage(at));
+                let _ = some.vector(at);
             }
         }
     }
@@ -262,17 +263,23 @@ static BULK: LazyLock<[Vec<u8>; 3]> = LazyLock::new(|| {
     let mut requests = RequestsWriter::create(&path, true).expect("a file");
     for n in 0..40u8 {
         let key = RequestKey([n; RequestKey::LEN]);
+        let (line, inputs) = (u32::from(n / 3), &[8][..]);
+        let place = LinePlace { line, inputs };
+        let request = (n.into(), n.into(), key);
         requests
-            .push(n.into(), n.into(), key, Content::text("a prompt"))
+            .push_at(place, request, Content::text("a prompt"))
             .expect("written");
     }
     requests.finish().expect("written");
     let requests = read();
-    let mut outcomes = OutcomesWriter::create(&path, "attempt-1", "batch-1").expect("a file");
+    let mut outcomes =
+        OutcomesWriter::create(&path, ("attempt-1", "batch-1"), Some(2)).expect("a file");
     for n in 0..40u8 {
         let failed = Outcome::without_answer(RowStatus::Failed, "why".into());
+        let vector = Outcome::embedded(vec![n; 8].into());
+        let outcome = if n % 2 == 0 { &failed } else { &vector };
         outcomes
-            .push(n.into(), RequestKey([n; RequestKey::LEN]), &failed)
+            .push(n.into(), RequestKey([n; RequestKey::LEN]), outcome)
             .expect("written");
     }
     outcomes.finish().expect("written");

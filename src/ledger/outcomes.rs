@@ -12,6 +12,7 @@
 //! | `transient` | `Boolean` | whether sending it again can help |
 //! | `finish`, `model` | `Utf8`, null | why the model stopped, and which it was |
 //! | `input` … `reasoning` | `UInt64` | tokens by class of price |
+//! | `vector` | `FixedSizeBinary`, null unless succeeded; there where answers are vectors | 32-bit floats, little-endian |
 
 use std::fs::File;
 use std::path::Path;
@@ -23,6 +24,8 @@ use arrow::array::{
 };
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, UInt64Type};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReader;
+use parquet::basic::Compression;
+use parquet::schema::types::ColumnPath;
 
 use super::bulk::{self, BulkWriter};
 use super::columns::Columns;
@@ -39,7 +42,12 @@ const TOKENS: [&str; 6] = [
     "reasoning",
 ];
 
-static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
+static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| schema(None));
+
+/// The column of answers that are vectors.
+const VECTOR: &str = "vector";
+
+fn schema(vector_bytes: Option<i32>) -> SchemaRef {
     let mut fields = vec![
         Field::new("ordinal", DataType::UInt64, false),
         Field::new("key", DataType::FixedSizeBinary(bulk::KEY_LEN), false),
@@ -52,8 +60,14 @@ static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
         Field::new("model", DataType::Utf8, true),
     ];
     fields.extend(TOKENS.map(|name| Field::new(name, DataType::UInt64, false)));
+    fields.extend(vector_bytes.map(|n| Field::new(VECTOR, DataType::FixedSizeBinary(n), true)));
     Arc::new(Schema::new(fields))
-});
+}
+
+/// Bytes of vectors that are handed to Parquet at once, and read at once.
+const VECTORS_BYTES: usize = 512 << 10;
+/// Encoded bytes of a row group of vectors: what is in memory of each batch that lands.
+const VECTORS_GROUP: usize = 4 << 20;
 
 /// Writes the outcomes of one attempt.
 pub struct OutcomesWriter {
@@ -65,6 +79,9 @@ pub struct OutcomesWriter {
     texts: [StringBuilder; 5],
     transient: BooleanBuilder,
     tokens: [Vec<u64>; 6],
+    /// Where answers are vectors.
+    vectors: Option<FixedSizeBinaryBuilder>,
+    rows_max: usize,
 }
 
 impl std::fmt::Debug for OutcomesWriter {
@@ -74,18 +91,44 @@ impl std::fmt::Debug for OutcomesWriter {
 }
 
 impl OutcomesWriter {
-    /// A new file at the local `path`, that says which attempt and batch it is of.
+    /// A new file at the local `path`, that says which attempt and batch it is of; of vectors of so many
+    /// numbers, where answers are vectors.
     ///
     /// # Errors
     /// `Unavailable` if it cannot be written.
-    pub fn create(path: &Path, attempt: &str, batch: &str) -> Result<Self> {
+    pub fn create(
+        path: &Path,
+        (attempt, batch): (&str, &str),
+        dimensions: Option<u32>,
+    ) -> Result<Self> {
         let notes = [
             ("columnist.attempt", attempt.to_owned()),
             ("columnist.batch", batch.to_owned()),
         ];
-        let properties = bulk::properties(&["ordinal", "key"], &notes);
+        let mut properties = bulk::properties(&["ordinal", "key", VECTOR], &notes);
+        let bytes = dimensions
+            .map(|n| i32::try_from(u64::from(n) * 4))
+            .transpose();
+        let bytes = bytes.or_err(ErrorKind::Internal, "a vector is too long")?;
+        let schema = match bytes {
+            Some(bytes) => {
+                // Nothing in them repeats: whoever compresses them loses time.
+                let column = ColumnPath::from(VECTOR);
+                properties = properties
+                    .set_column_compression(column, Compression::UNCOMPRESSED)
+                    .set_data_page_size_limit(VECTORS_BYTES)
+                    .set_write_batch_size(vectors_at_once(dimensions));
+                schema(Some(bytes))
+            }
+            None => Arc::clone(&SCHEMA),
+        };
         Ok(OutcomesWriter {
-            writer: BulkWriter::create(path, Arc::clone(&SCHEMA), properties)?,
+            writer: match bytes {
+                Some(_) => BulkWriter::create(path, schema, properties)?.group_bytes(VECTORS_GROUP),
+                None => BulkWriter::create(path, schema, properties)?,
+            },
+            vectors: bytes.map(FixedSizeBinaryBuilder::new),
+            rows_max: vectors_at_once(dimensions),
             ordinals: Vec::new(),
             keys: bulk::key_builder(),
             statuses: Vec::new(),
@@ -135,7 +178,19 @@ impl OutcomesWriter {
         for (column, count) in self.tokens.iter_mut().zip(tokens) {
             column.push(count);
         }
-        if bulk::is_full(self.ordinals.len()) {
+        if let Some(vectors) = &mut self.vectors {
+            match &outcome.vector {
+                Some(vector) => {
+                    let wrong = "a vector has another length";
+                    vectors
+                        .append_value(vector)
+                        .or_err(ErrorKind::Internal, wrong)?;
+                }
+                None => vectors.append_null(),
+            }
+        }
+        let rows = self.ordinals.len();
+        if bulk::is_full(rows) || rows >= self.rows_max {
             self.flush()
         } else {
             Ok(())
@@ -167,8 +222,18 @@ impl OutcomesWriter {
         for tokens in &mut self.tokens {
             columns.push(Arc::new(UInt64Array::from(std::mem::take(tokens))));
         }
+        if let Some(vectors) = &mut self.vectors {
+            columns.push(Arc::new(vectors.finish()));
+        }
         self.writer.write(columns)
     }
+}
+
+/// How many vectors of so many numbers are taken at once; any number where answers are none.
+fn vectors_at_once(dimensions: Option<u32>) -> usize {
+    dimensions.map_or(usize::MAX, |n| {
+        (VECTORS_BYTES / (4 * n.max(1) as usize)).max(1)
+    })
 }
 
 /// Which columns of outcomes are read. Ordinal, key, status and transience always are.
@@ -193,6 +258,7 @@ pub struct Outcomes {
     transient: BooleanArray,
     batch: RecordBatch,
     answers: Option<StringArray>,
+    vectors: Option<FixedSizeBinaryArray>,
     errors: Option<StringArray>,
 }
 
@@ -237,6 +303,14 @@ impl Outcomes {
     #[must_use]
     pub fn answer(&self, at: usize) -> Option<&str> {
         text(self.answers.as_ref(), at)
+    }
+
+    /// The answer where it is a vector, if there is one and answers were read: 32-bit floats,
+    /// little-endian.
+    #[must_use]
+    pub fn vector(&self, at: usize) -> Option<&[u8]> {
+        let vectors = self.vectors.as_ref()?;
+        vectors.is_valid(at).then(|| vectors.value(at))
     }
 
     /// Why there is no answer.
@@ -288,10 +362,19 @@ impl Outcomes {
             statuses: bulk::statuses(bulk::column(&batch, "status")?)?,
             transient: transient.cloned().ok_or_else(wrong)?,
             answers: texts("answer"),
+            vectors: vectors(&batch)?,
             errors: texts("error"),
             batch,
         })
     }
+}
+
+/// The column of vectors, if it is there.
+fn vectors(batch: &RecordBatch) -> Result<Option<FixedSizeBinaryArray>> {
+    let column = batch.column_by_name(VECTOR);
+    let wrong = || Error::data("the vectors of the outcomes have another type");
+    let column = column.map(|c| c.as_fixed_size_binary_opt().cloned().ok_or_else(wrong));
+    column.transpose()
 }
 
 fn text(column: Option<&StringArray>, at: usize) -> Option<&str> {
@@ -317,12 +400,22 @@ impl OutcomesReader {
     pub fn open(file: File, columns: OutcomeColumns) -> Result<Self> {
         let columns: &[&str] = match columns {
             OutcomeColumns::Verdicts => VERDICTS,
-            OutcomeColumns::Answers => {
-                &["ordinal", "key", "status", "transient", "answer", "error"]
-            }
+            OutcomeColumns::Answers => &[
+                "ordinal",
+                "key",
+                "status",
+                "transient",
+                "answer",
+                "error",
+                VECTOR,
+            ],
             OutcomeColumns::All => &[],
         };
-        Ok(OutcomesReader(bulk::read(file, columns)?))
+        Ok(OutcomesReader(bulk::read_within(
+            file,
+            columns,
+            VECTORS_BYTES,
+        )?))
     }
 }
 
@@ -397,7 +490,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("0.parquet");
         let key = |n: u64| RequestKey([n.to_be_bytes(); 3].concat().try_into().expect("24 bytes"));
-        let mut writer = OutcomesWriter::create(&path, "a1", "batch_1").expect("a file");
+        let mut writer = OutcomesWriter::create(&path, ("a1", "batch_1"), None).expect("a file");
         for n in 0..2500 {
             writer.push(n, key(n), &outcome(n)).expect("written");
         }
@@ -428,5 +521,51 @@ mod tests {
             .expect("readable");
         assert_eq!(verdicts[0].answer(0), None, "answers were not asked for");
         assert_eq!(verdicts.iter().map(Outcomes::len).sum::<usize>(), 2500);
+    }
+
+    const DIMENSIONS: u32 = 1536;
+
+    #[test]
+    fn vectors_are_kept_as_they_are_and_read_a_few_at_a_time() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("0.parquet");
+        let key = RequestKey([1; RequestKey::LEN]);
+        let vector = |n: u64| -> Vec<u8> {
+            let seed = blake3::hash(&n.to_le_bytes());
+            let word = |at: usize| seed.as_bytes()[at % 32] ^ at.to_le_bytes()[0];
+            (0..4 * DIMENSIONS as usize).map(word).collect()
+        };
+        let mut writer =
+            OutcomesWriter::create(&path, ("a", "b"), Some(DIMENSIONS)).expect("a file");
+        for n in 0..1000 {
+            let outcome = if n % 5 == 4 {
+                Outcome::without_answer(RowStatus::Missing, "missing".into())
+            } else {
+                Outcome::embedded(vector(n).into())
+            };
+            writer.push(n, key, &outcome).expect("written");
+            assert!(writer.ordinals.len() <= 200, "they are not collected");
+        }
+        assert_eq!(writer.finish().expect("finished"), 1000);
+        for columns in [OutcomeColumns::Answers, OutcomeColumns::All] {
+            let file = File::open(&path).expect("there");
+            let mut n = 0;
+            for some in OutcomesReader::open(file, columns).expect("Parquet") {
+                let some = some.expect("readable");
+                assert!(some.len() <= 200, "{} are held at once", some.len());
+                for at in 0..some.len() {
+                    let expect = (n % 5 != 4).then(|| vector(n));
+                    assert_eq!(some.vector(at), expect.as_deref());
+                    assert_eq!(some.answer(at), None);
+                    n += 1;
+                }
+            }
+            assert_eq!(n, 1000);
+        }
+        let file = File::open(&path).expect("there");
+        let wrong = Outcome::embedded(vec![0; 4].into());
+        let mut writer = OutcomesWriter::create(&path, ("a", "b"), Some(2)).expect("a file");
+        assert!(writer.push(0, key, &wrong).is_err(), "another length");
+        drop(file);
     }
 }

@@ -7,16 +7,18 @@
 //! | `key` | `FixedSizeBinary(24)` | the request key |
 //! | `prompt` | `Utf8`, null unless prompts are kept | the rendered user prompt, byte for byte |
 //! | `attachments` | `Utf8`, JSON; there only where requests may have some | what stands in the prompt: places, references, digests |
+//! | `line` | `UInt32`; there where a line of the body carries several requests | which line carries it |
+//! | `inputs` | list of `UInt32`, as `line` | bytes of each input that it is sent as |
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, FixedSizeBinaryArray, FixedSizeBinaryBuilder, RecordBatch,
-    StringBuilder, StringViewArray, UInt64Array,
+    Array, ArrayRef, AsArray, FixedSizeBinaryArray, FixedSizeBinaryBuilder, ListArray, ListBuilder,
+    RecordBatch, StringBuilder, StringViewArray, UInt32Array, UInt32Builder, UInt64Array,
 };
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef, UInt64Type};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef, UInt32Type, UInt64Type};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReader;
 use parquet::basic::Compression;
 use parquet::file::properties::WriterPropertiesBuilder;
@@ -26,13 +28,13 @@ use super::columns::Columns;
 use crate::base::{Error, ErrorKind, Location, Result, ResultExt};
 use crate::work::{Attachment, Content, RequestKey};
 
-static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| schema(false));
-static WITH_ATTACHMENTS: LazyLock<SchemaRef> = LazyLock::new(|| schema(true));
-
 /// The columns of all but the prompts.
 const KEYS: &[&str] = &["ordinal", "row", "key"];
+/// The same, and in which line of the body each request is.
+const LINES: &[&str] = &["ordinal", "row", "key", "line", "inputs"];
 
-fn schema(attachments: bool) -> SchemaRef {
+/// The columns of requests that may have `attachments`, or share `lines` of their body.
+fn schema(attachments: bool, lines: bool) -> SchemaRef {
     let mut fields = vec![
         Field::new("ordinal", DataType::UInt64, false),
         Field::new("row", DataType::UInt64, false),
@@ -42,7 +44,28 @@ fn schema(attachments: bool) -> SchemaRef {
     if attachments {
         fields.push(Field::new("attachments", DataType::Utf8, true));
     }
+    if lines {
+        let item = Field::new_list_field(DataType::UInt32, true);
+        fields.push(Field::new("line", DataType::UInt32, false));
+        fields.push(Field::new("inputs", DataType::List(Arc::new(item)), false));
+    }
     Arc::new(Schema::new(fields))
+}
+
+/// Where a request is in a body whose lines carry several.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LinePlace<'a> {
+    /// The number of the line.
+    pub line: u32,
+    /// Bytes of each input that the prompt is sent as, in order.
+    pub inputs: &'a [u32],
+}
+
+/// The columns of [`LinePlace`] while they are filled.
+#[derive(Debug, Default)]
+struct LineColumns {
+    lines: Vec<u32>,
+    inputs: ListBuilder<UInt32Builder>,
 }
 
 /// Bytes of prompts that are handed to Parquet at once: so few that they are still in the processor's cache.
@@ -64,6 +87,7 @@ pub struct RequestsWriter {
     prompts: StringBuilder,
     /// What stands in the prompts, where something may.
     attachments: Option<StringBuilder>,
+    places: Option<LineColumns>,
 }
 
 impl std::fmt::Debug for RequestsWriter {
@@ -87,7 +111,17 @@ impl RequestsWriter {
             keys: bulk::key_builder(),
             prompts: StringBuilder::new(),
             attachments: None,
+            places: None,
         })
+    }
+
+    /// The same, of requests that share lines of their body.
+    #[must_use]
+    pub fn with_lines(self) -> Self {
+        RequestsWriter {
+            places: Some(LineColumns::default()),
+            ..self
+        }
     }
 
     /// The same for requests that may have attachments.
@@ -95,6 +129,23 @@ impl RequestsWriter {
     pub fn with_attachments(mut self) -> Self {
         self.attachments = Some(StringBuilder::new());
         self
+    }
+
+    /// Takes one more request, and where in the body it is.
+    ///
+    /// # Errors
+    /// As for [`push`](RequestsWriter::push).
+    pub fn push_at(
+        &mut self,
+        place: LinePlace<'_>,
+        (ordinal, row, key): (u64, u64, RequestKey),
+        content: Content<'_>,
+    ) -> Result<()> {
+        let places = self.places.get_or_insert_default();
+        places.lines.push(place.line);
+        places.inputs.values().append_slice(place.inputs);
+        places.inputs.append(true);
+        self.push(ordinal, row, key, content)
     }
 
     /// Takes one more request.
@@ -147,11 +198,8 @@ impl RequestsWriter {
             Some(writer) => writer,
             empty => {
                 let properties = properties(prompts.value_data());
-                let schema = match &self.attachments {
-                    None => &SCHEMA,
-                    Some(_) => &WITH_ATTACHMENTS,
-                };
-                let writer = BulkWriter::create(&self.path, Arc::clone(schema), properties)?;
+                let schema = schema(self.attachments.is_some(), self.places.is_some());
+                let writer = BulkWriter::create(&self.path, schema, properties)?;
                 empty.insert(writer.group_bytes(GROUP_BYTES))
             }
         };
@@ -163,6 +211,11 @@ impl RequestsWriter {
         ];
         if let Some(attachments) = &mut self.attachments {
             columns.push(Arc::new(attachments.finish()));
+        }
+        if let Some(places) = &mut self.places {
+            let lines = std::mem::take(&mut places.lines);
+            columns.push(Arc::new(UInt32Array::from(lines)));
+            columns.push(Arc::new(places.inputs.finish()));
         }
         writer.write(columns)
     }
@@ -202,6 +255,7 @@ pub struct Requests {
     keys: FixedSizeBinaryArray,
     prompts: Option<StringViewArray>,
     attachments: Option<StringViewArray>,
+    places: Option<(UInt32Array, ListArray)>,
 }
 
 impl Requests {
@@ -246,6 +300,19 @@ impl Requests {
         }
     }
 
+    /// Where in its body the request at `at` is, if lines of it carry several and that was read.
+    #[must_use]
+    pub fn place(&self, at: usize) -> Option<LinePlace<'_>> {
+        let (lines, inputs) = self.places.as_ref()?;
+        let offsets = inputs.value_offsets();
+        let range = usize::try_from(offsets[at]).ok()?..usize::try_from(offsets[at + 1]).ok()?;
+        let lens = inputs.values().as_primitive_opt::<UInt32Type>()?;
+        Some(LinePlace {
+            line: lines.value(at),
+            inputs: lens.values().get(range)?,
+        })
+    }
+
     fn from(batch: &RecordBatch) -> Result<Requests> {
         let number = |name| {
             bulk::column(batch, name)?
@@ -267,8 +334,25 @@ impl Requests {
             keys: bulk::keys(bulk::column(batch, "key")?)?.clone(),
             prompts: texts("prompt")?,
             attachments: texts("attachments")?,
+            places: places(batch)?,
         })
     }
+}
+
+/// The columns that say where in its body each request is, if they are there.
+fn places(batch: &RecordBatch) -> Result<Option<(UInt32Array, ListArray)>> {
+    let Some((lines, inputs)) = batch
+        .column_by_name("line")
+        .zip(batch.column_by_name("inputs"))
+    else {
+        return Ok(None);
+    };
+    let lines = lines.as_primitive_opt::<UInt32Type>();
+    let inputs = inputs.as_list_opt::<i32>();
+    let whole = inputs.filter(|list| list.value_type() == DataType::UInt32);
+    let places = lines.cloned().zip(whole.cloned());
+    let wrong = || Error::data("the lines of the ledger's requests have another type");
+    places.map(Some).ok_or_else(wrong)
 }
 
 /// Reads the requests of one chunk, some at a time.
@@ -319,6 +403,14 @@ impl RequestKeys {
     /// `Data` if it is gone or is not such a file, `Unavailable` if its store is away.
     pub async fn open(place: &Location) -> Result<Self> {
         Columns::open(place, KEYS).await.map(RequestKeys)
+    }
+
+    /// The same of requests that share lines of their body, with the places of each.
+    ///
+    /// # Errors
+    /// As [`RequestKeys::open`].
+    pub async fn open_with_lines(place: &Location) -> Result<Self> {
+        Columns::open(place, LINES).await.map(RequestKeys)
     }
 
     /// The next of them; none at the end.
@@ -428,6 +520,56 @@ mod tests {
         let not_there = vec![None; 300];
         assert_eq!(check(300, false, RequestColumns::All), not_there);
         assert_eq!(check(300, true, RequestColumns::Keys), not_there);
+    }
+
+    #[test]
+    fn requests_that_share_lines_say_which_and_as_what_they_are_sent() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("0.parquet");
+        let place = |n: u64| {
+            let n = u32::try_from(n).expect("small");
+            (n / 3, vec![n + 1; if n % 7 == 0 { 2 } else { 1 }])
+        };
+        for keep in [true, false] {
+            let writer = RequestsWriter::create(&path, keep).expect("a file");
+            let mut writer = writer.with_lines();
+            for n in 0..2500 {
+                let (line, inputs) = place(n);
+                let at = LinePlace {
+                    line,
+                    inputs: &inputs,
+                };
+                let request = (n, n, key(n));
+                let text = prompt(n);
+                writer
+                    .push_at(at, request, Content::text(&text))
+                    .expect("written");
+            }
+            assert_eq!(writer.finish().expect("finished"), 2500);
+            let file = File::open(&path).expect("there");
+            let mut n = 0;
+            for some in RequestsReader::open(file, RequestColumns::All).expect("Parquet") {
+                let some = some.expect("readable");
+                for at in 0..some.len() {
+                    let (line, inputs) = place(n);
+                    let inputs = &inputs;
+                    assert_eq!(some.place(at), Some(LinePlace { line, inputs }));
+                    assert_eq!(some.prompt(at), keep.then(|| prompt(n)).as_deref());
+                    n += 1;
+                }
+            }
+            assert_eq!(n, 2500);
+        }
+        // Of what has a line each, none is written.
+        let mut writer = RequestsWriter::create(&path, true).expect("a file");
+        writer
+            .push(0, 0, key(0), Content::text("alone"))
+            .expect("written");
+        writer.finish().expect("finished");
+        let file = File::open(&path).expect("there");
+        let mut reader = RequestsReader::open(file, RequestColumns::All).expect("Parquet");
+        let some = reader.next().expect("one").expect("readable");
+        assert_eq!((some.prompt(0), some.place(0)), (Some("alone"), None));
     }
 
     #[test]

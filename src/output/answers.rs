@@ -10,9 +10,10 @@ use arrow::json::reader::Decoder;
 use crate::base::{Error, ErrorKind, Result, ResultExt};
 use crate::output::provenance::{Provenance, ProvenanceColumns};
 use crate::output::texts::finish;
+use crate::output::vectors::VectorColumn;
 use crate::output::write::schema::new_schema;
 use crate::work::answer::{Kind, ValueType};
-use crate::work::{RowStatus, meta};
+use crate::work::{AnswerRef, Precision, RowStatus, meta};
 
 /// The columns that say how each answer came about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,8 +31,10 @@ pub enum MetaColumns {
 pub struct AnswerSpec<'a> {
     /// The answer's column.
     pub column: &'a str,
-    /// What its values are; `None` if they are texts, kept as they are and not as JSON.
+    /// What its values are; `None` if they are texts or vectors, kept as they are and not as JSON.
     pub value: Option<&'a ValueType>,
+    /// Where they are vectors: how many numbers each has, and how exactly it holds them.
+    pub vector: Option<(u32, Precision)>,
     /// Whether each field of a struct has a column of its own, and what its name begins with.
     pub flatten: Option<&'a str>,
     /// Whether texts lose the blanks around them.
@@ -55,8 +58,10 @@ pub struct AnswerColumns {
 /// Rows in one batch.
 const ROWS_MAX: usize = 8192;
 
-/// Bytes of answers and errors in one batch.
+/// Bytes of answers and errors in one batch; of vectors fewer, for what is made of them on the way to the
+/// file takes several times as much.
 const BYTES_MAX: usize = 4 << 20;
+const VECTORS_MAX: usize = 1 << 20;
 
 impl AnswerColumns {
     /// The columns of `spec`.
@@ -92,6 +97,7 @@ impl AnswerColumns {
         let spec = AnswerSpec {
             column,
             value: None,
+            vector: None,
             flatten: None,
             trim: false,
             meta,
@@ -108,39 +114,55 @@ impl AnswerColumns {
 
     /// Adds a row for which nothing is known of how it came about. The answer counts only where the row
     /// succeeded, the error only where it did not.
-    pub fn push(&mut self, status: RowStatus, answer: Option<&str>, error: Option<&str>) {
-        self.push_answer(status, answer, error);
+    ///
+    /// # Errors
+    /// `Data` if an answer in the ledger is not of its type.
+    pub fn push(
+        &mut self,
+        status: RowStatus,
+        answer: Option<AnswerRef<'_>>,
+        error: Option<&str>,
+    ) -> Result<()> {
+        self.push_answer(status, answer, error)?;
         if let Some(columns) = &mut self.provenance {
             columns.push_null();
         }
+        Ok(())
     }
 
     /// The same, with how it came about.
     ///
     /// # Errors
-    /// `Internal` if a number is larger than its column holds.
+    /// `Data` if an answer in the ledger is not of its type; `Internal` if a number is larger than its column
+    /// holds.
     pub fn push_known(
         &mut self,
         status: RowStatus,
-        answer: Option<&str>,
+        answer: Option<AnswerRef<'_>>,
         error: Option<&str>,
         provenance: &Provenance<'_>,
     ) -> Result<()> {
-        self.push_answer(status, answer, error);
+        self.push_answer(status, answer, error)?;
         match &mut self.provenance {
             Some(columns) => columns.push(provenance),
             None => Ok(()),
         }
     }
 
-    fn push_answer(&mut self, status: RowStatus, answer: Option<&str>, error: Option<&str>) {
+    fn push_answer(
+        &mut self,
+        status: RowStatus,
+        answer: Option<AnswerRef<'_>>,
+        error: Option<&str>,
+    ) -> Result<()> {
         let succeeded = status == RowStatus::Succeeded;
-        self.answers.push(answer.filter(|_| succeeded));
+        self.answers.push(answer.filter(|_| succeeded))?;
         if let Some((statuses, errors)) = &mut self.meta {
             statuses.append_value(status.as_str());
             errors.append_option(error.filter(|_| !succeeded));
         }
         self.rows += 1;
+        Ok(())
     }
 
     /// How many rows wait in the batch.
@@ -157,7 +179,11 @@ impl AnswerColumns {
             .as_ref()
             .map_or(0, |(_, e)| e.values_slice().len());
         let known = self.provenance.as_ref().map_or(0, ProvenanceColumns::bytes);
-        self.rows >= ROWS_MAX || self.answers.bytes() + errors + known >= BYTES_MAX
+        let most = match self.answers {
+            Answers::Vector(_) => VECTORS_MAX,
+            _ => BYTES_MAX,
+        };
+        self.rows >= ROWS_MAX || self.answers.bytes() + errors + known >= most
     }
 
     /// The batch so far; the next one begins.
@@ -183,6 +209,10 @@ impl AnswerColumns {
 
 /// The answer's own columns. They are nullable, whatever their type, for a row may have no answer.
 fn answer_fields(spec: &AnswerSpec<'_>) -> Vec<Field> {
+    if let Some((dimensions, precision)) = spec.vector {
+        let data_type = VectorColumn::data_type(dimensions, precision);
+        return vec![Field::new(spec.column, data_type, true)];
+    }
     let Some(value) = spec.value else {
         return vec![Field::new(spec.column, DataType::Utf8, true)];
     };
@@ -200,6 +230,8 @@ fn answer_fields(spec: &AnswerSpec<'_>) -> Vec<Field> {
 enum Answers {
     /// Texts, as they are or without the blanks around them.
     Text { texts: StringBuilder, trim: bool },
+    /// Vectors, as they are, or in half the precision.
+    Vector(VectorColumn),
     /// Values of other types, which lie in the ledger as JSON.
     Json {
         decoder: Decoder,
@@ -213,6 +245,9 @@ enum Answers {
 
 impl Answers {
     fn of(spec: &AnswerSpec<'_>) -> Result<Self> {
+        if let Some((dimensions, precision)) = spec.vector {
+            return Ok(Answers::Vector(VectorColumn::new(dimensions, precision)));
+        }
         let Some(value) = spec.value else {
             return Ok(Answers::Text {
                 texts: StringBuilder::new(),
@@ -232,28 +267,44 @@ impl Answers {
         })
     }
 
-    fn push(&mut self, answer: Option<&str>) {
+    fn push(&mut self, answer: Option<AnswerRef<'_>>) -> Result<()> {
+        let other = || Error::data("an answer in the ledger is not of its type");
+        let text = match (&mut *self, answer) {
+            (Answers::Vector(column), Some(AnswerRef::Vector(vector))) => {
+                return column.push(vector);
+            }
+            (Answers::Vector(column), None) => return column.push_null(),
+            (Answers::Vector(_), Some(AnswerRef::Text(_))) | (_, Some(AnswerRef::Vector(_))) => {
+                return Err(other());
+            }
+            (_, Some(AnswerRef::Text(text))) => Some(text),
+            (_, None) => None,
+        };
         match self {
-            Answers::Text { texts, trim: false } => texts.append_option(answer),
-            Answers::Text { texts, trim: true } => texts.append_option(answer.map(str::trim)),
+            Answers::Text { texts, trim: false } => texts.append_option(text),
+            Answers::Text { texts, trim: true } => texts.append_option(text.map(str::trim)),
             Answers::Json { lines, .. } => {
                 lines.extend_from_slice(b"{\"a\":");
-                lines.extend_from_slice(answer.unwrap_or("null").as_bytes());
+                lines.extend_from_slice(text.unwrap_or("null").as_bytes());
                 lines.extend_from_slice(b"}\n");
             }
+            Answers::Vector(_) => {}
         }
+        Ok(())
     }
 
     fn bytes(&self) -> usize {
         match self {
             Answers::Text { texts, .. } => texts.values_slice().len(),
             Answers::Json { lines, .. } => lines.len(),
+            Answers::Vector(column) => column.bytes(),
         }
     }
 
     fn finish(&mut self, rows: usize) -> Result<Vec<ArrayRef>> {
         let (decoder, lines, flatten, data_type) = match self {
             Answers::Text { texts, .. } => return Ok(vec![finish(texts)]),
+            Answers::Vector(column) => return Ok(vec![column.finish()?]),
             Answers::Json {
                 decoder,
                 lines,
@@ -296,10 +347,24 @@ mod tests {
     fn the_answer_is_null_unless_the_row_succeeded() {
         let metadata = [("columnist.model".to_owned(), "m".to_owned())];
         let mut columns = AnswerColumns::of_text("label", MetaColumns::Minimal, &metadata);
-        columns.push(RowStatus::Succeeded, Some(" a\n"), Some("ignored"));
-        columns.push(RowStatus::Failed, Some("not stored"), Some("overloaded"));
-        columns.push(RowStatus::Skipped, None, None);
-        columns.push(RowStatus::Succeeded, Some(""), None);
+        columns
+            .push(
+                RowStatus::Succeeded,
+                Some(AnswerRef::Text(" a\n")),
+                Some("ignored"),
+            )
+            .unwrap();
+        columns
+            .push(
+                RowStatus::Failed,
+                Some(AnswerRef::Text("not stored")),
+                Some("overloaded"),
+            )
+            .unwrap();
+        columns.push(RowStatus::Skipped, None, None).unwrap();
+        columns
+            .push(RowStatus::Succeeded, Some(AnswerRef::Text("")), None)
+            .unwrap();
         assert_eq!(columns.rows(), 4);
         let batch = columns.finish().unwrap();
         let some = |text: &str| Some(text.to_owned());
@@ -320,6 +385,7 @@ mod tests {
         let spec = AnswerSpec {
             column: "a",
             value: None,
+            vector: None,
             flatten: None,
             trim: true,
             meta: MetaColumns::Off,
@@ -327,7 +393,9 @@ mod tests {
         };
         let mut columns = AnswerColumns::new(&spec).unwrap();
         for text in [" a  b\n", "\u{a0}c", " \n", "d"] {
-            columns.push(RowStatus::Succeeded, Some(text), None);
+            columns
+                .push(RowStatus::Succeeded, Some(AnswerRef::Text(text)), None)
+                .unwrap();
         }
         let some = |text: &str| Some(text.to_owned());
         let texts = texts(&columns.finish().unwrap(), "a");
@@ -337,7 +405,9 @@ mod tests {
     #[test]
     fn without_meta_there_is_the_answer_alone() {
         let mut columns = AnswerColumns::of_text("label", MetaColumns::Off, &[]);
-        columns.push(RowStatus::Expired, None, Some("expired"));
+        columns
+            .push(RowStatus::Expired, None, Some("expired"))
+            .unwrap();
         let batch = columns.finish().unwrap();
         assert_eq!((batch.num_columns(), batch.column(0).null_count()), (1, 1));
     }
@@ -345,12 +415,20 @@ mod tests {
     #[test]
     fn a_batch_is_full_by_rows_or_by_bytes() {
         let mut columns = AnswerColumns::of_text("a", MetaColumns::Off, &[]);
-        columns.push(RowStatus::Succeeded, Some(&"x".repeat(BYTES_MAX - 1)), None);
+        columns
+            .push(
+                RowStatus::Succeeded,
+                Some(AnswerRef::Text(&"x".repeat(BYTES_MAX - 1))),
+                None,
+            )
+            .unwrap();
         assert!(!columns.is_full());
-        columns.push(RowStatus::Succeeded, Some("x"), None);
+        columns
+            .push(RowStatus::Succeeded, Some(AnswerRef::Text("x")), None)
+            .unwrap();
         assert!(columns.is_full());
         columns.finish().unwrap();
-        (0..ROWS_MAX).for_each(|_| columns.push(RowStatus::Skipped, None, None));
+        (0..ROWS_MAX).for_each(|_| columns.push(RowStatus::Skipped, None, None).unwrap());
         assert!(columns.is_full());
     }
 }

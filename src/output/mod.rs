@@ -40,6 +40,7 @@ mod read;
 #[cfg(test)]
 mod tests;
 mod texts;
+mod vectors;
 mod write;
 
 use std::fmt;

@@ -10,8 +10,8 @@ use super::body::Body;
 use super::gate::Gate;
 use crate::base::{Error, Json, Result, Time};
 use crate::work::{
-    AnswerType, Api, AttachmentLimits, BatchId, BatchView, CacheUse, Frame, Limits, Prefix, Reply,
-    ResultFile, Shape,
+    AnswerType, Api, AttachmentLimits, BatchId, BatchView, CacheUse, Frame, Limits, LineLimits,
+    Prefix, Reply, ResultFile, Shape,
 };
 
 /// A vendor's batch interface, through one account.
@@ -104,6 +104,8 @@ pub struct Capability {
     pub name: &'static str,
     /// The interface its batches speak.
     pub api: Api,
+    /// How its batches embed texts; `None` if they embed none.
+    pub embeddings: Option<Embeddings>,
     /// Whose models these are: the vendor, or the origin of a base URL that is not the vendor's.
     pub service: String,
     /// A fingerprint of endpoint and key: two accounts never share it. Holds no part of the key.
@@ -117,6 +119,15 @@ pub struct Capability {
     /// Whether the results of a batch have a line for every request, also for those that were not
     /// reached: what has none is missing then, however the batch ended.
     pub names_all: bool,
+}
+
+/// How a provider embeds texts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Embeddings {
+    /// The interface that its batches of texts speak.
+    pub api: Api,
+    /// What one request on the wire may carry.
+    pub line: LineLimits,
 }
 
 /// What a provider counts in its queue.

@@ -12,15 +12,17 @@ use crate::base::ErrorKind;
 use crate::base::mutate::one_spoilt;
 use crate::work::{Api, BatchId};
 
-const VENDORS: [(&str, Api); 2] = [
+const VENDORS: [(&str, Api); 3] = [
     ("anthropic", Api::Messages),
     ("openai", Api::ChatCompletions),
+    ("openai", Api::Embeddings),
 ];
 
-const LINES: [&str; 3] = [
+const LINES: [&str; 4] = [
     include_str!("../../fixtures/wire/anthropic/results.jsonl"),
     include_str!("../../fixtures/wire/openai/output.jsonl"),
     include_str!("../../fixtures/wire/openai/error.jsonl"),
+    include_str!("../../fixtures/wire/openai/embeddings.jsonl"),
 ];
 
 /// What both vendors answer to calls: a batch, a file, a page of each, an error.
@@ -111,7 +113,7 @@ proptest! {
         for (name, api) in VENDORS {
             let ask = || vendor(status, &said).open(name);
             let staged = match api {
-                Api::ChatCompletions => Staged::File("file-1".into()),
+                Api::ChatCompletions | Api::Embeddings => Staged::File("file-1".into()),
                 Api::Messages => Staged::Inline(body("{\"requests\":[", "]}")),
             };
             let submission = Submission { tag: tag(), staged, gate: Gate::new(|| Ok(())) };

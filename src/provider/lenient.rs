@@ -385,6 +385,37 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for ItemsVisitor<T> {
     }
 }
 
+/// The objects of a list, where there is one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Listed<T>(pub(super) Option<Vec<T>>);
+
+impl<T> Default for Listed<T> {
+    fn default() -> Self {
+        Listed(None)
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Listed<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(ListedVisitor(PhantomData))
+    }
+}
+
+struct ListedVisitor<T>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for ListedVisitor<T> {
+    type Value = Listed<T>;
+
+    expecting_anything!();
+    nothing_for!(null bool number text object);
+
+    fn visit_seq<A: SeqAccess<'de>>(self, list: A) -> Result<Self::Value, A::Error> {
+        ItemsVisitor(PhantomData)
+            .visit_seq(list)
+            .map(|items| Listed(Some(items.0)))
+    }
+}
+
 /// The first object of a list, without a copy of the list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct First<T>(pub(super) Option<T>);

@@ -8,7 +8,7 @@ use futures::stream::BoxStream;
 use serde::Deserialize;
 
 use crate::base::{Error, ErrorKind, Result, ResultExt};
-use crate::work::{Reply, ReplyBody};
+use crate::work::{Reply, ReplyBody, Vector};
 
 /// The longest line that is searched for an id: far above the longest answer.
 const LINE_MAX: usize = 64 << 20;
@@ -57,6 +57,21 @@ fn into_owned(reply: Reply<'_>) -> Reply<'static> {
             text: own(text),
             finish,
             refusal: refusal.map(own),
+            model: own(model),
+            usage,
+        },
+        ReplyBody::Embedded {
+            vectors,
+            model,
+            usage,
+        } => ReplyBody::Embedded {
+            vectors: vectors
+                .into_iter()
+                .map(|vector| Vector {
+                    json: own(vector.json),
+                    ..vector
+                })
+                .collect(),
             model: own(model),
             usage,
         },

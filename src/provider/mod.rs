@@ -24,8 +24,8 @@ mod verdict;
 
 pub use account::{Network, Options};
 pub use api::{
-    Capability, Download, Found, FreeCheck, Provider, QueueUnit, Rejection, Seen, Sought, Staged,
-    Submission, SubmitError, Tag,
+    Capability, Download, Embeddings, Found, FreeCheck, Provider, QueueUnit, Rejection, Seen,
+    Sought, Staged, Submission, SubmitError, Tag,
 };
 pub use body::Body;
 pub use gate::Gate;

@@ -17,6 +17,7 @@ enum TypeWord {
     Text,
     Choice,
     Json,
+    Embedding,
     /// One value of this JSON Schema.
     One(&'static str),
 }
@@ -35,7 +36,7 @@ impl TypeWord {
             Word::Means(TypeWord::One(r#"{"type":"string","format":"date"}"#)),
         ),
         ("json", Word::Means(TypeWord::Json)),
-        ("embedding", Word::Later),
+        ("embedding", Word::Means(TypeWord::Embedding)),
     ];
 
     /// The type of answer whose keys it has.
@@ -44,13 +45,14 @@ impl TypeWord {
             TypeWord::Text => "text",
             TypeWord::Choice => "choice",
             TypeWord::Json => "json",
+            TypeWord::Embedding => "embedding",
             TypeWord::One(_) => "",
         }
     }
 }
 
 /// Keys that one type of answer alone has, and that type.
-const APART: [(&str, &str); 13] = [
+const APART: [(&str, &str); 16] = [
     ("answer.choices", "choice"),
     ("answer.multiple", "choice"),
     ("answer.min", "choice"),
@@ -64,6 +66,9 @@ const APART: [(&str, &str); 13] = [
     ("answer.types", "json"),
     ("answer.flatten", "json"),
     ("answer.prefix", "json"),
+    ("answer.dimensions", "embedding"),
+    ("answer.precision", "embedding"),
+    ("answer.too_long", "embedding"),
 ];
 
 /// An answer of `schema`, as it stands.
@@ -93,11 +98,13 @@ impl Reader<'_> {
         }
         let column = self.plain_text("answer.column");
         let flatten = self.flatten(answer.as_ref(), column.as_deref());
+        let embedding = self.embedding_spec(answer.as_ref());
         let spec = AnswerSpec {
             column: column?,
             answer: answer?,
             flatten,
             trim,
+            embedding,
             meta,
         };
         self.keep_columns_apart(&spec, source);
@@ -111,6 +118,7 @@ impl Reader<'_> {
         let likely = match (has("answer.choices"), has_schema) {
             (true, _) => TypeWord::Choice,
             (_, true) => TypeWord::Json,
+            _ if has("answer.dimensions") => TypeWord::Embedding,
             _ => TypeWord::Text,
         };
         let written = has("answer.type");
@@ -137,6 +145,7 @@ impl Reader<'_> {
             TypeWord::Choice => AnswerType::Choice(self.choice()?),
             TypeWord::One(schema) => AnswerType::Json(json_of(schema.to_owned())),
             TypeWord::Json => AnswerType::Json(self.json_answer()?),
+            TypeWord::Embedding => self.embedding_type(),
         };
         Some(answer.asked_by(self.asked()))
     }

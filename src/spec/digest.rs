@@ -12,7 +12,7 @@
 use serde_json::{Map, Value, json};
 use url::Url;
 
-use crate::work::AnswerType;
+use crate::work::{AnswerType, Precision};
 
 use super::job::{Job, LayoutSpec, Meta, SourceInput};
 
@@ -44,7 +44,7 @@ impl Job {
     }
 
     fn plan_part(&self) -> Value {
-        json!({
+        let mut part = json!({
             "source": self.source_part(),
             "prompt": self.prompt_part(),
             "answer": {
@@ -65,7 +65,12 @@ impl Job {
                 "service": self.service(),
             },
             "vars": self.vars,
-        })
+        });
+        if let Some(embedding) = &self.answer.embedding {
+            let asked = (embedding.too_long, embedding.max_input_tokens);
+            part["answer"]["too_long"] = json!(asked);
+        }
+        part
     }
 
     /// What is newer than the first version is left out where nothing is said. The examples of a table
@@ -127,6 +132,9 @@ impl Job {
         if self.answer.trim {
             part["trim"] = json!(true);
         }
+        if let Some((_, precision @ Precision::Half)) = self.answer.vector() {
+            part["precision"] = json!(precision);
+        }
         part
     }
 
@@ -163,6 +171,10 @@ fn answer_part(answer: &AnswerType) -> Value {
         AnswerType::Choice(answer) if answer.is_plain() => json!({ "choice": answer.choices }),
         AnswerType::Choice(answer) => json!({ "choice": answer }),
         AnswerType::Json(answer) => json!({ "json": answer }),
+        AnswerType::Embedding {
+            dimensions,
+            shortened,
+        } => json!({ "embedding": { "dimensions": dimensions, "shortened": shortened } }),
     }
 }
 

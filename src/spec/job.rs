@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::work::answer::Kind;
-use crate::work::{AnswerType, Example, meta, sql_type};
+use crate::work::{AnswerType, Example, Precision, TooLong, meta, sql_type};
 
 /// A job, resolved: paths are absolute or URLs, defaults are filled in, files are read.
 ///
@@ -216,11 +216,34 @@ pub struct AnswerSpec {
     /// Whether the column has texts without the blanks around them. The ledger keeps them as they came.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub trim: bool,
+    /// What else is said of it where it is an embedding.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub embedding: Option<EmbeddingSpec>,
     /// The columns that say how each answer came about.
     pub meta: Meta,
 }
 
+/// What is said of an embedding beside its dimensions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct EmbeddingSpec {
+    /// How exactly the column holds its numbers.
+    pub precision: Precision,
+    /// What becomes of a text that is too long for the model.
+    pub too_long: TooLong,
+    /// The most tokens that a text may have, if that is known.
+    pub max_input_tokens: Option<u64>,
+}
+
 impl AnswerSpec {
+    /// How many numbers a vector has, and how exactly the column holds them, where answers are vectors.
+    #[must_use]
+    pub fn vector(&self) -> Option<(u32, Precision)> {
+        let spec = self.embedding.unwrap_or_default();
+        let dimensions = self.answer.dimensions()?;
+        Some((dimensions, spec.precision))
+    }
+
     /// The names of all columns that the job adds, in order.
     ///
     /// # Errors

@@ -17,6 +17,7 @@ mod choices;
 pub(crate) mod defaults;
 mod digest;
 mod draft;
+mod embedding;
 mod fields;
 mod file;
 mod fill;
@@ -38,8 +39,9 @@ mod unused;
 pub use digest::Fingerprints;
 pub use draft::{Draft, FlagValue};
 pub use job::{
-    AmbiguousPolicy, AnswerSpec, BudgetSpec, CacheSetting, ExamplesTable, Job, LayoutSpec,
-    LedgerSpec, MaxFailed, Meta, Mode, ModelSpec, OutputSpec, PromptSpec, SourceInput, SourceSpec,
+    AmbiguousPolicy, AnswerSpec, BudgetSpec, CacheSetting, EmbeddingSpec, ExamplesTable, Job,
+    LayoutSpec, LedgerSpec, MaxFailed, Meta, Mode, ModelSpec, OutputSpec, PromptSpec, SourceInput,
+    SourceSpec,
 };
 pub use mistake::{Excerpt, Mistake, MistakeAt, Mistakes};
 pub use reader::parse_bytes;

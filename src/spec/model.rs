@@ -27,6 +27,7 @@ impl Reader<'_> {
             Some(AnswerType::Choice(answer)) if answer.asked == Asked::Schema => {
                 defaults::CHOICE_TOKENS
             }
+            Some(AnswerType::Embedding { .. }) => 0,
             _ => defaults::TEXT_TOKENS,
         };
         let tokens = self

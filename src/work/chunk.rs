@@ -15,6 +15,32 @@ pub struct Limits {
     pub request_bytes_max: u64,
 }
 
+/// What one line may carry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LineLimits {
+    /// Inputs.
+    pub inputs_max: u64,
+    /// Tokens, roughly, of all inputs together.
+    pub tokens_max: u64,
+}
+
+impl LineLimits {
+    /// What a line may carry when its requests are sent for the `round`th time again. A line that fails does
+    /// not say which of its inputs is at fault: they are sent again in smaller ones, and in the end alone.
+    #[must_use]
+    pub fn in_round(self, round: u32) -> LineLimits {
+        let inputs_max = match round {
+            0 => self.inputs_max,
+            1 => self.inputs_max.min(SECOND_MAX),
+            _ => 1,
+        };
+        LineLimits { inputs_max, ..self }
+    }
+}
+
+/// Inputs of a line that is sent for the second time.
+const SECOND_MAX: u64 = 32;
+
 /// Fills chunks in order: says whether the next request still fits.
 #[derive(Clone, Debug)]
 pub struct Packer {
@@ -199,5 +225,20 @@ mod tests {
         ] {
             assert_eq!(ids.number(id, 100), None, "{id}");
         }
+    }
+
+    #[test]
+    fn lines_get_smaller_from_round_to_round() {
+        let line = LineLimits {
+            inputs_max: 512,
+            tokens_max: 9,
+        };
+        let sizes = [0, 1, 2, 3].map(|round| line.in_round(round).inputs_max);
+        assert_eq!(sizes, [512, 32, 1, 1]);
+        let small = LineLimits {
+            inputs_max: 7,
+            ..line
+        };
+        assert_eq!(small.in_round(1).inputs_max, 7);
     }
 }

@@ -6,7 +6,7 @@
 
 use super::attachment::{Attachment, Content};
 use super::escape::{escape, escaped_len};
-use super::{CustomId, PartFrame};
+use super::{CustomId, LineLimits, PartFrame};
 use crate::base::Result;
 
 /// The constant bytes of a body. The text stands between `after_id` and `after_text`, which bring
@@ -28,6 +28,9 @@ pub struct Frame {
     /// Where a request may be more than one text: what stands around each piece. The text's own quotes are
     /// not with its neighbours then.
     pub parts: Option<PartFrame>,
+    /// Where a request on the wire carries several texts, each of them a request of ours: how many it may
+    /// carry. See [`inputs`](super::inputs).
+    pub inputs: Option<LineLimits>,
 }
 
 impl Frame {
@@ -118,6 +121,7 @@ mod tests {
             between: b",".to_vec(),
             close: b"]".to_vec(),
             parts: None,
+            inputs: None,
         };
         let ids = CustomId::new("abcdefghjkmn", 0);
         let texts = ["plain", "a \"quoted\"\nline \u{1}", ""];
@@ -159,6 +163,7 @@ mod tests {
             between: b"\n".to_vec(),
             close: b"\n".to_vec(),
             parts: None,
+            inputs: None,
         };
         frame.with_parts(PartFrame {
             text: quoted("{\"text\":\"", "\"}"),

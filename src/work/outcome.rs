@@ -128,6 +128,15 @@ pub struct Reply<'a> {
     pub body: ReplyBody<'a>,
 }
 
+/// One vector of an answer, as it came.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Vector<'a> {
+    /// Which of the request's inputs it is of, counted from zero.
+    pub index: u64,
+    /// Its JSON: a list of numbers, or its little-endian 32-bit floats in base64.
+    pub json: Cow<'a, str>,
+}
+
 /// What a line says of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ReplyBody<'a> {
@@ -142,6 +151,15 @@ pub enum ReplyBody<'a> {
         /// The model that answered, as the provider names it.
         model: Cow<'a, str>,
         /// What was used, and so what was paid.
+        usage: Usage,
+    },
+    /// The model answered with vectors, one for each input.
+    Embedded {
+        /// The vectors, in whatever order.
+        vectors: Vec<Vector<'a>>,
+        /// The model that answered, as the provider names it.
+        model: Cow<'a, str>,
+        /// What was used for all of them together.
         usage: Usage,
     },
     /// The request ended in an error; nothing was paid.
@@ -164,8 +182,10 @@ pub enum ReplyBody<'a> {
 pub struct Outcome<'a> {
     /// Never `Deferred`, `Skipped` or `Pending`.
     pub status: RowStatus,
-    /// The answer, in its final form. Only where `status` is `Succeeded`.
+    /// The answer, in its final form. Only where `status` is `Succeeded`, and the answer is no vector.
     pub answer: Option<Cow<'a, str>>,
+    /// The answer where it is a vector: 32-bit floats, little-endian.
+    pub vector: Option<Cow<'a, [u8]>>,
     /// What the model said where that is not the answer: it was paid for, and is kept.
     pub raw: Option<Cow<'a, str>>,
     /// Why there is no answer: a code or a short sentence.
@@ -189,6 +209,7 @@ impl<'a> Outcome<'a> {
         Outcome {
             status: RowStatus::Succeeded,
             answer: Some(answer),
+            vector: None,
             raw: None,
             error: None,
             transient: false,
@@ -196,6 +217,16 @@ impl<'a> Outcome<'a> {
             finish: None,
             model: None,
             usage: Usage::default(),
+        }
+    }
+
+    /// The request was answered with a vector of the right length.
+    #[must_use]
+    pub fn embedded(vector: Cow<'a, [u8]>) -> Self {
+        Outcome {
+            answer: None,
+            vector: Some(vector),
+            ..Outcome::succeeded(Cow::Borrowed(""))
         }
     }
 
@@ -211,4 +242,13 @@ impl<'a> Outcome<'a> {
             ..Outcome::succeeded(Cow::Borrowed(""))
         }
     }
+}
+
+/// An answer in its final form, wherever it lies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AnswerRef<'a> {
+    /// A text; of types other than text and choice, JSON.
+    Text(&'a str),
+    /// A vector: 32-bit floats, little-endian.
+    Vector(&'a [u8]),
 }

@@ -346,7 +346,7 @@ const ANTHROPIC: [Price; 16] = [
     small(claude("claude-haiku-4-5", 1_000, 100, 5_000, 4_096)),
 ];
 
-const OPENAI: [Price; 24] = [
+const OPENAI: [Price; 27] = [
     gpt("gpt-6-astra", 10_000, 1_000, 50_000),
     gpt("gpt-6.1-sol", 2_000, 100, 10_000),
     gpt("gpt-6-sol", 2_000, 200, 10_000),
@@ -371,7 +371,18 @@ const OPENAI: [Price; 24] = [
     uncached(older("gpt-4o-mini", 150, 75, 600, 128_000, 16_384)),
     uncached(older("o3", 2_000, 500, 8_000, 200_000, 100_000)),
     uncached(older("o4-mini", 1_100, 275, 4_400, 200_000, 100_000)),
+    embeds("text-embedding-3-small", 20, 8_191),
+    embeds("text-embedding-3-large", 130, 8_191),
+    embeds("text-embedding-ada-002", 100, 8_191),
 ];
+
+/// A model that embeds: there is no output, and nothing is cached.
+const fn embeds(model: &'static str, input: u64, context_max: u64) -> Price {
+    half(model, rates(input, input, input, input, 0), context_max, 0)
+}
+
+/// What to use where the job's own model does not embed.
+pub const EMBEDS: &str = "openai/text-embedding-3-small";
 
 /// Its cached batch price is listed rounded up.
 const GPT_5_4: Price = {
@@ -479,7 +490,9 @@ mod tests {
                     .any(|other| other.model == price.model);
                 assert!(!again, "{}", price.model);
                 assert!(price.batch.cache_read > 0 && price.batch.cache_write_1h > 0);
-                assert!(price.cached_min >= 512, "{}", price.model);
+                // A model that embeds has nothing to put into a cache.
+                let is_embedder = price.output_max == 0;
+                assert!(price.cached_min >= 512 || is_embedder, "{}", price.model);
                 assert!(price.batch.input < price.online.input);
             }
         }

@@ -16,6 +16,9 @@ pub enum Api {
     /// OpenAI's Chat Completions, and its many relatives.
     #[serde(rename = "chat.completions")]
     ChatCompletions,
+    /// OpenAI's Embeddings, and its many relatives.
+    #[serde(rename = "embeddings")]
+    Embeddings,
 }
 
 /// All that the requests of one plan have in common: everything but the row's own text.

@@ -146,7 +146,7 @@ async fn answer(
     (plan, answers): (u64, u64),
 ) {
     let path = world.path("outcomes.parquet");
-    let mut writer = OutcomesWriter::create(&path, "attempt", "batch").expect("a file");
+    let mut writer = OutcomesWriter::create(&path, ("attempt", "batch"), None).expect("a file");
     let keyer = started.shape.keyer(KeyRule::NEWEST);
     for ordinal in 0..answers {
         let n = usize::try_from(ordinal).expect("small");

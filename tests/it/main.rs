@@ -11,6 +11,7 @@ mod contract;
 mod crash;
 mod damage;
 mod doubt;
+mod embeddings;
 mod endpoint;
 mod failing;
 mod few_shot;

@@ -122,6 +122,26 @@ fn a_killed_run_that_primes_the_cache_keeps_its_promises() {
     assert!(says("\"primer\":true") && says("\"cache\":\"1h\""));
 }
 
+/// Texts that are embedded, several in a line, through kills and faults; those that are too long in pieces.
+#[test]
+fn a_killed_run_of_embeddings_keeps_its_promises() {
+    let shell = with_job("openai/text-embedding-3-small");
+    let text = std::fs::read_to_string(shell.path("job.toml")).expect("a job");
+    let answer = "type = \"embedding\"\ndimensions = 16\ntoo_long = \"average\"";
+    let text = text.replace("[answer]", &format!("[answer]\n{answer}"));
+    let text = text.replace("max_output_tokens = 64\n", "max_input_tokens = 5\n");
+    std::fs::write(shell.path("job.toml"), text).expect("written");
+    // The longest of the texts have several pieces.
+    let more = ["--kill", "--seed", "4", "--faults", FAULTS, "--json"];
+    let (_, line) = rehearse(&shell, &more);
+    assert!(
+        line["kills"].as_u64().is_some_and(|kills| kills >= 12),
+        "{line}"
+    );
+    let succeeded = line["status"]["succeeded"].as_u64();
+    assert!(succeeded.is_some_and(|rows| rows > 20), "{line}");
+}
+
 #[test]
 fn a_rehearsal_without_faults_lands_every_row() {
     let shell = with_job("sandbox/any");

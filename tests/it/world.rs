@@ -5,7 +5,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use arrow::array::{Array, ArrayRef, AsArray, Int64Array, RecordBatch, StringArray};
+use arrow::array::{
+    Array, ArrayRef, AsArray, FixedSizeListArray, Int64Array, RecordBatch, StringArray,
+};
 use columnist::base::http::RouterService;
 use columnist::base::{Components, Ids, Time, TokioClock};
 use columnist::emulator::{Bill, Faults, Sandbox, SandboxConfig};
@@ -32,6 +34,9 @@ pub(crate) fn taking(least: u64, most: u64) -> SandboxConfig {
         ..SandboxConfig::default()
     }
 }
+
+/// Numbers in the vectors of a job that embeds.
+pub(crate) const DIMENSIONS: u32 = 8;
 
 /// A folder, a sandbox and the seams between.
 pub(crate) struct World {
@@ -200,12 +205,35 @@ impl World {
         self.sandbox.bill().expect("a bill")
     }
 
-    /// The plain answer of the sandbox to `prompt`.
-    #[expect(
-        clippy::unused_self,
-        reason = "it is this world's sandbox that answers"
-    )]
+    /// The job embeds its texts from now on.
+    pub(crate) fn embed(&mut self) {
+        let answer = json!({ "type": "embedding", "dimensions": DIMENSIONS, "shortened": true });
+        self.job["answer"]["answer"] = answer;
+        self.job["answer"]["embedding"] = json!({ "max_input_tokens": 8191 });
+        self.job["prompt"]["system"] = Value::Null;
+        self.job["model"]["model"] = "text-embedding-3-small".into();
+        self.job["model"]["max_output_tokens"] = 0.into();
+    }
+
+    /// Texts that were billed, and how many of them are different ones.
+    pub(crate) fn billed_texts(&self) -> (u64, u64) {
+        let mut draws = Vec::new();
+        let noted = self.sandbox.billed(&mut |draw| {
+            draws.push(draw);
+            Ok(())
+        });
+        noted.expect("a bill");
+        let all = draws.len() as u64;
+        draws.sort_unstable();
+        draws.dedup();
+        (all, draws.len() as u64)
+    }
+
+    /// The answer of the sandbox to `prompt`, or how a plain one ends.
     pub(crate) fn answer(&self, prompt: &str) -> String {
+        if self.job["answer"]["answer"]["type"] == "embedding" {
+            return format!("{:?}", Sandbox::vector(hash(prompt), DIMENSIONS));
+        }
         format!("#{:016x}", hash(prompt))
     }
 }
@@ -278,6 +306,11 @@ pub(crate) fn read_columns(
     for batch in reader {
         let batch = batch.expect("readable");
         for (field, column) in batch.schema().fields().iter().zip(batch.columns()) {
+            if let Some(vectors) = column.as_fixed_size_list_opt() {
+                let own = columns.entry(field.name().clone()).or_default();
+                own.extend((0..vectors.len()).map(|at| vector_words(vectors, at)));
+                continue;
+            }
             // What has no words (request keys in the ledger) is left out.
             let Ok(text) = arrow::compute::cast(column, &arrow::datatypes::DataType::Utf8) else {
                 continue;
@@ -292,6 +325,13 @@ pub(crate) fn read_columns(
         }
     }
     columns
+}
+
+/// A vector in words, which are the same for the same numbers.
+fn vector_words(vectors: &FixedSizeListArray, at: usize) -> Option<String> {
+    let own = vectors.is_valid(at).then(|| vectors.value(at))?;
+    let numbers = own.as_primitive::<arrow::datatypes::Float32Type>();
+    Some(format!("{:?}", numbers.values().to_vec()))
 }
 
 /// What the ledger of `world` says, fact by fact.

@@ -7,18 +7,15 @@ use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 
 use super::cache::{self, CacheOptions};
+use super::embedding::{embedding_parts, is_embedder};
+use super::parts::Parts;
 use super::protocol::{CHAT, EMBEDDINGS, NAME};
 use crate::emulator::prefix::Wanted;
 use crate::emulator::problem::Problem;
 use crate::emulator::record::{Request, Shape};
 use crate::emulator::schema::{Verdicts, strict_complaint, told};
-use crate::emulator::text::{
-    Borrowed, Message, attached_tokens, draw_of, draw_of_messages, tokens_of,
-};
+use crate::emulator::text::{Borrowed, Message, attached_tokens, draw_of_messages, tokens_of};
 use crate::emulator::world::body_hash;
-
-/// The most inputs of one embeddings request.
-const INPUTS_MAX: usize = 2048;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -80,31 +77,6 @@ struct JsonSchema<'a> {
     #[serde(borrow)]
     schema: Option<&'a RawValue>,
     strict: Option<bool>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-#[expect(dead_code, reason = "known to the vendor, and without meaning here")]
-struct Embeddings<'a> {
-    #[serde(borrow)]
-    model: Option<Borrowed<'a>>,
-    #[serde(borrow)]
-    input: Option<Input<'a>>,
-    dimensions: Option<u32>,
-    #[serde(borrow)]
-    encoding_format: Option<Borrowed<'a>>,
-    user: Option<IgnoredAny>,
-}
-
-/// A token list is kept as its JSON.
-#[derive(Debug, Deserialize)]
-#[serde(untagged)]
-enum Input<'a> {
-    #[serde(borrow)]
-    One(Cow<'a, str>),
-    Many(Vec<Cow<'a, str>>),
-    Tokens(Vec<u64>),
-    ManyTokens(Vec<Vec<u64>>),
 }
 
 /// Understands the body of a call to `endpoint`, as far as it can be.
@@ -182,16 +154,6 @@ pub(super) fn not_served(endpoint: &str) -> Problem {
         .code("unsupported_value")
 }
 
-struct Parts<'a> {
-    model: Cow<'a, str>,
-    draws: Vec<u64>,
-    bytes: usize,
-    budget: u32,
-    shape: Shape<'a>,
-    cache: Wanted,
-    problem: Option<Problem>,
-}
-
 fn chat_parts<'a>(chat: Chat<'a>, seed: u64, verdicts: &mut Verdicts) -> Parts<'a> {
     let problem = chat_complaint(&chat, verdicts);
     let messages = chat.messages.unwrap_or_default();
@@ -234,6 +196,15 @@ fn chat_parts<'a>(chat: Chat<'a>, seed: u64, verdicts: &mut Verdicts) -> Parts<'
 
 fn chat_complaint(chat: &Chat<'_>, verdicts: &mut Verdicts) -> Option<Problem> {
     let refuse = |text: &str, param, code| Some(Problem::invalid(text).param(param).code(code));
+    if chat
+        .model
+        .as_ref()
+        .is_some_and(|model| is_embedder(&model.0))
+    {
+        let text =
+            "This is not a chat model and thus not supported in the v1/chat/completions endpoint.";
+        return Some(Problem::new(404, "invalid_request_error", text).param("model"));
+    }
     let Some(messages) = &chat.messages else {
         let code = "missing_required_parameter";
         return refuse("Missing required parameter: 'messages'.", "messages", code);
@@ -271,6 +242,21 @@ fn chat_complaint(chat: &Chat<'_>, verdicts: &mut Verdicts) -> Option<Problem> {
         let text = "Invalid 'temperature': expected a value between 0 and 2.";
         return refuse(text, "temperature", "decimal_above_max_value");
     }
+    if let Some(problem) = budget_complaint(chat) {
+        return Some(problem);
+    }
+    let model = chat.model.as_ref().map_or("", |model| &*model.0);
+    let options = chat.prompt_cache_options.as_ref();
+    if let Some((param, text)) = options.and_then(|options| options.complaint(model)) {
+        return refuse(&text, param, "invalid_value");
+    }
+    chat.response_format
+        .as_ref()
+        .and_then(|format| format_complaint(format, messages, verdicts))
+}
+
+fn budget_complaint(chat: &Chat<'_>) -> Option<Problem> {
+    let refuse = |text: &str, param, code| Some(Problem::invalid(text).param(param).code(code));
     let budgets = [
         ("max_completion_tokens", chat.max_completion_tokens),
         ("max_tokens", chat.max_tokens),
@@ -287,14 +273,7 @@ fn chat_complaint(chat: &Chat<'_>, verdicts: &mut Verdicts) -> Option<Problem> {
         let text = format!("Invalid '{name}': integer below minimum value.");
         return refuse(&text, name, "integer_below_min_value");
     }
-    let model = chat.model.as_ref().map_or("", |model| &*model.0);
-    let options = chat.prompt_cache_options.as_ref();
-    if let Some((param, text)) = options.and_then(|options| options.complaint(model)) {
-        return refuse(&text, param, "invalid_value");
-    }
-    chat.response_format
-        .as_ref()
-        .and_then(|format| format_complaint(format, messages, verdicts))
+    None
 }
 
 fn format_complaint(
@@ -347,47 +326,6 @@ fn format_complaint(
     let complaint = verdicts.of(schema.get())?;
     let text = format!("Invalid schema for response_format '{name}': {complaint}");
     refuse(text, "response_format", "invalid_json_schema")
-}
-
-fn embedding_parts(body: Embeddings<'_>, seed: u64) -> Parts<'_> {
-    let model = body.model.map_or(Cow::Borrowed(""), |model| model.0);
-    let tokens = |list: &Vec<u64>| Cow::Owned(serde_json::to_string(list).unwrap_or_default());
-    let inputs: Vec<Cow<'_, str>> = match body.input {
-        None => Vec::new(),
-        Some(Input::One(text)) => vec![text],
-        Some(Input::Many(texts)) => texts,
-        Some(Input::Tokens(list)) => vec![tokens(&list)],
-        Some(Input::ManyTokens(lists)) => lists.iter().map(tokens).collect(),
-    };
-    let native = if model.contains("large") { 3072 } else { 1536 };
-    let dimensions = body.dimensions.unwrap_or(native);
-    let format = body
-        .encoding_format
-        .as_ref()
-        .map_or("float", |format| &*format.0);
-    let base64 = format == "base64";
-    let problem = if inputs.is_empty() || inputs.iter().any(|input| input.is_empty()) {
-        Some(Problem::invalid("'$.input' is invalid: empty input.").param("input"))
-    } else if inputs.len() > INPUTS_MAX {
-        let text = format!("'$.input' is invalid: at most {INPUTS_MAX} inputs.");
-        Some(Problem::invalid(text).param("input"))
-    } else if dimensions == 0 || dimensions > native {
-        let text = format!("Invalid value for 'dimensions' = {dimensions}.");
-        Some(Problem::invalid(text).param("dimensions"))
-    } else if !base64 && format != "float" {
-        Some(Problem::invalid(format!("Invalid value: '{format}'.")).param("encoding_format"))
-    } else {
-        None
-    };
-    Parts {
-        model,
-        draws: inputs.iter().map(|input| draw_of(seed, input)).collect(),
-        bytes: inputs.iter().map(|input| input.len()).sum(),
-        budget: u32::MAX,
-        shape: Shape::Vectors { dimensions, base64 },
-        cache: Wanted::default(),
-        problem,
-    }
 }
 
 /// The vendor's words for what the parser says.

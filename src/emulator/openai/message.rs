@@ -65,23 +65,24 @@ impl Completion<'_> {
     }
 }
 
-/// Writes an embeddings answer: one vector per draw.
+/// Writes an embeddings answer: one vector per draw, with its index.
 pub(super) fn write_embeddings(
     model: &str,
-    draws: impl Iterator<Item = u64>,
+    draws: impl Iterator<Item = (usize, u64)>,
     (dimensions, base64): (u32, bool),
     input_tokens: u32,
     out: &mut String,
 ) {
     out.push_str("{\"object\":\"list\",\"data\":[");
-    for (index, draw) in draws.enumerate() {
-        let comma = if index == 0 { "" } else { "," };
+    let mut comma = "";
+    for (index, draw) in draws {
         let _ = write!(
             out,
             r#"{comma}{{"object":"embedding","index":{index},"embedding":"#
         );
         write_vector(draw, dimensions, base64, out);
         out.push('}');
+        comma = ",";
     }
     out.push_str("],\"model\":");
     quoted(model, out);
@@ -156,9 +157,13 @@ fn body(batch: &Batch, reply: &Reply<'_>, out: &mut String) {
     let record = &reply.record;
     if let (EMBEDDINGS, Stored::Vectors { dimensions, base64 }) = (&*batch.endpoint, record.shape) {
         let format = (dimensions, base64);
+        // Nobody promises the order: the index says whose a vector is.
+        let draws: Vec<(usize, u64)> = record.draws().enumerate().collect();
+        let turn = usize::try_from(reply.draw % draws.len().max(1) as u64).unwrap_or(0);
+        let (first, last) = draws.split_at(turn.min(draws.len()));
         return write_embeddings(
             record.model,
-            record.draws(),
+            last.iter().chain(first).copied(),
             format,
             record.input_tokens,
             out,

@@ -6,10 +6,12 @@
 mod batches;
 mod body;
 mod cache;
+mod embedding;
 mod files;
 mod limits;
 mod message;
 mod online;
+mod parts;
 mod protocol;
 mod settings;
 mod shown;

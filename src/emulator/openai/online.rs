@@ -111,7 +111,7 @@ pub(super) async fn embeddings(State(world): State<Arc<World>>, request: Request
     let tokens = request.input_tokens;
     bill::note_online(&world, (NAME, EMBEDDINGS), request.body, (tokens, 0))?;
     let mut out = String::new();
-    let draws = request.draws.iter().copied();
+    let draws = request.draws.iter().copied().enumerate();
     write_embeddings(
         &request.model,
         draws,

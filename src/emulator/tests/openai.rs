@@ -578,7 +578,77 @@ async fn embeddings_are_unit_vectors_in_both_encodings_and_in_batches() {
     let id = create_of(&world, &file_id, "/v1/embeddings").await;
     world.step(3);
     let output = file(&world, &batch(&world, &id).await, "output_file_id").await;
-    assert_eq!(output[0]["response"]["body"]["data"], floats["data"]);
+    // In whatever order: the index says whose each is.
+    let mut data = output[0]["response"]["body"]["data"].clone();
+    let sorted = data.as_array_mut().expect("a list");
+    sorted.sort_by_key(|vector| vector["index"].as_u64());
+    assert_eq!(data, floats["data"]);
+}
+
+/// Bodies that no endpoint for embeddings takes, each with the status and some words of its refusal.
+fn refused_bodies() -> Vec<(Value, u16, &'static str)> {
+    let small = "text-embedding-3-small";
+    let with = |input: Value| json!({ "model": small, "input": input });
+    let of = |model: &str, more: Value| {
+        let mut body = json!({ "model": model, "input": "a" });
+        let own = body.as_object_mut().expect("an object");
+        own.extend(more.as_object().cloned().expect("an object"));
+        body
+    };
+    vec![
+        (with(json!([])), 400, "empty"),
+        (with(json!("")), 400, "empty"),
+        (json!({ "model": small }), 400, "empty"),
+        (with(json!(vec!["a"; 2049])), 400, "2048"),
+        (
+            with(json!(["a", "word".repeat(8193)])),
+            400,
+            "context length is 8192",
+        ),
+        (with(json!(vec!["word".repeat(8000); 38])), 400, "300000"),
+        (of(small, json!({ "dimensions": 1537 })), 400, "1536"),
+        (of(small, json!({ "dimensions": 0 })), 400, "dimensions"),
+        (
+            of("text-embedding-3-large", json!({ "dimensions": 3073 })),
+            400,
+            "3072",
+        ),
+        (
+            of("text-embedding-ada-002", json!({ "dimensions": 1536 })),
+            400,
+            "does not support",
+        ),
+        (
+            of(small, json!({ "encoding_format": "bytes" })),
+            400,
+            "bytes",
+        ),
+        (of(small, json!({ "temperature": 1 })), 400, "temperature"),
+        (of("gpt-6-luna", json!({})), 403, "not allowed"),
+        (
+            of("text-embedding-nonexistent", json!({})),
+            404,
+            "does not exist",
+        ),
+    ]
+}
+
+#[tokio::test]
+async fn what_no_embeddings_endpoint_takes_is_refused() {
+    let world = World::new(SandboxConfig::default());
+    for (body, status, said) in refused_bodies() {
+        let error = world
+            .openai("POST", "/embeddings", body)
+            .await
+            .error(status);
+        let message = error["message"].as_str().expect("a message");
+        assert!(message.contains(said), "{message}");
+    }
+    let chat = json!({ "model": "text-embedding-3-small", "messages": [{ "role": "user", "content": "hi" }] });
+    world
+        .openai("POST", "/chat/completions", chat)
+        .await
+        .error(404);
 }
 
 /// Little-endian floats out of standard base64.

@@ -15,8 +15,9 @@ use crate::base::backoff::Growing;
 use crate::base::{Components, Error, ErrorKind, Result};
 use crate::ledger::action::Oddities;
 use crate::provider::{Provider, Seen};
-use crate::work::{BatchView, CustomId, Judge, ResultFile};
+use crate::work::{BatchView, CustomId, Judge, Outcome, ResultFile};
 
+use super::lines::BodyLines;
 use super::slots::{Put, Slots};
 
 /// Times that a download is taken up again without having got any further.
@@ -37,6 +38,9 @@ pub(crate) struct Harvest<'a> {
     pub components: &'a Components,
     /// Whether a result file that the provider shows no more is passed by.
     pub take_what_is_there: bool,
+    /// Which requests each line of the body carried, where lines carry several: then lines have the ids, and
+    /// the provider counts them.
+    pub lines: Option<BodyLines>,
     pub slots: Slots,
     pub oddities: Oddities,
 }
@@ -161,15 +165,30 @@ impl Harvest<'_> {
             self.oddities.broken += 1;
             return Ok(());
         };
-        let Some(n) = self.ids.number(&reply.custom_id, self.slots.len() as u64) else {
+        let count = self.lines.as_ref().map_or(self.slots.len(), BodyLines::len);
+        let Some(n) = self.ids.number(&reply.custom_id, count as u64) else {
             self.oddities.strangers += 1;
             return Ok(());
         };
         let n = usize::try_from(n).unwrap_or(usize::MAX);
-        match self.slots.put(n, &self.judge.judge(reply.body))? {
-            Put::First => {}
-            Put::Again => self.oddities.duplicates += 1,
-        }
+        let put = match &self.lines {
+            None => self.slots.put(n, &self.judge.judge(reply.body))?,
+            Some(lines) => {
+                let first = lines.requests(n).start;
+                let (slots, mut put) = (&mut self.slots, Put::First);
+                let keep = |n: usize, outcome: &Outcome<'_>| {
+                    if n == 0 {
+                        put = slots.put(first, outcome)?;
+                    } else {
+                        slots.put_beside(first + n, outcome)?;
+                    }
+                    Ok(())
+                };
+                self.judge.judge_line(reply.body, lines.inputs(n), keep)?;
+                put
+            }
+        };
+        self.oddities.duplicates += u64::from(put == Put::Again);
         Ok(())
     }
 }

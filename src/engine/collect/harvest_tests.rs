@@ -14,10 +14,11 @@ use super::*;
 use crate::base::http::RouterService;
 use crate::base::mutate::spoilt;
 use crate::base::{Time, TokioClock};
+use crate::ledger::requests::LinePlace;
 use crate::provider::{self, Network, Options};
-use crate::work::{AnswerType, BatchId, BatchStatus, RequestCounts};
+use crate::work::{AnswerType, BatchId, BatchStatus, RequestCounts, RowStatus};
 
-const WIRE: [(&str, &str); 3] = [
+const WIRE: [(&str, &str); 4] = [
     (
         "anthropic",
         include_str!("../../../fixtures/wire/anthropic/results.jsonl"),
@@ -29,6 +30,10 @@ const WIRE: [(&str, &str); 3] = [
     (
         "openai",
         include_str!("../../../fixtures/wire/openai/error.jsonl"),
+    ),
+    (
+        "openai",
+        include_str!("../../../fixtures/wire/openai/embeddings.jsonl"),
     ),
 ];
 
@@ -186,6 +191,13 @@ fn reap(name: &str, shelf: Shelf, (requests, succeeded): (usize, u64)) -> Reaped
 
 static TEXT: std::sync::LazyLock<Judge> =
     std::sync::LazyLock::new(|| Judge::new(&AnswerType::Text).expect("a text"));
+static VECTOR: std::sync::LazyLock<Judge> = std::sync::LazyLock::new(|| {
+    let answer = AnswerType::Embedding {
+        dimensions: 2,
+        shortened: false,
+    };
+    Judge::new(&answer).expect("a vector")
+});
 
 fn harvest<'a>(
     provider: &'a dyn Provider,
@@ -199,6 +211,7 @@ fn harvest<'a>(
         provider,
         components,
         take_what_is_there: false,
+        lines: None,
         slots: Slots::new(requests, folder, 1 << 20),
         oddities: Oddities::default(),
     }
@@ -441,5 +454,164 @@ proptest! {
         prop_assert_eq!(seen, text);
         prop_assert_eq!(lines.consumed, whole);
         prop_assert_eq!(lines.partial, tail.as_bytes());
+    }
+}
+
+/// A harvest of eight lines that carried two texts each, of ten and thirty bytes.
+fn harvest_pairs<'a>(
+    provider: &'a dyn Provider,
+    components: &'a Components,
+    folder: &Path,
+) -> Harvest<'a> {
+    let mut lines = BodyLines::default();
+    for n in 0..16 {
+        let inputs = [if n % 2 == 0 { 10 } else { 30 }];
+        let inputs = &inputs;
+        assert!(lines.push(LinePlace {
+            line: n / 2,
+            inputs
+        }));
+    }
+    Harvest {
+        judge: &VECTOR,
+        lines: Some(lines.finished()),
+        ..harvest(provider, components, 16, folder)
+    }
+}
+
+const EMBEDDINGS: &str = WIRE[3].1;
+
+fn statuses(harvest: &Harvest<'_>) -> Vec<Option<(RowStatus, u64)>> {
+    let mut buffer = Vec::new();
+    let mut all = Vec::new();
+    for n in 0..16 {
+        let outcome = harvest.slots.take(n, &mut buffer).expect("no I/O error");
+        all.push(outcome.map(|outcome| (outcome.status, outcome.usage.input)));
+    }
+    all
+}
+
+#[test]
+fn each_input_of_a_line_has_its_own_vector_or_its_own_reason() {
+    use RowStatus::{Failed, Invalid, Missing, Succeeded};
+    let shelf = Arc::new(Mutex::new(shelf(Vec::new(), false, &[])));
+    let (provider, folder) = (
+        vendor("openai", &shelf),
+        tempfile::tempdir().expect("a folder"),
+    );
+    let components = Components::system();
+    let mut harvest = harvest_pairs(&*provider, &components, folder.path());
+    for line in EMBEDDINGS.lines() {
+        harvest.line(line.as_bytes()).expect("no I/O error");
+    }
+    // The line that fails for good fails in passing, for it may be the fault of one of the two.
+    let expect = [
+        [(Succeeded, 2), (Succeeded, 6)],
+        [(Succeeded, 2), (Succeeded, 5)],
+        [(Missing, 2), (Missing, 6)],
+        [(Invalid, 2), (Succeeded, 6)],
+        [(Failed, 0), (Failed, 0)],
+        [(Missing, 2), (Missing, 6)],
+        [(Invalid, 2), (Succeeded, 6)],
+        [(Invalid, 0), (Succeeded, 0)],
+    ];
+    let expect: Vec<_> = expect.concat().into_iter().map(Some).collect();
+    assert_eq!(statuses(&harvest), expect);
+    let mut buffer = Vec::new();
+    let vector = |n: usize, buffer: &mut Vec<u8>| {
+        let outcome = harvest.slots.take(n, buffer).expect("no I/O error");
+        let vector = outcome.and_then(|outcome| Some(outcome.vector?.into_owned()));
+        vector.map(|bytes| crate::work::answer::floats(&bytes).collect::<Vec<f32>>())
+    };
+    assert_eq!(vector(0, &mut buffer), Some(vec![1.0, 0.0]));
+    assert_eq!(vector(1, &mut buffer), Some(vec![0.6, 0.8]));
+    assert_eq!(vector(3, &mut buffer), Some(vec![0.001, 3.0]));
+    // Seven lines were answered, one failed: lines are what the provider counts.
+    assert_eq!((harvest.slots.answered(), harvest.slots.failed()), (7, 1));
+    let counted = |succeeded, failed| BatchView {
+        counts: RequestCounts {
+            total: 8,
+            succeeded,
+            failed,
+        },
+        ..BatchView::bare(BatchId("batch".into()), BatchStatus::Completed)
+    };
+    assert_eq!(harvest.lost(&counted(7, 1)), 0);
+    assert_eq!(
+        harvest.lost(&counted(8, 0)),
+        0,
+        "a failure counted as an answer"
+    );
+    assert_eq!(harvest.lost(&counted(9, 1)), 2);
+    assert_eq!(harvest.oddities, Oddities::default());
+}
+
+#[test]
+fn a_line_that_comes_twice_is_odd_once_and_the_better_one_counts() {
+    let shelf = Arc::new(Mutex::new(shelf(Vec::new(), false, &[])));
+    let (provider, folder) = (
+        vendor("openai", &shelf),
+        tempfile::tempdir().expect("a folder"),
+    );
+    let components = Components::system();
+    let mut harvest = harvest_pairs(&*provider, &components, folder.path());
+    let lines: Vec<&str> = EMBEDDINGS.lines().collect();
+    // What could not be matched, then what could; then the other way round.
+    let good = lines[0].replace("-000000\"", "-000002\"");
+    let bad = lines[2].replace("-000002\"", "-000000\"");
+    for line in [
+        lines[2],
+        &good,
+        lines[0],
+        &bad,
+        "{\"custom_id\":\"abcdefghjkmn-000003-000008\"}",
+    ] {
+        harvest.line(line.as_bytes()).expect("no I/O error");
+    }
+    let all = statuses(&harvest);
+    for n in [0, 1, 4, 5] {
+        assert_eq!(
+            all[n].map(|(status, _)| status),
+            Some(RowStatus::Succeeded),
+            "{n}"
+        );
+    }
+    assert_eq!(harvest.slots.answered(), 2);
+    let odd = Oddities {
+        duplicates: 2,
+        strangers: 1,
+        broken: 0,
+    };
+    assert_eq!(harvest.oddities, odd, "there are eight lines");
+}
+
+proptest! {
+    /// Whatever is wrong with a file of vectors: no input gets two, or half of one, and the lines add up.
+    #[test]
+    fn spoilt_vectors_are_vectors_or_reasons(file in spoilt(EMBEDDINGS.as_bytes().to_vec())) {
+        let shelf = Arc::new(Mutex::new(shelf(Vec::new(), false, &[])));
+        let (provider, folder) = (vendor("openai", &shelf), tempfile::tempdir().expect("a folder"));
+        let components = Components::system();
+        let mut harvest = harvest_pairs(&*provider, &components, folder.path());
+        let mut lines = 0;
+        for line in file.split(|byte| *byte == b'\n') {
+            harvest.line(line).expect("no I/O error");
+            lines += u64::from(!line.iter().all(u8::is_ascii_whitespace));
+        }
+        let mut buffer = Vec::new();
+        let mut known = 0;
+        for n in 0..16 {
+            let Some(outcome) = harvest.slots.take(n, &mut buffer).expect("no I/O error") else { continue };
+            known += u64::from(n % 2 == 0);
+            prop_assert_eq!(outcome.vector.is_some(), outcome.status == RowStatus::Succeeded);
+            if let Some(vector) = outcome.vector {
+                prop_assert_eq!(vector.len(), 8);
+                prop_assert!(crate::work::answer::floats(&vector).all(f32::is_finite));
+            } else {
+                prop_assert!(outcome.error.is_some());
+            }
+        }
+        let odd = harvest.oddities;
+        prop_assert_eq!(known + odd.broken + odd.duplicates + odd.strangers, lines);
     }
 }

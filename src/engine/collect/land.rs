@@ -18,12 +18,15 @@ use crate::work::{
 };
 
 use super::harvest::Harvest;
+use super::lines::BodyLines;
 use super::slots::Slots;
 use crate::engine::context::files::Files;
 use crate::engine::context::points;
 
-/// Bytes of outcomes that a landing holds in memory; more of them lie in a file.
+/// Bytes of outcomes that a landing holds in memory; more of them lie in a file. Of vectors that is where
+/// they lie in any case.
 const SPOOL_MEMORY: usize = 8 << 20;
+const SPOOL_OF_VECTORS: usize = 1 << 20;
 
 /// What became of a landing.
 #[derive(Debug)]
@@ -57,13 +60,19 @@ impl Landing<'_> {
     /// then nothing has landed, and the next try starts over.
     pub(crate) async fn land(&self, view: &BatchView) -> Result<LandResult> {
         let count = usize::try_from(self.chunk.requests).unwrap_or(usize::MAX);
+        let lines = self.lines(count).await?;
+        let spool = match self.judge.dimensions() {
+            Some(_) => SPOOL_OF_VECTORS,
+            None => SPOOL_MEMORY,
+        };
         let mut harvest = Harvest {
             ids: CustomId::new(&self.attempt.promised.nonce, self.chunk.chunk),
             judge: self.judge,
             provider: self.provider,
             components: self.components,
             take_what_is_there: self.take_what_is_there,
-            slots: Slots::new(count, self.files.scratch(), SPOOL_MEMORY),
+            lines,
+            slots: Slots::new(count, self.files.scratch(), spool),
             oddities: Oddities::default(),
         };
         if let Seen::Unseen(error) = harvest.gather(view).await? {
@@ -98,6 +107,22 @@ impl Landing<'_> {
         })))
     }
 
+    /// Which requests each line of the body carries, where lines carry several.
+    async fn lines(&self, requests: usize) -> Result<Option<BodyLines>> {
+        if self.chunk.lines.is_none() {
+            return Ok(None);
+        }
+        let promised = &self.attempt.promised;
+        let place = self.files.requests(promised.plan, promised.chunk);
+        let lines = BodyLines::read(RequestKeys::open_with_lines(&place).await?).await?;
+        if lines.requests_in_all() == requests {
+            return Ok(Some(lines));
+        }
+        Err(Error::data(
+            "a chunk has another number of requests than the ledger says",
+        ))
+    }
+
     /// Writes the part: each request of the chunk, in order.
     async fn write(&self, view: &BatchView, slots: &Slots) -> Result<Sums> {
         let promised = &self.attempt.promised;
@@ -105,7 +130,11 @@ impl Landing<'_> {
         let draft = self
             .files
             .draft(&format!("outcomes-{}.parquet", promised.attempt));
-        let mut writer = OutcomesWriter::create(&draft, &promised.attempt, &view.id.0)?;
+        let mut writer = OutcomesWriter::create(
+            &draft,
+            (&promised.attempt, &view.id.0),
+            self.judge.dimensions(),
+        )?;
         let requests = self.files.requests(promised.plan, promised.chunk);
         let mut requests = RequestKeys::open(&requests).await?;
         let mut sums = Sums::default();

@@ -3,5 +3,6 @@
 pub(crate) mod cancel;
 pub(crate) mod harvest;
 pub(crate) mod land;
+pub(crate) mod lines;
 pub(crate) mod poll;
 pub(crate) mod slots;

@@ -98,14 +98,14 @@ impl Poll<'_> {
             }
             Err(error) => return Err(error),
         };
+        let done = self.done(&view);
         self.cx.notices.event(&Event::Polled {
             batch: view.id.to_string(),
             status: view.status.to_string(),
-            done: view.counts.succeeded + view.counts.failed,
+            done,
             total: self.attempt.promised.requests,
         });
         let is_late = view.status.is_ended() && self.is_late(&view);
-        let done = view.counts.succeeded + view.counts.failed;
         let id = &self.attempt.promised.attempt;
         self.cx.observations.polled(id, done, is_late);
         if !view.status.is_ended() || is_late {
@@ -119,6 +119,20 @@ impl Poll<'_> {
             Some(BatchFailure::QueueFull(limit)) => self.put_back((&view, limit)).await,
             Some(BatchFailure::Account) => self.refused(&view).await,
             _ => self.land(&view).await,
+        }
+    }
+
+    /// How many requests the provider is through with: about, where it counts lines that carry several.
+    fn done(&self, view: &BatchView) -> u64 {
+        let done = view.counts.succeeded + view.counts.failed;
+        let (plan, chunk) = (self.attempt.promised.plan, self.attempt.promised.chunk);
+        let plan = self.state.plans.get(&plan);
+        let stored = plan
+            .and_then(|plan| plan.chunks.get(&chunk))
+            .map(|chunk| &chunk.stored);
+        match stored.and_then(|stored| Some((stored.requests, stored.lines?))) {
+            Some((requests, lines)) => done.min(lines) * requests / lines.max(1),
+            None => done,
         }
     }
 

@@ -37,11 +37,13 @@ enum Worth {
 }
 
 impl Worth {
-    fn of(status: RowStatus) -> Worth {
-        match status {
+    fn of(outcome: &Outcome<'_>) -> Worth {
+        match outcome.status {
             RowStatus::Succeeded => Worth::Success,
             RowStatus::Invalid | RowStatus::Refused | RowStatus::Truncated => Worth::Answer,
             RowStatus::Failed => Worth::Failure,
+            // A model answered, and so was paid; what it said is no use.
+            RowStatus::Missing if outcome.model.is_some() => Worth::Answer,
             _ => Worth::Nothing,
         }
     }
@@ -83,16 +85,29 @@ impl Slots {
     /// Keeps the outcome of request `n`. Where there are several, a success wins over the others, an
     /// answer over what is none, and else the first.
     pub(crate) fn put(&mut self, n: usize, outcome: &Outcome<'_>) -> Result<Put> {
+        let (old, new) = (self.of_request[n].worth, self.keep(n, outcome)?);
+        let (put, worth) = new;
+        self.count(old, worth);
+        Ok(put)
+    }
+
+    /// The same of a request that shares its line of the body with another one, which stands for the line
+    /// where lines are counted.
+    pub(crate) fn put_beside(&mut self, n: usize, outcome: &Outcome<'_>) -> Result<Put> {
+        self.keep(n, outcome).map(|(put, _)| put)
+    }
+
+    /// Keeps an outcome if it is the best; whether it is the first, and what the best is worth.
+    fn keep(&mut self, n: usize, outcome: &Outcome<'_>) -> Result<(Put, Worth)> {
         let slot = self.of_request[n];
         let put = if slot.len == 0 {
             Put::First
         } else {
             Put::Again
         };
-        let worth = Worth::of(outcome.status);
+        let worth = Worth::of(outcome);
         let wins = worth > slot.worth && worth >= Worth::Answer;
         if put == Put::First || wins {
-            self.count(slot.worth, worth);
             self.record.clear();
             encode(outcome, &mut self.models, &mut self.record);
             let len = u32::try_from(self.record.len()).or_err(
@@ -101,8 +116,9 @@ impl Slots {
             )?;
             let at = self.spool.append(&self.record)?;
             self.of_request[n] = Slot { at, len, worth };
+            return Ok((put, worth));
         }
-        Ok(put)
+        Ok((put, slot.worth))
     }
 
     fn count(&mut self, old: Worth, new: Worth) {
@@ -233,6 +249,7 @@ const ERROR: u8 = 4;
 const MODEL: u8 = 8;
 const TRANSIENT: u8 = 16;
 const ACCOUNT: u8 = 1 << 5;
+const VECTOR: u8 = 1 << 6;
 
 fn encode(outcome: &Outcome<'_>, models: &mut Models, out: &mut Vec<u8>) {
     let mark = |is_there: bool, mark: u8| if is_there { mark } else { 0 };
@@ -241,7 +258,8 @@ fn encode(outcome: &Outcome<'_>, models: &mut Models, out: &mut Vec<u8>) {
         | mark(outcome.error.is_some(), ERROR)
         | mark(outcome.model.is_some(), MODEL)
         | mark(outcome.transient, TRANSIENT)
-        | mark(outcome.account, ACCOUNT);
+        | mark(outcome.account, ACCOUNT)
+        | mark(outcome.vector.is_some(), VECTOR);
     let finish = outcome.finish.map_or(u8::MAX, |finish| finish as u8);
     out.extend_from_slice(&[outcome.status.code(), marks, finish]);
     let used = outcome.usage;
@@ -265,6 +283,10 @@ fn encode(outcome: &Outcome<'_>, models: &mut Models, out: &mut Vec<u8>) {
         if number == 0 {
             write_text(model, out);
         }
+    }
+    if let Some(vector) = &outcome.vector {
+        write_number(vector.len() as u64, out);
+        out.extend_from_slice(vector);
     }
 }
 
@@ -295,10 +317,15 @@ fn read_number(bytes: &mut &[u8]) -> Option<u64> {
     None
 }
 
-fn read_text<'a>(bytes: &mut &'a [u8]) -> Option<Cow<'a, str>> {
+fn read_bytes<'a>(bytes: &mut &'a [u8]) -> Option<&'a [u8]> {
     let len = usize::try_from(read_number(bytes)?).ok()?;
-    let (text, rest) = bytes.split_at_checked(len)?;
+    let (own, rest) = bytes.split_at_checked(len)?;
     *bytes = rest;
+    Some(own)
+}
+
+fn read_text<'a>(bytes: &mut &'a [u8]) -> Option<Cow<'a, str>> {
+    let text = read_bytes(bytes)?;
     Some(Cow::Borrowed(std::str::from_utf8(text).ok()?))
 }
 
@@ -326,7 +353,12 @@ fn decode<'a>(bytes: &'a [u8], models: &'a Models) -> Option<Outcome<'a>> {
             number => Cow::Borrowed(models.0.get(number - 1)?.as_str()),
         }),
     };
+    let vector = match marks & VECTOR {
+        0 => None,
+        _ => Some(Cow::Borrowed(read_bytes(rest)?)),
+    };
     Some(Outcome {
+        vector,
         status: RowStatus::from_code(*status)?,
         transient: marks & TRANSIENT > 0,
         account: marks & ACCOUNT > 0,
@@ -357,9 +389,12 @@ mod tests {
     }
 
     fn outcomes() -> impl Strategy<Value = Outcome<'static>> {
-        let words = (texts(), texts(), texts(), texts());
+        let vector =
+            prop::option::of(prop::collection::vec(any::<u8>(), 0..20).prop_map(Cow::Owned));
+        let words = (texts(), texts(), texts(), texts(), vector);
         (0u8..8, any::<bool>(), 0u8..7, any::<[u64; 6]>(), words).prop_map(
-            |(status, transient, code, tokens, (answer, raw, error, model))| Outcome {
+            |(status, transient, code, tokens, (answer, raw, error, model, vector))| Outcome {
+                vector,
                 status: RowStatus::from_code(status).expect("a status"),
                 transient,
                 account: transient && code % 2 == 1,
@@ -395,6 +430,7 @@ mod tests {
                 let worth = |o: &Outcome<'_>| match o.status {
                     RowStatus::Succeeded => 2,
                     RowStatus::Invalid | RowStatus::Refused | RowStatus::Truncated => 1,
+                    RowStatus::Missing if o.model.is_some() => 1,
                     _ => 0,
                 };
                 let wins = expect[*n].as_ref().is_none_or(|old| worth(old) < worth(outcome));
@@ -402,10 +438,11 @@ mod tests {
                     expect[*n] = Some(outcome.clone());
                 }
             }
-            let count = |is: fn(RowStatus) -> bool| expect.iter().flatten().filter(|o| is(o.status)).count() as u64;
-            let is_answer = |status| status < RowStatus::Failed;
+            let count = |is: fn(&Outcome<'_>) -> bool| expect.iter().flatten().filter(|o| is(o)).count() as u64;
+            let is_answer = |o: &Outcome<'_>| o.status < RowStatus::Failed
+                || (o.status == RowStatus::Missing && o.model.is_some());
             prop_assert_eq!(slots.answered(), count(is_answer));
-            prop_assert_eq!(slots.failed(), count(|status| status == RowStatus::Failed));
+            prop_assert_eq!(slots.failed(), count(|o| o.status == RowStatus::Failed));
             let mut buffer = Vec::new();
             for (n, expect) in expect.into_iter().enumerate() {
                 prop_assert_eq!(slots.take(n, &mut buffer).expect("no I/O error"), expect);

@@ -11,7 +11,10 @@ use crate::prompt::{column_expression, constant_head, render_shared};
 use crate::provider::Provider;
 use crate::source::{Predicate, RowIds, Source};
 use crate::spec::Job;
-use crate::work::{CacheStyle, Content, CustomId, Example, Frame, Limits, Prefix, Shape};
+use crate::work::price::EMBEDS;
+use crate::work::{
+    Api, CacheStyle, Content, CustomId, Example, Frame, InputRule, Limits, Prefix, Shape,
+};
 
 /// The parts of a job that its steps need.
 #[derive(Clone, Debug)]
@@ -30,6 +33,8 @@ pub(crate) struct JobParts {
     pub shared_bytes: u64,
     /// The most bytes that a request becomes longer by saying so.
     pub cache_bytes: u64,
+    /// Which texts are too long, where texts are embedded.
+    pub inputs: Option<InputRule>,
     pub limits: Limits,
     /// Finds what is attached to rows, where something may be.
     pub attacher: Option<Arc<Attacher>>,
@@ -73,7 +78,7 @@ impl JobParts {
             .map(|text| render_shared(text, "prompt.system", &names, &job.vars))
             .transpose()?;
         let shape = Shape {
-            api: capability.api,
+            api: api(job, provider)?,
             service: capability.service.clone(),
             model: job.model.model.clone(),
             system: with_instructions(system, job.answer.answer.instructions()),
@@ -85,24 +90,7 @@ impl JobParts {
             assistant_prefix: job.prompt.assistant_prefix.clone(),
             attachments: attacher.is_some(),
         };
-        let model = (capability.name, &*shape.model);
-        let prefix = provider.prefix(&shape);
-        // What is attached may stand before the text, and is each row's own.
-        let head = match &attacher {
-            None => constant_head(&job.prompt.user),
-            Some(_) => "",
-        };
-        let longer_by = head.len() as u64;
-        let moved = Prefix {
-            bytes: prefix.bytes + longer_by,
-            ..prefix
-        };
-        let cache_if_moved = CacheChoice::of(job.prompt.cache, moved, model)?;
-        let cache = match prefix.style {
-            // Who caches by itself looks for no mark.
-            CacheStyle::Automatic => cache_if_moved.clone(),
-            CacheStyle::Marked => CacheChoice::of(job.prompt.cache, prefix, model)?,
-        };
+        let (prefix, cache, cache_if_moved) = caches(job, provider, &shape)?;
         let frame = provider.frame(&shape, None)?;
         let cache_bytes = match cache.policy.uses() {
             Some(uses) => longer(&provider.frame(&shape, Some(uses))?, &frame),
@@ -113,10 +101,11 @@ impl JobParts {
             is_single_file: source.is_single_file(),
             columns,
             filter,
+            inputs: input_rule(job, &frame),
             frame,
             cache,
             cache_if_moved,
-            shared_bytes: prefix.bytes,
+            shared_bytes: prefix,
             cache_bytes,
             attacher: attacher.map(Arc::new),
             limits: limits(job, capability.limits),
@@ -172,6 +161,66 @@ fn with_instructions(system: Option<String>, instructions: Option<String>) -> Op
 pub(crate) fn longer(frame: &Frame, plain: &Frame) -> u64 {
     let len = |frame: &Frame| frame.request_len(Content::text(""));
     len(frame).saturating_sub(len(plain))
+}
+
+/// How requests use the provider's cache, and how they would if what all rows' own prompts begin with stood in
+/// the system prompt; after the bytes that stand before a row's own prompt. What is embedded has no prefix.
+fn caches(
+    job: &Job,
+    provider: &dyn Provider,
+    shape: &Shape,
+) -> Result<(u64, CacheChoice, CacheChoice)> {
+    if shape.api == Api::Embeddings {
+        return Ok((0, CacheChoice::default(), CacheChoice::default()));
+    }
+    let model = (provider.capability().name, &*shape.model);
+    let prefix = provider.prefix(shape);
+    // What is attached may stand before the text, and is each row's own.
+    let head = if shape.attachments {
+        ""
+    } else {
+        constant_head(&job.prompt.user)
+    };
+    let longer_by = head.len() as u64;
+    let moved = Prefix {
+        bytes: prefix.bytes + longer_by,
+        ..prefix
+    };
+    let cache_if_moved = CacheChoice::of(job.prompt.cache, moved, model)?;
+    let cache = match prefix.style {
+        // Who caches by itself looks for no mark.
+        CacheStyle::Automatic => cache_if_moved.clone(),
+        CacheStyle::Marked => CacheChoice::of(job.prompt.cache, prefix, model)?,
+    };
+    Ok((prefix.bytes, cache, cache_if_moved))
+}
+
+/// The interface that the job's requests speak.
+///
+/// # Errors
+/// `Invalid` if the provider has none for them.
+fn api(job: &Job, provider: &dyn Provider) -> Result<Api> {
+    let capability = provider.capability();
+    match (job.answer.answer.dimensions(), capability.embeddings) {
+        (None, _) => Ok(capability.api),
+        (Some(_), Some(embeddings)) => Ok(embeddings.api),
+        (Some(_), None) => Err(Error::invalid("the provider makes no embeddings")
+            .with("provider", capability.name)
+            .hint(format!(
+                "set `[model] use = \"{EMBEDS}\"` (--model), or a server of your own by its base_url"
+            ))),
+    }
+}
+
+/// Which texts are too long, where texts are embedded.
+fn input_rule(job: &Job, frame: &Frame) -> Option<InputRule> {
+    let line = frame.inputs?;
+    let spec = job.answer.embedding.unwrap_or_default();
+    Some(InputRule {
+        too_long: spec.too_long,
+        tokens_max: spec.max_input_tokens.unwrap_or(u64::MAX),
+        together_max: line.tokens_max,
+    })
 }
 
 /// The provider's limits, lowered by the job's.

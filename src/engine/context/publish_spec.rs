@@ -5,6 +5,7 @@ use crate::ledger::outcomes::OutcomeColumns;
 use crate::output::{self, AnswerColumns, AnswerSpec, Form, Layout, MetaColumns, RUN_KEY, Target};
 use crate::source::Source;
 use crate::spec::{Job, LayoutSpec, Meta, SourceInput};
+use crate::work::Precision;
 use crate::work::answer::ValueType;
 
 use super::job_parts::JobParts;
@@ -25,6 +26,8 @@ pub(crate) struct PublishSpec {
     pub column: String,
     /// What its values are, where they are no texts.
     value: Option<ValueType>,
+    /// Where they are vectors, how many numbers each has, and how exactly it holds them.
+    vector: Option<(u32, Precision)>,
     /// Where each field has a column of its own, what its name begins with.
     flatten: Option<String>,
     trim: bool,
@@ -87,6 +90,7 @@ impl PublishSpec {
             overwrite: job.output.overwrite,
             column: job.answer.column.clone(),
             value: job.answer.answer.value()?,
+            vector: job.answer.vector(),
             flatten: job.answer.flatten.clone(),
             trim: job.answer.trim,
             meta,
@@ -130,6 +134,7 @@ impl PublishSpec {
         AnswerColumns::new(&AnswerSpec {
             column: &self.column,
             value: self.value.as_ref(),
+            vector: self.vector,
             flatten: self.flatten.as_deref(),
             trim: self.trim,
             meta: self.meta,

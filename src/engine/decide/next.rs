@@ -252,6 +252,8 @@ fn advance(
             }
             ChunkStatus::Unsent if plan.canceled || refused.is_some() => {}
             ChunkStatus::Unsent if !limits.may_submit => status = worse(status, PlanStatus::Unsent),
+            // What waits for a trial that nobody can settle waits for the same person.
+            ChunkStatus::Unsent if !is_trial && is_trial_unsettled(state, plan) => {}
             ChunkStatus::Unsent => {
                 status = PlanStatus::Working;
                 let number = chunk.stored.chunk;
@@ -293,6 +295,13 @@ fn advance(
         asked.ask(Step::Publish);
     }
     status
+}
+
+/// Whether the trial, or what is left of it, is where nobody can tell.
+fn is_trial_unsettled(state: &State, plan: &PlanState) -> bool {
+    let mut trial = plan.chunks.values().filter(|chunk| plan.is_trial(chunk));
+    trial_status(state, plan) == TrialStatus::Open
+        && trial.any(|chunk| matches!(chunk_status(state, chunk), ChunkStatus::Unsettled(_)))
 }
 
 /// What is on its way into the queue, and not in the ledger yet.

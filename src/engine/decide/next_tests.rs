@@ -250,6 +250,20 @@ fn the_trial_goes_first_and_is_never_split() {
 }
 
 #[test]
+fn what_waits_for_a_trial_that_nobody_can_settle_waits_for_a_person() {
+    let mut scenario = Scenario::with_trial(3);
+    scenario.stored(0, 0, 3);
+    scenario.stored(0, 3, 10);
+    scenario.completed();
+    let attempt = scenario.promised(0);
+    scenario.tell(Action::Unsettled {
+        attempt: attempt.clone(),
+        why: "`on_ambiguous` is `fail`".into(),
+    });
+    check(&scenario, &[], &PlanStatus::Unsettled { attempt });
+}
+
+#[test]
 fn a_body_that_nothing_needs_is_discarded_once() {
     let mut scenario = Scenario::of(&[10]);
     let attempt = scenario.accepted(0);

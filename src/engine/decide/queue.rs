@@ -15,8 +15,8 @@ use crate::ledger::action::{Action, ChunkStored};
 use crate::ledger::state::{Attempt, ChunkState, Phase, QueueLimit, State};
 use crate::provider::{Capability, QueueUnit};
 use crate::spec::ModelSpec;
-use crate::work::RowStatus;
 use crate::work::caching::BYTES_PER_TOKEN;
+use crate::work::{Api, RowStatus};
 
 /// A provider's queue, as one model of one account meets it.
 #[derive(Clone, Debug)]
@@ -158,8 +158,13 @@ impl Queue {
         let tokens = (completed.prompt_bytes + completed.requests * system) / BYTES_PER_TOKEN;
         let chunks = plan.round(0);
         let of_bytes: u64 = chunks.iter().map(|chunk| chunk.stored.body_bytes).sum();
+        let beside = match plan.started.shape.api {
+            // There are no messages, and no marks around them.
+            Api::Embeddings => 0,
+            _ => TOKENS_BESIDE,
+        };
         (of_bytes > 0).then_some(Price::Tokens {
-            tokens: tokens + completed.requests * TOKENS_BESIDE,
+            tokens: tokens + completed.requests * beside,
             of_bytes,
         })
     }

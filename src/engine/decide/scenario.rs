@@ -124,6 +124,7 @@ impl Scenario {
             first,
             listed: round > 0,
             requests,
+            lines: None,
             body_bytes: 40 * requests,
             nonce: format!("nonce{chunk}"),
             primer,

@@ -10,7 +10,7 @@ pub(crate) enum TrialStatus {
     Passed,
     /// Its answer is not there yet.
     Open,
-    /// Every request of it was refused for good.
+    /// Every request of it was refused for good, or has no vector of the right length.
     Failed(String),
 }
 
@@ -35,7 +35,10 @@ pub(crate) fn trial_status(state: &State, plan: &PlanState) -> TrialStatus {
             is_whole = false;
             continue;
         };
-        let refused = landed.counts.of(RowStatus::Failed);
+        // Vectors of another length than the job says are so for every text.
+        let is_vector = plan.started.shape.answer.dimensions().is_some();
+        let invalid = landed.counts.of(RowStatus::Invalid);
+        let refused = landed.counts.of(RowStatus::Failed) + if is_vector { invalid } else { 0 };
         // Whatever passes may pass next time; only what the provider refuses for good stops the others.
         if refused.saturating_sub(landed.transient) != attempt.promised.requests {
             return TrialStatus::Passed;

@@ -10,12 +10,13 @@ use crate::engine::attachments::attacher::Found;
 use crate::engine::context::job_parts::JobParts;
 use crate::engine::context::setup::Setup;
 use crate::engine::context::source::compile;
+use crate::engine::plan::planner::TOO_LONG;
 use crate::prompt::{Prompt, Prompts};
 use crate::provider::Provider;
 use crate::source::{Predicate, Scan, Source, TextNotes};
 use crate::spec::Job;
 use crate::work::answer::Kind;
-use crate::work::{AnswerType, Attachment};
+use crate::work::{AnswerType, Attachment, InputFit, InputRule, Precision};
 
 /// A row as `check` shows it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -131,6 +132,10 @@ async fn first_rows(
         for (at, prompt) in prompts.iter().enumerate() {
             let lost = || Error::internal("a row without a position");
             let row = slice.rows.get(at).ok_or_else(lost)?;
+            let prompt = match prompt {
+                Prompt::Text(text) if is_too_long(parts.inputs, text) => Prompt::Failed(TOO_LONG),
+                prompt => prompt,
+            };
             first.push(checked(row, prompt, found.get(at)));
         }
     }
@@ -183,8 +188,21 @@ fn answer_notes(answer: &AnswerType) -> Result<Vec<String>> {
     Ok(notes)
 }
 
+/// Whether a text is too long to be embedded.
+fn is_too_long(inputs: Option<InputRule>, text: &str) -> bool {
+    inputs.is_some_and(|rule| rule.fit(text) == InputFit::TooLong)
+}
+
 /// The answer's own columns, and what SQL calls their types.
 fn added(job: &Job) -> Result<Vec<(String, String)>> {
+    if let Some((dimensions, precision)) = job.answer.vector() {
+        let number = match precision {
+            Precision::Single => "Float32",
+            Precision::Half => "Float16",
+        };
+        let list = format!("FixedSizeList<{number}, {dimensions}>");
+        return Ok(vec![(job.answer.column.clone(), list)]);
+    }
     let value = job.answer.answer.value()?;
     let Some(value) = value else {
         return Ok(vec![(job.answer.column.clone(), "VARCHAR".into())]);

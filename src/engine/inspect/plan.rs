@@ -23,7 +23,7 @@ use crate::source::Source;
 use crate::spec::Job;
 use crate::work::caching::tokens_of;
 use crate::work::price::{Pricing, Tariff, micro_usd};
-use crate::work::{Content, Frame, KeyRule, RowStatus, StatusCounts, Usage};
+use crate::work::{Content, Frame, KeyRule, Load, RowStatus, StatusCounts, Usage};
 
 /// What a run would do.
 #[derive(Clone, Debug, PartialEq)]
@@ -107,6 +107,7 @@ pub async fn plan(setup: Setup, provider: Arc<dyn Provider>) -> Result<PlanRepor
         defer: false,
         keyer: parts.shape.keyer(KeyRule::NEWEST),
         frame: &parts.frame,
+        inputs: parts.inputs,
         limits: parts.limits,
         cache_bytes: parts.cache_bytes,
         first: 0,
@@ -114,7 +115,8 @@ pub async fn plan(setup: Setup, provider: Arc<dyn Provider>) -> Result<PlanRepor
         attacher: parts.attacher.as_deref(),
     };
     let template = compile(job, &source)?;
-    let (tally, _) = plan_all(&input, number, template, prior, Sink::Count, |_| ()).await?;
+    let planned = plan_all(&input, number, template, prior, Sink::Count, |_| ());
+    let (tally, _) = Box::pin(planned).await?;
     let report = report(job, &source, &parts, &tally, state);
     notes.extend(notes_of(job, &parts, &tally, report.chunks, state));
     Ok(PlanReport { notes, ..report })
@@ -180,8 +182,12 @@ fn last_job(state: &State) -> Option<Job> {
     stored_job(state.plan()?).ok()
 }
 
+/// Bytes of a body that a request adds beside its text.
 fn overhead(frame: &Frame) -> u64 {
-    frame.added_len(Content::text(""))
+    match frame.inputs {
+        Some(_) => Load::of("", 2).bytes,
+        None => frame.added_len(Content::text("")),
+    }
 }
 
 fn notes_of(job: &Job, parts: &JobParts, tally: &Tally, chunks: u64, state: &State) -> Vec<String> {

@@ -9,6 +9,7 @@ use crate::ledger::row_map::{Place, RowPlan, read_keys};
 use crate::ledger::state::{Attempt, ChunkState, State};
 use crate::provider::Provider;
 use crate::spec::Job;
+use crate::work::answer::floats;
 use crate::work::price::{Pricing, Tariff, micro_usd, saved};
 use crate::work::{Attachment, Content, CustomId, RowStatus, Shape, Usage};
 
@@ -134,6 +135,15 @@ fn row_key(columns: &[String], values: &[String]) -> Vec<(String, Option<String>
     named.collect()
 }
 
+/// Where in its body a request was sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Sent {
+    /// Its number.
+    n: u64,
+    /// Its line, where lines carry several; and bytes of the inputs that it was sent as.
+    line: Option<(u32, Vec<u32>)>,
+}
+
 /// Makes requests as they were sent, where the job's provider can be opened.
 struct Frames(Option<Arc<dyn Provider>>);
 
@@ -148,7 +158,7 @@ impl Frames {
         &self,
         shape: &Shape,
         attempt: &Attempt,
-        (n, content): (u64, Content<'_>),
+        (sent, content): (&Sent, Content<'_>),
     ) -> Option<String> {
         let provider = self.0.as_ref()?;
         let is_same = provider.capability().name == attempt.promised.provider;
@@ -160,10 +170,20 @@ impl Frames {
             out.extend_from_slice(format!("<{}>", attached.source).as_bytes());
             Ok(())
         };
-        frame
-            .write_content(&ids, n, content, data, &mut bytes)
-            .ok()?;
-        let start = if n > 0 { frame.between.len() } else { 0 };
+        let start = if let Some((line, inputs)) = &sent.line {
+            // The other texts of the line are other rows'.
+            frame.begin_line(&ids, u64::from(*line), &mut bytes);
+            frame.write_inputs(content.text, inputs, &mut bytes);
+            bytes.extend_from_slice(&frame.after_text);
+            let before = frame.after_text.len() + frame.between.len();
+            if *line > 0 { before } else { 0 }
+        } else {
+            let n = sent.n;
+            frame
+                .write_content(&ids, n, content, data, &mut bytes)
+                .ok()?;
+            if n > 0 { frame.between.len() } else { 0 }
+        };
         String::from_utf8(bytes.split_off(start)).ok()
     }
 }
@@ -222,7 +242,7 @@ async fn tell(
         };
         let before = story.attempts.len();
         tell_attempts(state, chunk, place, (files, shape), story).await?;
-        let Some((n, prompt)) = number.zip(story.prompt.clone()) else {
+        let Some((sent, prompt)) = number.zip(story.prompt.clone()) else {
             continue;
         };
         let told = story.attempts[before..].iter_mut();
@@ -231,7 +251,7 @@ async fn tell(
                 text: &prompt,
                 attachments: &story.attachments,
             };
-            told.request = frames.request(shape, attempt, (n, content));
+            told.request = frames.request(shape, attempt, (&sent, content));
         }
     }
     Ok(())
@@ -260,14 +280,14 @@ async fn tell_attempts(
     Ok(())
 }
 
-/// Reads the request at `place`, if it is in the chunk: its number there.
+/// Reads the request at `place`, if it is in the chunk: where it was sent.
 async fn read_request(
     plan: u64,
     chunk: u64,
     place: Place,
     files: &Files,
     story: &mut Story,
-) -> Result<Option<u64>> {
+) -> Result<Option<Sent>> {
     let mut before = 0;
     let file = files.open(&files.requests(plan, chunk)).await?;
     for some in RequestsReader::open(file, RequestColumns::All)? {
@@ -276,12 +296,28 @@ async fn read_request(
             story.key = Some(some.key(at).to_string());
             story.prompt = some.prompt(at).map(str::to_owned);
             story.attachments = some.attachments(at)?;
-            return Ok(Some(before + at as u64));
+            let place = some.place(at);
+            return Ok(Some(Sent {
+                n: before + at as u64,
+                line: place.map(|place| (place.line, place.inputs.to_vec())),
+            }));
         }
         before += some.len() as u64;
     }
     Ok(None)
 }
+
+/// A vector for a person: how long it is, and its first numbers.
+fn in_short(vector: &[u8]) -> String {
+    let numbers = floats(vector);
+    let (count, first) = (numbers.len(), numbers.take(SHOWN_NUMBERS));
+    let first: Vec<String> = first.map(|number| number.to_string()).collect();
+    let more = if count > SHOWN_NUMBERS { ", ..." } else { "" };
+    format!("[{}{more}] ({count} numbers)", first.join(", "))
+}
+
+/// Numbers of a vector that are shown.
+const SHOWN_NUMBERS: usize = 4;
 
 /// What an attempt says of the request, and the request's key, if its outcomes have it.
 async fn told(
@@ -318,6 +354,7 @@ async fn told(
         key = Some(some.key(at).to_string());
         told.status = Some(some.status(at));
         told.answer = some.answer(at).map(str::to_owned);
+        told.answer = told.answer.or_else(|| some.vector(at).map(in_short));
         told.raw = some.text("raw", at).map(str::to_owned);
         told.error = some.error(at).map(str::to_owned);
         told.model = some.text("model", at).map(str::to_owned);

@@ -5,9 +5,11 @@ use std::path::{Path, PathBuf};
 
 use crate::base::{Ids, Result};
 use crate::ledger::action::ChunkStored;
-use crate::ledger::requests::RequestsWriter;
+use crate::ledger::requests::{LinePlace, RequestsWriter};
 use crate::ledger::state::{ChunkState, Phase, PlanState, State};
-use crate::work::{Content, CustomId, Frame, Limits, Packer, RequestKey};
+use crate::work::{
+    Content, CustomId, Frame, InputRule, Limits, LinePacker, Load, Packer, RequestKey,
+};
 
 use crate::engine::context::context::Context;
 use crate::engine::context::files::Files;
@@ -75,9 +77,99 @@ pub(crate) struct ChunkWriter<'a> {
     spare: u64,
     keep: bool,
     sizes: Sizes,
-    packer: Packer,
+    packing: Packing,
+    /// Requests up to this ordinal are tried before the others.
+    trial: u64,
     open: Option<OpenChunk>,
     next: ChunkStored,
+}
+
+/// How requests become lines of a body.
+#[derive(Debug)]
+enum Packing {
+    /// Each is one.
+    Each(Packer),
+    /// Several are one: they are texts to be embedded.
+    Lines {
+        packer: LinePacker,
+        rule: InputRule,
+        /// Bytes of the inputs that a request is sent as.
+        lens: Vec<u32>,
+    },
+}
+
+/// Where the next request goes.
+#[derive(Clone, Copy, Debug)]
+enum Taken {
+    /// Nowhere: the chunk is full.
+    Full,
+    /// In a line of its own.
+    Alone,
+    /// In this line.
+    In(u32),
+}
+
+impl Packing {
+    /// Takes the request for `prompt`, which adds so many bytes where it is a line by itself.
+    fn take(&mut self, (prompt, bytes): (&str, u64), is_trial: bool) -> Taken {
+        match self {
+            Packing::Each(packer) => {
+                if packer.take(bytes) {
+                    Taken::Alone
+                } else {
+                    Taken::Full
+                }
+            }
+            Packing::Lines { packer, rule, lens } => {
+                rule.pieces(prompt, lens);
+                // A line that is refused does not say whose fault it is, and a trial has to.
+                match packer.take(Load::of(prompt, lens.len()), is_trial) {
+                    Some(line) => Taken::In(u32::try_from(line).unwrap_or(u32::MAX)),
+                    None => Taken::Full,
+                }
+            }
+        }
+    }
+
+    /// Bytes of the inputs of the request that was taken last.
+    fn lens(&self) -> &[u32] {
+        match self {
+            Packing::Each(_) => &[],
+            Packing::Lines { lens, .. } => lens,
+        }
+    }
+
+    /// Starts the next chunk.
+    fn reset(&mut self, requests_max: u64) {
+        match self {
+            Packing::Each(packer) => packer.reset(requests_max),
+            Packing::Lines { packer, .. } => packer.reset(requests_max),
+        }
+    }
+
+    /// Bytes of the body so far.
+    fn bytes(&self) -> u64 {
+        match self {
+            Packing::Each(packer) => packer.bytes(),
+            Packing::Lines { packer, .. } => packer.bytes(),
+        }
+    }
+
+    /// Requests for which room was spared: a line of several says nothing of the provider's cache.
+    fn spared(&self) -> u64 {
+        match self {
+            Packing::Each(packer) => packer.count(),
+            Packing::Lines { .. } => 0,
+        }
+    }
+
+    /// Lines of the body, where they are fewer than requests.
+    fn lines(&self) -> Option<u64> {
+        match self {
+            Packing::Each(_) => None,
+            Packing::Lines { packer, .. } => Some(packer.lines()),
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -101,8 +193,9 @@ pub(crate) fn chunk_writer<'a>(
     let (ids, keep) = (&cx.components.ids, cx.job.ledger.keep_prompts);
     let place = (plan.started.plan, round, plan.next_chunk());
     let taken = open_sizes(state);
-    let frame = (&cx.parts.frame, cx.parts.cache_bytes);
-    ChunkWriter::new(&cx.files, ids, frame, limits, place, taken, keep)
+    let parts = (&cx.parts.frame, cx.parts.cache_bytes, cx.parts.inputs);
+    let trial = plan.started.trial;
+    ChunkWriter::new(&cx.files, ids, parts, limits, place, (taken, trial), keep)
 }
 
 impl<'a> ChunkWriter<'a> {
@@ -111,10 +204,10 @@ impl<'a> ChunkWriter<'a> {
     fn new(
         files: &'a Files,
         ids: &'a Ids,
-        (frame, spare): (&'a Frame, u64),
+        (frame, spare, inputs): (&'a Frame, u64, Option<InputRule>),
         limits: Limits,
         (plan, round, chunk): (u64, u32, u64),
-        taken: BTreeSet<u64>,
+        (taken, trial): (BTreeSet<u64>, u64),
         keep: bool,
     ) -> Self {
         let mut sizes = Sizes::within(limits.requests_max, taken);
@@ -130,11 +223,19 @@ impl<'a> ChunkWriter<'a> {
             first: 0,
             listed: false,
             requests: 0,
+            lines: None,
             body_bytes: 0,
             nonce,
             primer: false,
         };
-        let packer = Packer::new(limits, frame.base_len());
+        let packing = match frame.inputs.zip(inputs) {
+            Some((line, rule)) => Packing::Lines {
+                packer: LinePacker::new(limits, line.in_round(round), frame),
+                rule,
+                lens: Vec::new(),
+            },
+            None => Packing::Each(Packer::new(limits, frame.base_len())),
+        };
         ChunkWriter {
             files,
             ids,
@@ -142,7 +243,8 @@ impl<'a> ChunkWriter<'a> {
             spare,
             keep,
             sizes,
-            packer,
+            packing,
+            trial,
             open: None,
             next,
         }
@@ -157,9 +259,12 @@ impl<'a> ChunkWriter<'a> {
         (content, bytes): (Content<'_>, u64),
     ) -> Result<Option<ChunkStored>> {
         let mut full = None;
-        if !self.packer.take(bytes + self.spare) {
+        let is_trial = self.next.round == 0 && ordinal < self.trial;
+        let asked = (content.text, bytes + self.spare);
+        let mut taken = self.packing.take(asked, is_trial);
+        if matches!(taken, Taken::Full) {
             full = self.cut().await?;
-            self.packer.take(bytes + self.spare);
+            taken = self.packing.take(asked, is_trial);
         }
         let open = match &mut self.open {
             Some(open) => open,
@@ -167,9 +272,14 @@ impl<'a> ChunkWriter<'a> {
         };
         open.listed |= ordinal > open.last + 1;
         open.last = ordinal;
-        open.writer.push(ordinal, row, key, content)?;
-        if let Some(aside) = &mut open.aside {
-            aside.push(ordinal, row, key, content)?;
+        for writer in [Some(&mut open.writer), open.aside.as_mut()] {
+            let Some(writer) = writer else { continue };
+            if let Taken::In(line) = taken {
+                let inputs = self.packing.lens();
+                writer.push_at(LinePlace { line, inputs }, (ordinal, row, key), content)?;
+            } else {
+                writer.push(ordinal, row, key, content)?;
+            }
         }
         Ok(full)
     }
@@ -187,10 +297,11 @@ impl<'a> ChunkWriter<'a> {
             first: open.first,
             listed: open.listed,
             requests,
+            lines: self.packing.lines(),
             // The first request has no separator before it; and the spare room is not used yet.
-            body_bytes: self.packer.bytes()
+            body_bytes: self.packing.bytes()
                 - self.frame.between.len() as u64
-                - self.packer.count() * self.spare,
+                - self.packing.spared() * self.spare,
             ..self.next.clone()
         };
         let place = self.files.requests(stored.plan, stored.chunk);
@@ -200,7 +311,7 @@ impl<'a> ChunkWriter<'a> {
         self.next.chunk += 1;
         let (nonce, size) = self.sizes.draw(self.ids);
         self.next.nonce = nonce;
-        self.packer.reset(size);
+        self.packing.reset(size);
         Ok(Some(stored))
     }
 

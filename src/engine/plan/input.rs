@@ -4,7 +4,7 @@ use crate::base::Result;
 use crate::engine::attachments::attacher::Attacher;
 use crate::engine::context::context::Context;
 use crate::source::{Predicate, Sample, Scan, Source};
-use crate::work::{Frame, Keyer, Limits};
+use crate::work::{Frame, InputFit, InputRule, Keyer, Limits};
 
 /// What is planned, and how.
 #[derive(Debug)]
@@ -22,6 +22,8 @@ pub(crate) struct PlanInput<'a> {
     pub defer: bool,
     pub keyer: Keyer,
     pub frame: &'a Frame,
+    /// Which texts are too long, where texts are embedded.
+    pub inputs: Option<InputRule>,
     pub limits: Limits,
     /// The most bytes that a request becomes longer by what it says of the provider's cache.
     pub cache_bytes: u64,
@@ -53,12 +55,21 @@ impl<'a> PlanInput<'a> {
             defer,
             keyer: cx.keyer.clone(),
             frame: &cx.parts.frame,
+            inputs: cx.parts.inputs,
             limits: cx.parts.limits,
             cache_bytes: cx.parts.cache_bytes,
             first: if trial > 0 { trial } else { primer },
             primes: primer > 0,
             attacher: cx.parts.attacher.as_deref(),
         })
+    }
+
+    /// How much of `prompt` is asked for: all of it, but of a text that is too long for an embedding.
+    pub(crate) fn fit<'t>(&self, prompt: &'t str) -> InputFit<'t> {
+        match &self.inputs {
+            Some(rule) => rule.fit(prompt),
+            None => InputFit::Asks(prompt),
+        }
     }
 
     /// The columns that are read: the template's and the key's, no others.

@@ -14,7 +14,7 @@ use crate::ledger::action::{Action, ChunkStored, PlanCounts};
 use crate::ledger::row_map::{Place, RowKey, RowMapWriter, RowPlan};
 use crate::prompt::{Prompt, Prompts, Template};
 use crate::source::{RowIds, Slice};
-use crate::work::Content;
+use crate::work::{Content, InputFit};
 
 use super::chunks::ChunkWriter;
 use super::input::{PlanInput, short_hash};
@@ -221,6 +221,12 @@ impl RowPlanner<'_> {
                     continue;
                 }
             };
+            // The key is that of what is asked, and not of what was cut off.
+            let InputFit::Asks(text) = input.fit(content.text) else {
+                self.requests.push(None);
+                continue;
+            };
+            let content = Content { text, ..content };
             let lost = || Error::internal("a row without a position");
             let own = slice.rows.get(at).ok_or_else(lost)?.to_le_bytes();
             let key = keys.map(|keys| keys.row(at));
@@ -243,6 +249,10 @@ impl RowPlanner<'_> {
         content: Content<'_>,
     ) -> Result<()> {
         let input = self.input;
+        let InputFit::Asks(text) = input.fit(content.text) else {
+            return self.note(&RowPlan::Failed(TOO_LONG), id);
+        };
+        let content = Content { text, ..content };
         let bytes = input.frame.added_len(content);
         if bytes + input.cache_bytes > input.limits.request_bytes_max {
             return self.note(&RowPlan::Failed(TOO_LARGE), id);
@@ -402,4 +412,5 @@ const BEYOND_LIMIT: &str = "beyond `source.limit`";
 /// priced by it.
 const BYTES_OF_TOKEN: u64 = 4;
 
+pub(crate) const TOO_LONG: &str = "the text is too long for the model's embeddings";
 const TOO_LARGE: &str = "the prompt is over the provider's limit for one request";

@@ -196,6 +196,7 @@ impl History {
             first: 0,
             listed: false,
             requests,
+            lines: None,
             body_bytes: 1,
             nonce: "nonce".into(),
             primer: false,
@@ -232,7 +233,7 @@ impl History {
         let place = self.files.outcomes(&self.state.attempts[&id]);
         let path = place.local.expect("on disk");
         std::fs::create_dir_all(path.parent().expect("a folder")).expect("made");
-        let mut writer = OutcomesWriter::create(&path, &id, "batch").expect("a file");
+        let mut writer = OutcomesWriter::create(&path, (&id, "batch"), None).expect("a file");
         let rule = rule(&planned);
         let keyer = shape(planned.model, planned.limit).keyer(rule);
         let mut counts = StatusCounts::default();

@@ -11,7 +11,7 @@ use crate::ledger::outcomes::{OutcomeColumns, Outcomes, OutcomesReader};
 use crate::ledger::state::{Attempt, State};
 use crate::output::Provenance;
 use crate::work::price::{Pricing, Tariff};
-use crate::work::{RowStatus, Usage};
+use crate::work::{AnswerRef, RowStatus, Usage};
 
 use crate::engine::context::files::Files;
 
@@ -59,8 +59,9 @@ impl<'a> OutcomeRef<'a> {
     }
 
     /// The answer, if there is one.
-    pub(crate) fn answer(&self) -> Option<&'a str> {
-        self.outcomes.answer(self.at)
+    pub(crate) fn answer(&self) -> Option<AnswerRef<'a>> {
+        let vector = self.outcomes.vector(self.at).map(AnswerRef::Vector);
+        vector.or_else(|| self.outcomes.answer(self.at).map(AnswerRef::Text))
     }
 
     /// Why there is none.
@@ -94,7 +95,7 @@ impl<'a> OutcomeRef<'a> {
             attempts,
             answered_at: landed.and_then(|landed| landed.ended_at),
             // What the model said is kept apart only where it is not the answer.
-            raw: text("raw").or(self.answer()),
+            raw: text("raw").or(self.outcomes.answer(self.at)),
         }
     }
 }
@@ -252,7 +253,7 @@ mod tests {
         let write = |attempt: &str, outcomes: &[(u64, Outcome<'_>)]| {
             let path = files.outcomes(&scenario.0.attempts[attempt]).local.unwrap();
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-            let mut writer = OutcomesWriter::create(&path, attempt, "b").unwrap();
+            let mut writer = OutcomesWriter::create(&path, (attempt, "b"), None).unwrap();
             for (ordinal, outcome) in outcomes {
                 writer.push(*ordinal, RequestKey([9; 24]), outcome).unwrap();
             }
@@ -292,6 +293,9 @@ mod tests {
         // Whoever wants answers alone reads no more.
         let mut parts = Parts::of(&scenario.0, 0, &files, OutcomeColumns::Answers);
         let found = parts.find(0).await.unwrap().unwrap();
-        assert_eq!((found.answer(), found.provenance()), (Some("once"), None));
+        assert_eq!(
+            (found.answer(), found.provenance()),
+            (Some(AnswerRef::Text("once")), None)
+        );
     }
 }

@@ -292,7 +292,7 @@ impl Rows for Builder {
                 let columns = &mut self.columns;
                 columns.push_known(row.status, row.answer, row.error, provenance)?;
             }
-            None => self.columns.push(row.status, row.answer, row.error),
+            None => self.columns.push(row.status, row.answer, row.error)?,
         }
         if self.columns.is_full() {
             self.flush().await

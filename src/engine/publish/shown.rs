@@ -2,13 +2,13 @@
 
 use crate::base::Time;
 use crate::output::Provenance;
-use crate::work::{RequestKey, RowStatus, Usage};
+use crate::work::{AnswerRef, RequestKey, RowStatus, Usage};
 
 /// What is shown of a row.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct ShownRow<'a> {
     pub status: RowStatus,
-    pub answer: Option<&'a str>,
+    pub answer: Option<AnswerRef<'a>>,
     /// Why there is none.
     pub error: Option<&'a str>,
     /// How it came about, where the output wants to know and anything has come back.
@@ -29,7 +29,17 @@ impl<'a> ShownRow<'a> {
     /// The row as bytes.
     pub(crate) fn encode(&self, out: &mut Vec<u8>) {
         out.push(self.status.code());
-        text(self.answer, out);
+        // A vector is marked as one, and a text is not.
+        let vector = match self.answer {
+            Some(AnswerRef::Vector(vector)) => Some(vector),
+            _ => None,
+        };
+        let said = match self.answer {
+            Some(AnswerRef::Text(said)) => Some(said),
+            _ => None,
+        };
+        bytes(vector, out);
+        text(said, out);
         text(self.error, out);
         let Some(provenance) = &self.provenance else {
             return;
@@ -72,9 +82,11 @@ impl<'a> ShownRow<'a> {
     pub(crate) fn decode(bytes: &'a [u8]) -> Option<ShownRow<'a>> {
         let mut reader = Reader(bytes);
         let [status] = reader.take()?;
+        let vector = reader.bytes()?.map(AnswerRef::Vector);
+        let said = reader.text()?.0.map(AnswerRef::Text);
         let row = ShownRow {
             status: RowStatus::from_code(status)?,
-            answer: reader.text()?.0,
+            answer: vector.or(said),
             error: reader.text()?.0,
             provenance: None,
         };
@@ -113,9 +125,14 @@ impl<'a> ShownRow<'a> {
 
 /// Writes a text and its length; one that is not there has the length that none has.
 fn text(text: Option<&str>, out: &mut Vec<u8>) {
-    let len = text.map_or(u64::MAX, |text| text.len() as u64);
+    bytes(text.map(str::as_bytes), out);
+}
+
+/// The same of any bytes.
+fn bytes(bytes: Option<&[u8]>, out: &mut Vec<u8>) {
+    let len = bytes.map_or(u64::MAX, |bytes| bytes.len() as u64);
     out.extend_from_slice(&len.to_le_bytes());
-    out.extend_from_slice(text.unwrap_or_default().as_bytes());
+    out.extend_from_slice(bytes.unwrap_or_default());
 }
 
 /// A text that was written, or that there was none.
@@ -136,13 +153,25 @@ impl<'a> Reader<'a> {
     }
 
     fn text(&mut self) -> Option<Word<'a>> {
+        let Some(text) = self.bytes()? else {
+            return Some(Word(None));
+        };
+        std::str::from_utf8(text).ok().map(|text| Word(Some(text)))
+    }
+
+    /// Bytes that were written; within, nothing if there were none.
+    #[expect(
+        clippy::option_option,
+        reason = "none at all, and none that can be read"
+    )]
+    fn bytes(&mut self) -> Option<Option<&'a [u8]>> {
         let len = self.number()?;
         if len == u64::MAX {
-            return Some(Word(None));
+            return Some(None);
         }
-        let (text, rest) = self.0.split_at_checked(usize::try_from(len).ok()?)?;
+        let (bytes, rest) = self.0.split_at_checked(usize::try_from(len).ok()?)?;
         self.0 = rest;
-        std::str::from_utf8(text).ok().map(|text| Word(Some(text)))
+        Some(Some(bytes))
     }
 }
 
@@ -157,7 +186,7 @@ mod tests {
         fn a_row_is_read_as_it_was_written(
             status in 0u8..11, texts: [Option<String>; 6], key: [u8; 24], tokens: [u64; 6],
             cost in prop::option::of(0..u128::MAX), attempts: u32,
-            at in prop::option::of(0i64..1 << 50), is_known: bool,
+            at in prop::option::of(0i64..1 << 50), is_known: bool, is_vector: bool,
         ) {
             let [answer, error, model, finish, batch, raw] = texts.each_ref().map(Option::as_deref);
             let [input, cache_read, cache_write_5m, cache_write_1h, output, reasoning] = tokens;
@@ -174,7 +203,11 @@ mod tests {
             };
             let row = ShownRow {
                 status: RowStatus::from_code(status).expect("a status"),
-                answer,
+                answer: answer.map(|answer| if is_vector {
+                    AnswerRef::Vector(answer.as_bytes())
+                } else {
+                    AnswerRef::Text(answer)
+                }),
                 error,
                 provenance: is_known.then_some(provenance),
             };

@@ -142,6 +142,7 @@ async fn bring_home(session: &mut Session, goal: Goal) -> Result<Stop> {
         shared_bytes: 0,
         cache_bytes: 0,
         attacher: None,
+        inputs: None,
         limits: limits(&job, session.provider.capability().limits),
         shape,
         is_table: false,

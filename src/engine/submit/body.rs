@@ -7,7 +7,7 @@ use futures::StreamExt;
 use futures::stream;
 
 use crate::base::{Error, Result};
-use crate::ledger::requests::{RequestColumns, Requests, RequestsReader};
+use crate::ledger::requests::{LinePlace, RequestColumns, Requests, RequestsReader};
 use crate::provider::Body;
 use crate::work::{CustomId, Frame};
 
@@ -24,6 +24,7 @@ pub(crate) fn body(file: File, frame: Frame, ids: CustomId, len: u64) -> Result<
         frame,
         ids,
         n: 0,
+        line: None,
         part: BodyPart::Open,
         some: None,
     };
@@ -45,6 +46,8 @@ struct BodyReader {
     frame: Frame,
     ids: CustomId,
     n: u64,
+    /// The line that has begun, where lines carry several requests.
+    line: Option<u64>,
     part: BodyPart,
     /// Requests that were read and not written yet, from this one on.
     some: Option<(Requests, usize)>,
@@ -64,7 +67,12 @@ impl BodyReader {
                 _ => {
                     self.some = self.reader.next().transpose()?.map(|some| (some, 0));
                     if self.some.is_none() {
-                        out.extend_from_slice(&self.frame.close);
+                        if self.frame.inputs.is_some() {
+                            let lines = self.line.map_or(0, |line| line + 1);
+                            self.frame.end_lines(lines, &mut out);
+                        } else {
+                            out.extend_from_slice(&self.frame.close);
+                        }
                         self.part = BodyPart::Closed;
                     }
                 }
@@ -79,10 +87,33 @@ impl BodyReader {
             let prompt = some.prompt(at);
             let prompt =
                 prompt.ok_or_else(|| Error::data("a request that is to be sent has no prompt"))?;
-            self.frame.write(&self.ids, self.n, prompt, out);
+            if self.frame.inputs.is_some() {
+                self.write_inputs(prompt, some.place(at), out)?;
+            } else {
+                self.frame.write(&self.ids, self.n, prompt, out);
+            }
             (at, self.n) = (at + 1, self.n + 1);
         }
         self.some = Some((some, at));
+        Ok(())
+    }
+
+    /// Writes a request into the line that it belongs to.
+    fn write_inputs(
+        &mut self,
+        prompt: &str,
+        place: Option<LinePlace<'_>>,
+        out: &mut Vec<u8>,
+    ) -> Result<()> {
+        let place = place.ok_or_else(|| Error::data("a text that is to be sent has no line"))?;
+        let line = u64::from(place.line);
+        if self.line == Some(line) {
+            self.frame.next_input(out);
+        } else {
+            self.frame.begin_line(&self.ids, line, out);
+            self.line = Some(line);
+        }
+        self.frame.write_inputs(prompt, place.inputs, out);
         Ok(())
     }
 }

@@ -12,7 +12,7 @@ use crate::base::{Error, ErrorKind, Result, ResultExt};
 use crate::ledger::requests::{RequestColumns, Requests, RequestsReader, RequestsWriter};
 use crate::prompt::{Prompt, Prompts, Template};
 use crate::source::RowIds;
-use crate::work::Content;
+use crate::work::{Content, InputFit};
 
 use crate::engine::context::files::Files;
 use crate::engine::plan::input::PlanInput;
@@ -41,7 +41,7 @@ pub(crate) async fn with_prompts(
             writer = writer.with_attachments();
         }
         let wanted = WantedRequests {
-            reader: RequestsReader::open(again()?, RequestColumns::Keys)?,
+            reader: RequestsReader::open(again()?, RequestColumns::All)?,
             some: None,
         };
         render_again(input, template, wanted, &mut writer).await?;
@@ -115,6 +115,9 @@ async fn render_again(
             let Some(Prompt::Text(text)) = prompts.get(at) else {
                 return Err(changed(row));
             };
+            let InputFit::Asks(text) = input.fit(text) else {
+                return Err(changed(row));
+            };
             let attachments = match attached.get(at) {
                 None => &[][..],
                 Some(Ok(attachments)) => attachments,
@@ -128,7 +131,11 @@ async fn render_again(
             if key != some.key(*place) {
                 return Err(changed(row));
             }
-            writer.push(some.ordinals.value(*place), row, key, content)?;
+            let ordinal = some.ordinals.value(*place);
+            match some.place(*place) {
+                Some(line) => writer.push_at(line, (ordinal, row, key), content)?,
+                None => writer.push(ordinal, row, key, content)?,
+            }
             match wanted.next()? {
                 Some(more) => next = more,
                 None => return Ok(()),

@@ -259,7 +259,11 @@ async fn an_output_can_be_a_source_again() {
     let mut next = publication(vec![source], file_target(&root.path().join("out.parquet")));
     let metadata = [("columnist.model".to_owned(), "m-2".to_owned())];
     let mut columns = AnswerColumns::of_text("second", MetaColumns::Off, &metadata);
-    (0..8).for_each(|_| columns.push(RowStatus::Succeeded, Some("x"), None));
+    (0..8).for_each(|_| {
+        columns
+            .push(RowStatus::Succeeded, Some(AnswerRef::Text("x")), None)
+            .unwrap();
+    });
     next.columns = columns.schema();
     let batch = columns.finish();
     next.batches = stream::iter([batch]).boxed();

@@ -25,7 +25,7 @@ use super::{
     AnswerColumns, Fence, Form, Layout, MetaColumns, Publication, RUN_KEY, SourceFile, Target,
 };
 use crate::base::{Crash, Error, Location, Result, Stores};
-use crate::work::RowStatus;
+use crate::work::{AnswerRef, RowStatus};
 
 /// Rows in one batch of answers: no divisor of any row group.
 const BATCH_ROWS: u64 = 5;
@@ -67,8 +67,12 @@ fn answers(first: u64, end: u64) -> (AnswerColumns, Vec<RecordBatch>) {
     let mut batches = Vec::new();
     for position in first..end {
         match answer(position) {
-            Some(text) => columns.push(RowStatus::Succeeded, Some(&text), None),
-            None => columns.push(RowStatus::Failed, None, Some("overloaded")),
+            Some(text) => columns
+                .push(RowStatus::Succeeded, Some(AnswerRef::Text(&text)), None)
+                .unwrap(),
+            None => columns
+                .push(RowStatus::Failed, None, Some("overloaded"))
+                .unwrap(),
         }
         if position % BATCH_ROWS == 0 {
             batches.push(columns.finish().unwrap());

@@ -53,7 +53,9 @@ async fn answers_of_another_type_are_refused() {
     let file = source(root.path(), "in.parquet", &simple(0, 6));
     let mut odd = publication(vec![file], file_target(&root.path().join("out.parquet")));
     let mut other = AnswerColumns::of_text("label", MetaColumns::Off, &[]);
-    other.push(RowStatus::Succeeded, Some("x"), None);
+    other
+        .push(RowStatus::Succeeded, Some(AnswerRef::Text("x")), None)
+        .unwrap();
     odd.batches = stream::iter([other.finish()]).boxed();
     let error = refused(root.path(), odd).await;
     assert_eq!(error.kind(), ErrorKind::Internal);
@@ -135,7 +137,7 @@ async fn a_name_that_is_taken_is_refused_without_regard_to_case() {
     let file = source(root.path(), "in.parquet", &simple(0, 1));
     let mut taken = publication(vec![file], file_target(&root.path().join("out.parquet")));
     let mut columns = AnswerColumns::of_text("NAME", MetaColumns::Off, &[]);
-    columns.push(RowStatus::Skipped, None, None);
+    columns.push(RowStatus::Skipped, None, None).unwrap();
     taken.columns = columns.schema();
     taken.batches = stream::iter([columns.finish()]).boxed();
     let error = error_of(publish(taken).await);

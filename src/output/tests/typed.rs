@@ -14,7 +14,7 @@ use super::*;
 use crate::emulator::Sandbox;
 use crate::output::AnswerSpec;
 use crate::work::answer::{Asked, JsonAnswer};
-use crate::work::{AnswerType, Judge};
+use crate::work::{AnswerRef, AnswerType, Judge};
 
 /// A schema, and how its values are drawn.
 #[derive(Clone, Debug)]
@@ -262,6 +262,7 @@ fn answer_of(schema: &str) -> AnswerType {
 fn written(answer: &AnswerType, said: &[String]) -> ArrayRef {
     let value = answer.value().expect("a schema").expect("a type");
     let spec = AnswerSpec {
+        vector: None,
         column: "a",
         value: Some(&value),
         flatten: None,
@@ -275,7 +276,9 @@ fn written(answer: &AnswerType, said: &[String]) -> ArrayRef {
         let read = judge
             .read(text)
             .unwrap_or_else(|why| panic!("{why}: {text}"));
-        columns.push(RowStatus::Succeeded, Some(&read), None);
+        columns
+            .push(RowStatus::Succeeded, Some(AnswerRef::Text(&read)), None)
+            .unwrap();
     }
     let mut bytes = Vec::new();
     let mut writer = ArrowWriter::try_new(&mut bytes, columns.schema(), None).expect("a writer");

@@ -84,6 +84,7 @@ impl Config {
         let capability = Capability {
             name: NAME,
             api: Api::Messages,
+            embeddings: None,
             service: account.service.clone(),
             account: account.fingerprint.clone(),
             limits: LIMITS,

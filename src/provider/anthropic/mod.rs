@@ -224,6 +224,7 @@ impl Provider for Anthropic {
             between: b",".to_vec(),
             close: b"]}".to_vec(),
             parts: None,
+            inputs: None,
         };
         Ok(if shape.attachments {
             frame.with_parts(parts())

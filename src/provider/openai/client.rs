@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use futures::{StreamExt, stream};
+use serde_json::value::RawValue;
 use url::Url;
 
 use crate::base::http::{
@@ -17,14 +18,22 @@ use crate::provider::verdict::{Complaint, Verdict};
 use crate::provider::{Body, Gate, Seen, Tag};
 use crate::work::batch::BatchError;
 use crate::work::{
-    BatchFailure, BatchId, BatchStatus, BatchView, FailureClass, Finish, Reply, ReplyBody,
-    RequestCounts, ResultFile, Usage,
+    Api, BatchFailure, BatchId, BatchStatus, BatchView, FailureClass, Finish, Reply, ReplyBody,
+    RequestCounts, ResultFile, Usage, Vector,
 };
 
 use super::wire;
 
 /// The interface that the requests of a batch speak.
-pub(super) const ENDPOINT: &str = "/v1/chat/completions";
+pub(super) fn endpoint(api: Api) -> &'static str {
+    match api {
+        Api::Embeddings => EMBEDDINGS,
+        _ => "/v1/chat/completions",
+    }
+}
+
+/// The interface that embeds.
+pub(super) const EMBEDDINGS: &str = "/v1/embeddings";
 
 /// Batches and files on a page of their lists: the most that there can be.
 const BATCHES_PAGE: &str = "100";
@@ -68,7 +77,7 @@ pub(super) async fn upload(caller: &Caller, tag: &Tag, body: Body) -> Result<Ans
 /// `POST /batches`: the billable call.
 pub(super) async fn create(
     caller: &Caller,
-    tag: &Tag,
+    (api, tag): (Api, &Tag),
     file: &str,
     gate: &Gate,
 ) -> Result<Answer, HttpError> {
@@ -81,7 +90,7 @@ pub(super) async fn create(
     ]);
     let create = wire::CreateBatch {
         input_file_id: file,
-        endpoint: ENDPOINT,
+        endpoint: endpoint(api),
         completion_window: "24h",
         metadata,
     };
@@ -289,13 +298,14 @@ pub(super) fn reply(line: &[u8]) -> serde_json::Result<Option<Reply<'_>>> {
     };
     let response = line.response.0.unwrap_or_default();
     let status = response.status_code.0;
-    let completion = response.body.0.unwrap_or_default();
+    let answer = response.body.0.unwrap_or_default();
     // Tested in the output file too: lines that are not a success have been seen there.
     let is_success = status == 0 || (200..300).contains(&status);
-    let body = match completion.choices.0 {
-        Some(choice) if is_success => answered(choice, completion.model, completion.usage.0),
+    let body = match (answer.choices.0, answer.data.0) {
+        (Some(choice), _) if is_success => answered(choice, answer.model, answer.usage.0),
+        (None, Some(data)) if is_success => embedded(&data, answer.model, answer.usage.0),
         _ => {
-            let (code, message) = match completion.error {
+            let (code, message) = match answer.error {
                 Said::Nothing => said(line.error),
                 error => said(error),
             };
@@ -324,6 +334,22 @@ fn answered<'a>(
         text: message.content.0,
         finish,
         refusal,
+        model: model.into_text(),
+        usage: usage.map(tokens).unwrap_or_default(),
+    }
+}
+
+fn embedded<'a>(
+    data: &[wire::Embedding<'a>],
+    model: crate::provider::lenient::Word<'a>,
+    usage: Option<wire::CompletionUsage>,
+) -> ReplyBody<'a> {
+    let vector = |embedding: &wire::Embedding<'a>| Vector {
+        index: embedding.index.0,
+        json: embedding.embedding.map_or("", RawValue::get).into(),
+    };
+    ReplyBody::Embedded {
+        vectors: data.iter().map(vector).collect(),
         model: model.into_text(),
         usage: usage.map(tokens).unwrap_or_default(),
     }

@@ -5,9 +5,9 @@ use crate::base::http::{HeaderMap, HeaderName, HeaderValue, header};
 use crate::base::{Error, ErrorKind};
 use crate::provider::account::{Account, Options};
 use crate::provider::call::secret_header;
-use crate::provider::{Capability, QueueUnit};
+use crate::provider::{Capability, Embeddings, QueueUnit};
 use crate::work::attachment::{DocumentLimits, ImageLimits};
-use crate::work::{Api, AttachmentLimits, Limits, MediaType};
+use crate::work::{Api, AttachmentLimits, Limits, LineLimits, MediaType};
 
 /// The name in `[model] use`.
 pub(crate) const NAME: &str = "openai";
@@ -52,6 +52,16 @@ const ATTACHMENTS: AttachmentLimits = AttachmentLimits {
     together_max: usize::MAX,
 };
 
+/// 2,048 inputs and 300,000 tokens in one request for embeddings; half of the tokens, for we count them
+/// roughly. A batch has as many inputs as requests: 50,000.
+const EMBEDDINGS: Embeddings = Embeddings {
+    api: Api::Embeddings,
+    line: LineLimits {
+        inputs_max: 2_048,
+        tokens_max: 150_000,
+    },
+};
+
 /// What an opened provider consists of.
 #[derive(Debug)]
 pub(super) struct Config {
@@ -84,6 +94,7 @@ impl Config {
         let capability = Capability {
             name: NAME,
             api: Api::ChatCompletions,
+            embeddings: Some(EMBEDDINGS),
             service: account.service.clone(),
             account: account.fingerprint.clone(),
             limits: LIMITS,

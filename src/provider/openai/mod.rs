@@ -1,11 +1,11 @@
-//! OpenAI's batches of chat completions, and the servers that speak its dialect.
+//! OpenAI's batches of chat completions and of embeddings, and the servers that speak its dialect.
 //!
 //! A body is uploaded as a file, then a batch is made of it. Both can be found again: the file by
 //! its name, the batch by its metadata or its file.
 //!
 //! | as of 2026-11 | |
 //! |---|---|
-//! | a batch | 50,000 requests, 200 MB, one model |
+//! | a batch | 50,000 requests, or inputs to be embedded; 200 MB, one model |
 //! | queue | a limit on enqueued tokens per model, told only by refusals |
 //! | window | 24 hours; the rest expires, unpaid |
 //! | results | an output file, an error file, or both; any order; not every request has a line |
@@ -17,6 +17,9 @@
 mod caching;
 mod client;
 mod config;
+mod embeddings;
+#[cfg(test)]
+mod embeddings_tests;
 mod schema;
 #[cfg(test)]
 mod tests;
@@ -41,8 +44,8 @@ use super::{
 use crate::base::http::{HttpResponse, StatusCode};
 use crate::base::{Error, Json, Result, Time};
 use crate::work::{
-    AnswerType, AttachmentFrame, BatchId, BatchView, CacheUse, Frame, PartFrame, Prefix, Reply,
-    ResultFile, Shape,
+    AnswerType, Api, AttachmentFrame, BatchId, BatchView, CacheUse, Frame, PartFrame, Prefix,
+    Reply, ResultFile, Shape,
 };
 use config::Config;
 
@@ -190,7 +193,7 @@ impl Provider for OpenAi {
                 caching::put(&mut body, cache, shape);
             }
             let body = printed(shape, body);
-            let endpoint = client::ENDPOINT;
+            let endpoint = client::endpoint(shape.api);
             format!(r#"{{"custom_id":"{id}","method":"POST","url":"{endpoint}","body":{body}}}"#)
         })?;
         let frame = Frame {
@@ -201,6 +204,10 @@ impl Provider for OpenAi {
             between: b"\n".to_vec(),
             close: b"\n".to_vec(),
             parts: None,
+            inputs: match (shape.api, &self.capability.embeddings) {
+                (Api::Embeddings, Some(embeddings)) => Some(embeddings::line(embeddings, shape)),
+                _ => None,
+            },
         };
         Ok(if shape.attachments {
             frame.with_parts(parts())
@@ -218,7 +225,8 @@ impl Provider for OpenAi {
         let is_plain = shape.temperature.is_none()
             && shape.params.is_empty()
             && shape.answer.schema().is_none()
-            && !shape.attachments;
+            && !shape.attachments
+            && embeddings::is_plain(shape);
         // Of a plain request only the model's name can be wrong, which is checked for free before
         // the batch begins.
         Ok(if is_plain {
@@ -253,7 +261,8 @@ impl Provider for OpenAi {
             let error = Error::internal("OpenAI takes a body by its uploaded file");
             return Err(SubmitError::Rejected(Rejection::Final(error)));
         };
-        let answer = client::create(&self.caller, &submission.tag, &file, &submission.gate)
+        let (tag, gate) = (&submission.tag, &submission.gate);
+        let answer = client::create(&self.caller, (shape.api, tag), &file, gate)
             .await
             .map_err(|error| self.caller.silence(error))?;
         if !answer.status.is_success() {
@@ -353,6 +362,9 @@ fn the_rest(response: HttpResponse, asked: u64) -> Download {
 /// # Errors
 /// `Invalid` if a parameter of the job contradicts what we set.
 fn body(shape: &Shape, text: &str) -> Result<Map<String, Value>> {
+    if shape.api == Api::Embeddings {
+        return embeddings::body(shape, text);
+    }
     refuse(&shape.params, &REFUSED)?;
     if shape.params.get("n").is_some_and(|n| *n != json!(1)) {
         return Err(contradiction(

@@ -5,8 +5,11 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 
-use crate::provider::lenient::{Content, Count, First, Flag, Items, Moment, Object, Said, Word};
+use crate::provider::lenient::{
+    Content, Count, First, Flag, Items, Listed, Moment, Object, Said, Word,
+};
 
 /// The body of [create batch](https://platform.openai.com/docs/api-reference/batch/create).
 #[derive(Debug, Serialize)]
@@ -121,17 +124,20 @@ pub(super) struct BatchRequestOutput<'a> {
 pub(super) struct Response<'a> {
     pub(super) status_code: Count,
     #[serde(borrow)]
-    pub(super) body: Object<ChatCompletion<'a>>,
+    pub(super) body: Object<Answer<'a>>,
 }
 
-/// A [completion](https://platform.openai.com/docs/api-reference/chat/object), or an error.
+/// A [completion](https://platform.openai.com/docs/api-reference/chat/object), a list of
+/// [embeddings](https://platform.openai.com/docs/api-reference/embeddings/object), or an error.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-pub(super) struct ChatCompletion<'a> {
+pub(super) struct Answer<'a> {
     #[serde(borrow)]
     pub(super) model: Word<'a>,
     #[serde(borrow)]
     pub(super) choices: First<Choice<'a>>,
+    #[serde(borrow)]
+    pub(super) data: Listed<Embedding<'a>>,
     pub(super) usage: Object<CompletionUsage>,
     #[serde(borrow)]
     pub(super) error: Failure<'a>,
@@ -145,6 +151,16 @@ pub(super) struct Choice<'a> {
     pub(super) message: Object<ChatCompletionMessage<'a>>,
     #[serde(borrow)]
     pub(super) finish_reason: Word<'a>,
+}
+
+/// The embedding of one input.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Embedding<'a> {
+    pub(super) index: Count,
+    /// A list of numbers, or a text: read where it is known how many numbers there must be.
+    #[serde(borrow)]
+    pub(super) embedding: Option<&'a RawValue>,
 }
 
 /// What the model said.

@@ -2,6 +2,7 @@
 
 mod answer;
 mod command_line;
+mod embedding;
 mod fingerprints;
 mod fuzz;
 mod keys;

@@ -49,7 +49,7 @@ impl AnswerType {
     /// Whether an answer is asked for within an object, for it is none itself.
     fn is_wrapped(&self) -> bool {
         match self {
-            AnswerType::Text | AnswerType::BoundedText(_) => false,
+            AnswerType::Text | AnswerType::BoundedText(_) | AnswerType::Embedding { .. } => false,
             AnswerType::Choice(_) => true,
             AnswerType::Json(answer) => answer.is_wrapped(),
         }

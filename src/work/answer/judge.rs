@@ -10,7 +10,7 @@ use super::constraints::Constraints;
 use super::json_answer::JsonAnswer;
 use super::value_type::ValueType;
 use super::wrapper::PROPERTY;
-use super::{AnswerType, Misfit, TextBounds, reader};
+use super::{AnswerType, LineInputs, Misfit, TextBounds, reader, vectors};
 use crate::base::Result;
 use crate::work::{FailureClass, Finish, Outcome, ReplyBody, RowStatus};
 
@@ -25,6 +25,8 @@ enum Expected {
     BoundedText(TextBounds),
     Choice(ChoiceAnswer),
     Json(Box<ExpectedJson>),
+    /// A vector of so many numbers.
+    Vector(u32),
 }
 
 /// A value; asked for within an object if it is none itself.
@@ -47,7 +49,17 @@ impl Judge {
             AnswerType::BoundedText(bounds) => Expected::BoundedText(*bounds),
             AnswerType::Choice(answer) => Expected::Choice(answer.clone()),
             AnswerType::Json(answer) => Expected::Json(Box::new(ExpectedJson::of(answer)?)),
+            AnswerType::Embedding { dimensions, .. } => Expected::Vector(*dimensions),
         }))
+    }
+
+    /// How many numbers a vector has, where the answers are vectors.
+    #[must_use]
+    pub fn dimensions(&self) -> Option<u32> {
+        match self.0 {
+            Expected::Vector(dimensions) => Some(dimensions),
+            _ => None,
+        }
     }
 
     /// The answer in a text, as it is stored.
@@ -84,6 +96,12 @@ impl Judge {
                     ..Outcome::without_answer(RowStatus::Failed, error)
                 }
             }
+            ReplyBody::Embedded { model, usage, .. } => Outcome {
+                finish: Some(Finish::Stop),
+                model: Some(model),
+                usage,
+                ..Outcome::without_answer(RowStatus::Invalid, "it is a vector".into())
+            },
             ReplyBody::Answered {
                 text,
                 finish,
@@ -97,6 +115,37 @@ impl Judge {
                 ..self.judge_text(text, finish, refusal)
             },
         }
+    }
+
+    /// Judges the reply to a line that carried several requests: what is stored for each, by its place.
+    ///
+    /// # Errors
+    /// Those of `put`.
+    pub fn judge_line(
+        &self,
+        reply: ReplyBody<'_>,
+        line: LineInputs<'_>,
+        mut put: impl FnMut(usize, &Outcome<'_>) -> Result<()>,
+    ) -> Result<()> {
+        if let (
+            Expected::Vector(dimensions),
+            ReplyBody::Embedded {
+                vectors,
+                model,
+                usage,
+            },
+        ) = (&self.0, &reply)
+        {
+            return vectors::judge(*dimensions, (vectors, model, *usage), line, &mut put);
+        }
+        let mut outcome = self.judge(reply);
+        // It does not say which of them it is the fault of, and each may pass alone.
+        outcome.transient |= outcome.status == RowStatus::Failed && line.requests() > 1;
+        for (n, usage) in line.divide(outcome.usage).into_iter().enumerate() {
+            outcome.usage = usage;
+            put(n, &outcome)?;
+        }
+        Ok(())
     }
 
     fn judge_text<'a>(
@@ -148,6 +197,7 @@ impl Expected {
     fn read(&self, text: &str) -> Read {
         match self {
             Expected::Text => Read::AsItIs,
+            Expected::Vector(_) => Read::Not("it is a text, and no vector".into()),
             Expected::BoundedText(bounds) => bounds.read(text),
             Expected::Choice(answer) => read_choice(answer, text),
             Expected::Json(expected) => match expected.read(text) {

@@ -19,6 +19,7 @@ mod judge;
 mod reader;
 mod type_name;
 mod value_type;
+mod vectors;
 mod wrapper;
 
 use serde::{Deserialize, Serialize};
@@ -32,6 +33,7 @@ pub use json_answer::JsonAnswer;
 pub use judge::Judge;
 pub use reader::Misfit;
 pub use value_type::{Kind, ValueType};
+pub use vectors::{LineInputs, floats};
 
 /// The type of the new column. Part of every request key: what is new stands there only where a job uses it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -45,6 +47,13 @@ pub enum AnswerType {
     Choice(ChoiceAnswer),
     /// A value of a JSON Schema.
     Json(JsonAnswer),
+    /// The text's embedding: a vector.
+    Embedding {
+        /// How many numbers it has.
+        dimensions: u32,
+        /// Whether it is asked to have so many, which is fewer than the model makes of itself.
+        shortened: bool,
+    },
 }
 
 /// How long a text may be.
@@ -78,7 +87,7 @@ impl AnswerType {
     #[must_use]
     pub fn told(&self) -> Option<Json> {
         match self {
-            AnswerType::Text | AnswerType::BoundedText(_) => None,
+            AnswerType::Text | AnswerType::BoundedText(_) | AnswerType::Embedding { .. } => None,
             AnswerType::Choice(answer) => Some(wrapper::wrapped(&answer.schema())),
             AnswerType::Json(answer) => Some(answer.told()),
         }
@@ -95,7 +104,9 @@ impl AnswerType {
     #[must_use]
     pub fn asked(&self) -> Asked {
         match self {
-            AnswerType::Text | AnswerType::BoundedText(_) => Asked::default(),
+            AnswerType::Text | AnswerType::BoundedText(_) | AnswerType::Embedding { .. } => {
+                Asked::default()
+            }
             AnswerType::Choice(answer) => answer.asked,
             AnswerType::Json(answer) => answer.asked,
         }
@@ -105,23 +116,34 @@ impl AnswerType {
     #[must_use]
     pub fn asked_by(mut self, how: Asked) -> Self {
         match &mut self {
-            AnswerType::Text | AnswerType::BoundedText(_) => {}
+            AnswerType::Text | AnswerType::BoundedText(_) | AnswerType::Embedding { .. } => {}
             AnswerType::Choice(answer) => answer.asked = how,
             AnswerType::Json(answer) => answer.asked = how,
         }
         self
     }
 
-    /// What the values of the column are; `None` if they are texts, which the ledger keeps as they are and
-    /// not as JSON.
+    /// What the values of the column are; `None` if they are texts or vectors, which the ledger keeps as
+    /// they are and not as JSON.
     ///
     /// # Errors
     /// `Invalid` if a schema says no type.
     pub fn value(&self) -> Result<Option<ValueType>> {
         match self {
-            AnswerType::Text | AnswerType::BoundedText(_) => Ok(None),
+            AnswerType::Text | AnswerType::BoundedText(_) | AnswerType::Embedding { .. } => {
+                Ok(None)
+            }
             AnswerType::Choice(answer) => Ok(answer.value()),
             AnswerType::Json(answer) => Ok(Some(answer.types()?.value)),
+        }
+    }
+
+    /// How many numbers a vector has, where the answer is one.
+    #[must_use]
+    pub fn dimensions(&self) -> Option<u32> {
+        match self {
+            AnswerType::Embedding { dimensions, .. } => Some(*dimensions),
+            _ => None,
         }
     }
 }

@@ -174,6 +174,10 @@ fn check_bill(stage: &Stage, rows: &[Row]) {
         })
         .collect();
     let bill = stage.world.bill();
+    if stage.story.embeds {
+        check_texts(stage, requests.len() as u64);
+        return;
+    }
     if stage.story.ways.doubled > 0 || stage.overruled || stage.retried {
         // A proxy pays twice, or a person who has what nobody can tell, or what was answered badly, sent
         // again.
@@ -196,6 +200,19 @@ fn check_bill(stage: &Stage, rows: &[Row]) {
         // Nothing failed, so that nothing had to be sent again.
         let failed = bill.total.requests_accepted - bill.total.requests_billed;
         assert_eq!(failed, 0, "{bill:?}");
+    }
+}
+
+/// The same where a request on the wire is several of ours: by the texts that were paid for.
+fn check_texts(stage: &Stage, requests: u64) {
+    let (all, distinct) = stage.world.billed_texts();
+    if stage.story.ways.doubled > 0 || stage.overruled || stage.retried {
+        assert!(all >= requests, "{all} of {requests}");
+        return;
+    }
+    assert_eq!(all, requests, "{distinct} different ones");
+    if stage.story.dedupe {
+        assert_eq!(all, distinct, "billed twice");
     }
 }
 

@@ -110,6 +110,7 @@ fn check(vendor: &'static str, path: &'static str, square: Square, expect: &Trac
         dedupe: true,
         faults: "",
         narrow: false,
+        embeds: false,
         ..Story::draw(vendor, 0).small()
     };
     let mut stage = Stage::new(Story { rows: 3, ..story });

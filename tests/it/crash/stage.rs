@@ -159,6 +159,9 @@ impl Stage {
         job["model"]["poll_min"] = seconds(Duration::from_secs(10));
         job["model"]["poll_max"] = seconds(Duration::from_mins(5));
         job["budget"]["max_failed"] = json!({ "percent": 100.0 });
+        if story.embeds {
+            self.world.embed();
+        }
     }
 
     fn put_table(&self, name: &str, bodies: &[Option<String>], first: usize) {

@@ -76,6 +76,8 @@ pub(super) struct Story {
     /// How long a batch takes.
     pub batch_time: (Duration, Duration),
     pub lease: Duration,
+    /// Whether texts are embedded, several in a line of the body.
+    pub embeds: bool,
 }
 
 /// What the sandbox does wrong. The first four are the four squares of each call.
@@ -152,6 +154,7 @@ impl Story {
                 (MINUTE, 20 * MINUTE)
             },
             lease: if is_slow { HOUR } else { MINUTE },
+            embeds: vendor == "openai" && below(3) == 0,
         }
     }
 

@@ -11,17 +11,30 @@ use crate::engine::Attacher;
 use crate::prompt::{Prompt, Prompts, Template};
 use crate::source::{Predicate, RowIds, RowNumbers, Scan, Slices, Source};
 use crate::spec::Job;
-use crate::work::Attachment;
+use crate::work::{Attachment, InputFit, InputRule};
 
 /// What a row asks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Ask {
-    /// Its prompt cannot be rendered.
+    /// Its prompt cannot be rendered, or is too long.
     Failed,
     /// Nothing: it was not chosen, or there is nothing to send.
     Nothing,
     /// What the sandbox draws from its prompt.
     Prompt(u64),
+    /// What the sandbox draws from each piece of its text, and how many bytes that has.
+    Pieces(Vec<(u64, u32)>),
+}
+
+impl Ask {
+    /// Everything that the sandbox draws for it.
+    pub(super) fn draws(&self) -> Vec<u64> {
+        match self {
+            Ask::Failed | Ask::Nothing => Vec::new(),
+            Ask::Prompt(draw) => vec![*draw],
+            Ask::Pieces(pieces) => pieces.iter().map(|(draw, _)| *draw).collect(),
+        }
+    }
 }
 
 /// The rows of a table that are chosen, each with what it asks.
@@ -42,6 +55,8 @@ pub(super) struct AskedRows {
     /// The rows at hand.
     batch: Option<RecordBatch>,
     attached: Vec<Result<Vec<Attachment>, String>>,
+    /// Which texts are too long, where texts are embedded.
+    inputs: Option<InputRule>,
 }
 
 impl AskedRows {
@@ -51,7 +66,7 @@ impl AskedRows {
         source: &Source,
         table: &Source,
         key: &[String],
-        (seed, attacher): (u64, Option<Attacher>),
+        (seed, attacher, inputs): (u64, Option<Attacher>, Option<InputRule>),
     ) -> Result<AskedRows> {
         let fields = source.schema().fields();
         let names: Vec<_> = fields.iter().map(|field| field.name().as_str()).collect();
@@ -88,6 +103,7 @@ impl AskedRows {
             attacher,
             batch: None,
             attached: Vec::new(),
+            inputs,
         })
     }
 
@@ -119,7 +135,7 @@ impl AskedRows {
         self.left -= 1;
         let ask = match self.prompts.get(at) {
             Some(Prompt::Text(text)) => match self.attached.get(at) {
-                None => Ask::Prompt(draw(self.seed, text)),
+                None => ask(self.seed, self.inputs.as_ref(), text),
                 Some(Ok(attachments)) => {
                     Ask::Prompt(draw(self.seed, &self.drawn(text, at, attachments).await?))
                 }
@@ -144,6 +160,28 @@ impl AskedRows {
         }
         Ok(drawn)
     }
+}
+
+/// What a text asks.
+fn ask(seed: u64, inputs: Option<&InputRule>, text: &str) -> Ask {
+    let Some(rule) = inputs else {
+        return Ask::Prompt(draw(seed, text));
+    };
+    let InputFit::Asks(text) = rule.fit(text) else {
+        return Ask::Failed;
+    };
+    let mut lens = Vec::new();
+    rule.pieces(text, &mut lens);
+    if lens.len() == 1 {
+        return Ask::Prompt(draw(seed, text));
+    }
+    let mut rest = text;
+    let pieces = lens.into_iter().filter_map(|len| {
+        let (piece, after) = rest.split_at_checked(len as usize)?;
+        rest = after;
+        Some((draw(seed, piece), len))
+    });
+    Ask::Pieces(pieces.collect())
 }
 
 /// The sandbox's number for a prompt, as its documentation has it.

@@ -20,9 +20,10 @@ use crate::cli::providers;
 use crate::emulator::Sandbox;
 use crate::engine::{Attacher, source_input};
 use crate::output::{AnswerColumns, AnswerSpec, MetaColumns};
+use crate::provider::Provider;
 use crate::source::{Input, RowIds, Scan, Source};
 use crate::spec::{Job, LayoutSpec, Meta};
-use crate::work::{AnswerType, Judge, RowStatus, StatusCounts};
+use crate::work::{AnswerRef, AnswerType, InputRule, Judge, RowStatus, StatusCounts};
 
 /// What was found.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -62,7 +63,8 @@ pub(super) async fn judge(
     let provider = providers::open_offline(job, components)?;
     let limits = &provider.capability().attachments;
     let attacher = Attacher::of(job, &source, limits, &components.stores)?;
-    let mut asked = AskedRows::open(job, &source, table, key, (seed, attacher)).await?;
+    let rows_of = (seed, attacher, input_rule(job, &*provider));
+    let mut asked = AskedRows::open(job, &source, table, key, rows_of).await?;
     let mut verdict = Verdict::default();
     let mut sums = Sorter::new(scratch, memory);
     let mut given = output.scan(Scan::of(columns(job, key)?)).await?;
@@ -78,8 +80,12 @@ pub(super) async fn judge(
         let given = Given::of(job, &batch)?;
         for at in 0..batch.num_rows() {
             let (ask, asked_key) = asked.row(row).await?;
-            if let Ask::Prompt(draw) = ask {
-                sums.push(draw, |bytes| bytes.push(ASKED))?;
+            let mark = match &ask {
+                Ask::Pieces(_) => PIECE,
+                _ => ASKED,
+            };
+            for draw in ask.draws() {
+                sums.push(draw, |bytes| bytes.push(mark))?;
             }
             let key = keys.as_ref().map(|keys| keys.row(at));
             let moved = asked_key
@@ -87,7 +93,7 @@ pub(super) async fn judge(
             let finding = if moved {
                 Finding::Wrong("it has another row's key")
             } else {
-                rule.find(ask, &given.row(at)?)?
+                rule.find(&ask, &given.row(at)?)?
             };
             verdict.note(row, given.row(at)?.status, finding);
             row += 1;
@@ -98,6 +104,18 @@ pub(super) async fn judge(
     verdict.wrong += row.saturating_sub(verdict.rows);
     verdict.settle(sums, sandbox, job.prompt.dedupe)?;
     Ok(verdict)
+}
+
+/// Which texts are too long, where texts are embedded.
+fn input_rule(job: &Job, provider: &dyn Provider) -> Option<InputRule> {
+    job.answer.answer.dimensions()?;
+    let spec = job.answer.embedding.unwrap_or_default();
+    let line = provider.capability().embeddings?.line;
+    Some(InputRule {
+        too_long: spec.too_long,
+        tokens_max: spec.max_input_tokens.unwrap_or(u64::MAX),
+        together_max: line.tokens_max,
+    })
 }
 
 /// How many rows a source has.
@@ -236,6 +254,11 @@ enum Rule {
         judge: Judge,
         columns: Box<AnswerColumns>,
     },
+    /// A vector of so many numbers.
+    Vector {
+        dimensions: u32,
+        columns: Box<AnswerColumns>,
+    },
 }
 
 impl Rule {
@@ -246,44 +269,53 @@ impl Rule {
             answer @ (AnswerType::Choice(_) | AnswerType::Json(_)) => {
                 let asked = providers::open_offline(job, components)?.schema(answer)?;
                 let asked = asked.or_else(|| answer.told());
-                let value = answer.value()?;
-                let spec = AnswerSpec {
-                    column: &job.answer.column,
-                    value: value.as_ref(),
-                    flatten: job.answer.flatten.as_deref(),
-                    trim: job.answer.trim,
-                    meta: MetaColumns::Off,
-                    about: &[],
-                };
                 Rule::Json {
                     schema: asked.map(|schema| schema.to_string()).unwrap_or_default(),
                     judge: Judge::new(answer)?,
-                    columns: Box::new(AnswerColumns::new(&spec)?),
+                    columns: Box::new(answer_columns(job)?),
                 }
             }
+            AnswerType::Embedding { dimensions, .. } => Rule::Vector {
+                dimensions: *dimensions,
+                columns: Box::new(answer_columns(job)?),
+            },
         })
     }
 
     /// Whether a row that asks `ask` was given what it must be.
-    fn find(&mut self, ask: Ask, given: &GivenRow) -> Result<Finding> {
+    fn find(&mut self, ask: &Ask, given: &GivenRow) -> Result<Finding> {
         use Finding::{Lost, Right, Wrong};
         let Some(text) = &given.answer else {
             return Ok(find_without(ask, given));
         };
         Ok(match (ask, given.status) {
-            (Ask::Prompt(draw), Status::Is(RowStatus::Succeeded) | Status::Untold)
-                if self.is_answer(draw, text)? =>
+            (Ask::Failed | Ask::Nothing, _) => Wrong("it has an answer, and asks nothing"),
+            (ask, Status::Is(RowStatus::Succeeded) | Status::Untold)
+                if self.is_answer(ask, text)? =>
             {
                 Right
             }
-            (Ask::Prompt(_), Status::Unknown) => Lost("it has no status"),
-            (Ask::Prompt(_), _) => Wrong("its answer is not that of its prompt"),
-            (Ask::Failed | Ask::Nothing, _) => Wrong("it has an answer, and asks nothing"),
+            (_, Status::Unknown) => Lost("it has no status"),
+            _ => Wrong("its answer is not that of its prompt"),
         })
     }
 
-    fn is_answer(&mut self, draw: u64, text: &str) -> Result<bool> {
+    fn is_answer(&mut self, ask: &Ask, text: &str) -> Result<bool> {
+        if let Rule::Vector {
+            dimensions,
+            columns,
+        } = self
+        {
+            let vector = vector(ask, *dimensions);
+            let bytes: Vec<u8> = vector.into_iter().flat_map(f32::to_le_bytes).collect();
+            columns.push(RowStatus::Succeeded, Some(AnswerRef::Vector(&bytes)), None)?;
+            return Ok(words(columns.finish()?.columns(), 0)?.as_deref() == Some(text));
+        }
+        let &Ask::Prompt(draw) = ask else {
+            return Ok(false);
+        };
         Ok(match self {
+            Rule::Vector { .. } => false,
             Rule::Text => text.ends_with(&format!(" #{draw:016x}")),
             Rule::Choice(words) => {
                 let at = usize::try_from(draw % words.len().max(1) as u64).unwrap_or_default();
@@ -295,15 +327,50 @@ impl Rule {
                 columns,
             } => {
                 let answer = judge.read(&Sandbox::instance(schema, draw));
-                columns.push(RowStatus::Succeeded, answer.as_deref().ok(), None);
+                let answer = answer.as_deref().ok().map(AnswerRef::Text);
+                columns.push(RowStatus::Succeeded, answer, None)?;
                 words(columns.finish()?.columns(), 0)?.as_deref() == Some(text)
             }
         })
     }
 }
 
+/// The columns of the job's answers, to print what an answer must be as the output is printed.
+fn answer_columns(job: &Job) -> Result<AnswerColumns> {
+    let value = job.answer.answer.value()?;
+    AnswerColumns::new(&AnswerSpec {
+        column: &job.answer.column,
+        value: value.as_ref(),
+        vector: job.answer.vector(),
+        flatten: job.answer.flatten.as_deref(),
+        trim: job.answer.trim,
+        meta: MetaColumns::Off,
+        about: &[],
+    })
+}
+
+/// The vector of a text: the sandbox's own; of one that went in pieces, the average of theirs by their
+/// bytes, of the length one.
+fn vector(ask: &Ask, dimensions: u32) -> Vec<f32> {
+    let pieces = match ask {
+        Ask::Prompt(draw) => return Sandbox::vector(*draw, dimensions),
+        Ask::Pieces(pieces) => pieces.as_slice(),
+        Ask::Failed | Ask::Nothing => &[],
+    };
+    let mut sum = vec![0.0; dimensions as usize];
+    for (draw, bytes) in pieces {
+        for (sum, number) in sum.iter_mut().zip(Sandbox::vector(*draw, dimensions)) {
+            *sum += f64::from(number) * f64::from(*bytes);
+        }
+    }
+    let length = sum.iter().map(|number| number * number).sum::<f64>().sqrt();
+    #[expect(clippy::cast_possible_truncation, reason = "vectors are of 32 bits")]
+    let single = |number: f64| (number / length) as f32;
+    sum.into_iter().map(single).collect()
+}
+
 /// The same for a row without an answer.
-fn find_without(ask: Ask, given: &GivenRow) -> Finding {
+fn find_without(ask: &Ask, given: &GivenRow) -> Finding {
     use Finding::{Lost, Right, Wrong};
     let status = match given.status {
         Status::Untold => return Right,
@@ -329,6 +396,8 @@ fn find_without(ask: Ask, given: &GivenRow) -> Finding {
 const ASKED: u8 = 0;
 /// This was billed.
 const BILLED: u8 = 1;
+/// A row asks this as a piece of its text, of which another text may have the same.
+const PIECE: u8 = 2;
 
 impl Verdict {
     fn note(&mut self, row: u64, status: Status, finding: Finding) {
@@ -358,24 +427,22 @@ impl Verdict {
             sums.push(draw, |bytes| bytes.push(BILLED))
         })?;
         let mut sorted = sums.finish()?;
-        let (mut current, mut asked, mut billed) = (None, 0u64, 0u64);
+        // How often it was asked, billed, and asked as a piece.
+        let (mut current, mut counts) = (None, [0u64; 3]);
         let mut beyond = 0;
-        let mut close = |asked: u64, billed: u64| {
+        let mut close = |[asked, billed, pieces]: [u64; 3]| {
             let due = if dedupe { asked.min(1) } else { asked };
-            beyond += billed.saturating_sub(due);
+            beyond += billed.saturating_sub(due + pieces);
         };
         while let Some((draw, what)) = sorted.pull()? {
             if current != Some(draw) {
-                close(asked, billed);
-                (current, asked, billed) = (Some(draw), 0, 0);
+                close(counts);
+                (current, counts) = (Some(draw), [0; 3]);
             }
-            *(if what == [ASKED] {
-                &mut asked
-            } else {
-                &mut billed
-            }) += 1;
+            let what = what.first().map_or(0, |what| usize::from(*what));
+            counts[what.min(2)] += 1;
         }
-        close(asked, billed);
+        close(counts);
         self.billed_twice = beyond;
         Ok(())
     }
