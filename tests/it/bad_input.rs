@@ -301,8 +301,6 @@ fn what_this_version_does_not_carry_out_is_refused() {
         "model.mode=online",
         "model.route=x",
         "model.deadline=12h",
-        "answer.type=embedding",
-        "answer.dimensions=3",
         "source.snapshot=true",
         "budget.per={ column = \"id\", max_usd = 1.0 }",
     ] {
