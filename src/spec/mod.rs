@@ -44,5 +44,6 @@ pub use job::{
     SourceSpec,
 };
 pub use mistake::{Excerpt, Mistake, MistakeAt, Mistakes};
+pub use prompt::EXAMPLES_MAX;
 pub use reader::parse_bytes;
 pub use surroundings::Surroundings;

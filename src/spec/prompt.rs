@@ -7,7 +7,7 @@ use super::reader::{Reader, Word};
 use crate::work::{AnswerType, Example};
 
 /// The most examples: they go with every request.
-pub(super) const EXAMPLES_MAX: usize = 1000;
+pub const EXAMPLES_MAX: usize = 1000;
 
 impl Reader<'_> {
     pub(super) fn prompt(&mut self) -> Option<PromptSpec> {

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::caching::BYTES_PER_TOKEN;
+
 /// A model whose vectors are known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EmbeddingModel {
@@ -106,9 +108,6 @@ pub enum InputFit<'t> {
     /// It is too long.
     TooLong,
 }
-
-/// ASCII bytes that are taken for one token. Every other character is taken for one of its own.
-const BYTES_PER_TOKEN: u64 = 4;
 
 /// Roughly how many tokens `text` has: one for each four bytes of ASCII, and one for each other character.
 #[must_use]

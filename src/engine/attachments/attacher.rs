@@ -21,6 +21,23 @@ use super::objects::Objects;
 /// The attachments of a row, or why it has none that can be sent.
 pub(crate) type Found = std::result::Result<Vec<Attachment>, String>;
 
+/// What is attached to each row of `batch`, whose prompts are `prompts`, by a template that names `columns`;
+/// nothing at all where nothing may be.
+///
+/// # Errors
+/// As [`Attacher::rows`].
+pub(crate) async fn found(
+    attacher: Option<&Attacher>,
+    batch: &RecordBatch,
+    columns: &[String],
+    prompts: &Prompts,
+) -> Result<Vec<Found>> {
+    match attacher {
+        None => Ok(Vec::new()),
+        Some(attacher) => attacher.rows(batch, columns, prompts).await,
+    }
+}
+
 /// What an item is and the tokens that it may count as, or why it cannot be sent.
 type Looked = std::result::Result<(AttachmentSource, u64), String>;
 

@@ -11,14 +11,11 @@ use futures::StreamExt;
 use crate::base::{Error, ErrorKind, Result, ResultExt, nearest};
 use crate::prompt::render_shared;
 use crate::source::{Input, Scan, Source, TextOptions};
-use crate::spec::{ExamplesTable, Job};
+use crate::spec::{EXAMPLES_MAX, ExamplesTable, Job};
 use crate::work::Example;
 
 use super::setup::Setup;
 use super::source::column_names;
-
-/// The most examples: they go with every request.
-const EXAMPLES_MAX: usize = 1000;
 
 /// What the table of examples is called in a query.
 const TABLE: &str = "examples";

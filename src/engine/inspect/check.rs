@@ -6,7 +6,7 @@ use futures::StreamExt;
 
 use super::preflight::{Inspected, unknown_model};
 use crate::base::{Error, Result};
-use crate::engine::attachments::attacher::Found;
+use crate::engine::attachments::attacher::{Found, found};
 use crate::engine::context::job_parts::JobParts;
 use crate::engine::context::setup::Setup;
 use crate::engine::context::source::compile;
@@ -122,13 +122,8 @@ async fn first_rows(
     while let Some(slice) = slices.next().await {
         let slice = slice?;
         template.render(&slice.batch, &mut prompts)?;
-        let found = match &parts.attacher {
-            None => Vec::new(),
-            Some(attacher) => {
-                let columns = template.columns();
-                attacher.rows(&slice.batch, columns, &prompts).await?
-            }
-        };
+        let attacher = parts.attacher.as_deref();
+        let found = found(attacher, &slice.batch, template.columns(), &prompts).await?;
         for (at, prompt) in prompts.iter().enumerate() {
             let lost = || Error::internal("a row without a position");
             let row = slice.rows.get(at).ok_or_else(lost)?;

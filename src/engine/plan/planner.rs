@@ -19,9 +19,10 @@ use crate::work::{Content, InputFit};
 use super::chunks::ChunkWriter;
 use super::input::{PlanInput, short_hash};
 use super::prior::PriorAnswers;
-use crate::engine::attachments::attacher::Found;
+use crate::engine::attachments::attacher::{Found, found};
 use crate::engine::context::writer::LedgerWriter;
 use crate::work::RequestKey;
+use crate::work::caching::BYTES_PER_TOKEN;
 
 /// What a plan comes to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -112,13 +113,7 @@ pub(crate) async fn plan_all(
     while let Some(slice) = slices.next().await {
         let slice = slice?;
         template.render(&slice.batch, &mut prompts)?;
-        let attached = match &input.attacher {
-            None => Vec::new(),
-            Some(attacher) => {
-                let columns = template.columns();
-                attacher.rows(&slice.batch, columns, &prompts).await?
-            }
-        };
+        let attached = found(input.attacher, &slice.batch, template.columns(), &prompts).await?;
         planner.take(&slice, &prompts, &attached).await?;
         progress(&planner.tally);
         tokio::task::yield_now().await;
@@ -289,7 +284,7 @@ impl RowPlanner<'_> {
             &mut self.tally.rows.new
         }) += 1;
         self.tally.requests += 1;
-        self.tally.prompt_bytes += content.text.len() as u64 + BYTES_OF_TOKEN * content.tokens();
+        self.tally.prompt_bytes += content.text.len() as u64 + BYTES_PER_TOKEN * content.tokens();
         self.record(&RowPlan::Asks(place), id)?;
         self.store(place.ordinal, row, request, (content, bytes))
             .await
@@ -407,10 +402,6 @@ impl RowPlanner<'_> {
 /// Why a row is skipped that no template was asked about.
 const NOT_SELECTED: &str = "not selected by `source.where`";
 const BEYOND_LIMIT: &str = "beyond `source.limit`";
-
-/// Bytes of text that are counted for a token of an attachment: what has a size in bytes is compared and
-/// priced by it.
-const BYTES_OF_TOKEN: u64 = 4;
 
 pub(crate) const TOO_LONG: &str = "the text is too long for the model's embeddings";
 const TOO_LARGE: &str = "the prompt is over the provider's limit for one request";

@@ -1,7 +1,6 @@
 //! The step that sends a chunk, and the ones for a chunk that cannot be sent as it is.
 
 use std::fs::File;
-
 use std::sync::Arc;
 
 use super::pieces_body::verify;

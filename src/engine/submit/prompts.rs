@@ -14,6 +14,7 @@ use crate::prompt::{Prompt, Prompts, Template};
 use crate::source::RowIds;
 use crate::work::{Content, InputFit};
 
+use crate::engine::attachments::attacher::found;
 use crate::engine::context::files::Files;
 use crate::engine::plan::input::PlanInput;
 
@@ -100,13 +101,7 @@ async fn render_again(
             .as_ref()
             .map(|ids| ids.encode(&slice.batch))
             .transpose()?;
-        let attached = match &input.attacher {
-            None => Vec::new(),
-            Some(attacher) => {
-                let columns = template.columns();
-                attacher.rows(&slice.batch, columns, &prompts).await?
-            }
-        };
+        let attached = found(input.attacher, &slice.batch, template.columns(), &prompts).await?;
         for (at, row) in slice.rows.iter().enumerate() {
             let (some, place) = &next;
             if some.rows.value(*place) != row {
