@@ -159,23 +159,7 @@ impl OutcomesWriter {
             builder.append_option(text);
         }
         self.transient.append_value(outcome.transient);
-        let Usage {
-            input,
-            cache_read,
-            cache_write_5m,
-            cache_write_1h,
-            output,
-            reasoning,
-        } = outcome.usage;
-        let tokens = [
-            input,
-            cache_read,
-            cache_write_5m,
-            cache_write_1h,
-            output,
-            reasoning,
-        ];
-        for (column, count) in self.tokens.iter_mut().zip(tokens) {
+        for (column, count) in self.tokens.iter_mut().zip(outcome.usage.classes()) {
             column.push(count);
         }
         if let Some(vectors) = &mut self.vectors {
@@ -329,26 +313,11 @@ impl Outcomes {
     /// What was used, if everything was read.
     #[must_use]
     pub fn usage(&self, at: usize) -> Usage {
-        let [
-            input,
-            cache_read,
-            cache_write_5m,
-            cache_write_1h,
-            output,
-            reasoning,
-        ] = TOKENS.map(|name| {
+        Usage::of_classes(TOKENS.map(|name| {
             let column = self.batch.column_by_name(name);
             let column = column.and_then(|column| column.as_primitive_opt::<UInt64Type>());
             column.map_or(0, |column| column.value(at))
-        });
-        Usage {
-            input,
-            cache_read,
-            cache_write_5m,
-            cache_write_1h,
-            output,
-            reasoning,
-        }
+        }))
     }
 
     fn from(batch: RecordBatch) -> Result<Outcomes> {

@@ -84,14 +84,14 @@ impl ProvenanceColumns {
         finish.append_option(row.finish);
         batch.append_option(row.batch);
         raw.append_option(row.raw);
-        let Usage {
+        let [
             input,
             cache_read,
             cache_write_5m,
             cache_write_1h,
             output,
             reasoning,
-        } = row.usage;
+        ] = row.usage.classes();
         let written = cache_write_5m + cache_write_1h;
         let tokens = [input, cache_read, written, output, reasoning];
         for (column, count) in self.tokens.iter_mut().zip(tokens) {

@@ -26,6 +26,48 @@ pub struct Usage {
 }
 
 impl Usage {
+    /// Its classes, in the order in which they stand above.
+    #[must_use]
+    pub fn classes(&self) -> [u64; 6] {
+        let Usage {
+            input,
+            cache_read,
+            cache_write_5m,
+            cache_write_1h,
+            output,
+            reasoning,
+        } = *self;
+        [
+            input,
+            cache_read,
+            cache_write_5m,
+            cache_write_1h,
+            output,
+            reasoning,
+        ]
+    }
+
+    /// What has these [classes](Usage::classes).
+    #[must_use]
+    pub fn of_classes(classes: [u64; 6]) -> Usage {
+        let [
+            input,
+            cache_read,
+            cache_write_5m,
+            cache_write_1h,
+            output,
+            reasoning,
+        ] = classes;
+        Usage {
+            input,
+            cache_read,
+            cache_write_5m,
+            cache_write_1h,
+            output,
+            reasoning,
+        }
+    }
+
     /// All input, of whatever class.
     #[must_use]
     pub fn input_total(&self) -> u64 {
@@ -63,13 +105,11 @@ impl Usage {
 
 impl AddAssign for Usage {
     fn add_assign(&mut self, other: Usage) {
-        let add = |sum: &mut u64, more: u64| *sum = sum.saturating_add(more);
-        add(&mut self.input, other.input);
-        add(&mut self.cache_read, other.cache_read);
-        add(&mut self.cache_write_5m, other.cache_write_5m);
-        add(&mut self.cache_write_1h, other.cache_write_1h);
-        add(&mut self.output, other.output);
-        add(&mut self.reasoning, other.reasoning);
+        let (mut sums, more) = (self.classes(), other.classes());
+        for (sum, more) in sums.iter_mut().zip(more) {
+            *sum = sum.saturating_add(more);
+        }
+        *self = Usage::of_classes(sums);
     }
 }
 

@@ -45,22 +45,7 @@ impl<'a> ShownRow<'a> {
             return;
         };
         out.extend_from_slice(&provenance.key.0);
-        let Usage {
-            input,
-            cache_read,
-            cache_write_5m,
-            cache_write_1h,
-            output,
-            reasoning,
-        } = provenance.usage;
-        let tokens = [
-            input,
-            cache_read,
-            cache_write_5m,
-            cache_write_1h,
-            output,
-            reasoning,
-        ];
+        let tokens = provenance.usage.classes();
         out.extend_from_slice(tokens.map(u64::to_le_bytes).as_flattened());
         out.extend_from_slice(&provenance.cost.unwrap_or(u128::MAX).to_le_bytes());
         out.extend_from_slice(&provenance.attempts.to_le_bytes());
@@ -94,14 +79,11 @@ impl<'a> ShownRow<'a> {
             return Some(row);
         }
         let key = RequestKey(reader.take()?);
-        let usage = Usage {
-            input: reader.number()?,
-            cache_read: reader.number()?,
-            cache_write_5m: reader.number()?,
-            cache_write_1h: reader.number()?,
-            output: reader.number()?,
-            reasoning: reader.number()?,
-        };
+        let mut classes = [0; 6];
+        for class in &mut classes {
+            *class = reader.number()?;
+        }
+        let usage = Usage::of_classes(classes);
         let cost = u128::from_le_bytes(reader.take()?);
         let attempts = u32::from_le_bytes(reader.take()?);
         let at = i64::from_le_bytes(reader.take()?);
@@ -189,12 +171,11 @@ mod tests {
             at in prop::option::of(0i64..1 << 50), is_known: bool, is_vector: bool,
         ) {
             let [answer, error, model, finish, batch, raw] = texts.each_ref().map(Option::as_deref);
-            let [input, cache_read, cache_write_5m, cache_write_1h, output, reasoning] = tokens;
             let provenance = Provenance {
                 key: RequestKey(key),
                 model,
                 finish,
-                usage: Usage { input, cache_read, cache_write_5m, cache_write_1h, output, reasoning },
+                usage: Usage::of_classes(tokens),
                 cost,
                 batch,
                 attempts,
