@@ -6,6 +6,8 @@ use arrow::datatypes::{ArrowPrimitiveType, DataType, Field, Float16Type};
 use arrow::error::ArrowError;
 use arrow::util::display::{ArrayFormatter, DurationFormat, FormatOptions};
 
+use crate::base::hex;
+
 /// Bytes as text. What a column says of itself decides, not what happens to lie in a row: UUIDs are
 /// written as such; bytes of one length and of an extension type that is not known here, which are
 /// hashes, keys and shapes, in hexadecimal digits. Other bytes are text, if they are UTF-8 without a
@@ -26,13 +28,6 @@ fn uuid(bytes: &[u8]) -> String {
     let hex = hex(bytes);
     let parts = [0..8, 8..12, 12..16, 16..20, 20..32].map(|part| &hex[part]);
     parts.join("-")
-}
-
-fn hex(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let digit = |value: u8| char::from(DIGITS[usize::from(value)]);
-    let both = |byte: &u8| [digit(byte >> 4), digit(byte & 15)];
-    bytes.iter().flat_map(both).collect()
 }
 
 type F16 = <Float16Type as ArrowPrimitiveType>::Native;

@@ -1,6 +1,6 @@
 //! Keys for S3 from a profile of the AWS tools, renewed before they run out.
 
-use std::fmt::{self, Write as _};
+use std::fmt;
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use url::Url;
 use super::profile::{Means, Profile, Sso};
 use super::sso::{self, Lacking};
 use crate::base::http::{HeaderValue, HttpError, HttpRequest, HttpService, Method};
-use crate::base::{Clock, Error, ErrorKind, Result, ResultExt, Time};
+use crate::base::{Clock, Error, ErrorKind, Result, ResultExt, Time, hex};
 
 /// Keys are renewed so long before they run out.
 const AHEAD: Duration = Duration::from_mins(5);
@@ -131,11 +131,7 @@ impl ProfileKeys {
 
     /// The token, from the file in which the tools keep it.
     async fn token(&self, sso: &Sso) -> Result<String> {
-        let mut name = String::new();
-        for byte in Sha1::digest(&sso.session) {
-            // Writing into a string never fails.
-            let _ = write!(name, "{byte:02x}");
-        }
+        let name = hex(&Sha1::digest(&sso.session));
         let file = self.cache.join(format!("{name}.json"));
         let address = self
             .addresses

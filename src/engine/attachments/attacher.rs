@@ -1,6 +1,5 @@
 //! From the cells of a row to the attachments of its request, each one looked at.
 
-use std::fmt::Write as _;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch};
@@ -9,7 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use futures::{StreamExt, TryStreamExt, stream};
 use sha2::{Digest, Sha256};
 
-use crate::base::{Error, Location, ObjectMeta, Result, Stores, nearest};
+use crate::base::{Error, Location, ObjectMeta, Result, Stores, hex, nearest};
 use crate::prompt::{Prompt, Prompts};
 use crate::source::Source;
 use crate::spec::Job;
@@ -327,12 +326,5 @@ fn version(meta: &ObjectMeta) -> String {
 }
 
 fn sha256(bytes: &[u8]) -> String {
-    let digest = Sha256::digest(bytes);
-    digest
-        .iter()
-        .fold(String::with_capacity(64), |mut hex, byte| {
-            // Writing to a string cannot fail.
-            let _ = write!(hex, "{byte:02x}");
-            hex
-        })
+    hex(&Sha256::digest(bytes))
 }
