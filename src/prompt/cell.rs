@@ -31,12 +31,39 @@ pub(super) struct Cells<'c> {
     pub(super) null: &'c Value,
 }
 
-/// The column without the layouts that only save space: dictionaries and runs.
-pub(super) fn plain(array: &ArrayRef) -> Result<ArrayRef, arrow::error::ArrowError> {
-    match array.data_type() {
-        DataType::Dictionary(_, values) => cast(array, values),
-        DataType::RunEndEncoded(_, values) => cast(array, values.data_type()),
-        _ => Ok(Arc::clone(array)),
+/// The column without the layouts that only save space: dictionaries and runs, also within lists and structs.
+///
+/// # Errors
+/// If it cannot be decoded.
+pub fn plain(array: &ArrayRef) -> Result<ArrayRef, arrow::error::ArrowError> {
+    match plain_type(array.data_type()) {
+        Some(plain) => cast(array, &plain),
+        None => Ok(Arc::clone(array)),
+    }
+}
+
+/// The type of the column that [`plain`] makes; `None` where there is nothing to be done.
+fn plain_type(data_type: &DataType) -> Option<DataType> {
+    let or_itself = |inner: &DataType| plain_type(inner).unwrap_or_else(|| inner.clone());
+    let plain_field = |field: &Arc<Field>| {
+        let plain = plain_type(field.data_type())?;
+        Some(Arc::new(field.as_ref().clone().with_data_type(plain)))
+    };
+    match data_type {
+        DataType::Dictionary(_, values) => Some(or_itself(values)),
+        DataType::RunEndEncoded(_, values) => Some(or_itself(values.data_type())),
+        DataType::List(item) => plain_field(item).map(DataType::List),
+        DataType::LargeList(item) => plain_field(item).map(DataType::LargeList),
+        DataType::FixedSizeList(item, len) => {
+            plain_field(item).map(|item| DataType::FixedSizeList(item, *len))
+        }
+        DataType::Struct(fields) if fields.iter().any(|field| plain_field(field).is_some()) => {
+            let fields = fields.iter();
+            let fields =
+                fields.map(|field| plain_field(field).unwrap_or_else(|| Arc::clone(field)));
+            Some(DataType::Struct(fields.collect()))
+        }
+        _ => None,
     }
 }
 

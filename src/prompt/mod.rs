@@ -55,6 +55,7 @@ mod text;
 #[cfg(test)]
 mod value_tests;
 
+pub use cell::plain;
 pub use expression::column_expression;
 pub use head::constant_head;
 pub use render::{Prompt, Prompts, SkipReason};

@@ -1,10 +1,8 @@
 //! What lies in the cells of a column that is attached.
 
 use std::borrow::Cow;
-use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, GenericListArray, OffsetSizeTrait, StructArray};
-use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -42,7 +40,9 @@ pub(crate) fn check_column(field: &Field) -> Result<()> {
 
 fn is_attachable(data_type: &DataType, may_list: bool) -> bool {
     match data_type {
-        DataType::Binary
+        // All of whose values are null: nobody knows what they would be.
+        DataType::Null
+        | DataType::Binary
         | DataType::LargeBinary
         | DataType::BinaryView
         | DataType::FixedSizeBinary(_)
@@ -50,7 +50,10 @@ fn is_attachable(data_type: &DataType, may_list: bool) -> bool {
         | DataType::LargeUtf8
         | DataType::Utf8View => true,
         DataType::Dictionary(_, values) => is_attachable(values, may_list),
-        DataType::List(item) | DataType::LargeList(item) if may_list => {
+        DataType::RunEndEncoded(_, values) => is_attachable(values.data_type(), may_list),
+        DataType::List(item) | DataType::LargeList(item) | DataType::FixedSizeList(item, _)
+            if may_list =>
+        {
             is_attachable(item.data_type(), false)
         }
         DataType::Struct(fields) => {
@@ -66,14 +69,12 @@ fn is_attachable(data_type: &DataType, may_list: bool) -> bool {
     }
 }
 
-/// The column without the layouts that only save space.
+/// The column as [`items`] reads it.
+///
+/// # Errors
+/// `Invalid` if it cannot be decoded.
 pub(crate) fn plain(array: &ArrayRef) -> Result<ArrayRef> {
-    match array.data_type() {
-        DataType::Dictionary(_, values) => {
-            cast(array, values).or_err(ErrorKind::Invalid, "cannot decode a column")
-        }
-        _ => Ok(Arc::clone(array)),
-    }
+    crate::prompt::plain(array).or_err(ErrorKind::Invalid, "cannot decode a column")
 }
 
 /// What row `row` of a plain column has. Nulls in a list are passed by.
@@ -84,6 +85,15 @@ pub(crate) fn items(array: &ArrayRef, row: usize) -> Vec<Item<'_>> {
     match array.data_type() {
         DataType::List(_) => of_list(array.as_list::<i32>(), row),
         DataType::LargeList(_) => of_list(array.as_list::<i64>(), row),
+        DataType::FixedSizeList(_, len) => {
+            let (list, len) = (
+                array.as_fixed_size_list(),
+                usize::try_from(*len).unwrap_or(0),
+            );
+            let start = row * len;
+            let range = start..start + len;
+            range.filter_map(|at| item(list.values(), at)).collect()
+        }
         _ => item(array, row).into_iter().collect(),
     }
 }
@@ -141,8 +151,13 @@ impl<'a> Item<'a> {
 
 #[cfg(test)]
 mod tests {
-    use arrow::array::{BinaryArray, ListArray, RecordBatch, StringArray, StringDictionaryBuilder};
+    use arrow::array::{
+        BinaryArray, FixedSizeListBuilder, ListArray, ListBuilder, NullArray, RecordBatch,
+        StringArray, StringDictionaryBuilder, StringRunBuilder,
+    };
     use arrow::datatypes::{Int32Type, UInt8Type};
+
+    use std::sync::Arc;
 
     use super::*;
 
@@ -191,6 +206,66 @@ mod tests {
         let words: ArrayRef = Arc::new(words.finish());
         assert!(check_column(&Field::new("a", words.data_type().clone(), true)).is_ok());
         assert_eq!(texts(&items(&plain(&words).expect("decoded"), 0)), ["w"]);
+    }
+
+    /// What is in `array`, by row, where that is a column that can be attached.
+    fn rows(array: &ArrayRef) -> Vec<Vec<String>> {
+        let field = Field::new("a", array.data_type().clone(), true);
+        check_column(&field).expect("a column of pictures");
+        let array = plain(array).expect("decoded");
+        let row = |row| {
+            texts(&items(&array, row))
+                .into_iter()
+                .map(str::to_owned)
+                .collect()
+        };
+        (0..array.len()).map(row).collect()
+    }
+
+    #[test]
+    fn layouts_that_save_space_lose_no_picture() {
+        let words = StringDictionaryBuilder::<Int32Type>::new;
+        let mut runs = StringRunBuilder::<Int32Type>::new();
+        runs.extend([Some("a"), Some("a"), None, Some("b")]);
+        let runs: ArrayRef = Arc::new(runs.finish());
+        let expect = [vec!["a"], vec!["a"], vec![], vec!["b"]];
+        assert_eq!(rows(&runs), expect);
+        assert_eq!(
+            rows(&runs.slice(1, 2)),
+            expect[1..3],
+            "a slice has its own rows"
+        );
+
+        let mut lists = ListBuilder::new(words());
+        lists.values().append_value("a");
+        lists.values().append_null();
+        lists.values().append_value("b");
+        lists.append(true);
+        lists.append(false);
+        let lists: ArrayRef = Arc::new(lists.finish());
+        assert_eq!(rows(&lists), [vec!["a", "b"], vec![]]);
+
+        let mut pairs = FixedSizeListBuilder::new(words(), 2);
+        for word in ["a", "b", "c", "d"] {
+            pairs.values().append_value(word);
+        }
+        pairs.append(true);
+        pairs.append(true);
+        let pairs: ArrayRef = Arc::new(pairs.finish());
+        assert_eq!(rows(&pairs), [["a", "b"], ["c", "d"]]);
+        assert_eq!(rows(&pairs.slice(1, 1)), [["c", "d"]]);
+
+        let mut paths = words();
+        paths.append_value("p");
+        let path = Arc::new(paths.finish()) as ArrayRef;
+        let record = RecordBatch::try_from_iter([("path", path)]).expect("a batch");
+        assert_eq!(
+            rows(&(Arc::new(StructArray::from(record)) as ArrayRef)),
+            [["p"]]
+        );
+
+        let nulls: ArrayRef = Arc::new(NullArray::new(2));
+        assert_eq!(rows(&nulls), [[""; 0], []]);
     }
 
     #[test]
