@@ -78,8 +78,8 @@ pub(super) enum Command {
     Cancel(Cancel),
     /// Have rows without an answer sent again: all that failed, by --status, or by --key
     ///
-    /// Rows that count as failed are `failed`, `refused`, `invalid`, `truncated`, `expired`, `canceled` and
-    /// `missing`. A wish, written into the ledger without holding the job: a run that is at work takes it up when it
+    /// Rows that count as failed are `failed`, `refused`, `filtered`, `invalid`, `truncated`, `expired`,
+    /// `canceled` and `missing`. A wish, written into the ledger without holding the job: a run that is at work takes it up when it
     /// has published, else the next `run` or `submit` does. Rows that were answered are not sent again.
     #[command(after_long_help = concat_help!(RETRY_EXAMPLES))]
     Retry(Retry),

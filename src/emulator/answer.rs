@@ -73,6 +73,40 @@ impl Plan {
         out
     }
 
+    /// The same of an answer that is none of what was asked for: words, JSON that breaks off, or an object
+    /// whose first value is of another type, by the draw. Where any text would do, it is a long one.
+    pub(super) fn write_wrong(&self, draw: u64, budget: u32, out: &mut String) -> (u32, bool) {
+        let start = out.len();
+        match self {
+            Plan::Instance(schema) | Plan::Told(schema) => {
+                let ask = Draw { root: schema, draw };
+                match draw >> 20 & 3 {
+                    0 => sentence(draw, out),
+                    1 => {
+                        instance(&ask, schema, draw, 0, out);
+                        cut(out, out.len().saturating_sub(1).max(start));
+                    }
+                    _ => misfit(&ask, schema, draw, out),
+                }
+            }
+            Plan::Object => sentence(draw, out),
+            Plan::Sentence => {
+                for _ in 0..80 {
+                    out.push_str(SENTENCES[(draw % 8) as usize]);
+                    out.push(' ');
+                }
+                sentence(draw, out);
+            }
+            Plan::Vectors { .. } => {}
+        }
+        let tokens = tokens_of(out.len() - start);
+        if tokens <= budget {
+            return (tokens, false);
+        }
+        cut(out, start + 4 * budget as usize);
+        (budget, true)
+    }
+
     /// Writes the answer drawn from `draw`, of at most `budget` tokens. Returns its tokens, and
     /// whether it was cut.
     pub(super) fn write(&self, draw: u64, budget: u32, out: &mut String) -> (u32, bool) {
@@ -118,6 +152,34 @@ fn sentence(draw: u64, out: &mut String) {
     for shift in (0..64).step_by(4).rev() {
         out.push(char::from(HEX[(draw >> shift & 15) as usize]));
     }
+}
+
+/// An object of `schema`, but for a list where its first value has to be a word or a number; words, where the
+/// schema is no such object.
+fn misfit(ask: &Draw<'_>, schema: &Json, draw: u64, out: &mut String) {
+    const SCALARS: [&str; 4] = ["string", "integer", "number", "boolean"];
+    let properties = schema.get("properties").map(Json::map).unwrap_or_default();
+    let first = properties.first().filter(|(_, child)| {
+        let is_scalar = type_name(child).is_some_and(|name| SCALARS.contains(&name));
+        is_scalar || child.get("enum").is_some()
+    });
+    let Some((first, _)) = first else {
+        return sentence(draw, out);
+    };
+    out.push('{');
+    for (at, (name, child)) in properties.iter().enumerate() {
+        if at > 0 {
+            out.push(',');
+        }
+        quoted(name, out);
+        out.push(':');
+        if name == first {
+            out.push_str("[[null]]");
+        } else {
+            instance(ask, child, mix(draw ^ random::named(0, name)), 1, out);
+        }
+    }
+    out.push('}');
 }
 
 struct Draw<'a> {

@@ -186,18 +186,29 @@ pub(super) enum Outcome {
     /// Failed in passing.
     Errored,
     Expired,
+    /// Answered, until a content filter stopped it.
+    Filtered,
     /// Failed for what it is.
     Invalid,
     Refused,
     Succeeded,
     /// Failed because the account's credit is out.
     Unpaid,
+    /// Answered with what was not asked for.
+    Wrong,
 }
 
 impl Outcome {
     /// Whether it is an answer, and so costs money.
     pub(super) fn is_answer(self) -> bool {
-        matches!(self, Outcome::Cut | Outcome::Refused | Outcome::Succeeded)
+        matches!(
+            self,
+            Outcome::Cut
+                | Outcome::Filtered
+                | Outcome::Refused
+                | Outcome::Succeeded
+                | Outcome::Wrong
+        )
     }
 }
 
@@ -246,8 +257,12 @@ impl Luck {
             Outcome::Errored
         } else if self.hits(Fault::Refusal, index) {
             Outcome::Refused
+        } else if self.hits(Fault::Filter, index) {
+            Outcome::Filtered
         } else if self.hits(Fault::MaxTokens, index) {
             Outcome::Cut
+        } else if self.hits(Fault::Invalid, index) {
+            Outcome::Wrong
         } else {
             Outcome::Succeeded
         }

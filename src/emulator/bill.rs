@@ -10,7 +10,7 @@ use std::io::{BufRead as _, BufReader};
 use serde::Serialize;
 
 use super::batch::{Batch, End, Phase};
-use super::results::scan;
+use super::results::{billed, scan};
 use super::world::World;
 use crate::base::{ErrorKind, Result, ResultExt};
 
@@ -142,20 +142,14 @@ fn charges(world: &World, batch: &Batch) -> Result<Charges> {
     Ok(charges)
 }
 
-/// Calls `each` with the draw of every billed request of a batch, its number in the rule of the answers; of
-/// one for embeddings, with that of each of its inputs.
-pub(super) fn draws(world: &World, each: &mut dyn FnMut(u64) -> Result<()>) -> Result<()> {
+/// Calls `each` with the draw of every billed request of a batch, its number in the rule of the answers, and
+/// whether the answer was whole and what was asked for; of one for embeddings, with that of each of its inputs.
+pub(super) fn draws(world: &World, each: &mut dyn FnMut(u64, bool) -> Result<()>) -> Result<()> {
     for batch in world.store.all::<Batch>()? {
         if batch.end() == End::Failed || !matches!(batch.phase(world.now()), Phase::Ended(_)) {
             continue;
         }
-        let luck = batch.luck();
-        scan(&world.store, &batch, &mut |index, record, _| {
-            let is_answer = luck.outcome(index, record.is_invalid()).is_answer();
-            let is_billed = is_answer && luck.is_readable(index);
-            let mut draws = record.draws().filter(|_| is_billed);
-            draws.try_for_each(&mut *each)
-        })?;
+        billed(&world.store, &batch, each)?;
     }
     Ok(())
 }

@@ -47,6 +47,8 @@ fn of_outcome(luck: &Luck, index: u64, outcome: Outcome) -> Option<Fault> {
         Outcome::Refused => Some(Fault::Refusal),
         Outcome::Cut => Some(Fault::MaxTokens),
         Outcome::Unpaid => Some(Fault::NoCredit),
+        Outcome::Wrong => Some(Fault::Invalid),
+        Outcome::Filtered => Some(Fault::Filter),
         Outcome::Cancelled | Outcome::Invalid | Outcome::Succeeded => None,
     }
 }

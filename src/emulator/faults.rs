@@ -56,9 +56,13 @@ pub enum Fault {
     FailSilent,
     /// A request of a batch fails because the account's credit is out.
     NoCredit,
+    /// An answer is none of what was asked for, and billed.
+    Invalid,
+    /// An answer is stopped by a content filter, and billed (`OpenAI`); elsewhere the model refuses.
+    Filter,
 }
 
-const COUNT: usize = 21;
+const COUNT: usize = 23;
 
 /// The names, in the order of the enum.
 const NAMES: [(&str, Fault); COUNT] = [
@@ -83,6 +87,8 @@ const NAMES: [(&str, Fault); COUNT] = [
     ("anonymous", Fault::Anonymous),
     ("fail_silent", Fault::FailSilent),
     ("no_credit", Fault::NoCredit),
+    ("invalid", Fault::Invalid),
+    ("filter", Fault::Filter),
 ];
 
 impl Fault {

@@ -13,7 +13,8 @@
 //! # The rule of the answers
 //! Let `h` be the first 8 bytes, big-endian, of SHA-256 over the seed in decimal, a newline, and the
 //! text of the last user message in UTF-8 (of several text parts, their concatenation). In Python:
-//! `int.from_bytes(hashlib.sha256(f"{seed}\n{text}".encode()).digest()[:8], "big")`.
+//! `int.from_bytes(hashlib.sha256(f"{seed}\n{text}".encode()).digest()[:8], "big")`. A user's message that begins
+//! with `That answer cannot be used: ` and follows an answer is no question: the one before it is answered again.
 //!
 //! - Without structured output the answer is a short sentence that ends in ` #` and `h` as 16
 //!   hexadecimal digits.

@@ -26,6 +26,7 @@ pub(super) const REFUSAL: &str = "I can't help with that.";
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum StopReason {
     Done,
+    Filtered,
     Length,
     Refused,
 }
@@ -121,11 +122,19 @@ pub(super) fn spoken(
     if outcome == Outcome::Refused {
         return (StopReason::Refused, tokens_of(REFUSAL.len()));
     }
-    let (tokens, cut) = plan.write(draw, budget, text);
-    if outcome == Outcome::Cut {
+    let (tokens, cut) = match outcome {
+        Outcome::Wrong => plan.write_wrong(draw, budget, text),
+        _ => plan.write(draw, budget, text),
+    };
+    let early = match outcome {
+        Outcome::Cut => Some(StopReason::Length),
+        Outcome::Filtered => Some(StopReason::Filtered),
+        _ => None,
+    };
+    if let Some(stop) = early {
         let half = text.len() / 2;
         answer::cut(text, half);
-        return (StopReason::Length, tokens_of(half));
+        return (stop, tokens_of(half));
     }
     (
         if cut {
@@ -173,7 +182,11 @@ pub(super) fn tally(store: &Store, batch: &Batch) -> Result<Tally> {
             Outcome::Cancelled => tally.cancelled += 1,
             Outcome::Expired => tally.expired += 1,
             Outcome::Errored | Outcome::Invalid | Outcome::Unpaid => tally.errored += 1,
-            Outcome::Cut | Outcome::Refused | Outcome::Succeeded => tally.succeeded += 1,
+            Outcome::Cut
+            | Outcome::Filtered
+            | Outcome::Refused
+            | Outcome::Succeeded
+            | Outcome::Wrong => tally.succeeded += 1,
         }
         if outcome.is_answer() && luck.is_readable(index) {
             let (_, _, output_tokens) = answers.write(record, outcome, reader)?;
@@ -188,6 +201,26 @@ pub(super) fn tally(store: &Store, batch: &Batch) -> Result<Tally> {
         Ok(())
     })?;
     Ok(tally)
+}
+
+/// Calls `each` with the draws of every billed request of an ended batch, and whether the answer is whole and
+/// what was asked for.
+pub(super) fn billed(
+    store: &Store,
+    batch: &Batch,
+    each: &mut dyn FnMut(u64, bool) -> Result<()>,
+) -> Result<()> {
+    let luck = batch.luck();
+    let mut answers = Answers::default();
+    scan(store, batch, &mut |index, record, reader| {
+        let outcome = luck.outcome(index, record.is_invalid());
+        if !outcome.is_answer() || !luck.is_readable(index) {
+            return Ok(());
+        }
+        let (_, stop, _) = answers.write(record, outcome, reader)?;
+        let is_good = outcome == Outcome::Succeeded && stop == StopReason::Done;
+        record.draws().try_for_each(|draw| each(draw, is_good))
+    })
 }
 
 /// Writes one line, without its end.

@@ -143,12 +143,12 @@ impl Sandbox {
     }
 
     /// Calls `each` with the number of every billed request of a batch: what the rule of the
-    /// answers (see the module's doc) makes of the seed and its prompt. Of a request for embeddings each
-    /// input has its own.
+    /// answers (see the module's doc) makes of the seed and its prompt; and whether the answer was whole, and
+    /// what was asked for. Of a request for embeddings each input has its own.
     ///
     /// # Errors
     /// If the sandbox's state cannot be read, or `each` fails.
-    pub fn billed(&self, each: &mut dyn FnMut(u64) -> Result<()>) -> Result<()> {
+    pub fn billed(&self, each: &mut dyn FnMut(u64, bool) -> Result<()>) -> Result<()> {
         bill::draws(&self.world, each)
     }
 }

@@ -155,11 +155,46 @@ pub(super) fn draw_of(seed: u64, text: &str) -> u64 {
         .map_or(0, |first| u64::from_be_bytes(*first))
 }
 
-/// The draw of the last user message: of its text, and of whatever is attached to it, the base64 or the URL of
-/// each after a newline.
+/// How a user begins who says what is wrong with the answer before: that is no question of its own.
+const CORRECTION: &str = "That answer cannot be used: ";
+
+/// The message that is answered: the last of a user, but for those that correct the answer to it.
+pub(super) fn question(messages: &[Message<'_>]) -> Option<usize> {
+    let mut last = messages
+        .iter()
+        .rposition(|message| message.role == "user")?;
+    while messages[last].content.text.starts_with(CORRECTION) {
+        match &messages[..last] {
+            [.., asked, answered] if asked.role == "user" && answered.role == "assistant" => {
+                last -= 2;
+            }
+            _ => break,
+        }
+    }
+    Some(last)
+}
+
+/// What is wrong with the turns of `messages` as a conversation: where an assistant has said nothing, or a
+/// user was not the last to speak before the answer (which may have begun).
+pub(super) fn turns_complaint(messages: &[Message<'_>]) -> Option<(usize, &'static str)> {
+    let (last, before) = messages.split_last()?;
+    let is_silent = |message: &Message<'_>| {
+        message.role == "assistant" && message.content.text.trim().is_empty()
+    };
+    if let Some(at) = before.iter().position(is_silent) {
+        return Some((at, "assistant messages must have non-empty content"));
+    }
+    let asked = match (&*last.role, before.last()) {
+        ("assistant", Some(before)) => &*before.role,
+        (role, _) => role,
+    };
+    (asked == "assistant").then_some((before.len(), "there is no question to answer"))
+}
+
+/// The draw of the message that is answered: of its text, and of whatever is attached to it, the base64 or the
+/// URL of each after a newline.
 pub(super) fn draw_of_messages(seed: u64, messages: &[Message<'_>]) -> u64 {
-    let last = messages.iter().rev().find(|message| message.role == "user");
-    let Some(content) = last.map(|message| &message.content) else {
+    let Some(content) = question(messages).map(|at| &messages[at].content) else {
         return draw_of(seed, "");
     };
     if content.attached.is_empty() {

@@ -49,6 +49,7 @@ pub use context::source::source_input;
 pub use control::cancel::cancel;
 pub use control::clean::{Cleaned, clean};
 pub use control::retry::{RetrySummary, Wanted, retry};
+pub use inspect::again_forecast::AgainForecast;
 pub use inspect::changes::Change;
 pub use inspect::check::{Checked, CheckedRow, check};
 pub use inspect::forecast::CacheForecast;

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use crate::base::Time;
 use crate::work::{
-    BatchId, BatchStatus, CacheUse, KeyRule, Pin, RowStatus, Shape, StatusCounts, Usage,
+    BatchId, BatchStatus, CacheUse, KeyRule, Pin, RowStatus, Shape, StatusCounts, Usage, Variant,
 };
 
 /// One fact.
@@ -274,6 +274,21 @@ pub struct ChunkStored {
     /// cache.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub primer: bool,
+    /// What its requests differ in from those of the plan's shape, where they do.
+    #[serde(default, skip_serializing_if = "Variant::is_plain")]
+    pub variant: Variant,
+}
+
+impl ChunkStored {
+    /// How many times its requests failed in passing before.
+    #[must_use]
+    pub fn failures(&self) -> u32 {
+        // Who only failed in passing did so in every round before.
+        match (self.variant.reasks, self.variant.growths) {
+            (0, 0) => self.round,
+            _ => self.variant.failures,
+        }
+    }
 }
 
 /// Every row has been looked at.
@@ -382,6 +397,9 @@ pub struct Landed {
     /// How many of those failed for the account's sake, and wait until that is mended.
     #[serde(default)]
     pub account: u64,
+    /// How many were cut by the limit of output, and may be whole under a higher one.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub cut: u64,
     /// What was used.
     pub usage: Usage,
     /// What that cost, in millionths of a US dollar; `None` where no price is known.
@@ -395,6 +413,14 @@ pub struct Landed {
     pub ended_at: Option<Time>,
     /// What was wrong with the result files.
     pub oddities: Oddities,
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde hands on a reference"
+)]
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 /// What was wrong with a batch's result files.

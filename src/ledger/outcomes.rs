@@ -66,6 +66,8 @@ fn schema(vector_bytes: Option<i32>) -> SchemaRef {
 
 /// Bytes of vectors that are handed to Parquet at once, and read at once.
 const VECTORS_BYTES: usize = 512 << 10;
+/// Bytes of all but the texts that are read at once where every text may be a long one: about a hundred rows.
+const REASONS_BYTES: usize = 4 << 10;
 /// Encoded bytes of a row group of vectors: what is in memory of each batch that lands.
 const VECTORS_GROUP: usize = 4 << 20;
 
@@ -225,6 +227,8 @@ fn vectors_at_once(dimensions: Option<u32>) -> usize {
 pub enum OutcomeColumns {
     /// No more than those.
     Verdicts,
+    /// What the model said that is no answer, why it is none, and why the model stopped.
+    Reasons,
     /// Answers and errors too.
     Answers,
     /// Everything.
@@ -232,6 +236,16 @@ pub enum OutcomeColumns {
 }
 
 const VERDICTS: &[&str] = &["ordinal", "key", "status", "transient"];
+/// The same, and what an answer is asked again with.
+const REASONS: &[&str] = &[
+    "ordinal",
+    "key",
+    "status",
+    "transient",
+    "raw",
+    "error",
+    "finish",
+];
 
 /// Some outcomes, in order.
 #[derive(Clone, Debug)]
@@ -367,8 +381,10 @@ impl OutcomesReader {
     /// # Errors
     /// `Data` if it is not such a file.
     pub fn open(file: File, columns: OutcomeColumns) -> Result<Self> {
+        let wanted = columns;
         let columns: &[&str] = match columns {
             OutcomeColumns::Verdicts => VERDICTS,
+            OutcomeColumns::Reasons => REASONS,
             OutcomeColumns::Answers => &[
                 "ordinal",
                 "key",
@@ -380,11 +396,11 @@ impl OutcomesReader {
             ],
             OutcomeColumns::All => &[],
         };
-        Ok(OutcomesReader(bulk::read_within(
-            file,
-            columns,
-            VECTORS_BYTES,
-        )?))
+        let bytes = match wanted {
+            OutcomeColumns::Reasons => REASONS_BYTES,
+            _ => VECTORS_BYTES,
+        };
+        Ok(OutcomesReader(bulk::read_within(file, columns, bytes)?))
     }
 }
 

@@ -7,6 +7,8 @@
 //! | `key` | `FixedSizeBinary(24)` | the request key |
 //! | `prompt` | `Utf8`, null unless prompts are kept | the rendered user prompt, byte for byte |
 //! | `attachments` | `Utf8`, JSON; there only where requests may have some | what stands in the prompt: places, references, digests |
+//! | `answer` | `Utf8`, null; there only where requests are asked again for an invalid answer | that answer, as it is sent back |
+//! | `message` | `Utf8`, as `answer` | what is said to it |
 //! | `line` | `UInt32`; there where a line of the body carries several requests | which line carries it |
 //! | `inputs` | list of `UInt32`, as `line` | bytes of each input that it is sent as |
 
@@ -26,15 +28,18 @@ use parquet::file::properties::WriterPropertiesBuilder;
 use super::bulk::{self, BulkWriter};
 use super::columns::Columns;
 use crate::base::{Error, ErrorKind, Location, Result, ResultExt};
-use crate::work::{Attachment, Content, RequestKey};
+use crate::work::{Attachment, Content, Correction, RequestKey};
+
+/// The columns of what follows a prompt where it is asked again.
+const CORRECTION: [&str; 2] = ["answer", "message"];
 
 /// The columns of all but the prompts.
 const KEYS: &[&str] = &["ordinal", "row", "key"];
 /// The same, and in which line of the body each request is.
 const LINES: &[&str] = &["ordinal", "row", "key", "line", "inputs"];
 
-/// The columns of requests that may have `attachments`, or share `lines` of their body.
-fn schema(attachments: bool, lines: bool) -> SchemaRef {
+/// The columns of requests that may have `attachments` or `corrections`, or share `lines` of their body.
+fn schema(attachments: bool, corrections: bool, lines: bool) -> SchemaRef {
     let mut fields = vec![
         Field::new("ordinal", DataType::UInt64, false),
         Field::new("row", DataType::UInt64, false),
@@ -43,6 +48,9 @@ fn schema(attachments: bool, lines: bool) -> SchemaRef {
     ];
     if attachments {
         fields.push(Field::new("attachments", DataType::Utf8, true));
+    }
+    if corrections {
+        fields.extend(CORRECTION.map(|name| Field::new(name, DataType::Utf8, true)));
     }
     if lines {
         let item = Field::new_list_field(DataType::UInt32, true);
@@ -87,6 +95,8 @@ pub struct RequestsWriter {
     prompts: StringBuilder,
     /// What stands in the prompts, where something may.
     attachments: Option<StringBuilder>,
+    /// What follows them, where something may.
+    corrections: Option<[StringBuilder; 2]>,
     places: Option<LineColumns>,
 }
 
@@ -111,6 +121,7 @@ impl RequestsWriter {
             keys: bulk::key_builder(),
             prompts: StringBuilder::new(),
             attachments: None,
+            corrections: None,
             places: None,
         })
     }
@@ -128,6 +139,14 @@ impl RequestsWriter {
     #[must_use]
     pub fn with_attachments(mut self) -> Self {
         self.attachments = Some(StringBuilder::new());
+        self
+    }
+
+    /// The same for requests that may be asked again for an invalid answer. That, and what is said to it, is
+    /// kept whether prompts are or not.
+    #[must_use]
+    pub fn with_corrections(mut self) -> Self {
+        self.corrections = Some(Default::default());
         self
     }
 
@@ -174,7 +193,12 @@ impl RequestsWriter {
             attachments
                 .append_option(listed.or_err(ErrorKind::Internal, "attachments have no JSON")?);
         }
-        let bytes = self.prompts.values_slice().len();
+        let mut bytes = self.prompts.values_slice().len();
+        if let Some([answers, messages]) = &mut self.corrections {
+            answers.append_option(content.correction.map(|correction| correction.answer));
+            messages.append_option(content.correction.map(|correction| correction.message));
+            bytes += answers.values_slice().len();
+        }
         if bytes >= BATCH_BYTES || bulk::is_full(self.rows.len()) {
             self.flush()?;
         }
@@ -198,7 +222,11 @@ impl RequestsWriter {
             Some(writer) => writer,
             empty => {
                 let properties = properties(prompts.value_data());
-                let schema = schema(self.attachments.is_some(), self.places.is_some());
+                let schema = schema(
+                    self.attachments.is_some(),
+                    self.corrections.is_some(),
+                    self.places.is_some(),
+                );
                 let writer = BulkWriter::create(&self.path, schema, properties)?;
                 empty.insert(writer.group_bytes(GROUP_BYTES))
             }
@@ -211,6 +239,9 @@ impl RequestsWriter {
         ];
         if let Some(attachments) = &mut self.attachments {
             columns.push(Arc::new(attachments.finish()));
+        }
+        for texts in self.corrections.iter_mut().flatten() {
+            columns.push(Arc::new(texts.finish()));
         }
         if let Some(places) = &mut self.places {
             let lines = std::mem::take(&mut places.lines);
@@ -255,6 +286,7 @@ pub struct Requests {
     keys: FixedSizeBinaryArray,
     prompts: Option<StringViewArray>,
     attachments: Option<StringViewArray>,
+    corrections: Option<[StringViewArray; 2]>,
     places: Option<(UInt32Array, ListArray)>,
 }
 
@@ -300,6 +332,24 @@ impl Requests {
         }
     }
 
+    /// What follows the prompt at `at`, where it is asked again for an invalid answer and everything was
+    /// read.
+    #[must_use]
+    pub fn correction(&self, at: usize) -> Option<Correction<'_>> {
+        let [answers, messages] = self.corrections.as_ref()?;
+        let is_there = answers.is_valid(at) && messages.is_valid(at);
+        is_there.then(|| Correction {
+            answer: answers.value(at),
+            message: messages.value(at),
+        })
+    }
+
+    /// Whether requests may be asked again for an invalid answer.
+    #[must_use]
+    pub fn has_corrections(&self) -> bool {
+        self.corrections.is_some()
+    }
+
     /// Where in its body the request at `at` is, if lines of it carry several and that was read.
     #[must_use]
     pub fn place(&self, at: usize) -> Option<LinePlace<'_>> {
@@ -334,6 +384,11 @@ impl Requests {
             keys: bulk::keys(bulk::column(batch, "key")?)?.clone(),
             prompts: texts("prompt")?,
             attachments: texts("attachments")?,
+            corrections: match CORRECTION.map(texts) {
+                [Ok(Some(answers)), Ok(Some(messages))] => Some([answers, messages]),
+                [Err(error), _] | [_, Err(error)] => return Err(error),
+                _ => None,
+            },
             places: places(batch)?,
         })
     }

@@ -171,6 +171,13 @@ impl PlanState {
         chunk.stored.round == 0 && chunk.stored.first < self.started.trial
     }
 
+    /// The model that the requests of `chunk` ask.
+    #[must_use]
+    pub fn model_of<'a>(&'a self, chunk: &'a ChunkStored) -> &'a str {
+        let other = chunk.variant.model.as_deref();
+        other.unwrap_or(&self.started.shape.model)
+    }
+
     /// The newest round.
     #[must_use]
     pub fn last_round(&self) -> u32 {

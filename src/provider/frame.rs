@@ -1,8 +1,9 @@
 //! From one request as JSON to the constant bytes around what differs.
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use crate::base::{Error, Result};
+use crate::work::TurnFrame;
 
 /// A request's bytes before the id, between id and text, and after the text.
 pub(super) type FrameParts = (Vec<u8>, Vec<u8>, Vec<u8>);
@@ -13,8 +14,48 @@ pub(super) type FrameParts = (Vec<u8>, Vec<u8>, Vec<u8>);
 /// # Errors
 /// `Internal` unless each stands there exactly once.
 pub(super) fn constant_parts(write: impl Fn(&str, &str) -> String) -> Result<FrameParts> {
+    let [before_id, after_id, after_text] = pieces(["id", "text"], |[id, text]| write(id, text))?;
+    Ok((before_id, after_id, after_text))
+}
+
+/// What stands around the turns that follow a row's text: `write` makes a request of an id, the text, the
+/// answer and what is said to it.
+///
+/// # Errors
+/// As for [`constant_parts`].
+pub(super) fn turn_frame(write: impl Fn([&str; 4]) -> String) -> Result<TurnFrame> {
+    let kinds = ["id", "text", "answer", "message"];
+    let [_, _, before_answer, before_message, _] = pieces(kinds, write)?;
+    Ok(TurnFrame {
+        before_answer,
+        before_message,
+    })
+}
+
+/// Puts the turns of `correction` behind the last that a user says in `body`; `prefix` is how the answer
+/// was made to begin.
+pub(super) fn put_turns(
+    body: &mut Map<String, Value>,
+    prefix: Option<&str>,
+    (answer, message): (&str, &str),
+) {
+    let Some(Value::Array(turns)) = body.get_mut("messages") else {
+        return;
+    };
+    let own = turns.iter().rposition(|turn| turn["role"] == "user");
+    let Some(own) = own else { return };
+    let answer = format!("{}{answer}", prefix.unwrap_or_default());
+    turns.insert(own + 1, json!({ "role": "assistant", "content": answer }));
+    turns.insert(own + 2, json!({ "role": "user", "content": message }));
+}
+
+/// The constant pieces between the texts that `write` puts into a request, each once and in this order.
+fn pieces<const N: usize, const M: usize>(
+    kinds: [&str; N],
+    write: impl Fn([&str; N]) -> String,
+) -> Result<[Vec<u8>; M]> {
     // Nothing that the job says can look like the marks: they are chosen so.
-    let plain = write("", "");
+    let plain = write([""; N]);
     let mark = |kind: &str| {
         // A text of so many bytes cannot hold so many marks.
         (0..=plain.len())
@@ -22,17 +63,23 @@ pub(super) fn constant_parts(write: impl Fn(&str, &str) -> String) -> Result<Fra
             .find(|mark| !plain.contains(mark))
             .unwrap_or_default()
     };
-    let (id, text) = (mark("id"), mark("text"));
-    let whole = write(&id, &text);
-    let pieces = whole.split_once(&id).and_then(|(before_id, rest)| {
-        let (after_id, after_text) = rest.split_once(&text)?;
-        let once = |piece: &str| !piece.contains(&id) && !piece.contains(&text);
-        [before_id, after_id, after_text]
-            .into_iter()
-            .all(once)
-            .then(|| (before_id.into(), after_id.into(), after_text.into()))
-    });
-    pieces.ok_or_else(|| Error::internal("cannot tell where the text stands in a request"))
+    let marks = kinds.map(mark);
+    let whole = write(marks.each_ref().map(String::as_str));
+    let mut cut = Vec::new();
+    let mut rest = Some(&*whole);
+    for mark in &marks {
+        let (before, after) = match rest.and_then(|rest| rest.split_once(mark.as_str())) {
+            Some((before, after)) => (Some(before), Some(after)),
+            None => (None, None),
+        };
+        cut.extend(before);
+        rest = after;
+    }
+    cut.extend(rest);
+    let once = |piece: &&str| !marks.iter().any(|mark| piece.contains(mark.as_str()));
+    let cut: Vec<Vec<u8>> = cut.into_iter().filter(once).map(Into::into).collect();
+    cut.try_into()
+        .map_err(|_| Error::internal("cannot tell where the text stands in a request"))
 }
 
 /// A parameter of the job that we cannot pass on, and why.

@@ -20,6 +20,8 @@ mod openai;
 mod schema;
 #[cfg(test)]
 mod testing;
+#[cfg(test)]
+mod turns_tests;
 mod verdict;
 
 pub use account::{Network, Options};

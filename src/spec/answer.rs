@@ -99,6 +99,7 @@ impl Reader<'_> {
         let column = self.plain_text("answer.column");
         let flatten = self.flatten(answer.as_ref(), column.as_deref());
         let embedding = self.embedding_spec(answer.as_ref());
+        let again = self.asked_again(answer.as_ref());
         let spec = AnswerSpec {
             column: column?,
             answer: answer?,
@@ -106,6 +107,9 @@ impl Reader<'_> {
             trim,
             embedding,
             meta,
+            reask: again.reask,
+            reask_model: again.model,
+            grow_output_tokens: again.grow,
         };
         self.keep_columns_apart(&spec, source);
         Some(spec)

@@ -13,8 +13,11 @@ const LIMIT: &str = "model.max_input_tokens";
 /// What an embedding is made of.
 const TEXT_ALONE: &str = "an embedding is made of the text alone";
 
+/// Why nobody is told what is wrong with a vector.
+const NOTHING_TO_SAY: &str = "a vector is the same however often it is asked for";
+
 /// Keys that make no sense where a text is only embedded, and why.
-const SENSELESS: [(&str, &str); 11] = [
+const SENSELESS: [(&str, &str); 14] = [
     ("prompt.system", TEXT_ALONE),
     ("prompt.system_file", TEXT_ALONE),
     ("prompt.examples", TEXT_ALONE),
@@ -29,6 +32,9 @@ const SENSELESS: [(&str, &str); 11] = [
     ("model.structured_output", "a vector has no other structure"),
     ("model.max_output_tokens", "a vector has no tokens"),
     ("model.temperature", "nothing is drawn for a vector"),
+    ("answer.reask", NOTHING_TO_SAY),
+    ("answer.reask_model", NOTHING_TO_SAY),
+    ("answer.grow_output_tokens", "a vector has no tokens"),
 ];
 
 /// The longest vector that is taken for one.

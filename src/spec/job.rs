@@ -221,6 +221,24 @@ pub struct AnswerSpec {
     pub embedding: Option<EmbeddingSpec>,
     /// The columns that say how each answer came about.
     pub meta: Meta,
+    /// How many times an answer that breaks its type is asked again. This and the next two change no request
+    /// that is asked for the first time: they take effect at once.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub reask: u32,
+    /// The model that is asked then, where it is another; of the same provider.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reask_model: Option<String>,
+    /// What the limit of output is multiplied by where it cut an answer, which is then asked again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub grow_output_tokens: Option<f64>,
+}
+
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "serde hands on a reference"
+)]
+fn is_zero(count: &u32) -> bool {
+    *count == 0
 }
 
 /// What is said of an embedding beside its dimensions.

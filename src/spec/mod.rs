@@ -28,6 +28,7 @@ mod model;
 mod output;
 mod prompt;
 mod reader;
+mod reask;
 mod resolve;
 mod source;
 mod surroundings;

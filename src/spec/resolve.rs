@@ -75,6 +75,7 @@ impl Reader<'_> {
         self.check_prefix(answer.as_ref());
         let model = self.model(answer.as_ref());
         let answer = self.with_model(answer, model.as_ref());
+        let answer = self.with_reask_model(answer, model.as_ref());
         let budget = self.budget();
         let output = self.output(output_path.as_ref());
         let ledger = self.ledger(name.as_deref(), output_path.as_ref());

@@ -31,6 +31,19 @@ pub struct Frame {
     /// Where a request on the wire carries several texts, each of them a request of ours: how many it may
     /// carry. See [`inputs`](super::inputs).
     pub inputs: Option<LineLimits>,
+    /// What stands around the turns that follow the text where a question is asked again; `None` where
+    /// nothing can follow.
+    pub turns: Option<TurnFrame>,
+}
+
+/// The constant bytes around the turns that follow a row's own question: they stand between its text and
+/// `after_text`, and bring the quotes around theirs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TurnFrame {
+    /// From the text to the answer.
+    pub before_answer: Vec<u8>,
+    /// From the answer to what is said to it; that ends where the text would.
+    pub before_message: Vec<u8>,
 }
 
 impl Frame {
@@ -46,8 +59,37 @@ impl Frame {
         // The quotes around the one text.
         self.after_id.pop();
         self.after_text.remove(0);
+        if let Some(turns) = &mut self.turns {
+            turns.before_answer.remove(0);
+        }
         self.parts = Some(parts);
         self
+    }
+
+    /// Bytes between the text and `after_text`: of the turns that follow it.
+    fn turns_len(&self, content: Content<'_>) -> u64 {
+        let Some((turns, correction)) = self.turns.as_ref().zip(content.correction) else {
+            return 0;
+        };
+        let fixed = turns.before_answer.len() + turns.before_message.len();
+        // The quote after what is said last, where that after the text is not with its neighbours.
+        let quote = usize::from(self.parts.is_some());
+        let own = escaped_len(correction.answer) + escaped_len(correction.message);
+        (fixed + quote) as u64 + own
+    }
+
+    /// Appends what stands between the text and `after_text`.
+    fn write_turns(&self, content: Content<'_>, out: &mut Vec<u8>) {
+        let Some((turns, correction)) = self.turns.as_ref().zip(content.correction) else {
+            return;
+        };
+        out.extend_from_slice(&turns.before_answer);
+        escape(correction.answer, out);
+        out.extend_from_slice(&turns.before_message);
+        escape(correction.message, out);
+        if self.parts.is_some() {
+            out.push(b'"');
+        }
     }
 
     /// Bytes of the request for `content`, without a separator.
@@ -58,7 +100,7 @@ impl Frame {
             None => escaped_len(content.text),
             Some(parts) => parts.len(content),
         };
-        (fixed + CustomId::LEN) as u64 + own
+        (fixed + CustomId::LEN) as u64 + own + self.turns_len(content)
     }
 
     /// Bytes that the request for `content` adds to a body. The first request of a body pays for a
@@ -93,6 +135,7 @@ impl Frame {
             None => escape(content.text, out),
             Some(parts) => parts.write(content, data, out)?,
         }
+        self.write_turns(content, out);
         out.extend_from_slice(&self.after_text);
         Ok(())
     }
@@ -122,6 +165,7 @@ mod tests {
             close: b"]".to_vec(),
             parts: None,
             inputs: None,
+            turns: None,
         };
         let ids = CustomId::new("abcdefghjkmn", 0);
         let texts = ["plain", "a \"quoted\"\nline \u{1}", ""];
@@ -164,6 +208,7 @@ mod tests {
             close: b"\n".to_vec(),
             parts: None,
             inputs: None,
+            turns: None,
         };
         frame.with_parts(PartFrame {
             text: quoted("{\"text\":\"", "\"}"),
@@ -203,10 +248,7 @@ mod tests {
             cell(5, AttachmentKind::Document, MediaType::Pdf, b"abc"),
             url,
         ];
-        let content = Content {
-            text: "what\nis this?",
-            attachments: &attachments,
-        };
+        let content = Content::of("what\nis this?", &attachments);
         let ids = CustomId::new("abcdefghjkmn", 0);
         let mut out = Vec::new();
         let data = |attached: &Attachment, out: &mut Vec<u8>| match &attached.source {

@@ -190,6 +190,7 @@ mod tests {
             close: b">".to_vec(),
             parts: None,
             inputs: None,
+            turns: None,
         }
     }
 

@@ -6,6 +6,7 @@ pub mod attachment;
 pub mod batch;
 pub mod caching;
 pub mod chunk;
+pub mod correction;
 pub mod embedding;
 mod escape;
 pub mod frame;
@@ -20,6 +21,7 @@ pub mod progress;
 pub mod request;
 pub mod row;
 pub mod sql_type;
+pub mod variant;
 
 pub use answer::{AnswerType, Judge};
 pub use attachment::{
@@ -28,11 +30,13 @@ pub use attachment::{
 pub use batch::{BatchFailure, BatchId, BatchStatus, BatchView, RequestCounts, ResultFile};
 pub use caching::{CacheStyle, CacheTerms, CacheUse, Prefix};
 pub use chunk::{CustomId, Limits, LineLimits, Packer};
+pub use correction::Correction;
 pub use embedding::{InputFit, InputRule, Precision, TooLong};
-pub use frame::Frame;
+pub use frame::{Frame, TurnFrame};
 pub use inputs::{LinePacker, Load};
 pub use outcome::{AnswerRef, FailureClass, Finish, Outcome, Reply, ReplyBody, Usage, Vector};
 pub use parts::{AttachmentFrame, PartFrame};
 pub use pin::Pin;
 pub use request::{Api, Example, KeyRule, Keyer, RequestKey, Shape};
 pub use row::{RowStatus, StatusCounts};
+pub use variant::Variant;

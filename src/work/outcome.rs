@@ -123,12 +123,16 @@ pub enum Finish {
     Length,
     /// It called a tool.
     Tool,
-    /// It refused, or a filter did.
+    /// It refused.
     Refusal,
     /// It wants to go on in another turn.
     Unfinished,
     /// A word this version does not know.
     Other,
+    /// A content filter of the provider stopped it.
+    Filter,
+    /// The model has no room for more: what it was asked, and what it said, fill its window.
+    Window,
 }
 
 impl Finish {
@@ -142,6 +146,8 @@ impl Finish {
             Finish::Refusal => "refusal",
             Finish::Unfinished => "unfinished",
             Finish::Other => "other",
+            Finish::Filter => "filter",
+            Finish::Window => "window",
         }
     }
 }
@@ -157,6 +163,8 @@ pub enum FailureClass {
     Transient,
     /// It will fail again in the same way.
     Permanent,
+    /// A content filter of the provider kept it back, and will again.
+    Filtered,
 }
 
 /// One line of a result file, as the provider's client understood it. Borrows from the line.

@@ -184,10 +184,34 @@ pub struct Progress {
     /// Requests that went before the others so that these can read what they leave in the provider's cache,
     /// while their answers are awaited.
     pub primer: u64,
+    /// Requests that were asked again for what came back.
+    pub asked_again: AgainCounts,
     /// Tokens of what has landed.
     pub usage: Usage,
     /// What that cost, in millionths of a US dollar; `None` where a price is unknown.
     pub cost_micros: Option<u64>,
+}
+
+/// How many requests were asked again for an answer that could not be used, and how many of each succeeded
+/// then. One may have been asked again for both reasons.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AgainCounts {
+    /// Requests that were asked again with what is wrong with their answer.
+    pub reasked: u64,
+    /// Those of them that succeeded.
+    pub reask_succeeded: u64,
+    /// Requests that were asked again with a higher limit of output.
+    pub grown: u64,
+    /// Those of them that succeeded.
+    pub grow_succeeded: u64,
+}
+
+impl AgainCounts {
+    /// Whether any was.
+    #[must_use]
+    pub fn is_none(&self) -> bool {
+        *self == AgainCounts::default()
+    }
 }
 
 /// Rows by state. They sum to the rows.

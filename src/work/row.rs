@@ -35,11 +35,14 @@ pub enum RowStatus {
     Skipped,
     /// Not settled yet.
     Pending,
+    // What came later stands at the end: the place is the code.
+    /// A content filter of the provider kept the answer back, or the question.
+    Filtered,
 }
 
 impl RowStatus {
     /// Every status, in the order of its code.
-    pub const ALL: [RowStatus; 11] = [
+    pub const ALL: [RowStatus; 12] = [
         RowStatus::Succeeded,
         RowStatus::Invalid,
         RowStatus::Refused,
@@ -51,6 +54,7 @@ impl RowStatus {
         RowStatus::Deferred,
         RowStatus::Skipped,
         RowStatus::Pending,
+        RowStatus::Filtered,
     ];
 
     /// The word used in the output, the ledger and the reports.
@@ -68,6 +72,7 @@ impl RowStatus {
             RowStatus::Deferred => "deferred",
             RowStatus::Skipped => "skipped",
             RowStatus::Pending => "pending",
+            RowStatus::Filtered => "filtered",
         }
     }
 
@@ -87,11 +92,13 @@ impl RowStatus {
     #[must_use]
     pub fn is_failure(self) -> bool {
         use RowStatus::{
-            Canceled, Deferred, Expired, Failed, Invalid, Missing, Pending, Refused, Skipped,
-            Succeeded, Truncated,
+            Canceled, Deferred, Expired, Failed, Filtered, Invalid, Missing, Pending, Refused,
+            Skipped, Succeeded, Truncated,
         };
         match self {
-            Invalid | Refused | Truncated | Failed | Expired | Canceled | Missing => true,
+            Invalid | Refused | Filtered | Truncated | Failed | Expired | Canceled | Missing => {
+                true
+            }
             Succeeded | Deferred | Skipped | Pending => false,
         }
     }
@@ -211,6 +218,8 @@ mod tests {
             .into_iter()
             .filter(|s| s.is_failure())
             .collect();
-        assert_eq!(failures, RowStatus::ALL[1..8]);
+        let mut expect = RowStatus::ALL[1..8].to_vec();
+        expect.push(RowStatus::Filtered);
+        assert_eq!(failures, expect);
     }
 }

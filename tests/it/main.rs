@@ -32,6 +32,7 @@ mod panics;
 mod queues;
 mod races;
 mod reads;
+mod reask;
 mod rehearse;
 mod retries;
 mod s3;

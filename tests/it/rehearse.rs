@@ -103,6 +103,22 @@ fn a_killed_run_keeps_its_promises_at_openai() {
     survives("openai/gpt-6-luna", "2");
 }
 
+/// Answers that cannot be used are asked again, wherever the run dies: that is no double payment.
+#[test]
+fn a_killed_run_that_asks_again_keeps_its_promises() {
+    let shell = with_job("anthropic/claude-haiku-4-5");
+    let job = std::fs::read_to_string(shell.path("job.toml")).expect("a job");
+    let answer =
+        "column = \"label\"\nchoices = [\"bug\", \"other\"]\nreask = 4\ngrow_output_tokens = 2.0\n";
+    shell.write("job.toml", job.replace("column = \"label\"\n", answer));
+    let faults = "invalid=0.3,max_tokens=0.2,errored=0.1,lost_answer=0.2,429=0.05,duplicate=0.1";
+    let (_, line) = rehearse(&shell, &["--kill", "--seed", "4", "--faults", faults]);
+    for fault in ["invalid", "max_tokens"] {
+        assert!(line["fault_counts"][fault].as_u64() > Some(3), "{line}");
+    }
+    assert!(line["status"]["succeeded"].as_u64() > Some(50), "{line}");
+}
+
 /// Rows that share a rubric of five thousand tokens: one of them goes first, wherever the run dies.
 #[test]
 fn a_killed_run_that_primes_the_cache_keeps_its_promises() {

@@ -38,6 +38,9 @@ pub(crate) fn taking(least: u64, most: u64) -> SandboxConfig {
 /// Numbers in the vectors of a job that embeds.
 pub(crate) const DIMENSIONS: u32 = 8;
 
+/// The labels of a job that labels.
+pub(crate) const LABELS: [&str; 3] = ["billing", "bug", "other"];
+
 /// A folder, a sandbox and the seams between.
 pub(crate) struct World {
     pub folder: tempfile::TempDir,
@@ -215,10 +218,15 @@ impl World {
         self.job["model"]["max_output_tokens"] = 0.into();
     }
 
+    /// The job labels its texts from now on.
+    pub(crate) fn label(&mut self) {
+        self.job["answer"]["answer"] = json!({ "type": "choice", "choices": LABELS });
+    }
+
     /// Texts that were billed, and how many of them are different ones.
     pub(crate) fn billed_texts(&self) -> (u64, u64) {
         let mut draws = Vec::new();
-        let noted = self.sandbox.billed(&mut |draw| {
+        let noted = self.sandbox.billed(&mut |draw, _| {
             draws.push(draw);
             Ok(())
         });
@@ -233,6 +241,10 @@ impl World {
     pub(crate) fn answer(&self, prompt: &str) -> String {
         if self.job["answer"]["answer"]["type"] == "embedding" {
             return format!("{:?}", Sandbox::vector(hash(prompt), DIMENSIONS));
+        }
+        if self.job["answer"]["answer"]["type"] == "choice" {
+            let at = hash(prompt) % LABELS.len() as u64;
+            return LABELS[usize::try_from(at).expect("small")].to_owned();
         }
         format!("#{:016x}", hash(prompt))
     }

@@ -8,7 +8,8 @@ use serde_json::{Value, json};
 use super::context::{CommandContext, print};
 use crate::base::{ErrorKind, Exit, Result, ResultExt};
 use crate::cli::display::json::{signed_usd, usd};
-use crate::engine::{self, CacheForecast, Change, PlanReport};
+use crate::cli::display::words::some;
+use crate::engine::{self, AgainForecast, CacheForecast, Change, PlanReport};
 use crate::work::CacheUse;
 
 /// `plan`: what a run would do.
@@ -49,6 +50,9 @@ fn plan_words(report: &PlanReport) -> String {
     if report.requests > 0 {
         let _ = writeln!(text, "cache       {}", cache_words(&report.cache));
     }
+    if report.requests > 0 && !report.again.is_none() {
+        let _ = writeln!(text, "again       {}", again_words(&report.again));
+    }
     if let Some(since) = report.since.filter(|_| !report.changes.is_empty()) {
         let _ = writeln!(text, "\nchanged since plan {since}");
         for change in &report.changes {
@@ -81,6 +85,28 @@ fn cost_words(report: &PlanReport) -> String {
         usd(worst),
         usd(online)
     )
+}
+
+/// What is asked again for an answer that cannot be used, in one sentence.
+fn again_words(again: &AgainForecast) -> String {
+    let mut parts = Vec::new();
+    if again.reask > 0 {
+        let times = some(again.reask.into(), "time", "times");
+        let model = again.reask_model.as_ref();
+        let by = model.map_or_else(String::new, |model| format!(" by {model}"));
+        parts.push(format!(
+            "invalid answers up to {times}{by}, with the reason"
+        ));
+    }
+    if let (Some(first), Some(last)) = (again.limits.first(), again.limits.last()) {
+        let limits = if first == last {
+            format!("{first} tokens")
+        } else {
+            format!("{first} tokens, and up to {last}")
+        };
+        parts.push(format!("cut ones with a limit of {limits}"));
+    }
+    parts.join("; ")
 }
 
 /// What is done about the provider's cache, and why, in one sentence.
@@ -182,6 +208,11 @@ fn plan_json(report: &PlanReport) -> Value {
             "expected_saving_usd": report.cache.saved_micros.map(signed_usd),
             "why": report.cache.why,
         },
+        "asked_again": (!report.again.is_none()).then(|| json!({
+            "reask": report.again.reask,
+            "reask_model": report.again.reask_model,
+            "output_limits": report.again.limits,
+        })),
         "since_plan": report.since,
         "changes": changes.collect::<Vec<_>>(),
         "notes": report.notes,

@@ -11,7 +11,7 @@ use crate::base::{Exit, Result, Time};
 use crate::cli::display::json::{cache_value, progress_value, statuses, usd};
 use crate::cli::display::words::{self, grouped, some};
 use crate::engine::{self, BatchLine, StatusReport};
-use crate::work::CacheUse;
+use crate::work::{CacheUse, Variant};
 
 /// How it is shown.
 #[derive(Clone, Copy, Debug)]
@@ -92,6 +92,9 @@ fn status_words(status: &StatusReport, now: Time) -> String {
             grouped(progress.planned.requests)
         ),
     );
+    if let Some(again) = words::asked_again(&progress.asked_again) {
+        line("again", &again);
+    }
     let spent = words::spent(&report.usage, report.cost_micros);
     line("spent", &spent);
     let saved = report.cache_saved_micros;
@@ -182,11 +185,29 @@ fn table(batches: &[BatchLine], now: Time) -> String {
         if let Some(note) = &batch.note {
             let _ = writeln!(text, "      {note}");
         }
+        if let Some(again) = variant_words(&batch.variant) {
+            let _ = writeln!(text, "      {again}");
+        }
         if let Some(cache) = cache_words(batch) {
             let _ = writeln!(text, "      cache: {cache}");
         }
     }
     text
+}
+
+/// How the requests of a batch differ from what was planned, if they do.
+fn variant_words(variant: &Variant) -> Option<String> {
+    let mut words = Vec::new();
+    if variant.reasks > 0 {
+        words.push(match variant.reasks {
+            1 => "asked again with the reason".to_owned(),
+            times => format!("asked again with the reason, for the {times}. time"),
+        });
+    }
+    words.extend(variant.model.as_ref().map(|model| format!("by {model}")));
+    let limit = variant.max_output_tokens;
+    words.extend(limit.map(|limit| format!("with a limit of {limit} tokens")));
+    (!words.is_empty()).then(|| words.join(", "))
 }
 
 /// What the provider's cache has to do with a batch, where it has.
@@ -257,6 +278,7 @@ fn status_json(status: &StatusReport) -> Value {
             "cost_usd": line.cost_micros.map(usd),
             "cache_use": line.cache.map(CacheUse::as_str),
             "primer": line.primer,
+            "variant": (!line.variant.is_plain()).then_some(&line.variant),
             "cache": cache_value(&line.usage, line.cost_micros, line.cache_saved_micros),
         })
     });

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::base::{Error, ErrorKind, Time};
 use crate::cli::display::diagnose::causes;
 use crate::engine::{Awaits, Report};
-use crate::work::progress::{Event, Progress};
+use crate::work::progress::{AgainCounts, Event, Progress};
 use crate::work::{StatusCounts, Usage};
 
 /// What a command came to.
@@ -45,6 +45,9 @@ pub(in crate::cli) struct Line<'a> {
     cost_usd: Option<f64>,
     /// `null` where nothing was read from the provider's cache or written to it.
     cache: Option<Value>,
+    /// Requests that were asked again for an answer that could not be used, and how many of them succeeded
+    /// then; `null` where none was.
+    asked_again: Option<AgainCounts>,
     /// What this process itself took; `null` where the system does not say.
     #[serde(flatten)]
     process: Process,
@@ -80,9 +83,15 @@ impl<'a> Line<'a> {
             tokens: report.usage,
             cost_usd: report.cost_micros.map(usd),
             cache: cache_value(&report.usage, report.cost_micros, report.cache_saved_micros),
+            asked_again: again_value(&report.progress).filter(|_| !report.unchanged),
             process: Process::so_far(),
         }
     }
+}
+
+/// What was asked again for an answer that could not be used, if anything was.
+fn again_value(progress: &Progress) -> Option<AgainCounts> {
+    Some(progress.asked_again).filter(|again| !again.is_none())
 }
 
 /// What a command says that ended with an error.
@@ -275,6 +284,7 @@ pub(in crate::cli) fn progress_value(progress: &Progress) -> Value {
         },
         "trial": progress.trial,
         "primer": progress.primer,
+        "asked_again": again_value(progress),
         "open_batches": progress.batches,
         "tokens": progress.usage,
         "cost_usd": progress.cost_micros.map(usd),

@@ -18,6 +18,11 @@ pub(in crate::cli) fn summary(kind: RunKind, report: &Report, elapsed: Duration)
     if let Some(sent) = sent(report) {
         line("requests", &sent);
     }
+    if let Some(again) = words::asked_again(&report.progress.asked_again)
+        && !report.unchanged
+    {
+        line("again", &again);
+    }
     if report.usage.input_total() + report.usage.output > 0 {
         let usage = &report.usage;
         let tokens = format!(

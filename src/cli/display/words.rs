@@ -5,7 +5,7 @@ use std::time::Duration;
 use chrono::SecondsFormat;
 
 use crate::base::Time;
-use crate::work::progress::{Progress, Then, Wait, Waits};
+use crate::work::progress::{AgainCounts, Progress, Then, Wait, Waits};
 use crate::work::{StatusCounts, Usage};
 
 use crate::cli::display::json::usd;
@@ -82,6 +82,30 @@ pub(in crate::cli) fn cache(usage: &Usage, cost: Option<u64>, saved: i64) -> Opt
         format!(", {what} {}", self::cost(Some(saved.unsigned_abs())))
     });
     Some(read + &money.unwrap_or_default())
+}
+
+/// What was asked again for an answer that could not be used, if anything was: "12 for an invalid answer, of
+/// which 9 succeeded".
+pub(in crate::cli) fn asked_again(again: &AgainCounts) -> Option<String> {
+    let parts = [
+        (
+            again.reasked,
+            again.reask_succeeded,
+            "for an invalid answer",
+        ),
+        (
+            again.grown,
+            again.grow_succeeded,
+            "with a higher limit of output",
+        ),
+    ];
+    let parts = parts.iter().filter(|(count, ..)| *count > 0);
+    let parts = parts.map(|(count, good, why)| {
+        let (count, good) = (grouped(*count), grouped(*good));
+        format!("{count} {why}, of which {good} succeeded")
+    });
+    let parts: Vec<_> = parts.collect();
+    (!parts.is_empty()).then(|| parts.join("; "))
 }
 
 /// A cost in dollars, if it is known.

@@ -35,7 +35,7 @@ impl Message<'_> {
         );
         quoted(self.model, out);
         out.push_str(",\"content\":[");
-        if self.stop != StopReason::Refused {
+        if !matches!(self.stop, StopReason::Refused | StopReason::Filtered) {
             out.push_str("{\"type\":\"text\",\"text\":");
             quoted(self.text, out);
             out.push('}');
@@ -45,6 +45,10 @@ impl Message<'_> {
             StopReason::Length => r#"],"stop_reason":"max_tokens","stop_sequence":null,"stop_details":null"#,
             StopReason::Refused => {
                 r#"],"stop_reason":"refusal","stop_sequence":null,"stop_details":{"type":"refusal","category":"general_harms","explanation":null}"#
+            }
+            // There is no word of its own for a filter.
+            StopReason::Filtered => {
+                r#"],"stop_reason":"refusal","stop_sequence":null,"stop_details":{"type":"refusal","category":"bio","explanation":null}"#
             }
         });
         let (found, life) = self.cache;
@@ -77,7 +81,11 @@ pub(super) fn write_line(_: &Batch, reply: &Reply<'_>, out: &mut String) {
             error(reply, &Problem::invalid(text), out);
         }
         Outcome::Invalid => error(reply, &reply.problem(), out),
-        Outcome::Cut | Outcome::Refused | Outcome::Succeeded => {
+        Outcome::Cut
+        | Outcome::Filtered
+        | Outcome::Refused
+        | Outcome::Succeeded
+        | Outcome::Wrong => {
             out.push_str("succeeded\",\"message\":");
             let message = Message {
                 draw: reply.draw,

@@ -14,7 +14,7 @@ use crate::emulator::problem::Problem;
 use crate::emulator::record::{Request, Shape};
 use crate::emulator::schema::{Verdicts, plain_complaint, told};
 use crate::emulator::text::{
-    Borrowed, Content, Message, attached_tokens, draw_of_messages, tokens_of,
+    Borrowed, Content, Message, attached_tokens, draw_of_messages, tokens_of, turns_complaint,
 };
 use crate::emulator::world::body_hash;
 
@@ -215,6 +215,9 @@ fn messages_complaint(params: &Params<'_>) -> Option<String> {
     };
     if messages.is_empty() {
         return Some("messages: at least one message is required".into());
+    }
+    if let Some((at, why)) = turns_complaint(messages) {
+        return Some(format!("messages.{at}: {why}"));
     }
     messages
         .iter()

@@ -14,7 +14,9 @@ use crate::emulator::prefix::Wanted;
 use crate::emulator::problem::Problem;
 use crate::emulator::record::{Request, Shape};
 use crate::emulator::schema::{Verdicts, strict_complaint, told};
-use crate::emulator::text::{Borrowed, Message, attached_tokens, draw_of_messages, tokens_of};
+use crate::emulator::text::{
+    Borrowed, Message, attached_tokens, draw_of_messages, tokens_of, turns_complaint,
+};
 use crate::emulator::world::body_hash;
 
 #[derive(Debug, Deserialize)]
@@ -224,6 +226,9 @@ fn chat_complaint(chat: &Chat<'_>, verdicts: &mut Verdicts) -> Option<Problem> {
                 return refuse(&why, &param, "invalid_value");
             }
         }
+    }
+    if let Some((at, why)) = turns_complaint(messages) {
+        return refuse(why, &format!("messages[{at}]"), "invalid_value");
     }
     if chat.stream == Some(true) {
         return refuse(

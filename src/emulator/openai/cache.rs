@@ -1,12 +1,12 @@
 //! What of a request is cached: by itself, unless the request says otherwise.
 //!
-//! What stands before the last message of a user is looked at, in steps of 128 tokens.
+//! What stands before the message that is answered is looked at, in steps of 128 tokens.
 
 use serde::Deserialize;
 use xxhash_rust::xxh3::Xxh3;
 
 use crate::emulator::prefix::Wanted;
-use crate::emulator::text::{Borrowed, Message, tokens_of};
+use crate::emulator::text::{Borrowed, Message, question, tokens_of};
 
 /// Tokens that are cached together.
 const STEP: u32 = 128;
@@ -52,8 +52,7 @@ pub(super) fn wanted(
     messages: &[Message<'_>],
     (key, options): (Option<&str>, Option<&CacheOptions<'_>>),
 ) -> Wanted {
-    let own = messages.iter().rposition(|message| message.role == "user");
-    let before = &messages[..own.unwrap_or(0)];
+    let before = &messages[..question(messages).unwrap_or(0)];
     let bytes: usize = before.iter().map(|one| one.content.text.len()).sum();
     let tokens = tokens_of(bytes) / STEP * STEP;
     let least = if is_charged(model) { 1024 } else { 2048 };

@@ -42,10 +42,10 @@ impl Completion<'_> {
             quoted(self.text, out);
             out.push_str(",\"refusal\":null");
         }
-        let reason = if self.stop == StopReason::Length {
-            "length"
-        } else {
-            "stop"
+        let reason = match self.stop {
+            StopReason::Length => "length",
+            StopReason::Filtered => "content_filter",
+            StopReason::Done | StopReason::Refused => "stop",
         };
         let _ = write!(
             out,
@@ -130,7 +130,11 @@ pub(super) fn write_line(batch: &Batch, reply: &Reply<'_>, out: &mut String) {
             out.push_str(&refusal(&problem, ""));
             out.push_str("},\"error\":null}");
         }
-        Outcome::Cut | Outcome::Refused | Outcome::Succeeded => {
+        Outcome::Cut
+        | Outcome::Filtered
+        | Outcome::Refused
+        | Outcome::Succeeded
+        | Outcome::Wrong => {
             responded(reply, 200, out);
             body(batch, reply, out);
             out.push_str("},\"error\":null}");

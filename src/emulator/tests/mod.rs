@@ -7,6 +7,7 @@ mod limits;
 mod openai;
 mod socket;
 mod state;
+mod turns;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};

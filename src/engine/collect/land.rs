@@ -14,7 +14,8 @@ use crate::ledger::state::Attempt;
 use crate::provider::{Provider, Seen};
 use crate::work::price::{Pricing, Tariff, micro_usd, saved};
 use crate::work::{
-    BatchFailure, BatchStatus, BatchView, CustomId, Judge, Outcome, RowStatus, StatusCounts, Usage,
+    BatchFailure, BatchStatus, BatchView, CustomId, Finish, Judge, Outcome, RowStatus,
+    StatusCounts, Usage,
 };
 
 use super::harvest::Harvest;
@@ -22,6 +23,7 @@ use super::lines::BodyLines;
 use super::slots::Slots;
 use crate::engine::context::files::Files;
 use crate::engine::context::points;
+use crate::engine::decide::again::Cause;
 
 /// Bytes of outcomes that a landing holds in memory; more of them lie in a file. Of vectors that is where
 /// they lie in any case.
@@ -87,6 +89,7 @@ impl Landing<'_> {
             counts,
             transient,
             account,
+            cut,
             usage,
             cost,
             uncached,
@@ -98,6 +101,7 @@ impl Landing<'_> {
             counts,
             transient,
             account,
+            cut,
             usage,
             cost_micros: self.pricing.is_known().then(|| micro_usd(cost)),
             cache_saved_micros: (self.pricing.is_known() && usage.cached() > 0)
@@ -184,6 +188,8 @@ struct Sums {
     counts: StatusCounts,
     transient: u64,
     account: u64,
+    /// Cut by the limit of output.
+    cut: u64,
     usage: Usage,
     /// In millionths of a millionth of a US dollar.
     cost: u128,
@@ -196,6 +202,9 @@ impl Sums {
         self.counts.add(outcome.status, 1);
         self.transient += u64::from(outcome.transient);
         self.account += u64::from(outcome.account);
+        let finish = outcome.finish.map(Finish::as_str);
+        let cause = Cause::of(outcome.status, outcome.transient, finish);
+        self.cut += u64::from(cause == Some(Cause::Cut));
         self.usage += outcome.usage;
         self.cost += pricing.cost(Tariff::Batch, &outcome.usage);
         self.uncached += pricing.cost(Tariff::Batch, &outcome.usage.uncached());

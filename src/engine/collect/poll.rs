@@ -174,7 +174,7 @@ impl Poll<'_> {
             attempt: self.attempt,
             chunk: &chunk.stored,
             judge: &Judge::new(&plan.started.shape.answer)?,
-            pricing: Pricing::of(&plan.started.shape.service, &plan.started.shape.model),
+            pricing: Pricing::of(&plan.started.shape.service, plan.model_of(&chunk.stored)),
             provider: self.cx.providers.of(self.attempt)?,
             take_what_is_there: self.cx.may_resubmit(),
             files: &self.cx.files,
@@ -257,7 +257,7 @@ impl Poll<'_> {
         let refusals = refusals(&without, stored);
         let now = self.cx.now();
         let learned = learn(
-            &self.cx.queue,
+            &self.cx.queue.for_chunk(&stored.stored),
             &without,
             &stored.stored,
             (refusals, named),

@@ -41,9 +41,9 @@ impl Worth {
         match outcome.status {
             RowStatus::Succeeded => Worth::Success,
             RowStatus::Invalid | RowStatus::Refused | RowStatus::Truncated => Worth::Answer,
-            RowStatus::Failed => Worth::Failure,
-            // A model answered, and so was paid; what it said is no use.
-            RowStatus::Missing if outcome.model.is_some() => Worth::Answer,
+            // A model answered, and so was paid; what it said is no use, or was kept back.
+            RowStatus::Missing | RowStatus::Filtered if outcome.model.is_some() => Worth::Answer,
+            RowStatus::Failed | RowStatus::Filtered => Worth::Failure,
             _ => Worth::Nothing,
         }
     }
@@ -372,10 +372,12 @@ fn decode<'a>(bytes: &'a [u8], models: &'a Models) -> Option<Outcome<'a>> {
 }
 
 fn finish(code: u8) -> Option<Finish> {
-    use Finish::{Length, Other, Refusal, Stop, Tool, Unfinished};
-    [Stop, Length, Tool, Refusal, Unfinished, Other]
-        .into_iter()
-        .find(|finish| *finish as u8 == code)
+    use Finish::{Filter, Length, Other, Refusal, Stop, Tool, Unfinished, Window};
+    [
+        Stop, Length, Tool, Refusal, Unfinished, Other, Filter, Window,
+    ]
+    .into_iter()
+    .find(|finish| *finish as u8 == code)
 }
 
 #[cfg(test)]
@@ -392,7 +394,14 @@ mod tests {
         let vector =
             prop::option::of(prop::collection::vec(any::<u8>(), 0..20).prop_map(Cow::Owned));
         let words = (texts(), texts(), texts(), texts(), vector);
-        (0u8..8, any::<bool>(), 0u8..7, any::<[u64; 6]>(), words).prop_map(
+        let status = (0u8..9).prop_map(|n| {
+            if n == 8 {
+                RowStatus::Filtered.code()
+            } else {
+                n
+            }
+        });
+        (status, any::<bool>(), 0u8..9, any::<[u64; 6]>(), words).prop_map(
             |(status, transient, code, tokens, (answer, raw, error, model, vector))| Outcome {
                 vector,
                 status: RowStatus::from_code(status).expect("a status"),
@@ -430,7 +439,7 @@ mod tests {
                 let worth = |o: &Outcome<'_>| match o.status {
                     RowStatus::Succeeded => 2,
                     RowStatus::Invalid | RowStatus::Refused | RowStatus::Truncated => 1,
-                    RowStatus::Missing if o.model.is_some() => 1,
+                    RowStatus::Missing | RowStatus::Filtered if o.model.is_some() => 1,
                     _ => 0,
                 };
                 let wins = expect[*n].as_ref().is_none_or(|old| worth(old) < worth(outcome));
@@ -440,9 +449,11 @@ mod tests {
             }
             let count = |is: fn(&Outcome<'_>) -> bool| expect.iter().flatten().filter(|o| is(o)).count() as u64;
             let is_answer = |o: &Outcome<'_>| o.status < RowStatus::Failed
-                || (o.status == RowStatus::Missing && o.model.is_some());
+                || (matches!(o.status, RowStatus::Missing | RowStatus::Filtered) && o.model.is_some());
             prop_assert_eq!(slots.answered(), count(is_answer));
-            prop_assert_eq!(slots.failed(), count(|o| o.status == RowStatus::Failed));
+            let is_failure = |o: &Outcome<'_>| o.status == RowStatus::Failed
+                || (o.status == RowStatus::Filtered && o.model.is_none());
+            prop_assert_eq!(slots.failed(), count(is_failure));
             let mut buffer = Vec::new();
             for (n, expect) in expect.into_iter().enumerate() {
                 prop_assert_eq!(slots.take(n, &mut buffer).expect("no I/O error"), expect);

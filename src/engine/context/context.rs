@@ -17,7 +17,7 @@ use crate::engine::decide::queue::Queue;
 use crate::prompt::Template;
 use crate::source::Source;
 use crate::spec::{AmbiguousPolicy, Job};
-use crate::work::Keyer;
+use crate::work::{Frame, Keyer, Shape, Variant};
 
 /// What the steps of a run work with.
 #[derive(Debug)]
@@ -65,6 +65,20 @@ impl Context {
             Ok((name.clone(), field.data_type().clone()))
         };
         self.job.source.key.iter().map(column).collect()
+    }
+
+    /// What requests of the plan share that are sent as `variant`, and their frame; they say nothing of the
+    /// provider's cache.
+    ///
+    /// # Errors
+    /// Whatever the provider refuses of them.
+    pub(crate) fn asks_as(&self, variant: &Variant) -> Result<(Shape, Frame)> {
+        if variant.is_plain() {
+            return Ok((self.parts.shape.clone(), self.parts.frame.clone()));
+        }
+        let shape = self.parts.shape.varied(variant);
+        let frame = self.providers.own.frame(&shape, None)?;
+        Ok((shape, frame))
     }
 
     /// Whether a person said that what is lost is to be sent, and paid, again.

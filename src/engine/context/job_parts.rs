@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::source::{column_names, compile};
 use crate::base::{Error, Result, Stores};
 use crate::engine::attachments::attacher::Attacher;
+use crate::engine::decide::again::AgainRule;
 use crate::engine::decide::cache::CacheChoice;
 use crate::output::check_names;
 use crate::prompt::{column_expression, constant_head, render_shared};
@@ -92,6 +93,10 @@ impl JobParts {
         };
         let (prefix, cache, cache_if_moved) = caches(job, provider, &shape)?;
         let frame = provider.frame(&shape, None)?;
+        if let Some(other) = reask_shape(job, &shape) {
+            let refused = |error: Error| error.with("key", "answer.reask_model");
+            provider.frame(&other, None).map_err(refused)?;
+        }
         let cache_bytes = match cache.policy.uses() {
             Some(uses) => longer(&provider.frame(&shape, Some(uses))?, &frame),
             None => 0,
@@ -144,6 +149,15 @@ impl JobParts {
                 )),
         )
     }
+}
+
+/// What requests share that ask the job's other model, if it has one.
+pub(crate) fn reask_shape(job: &Job, shape: &Shape) -> Option<Shape> {
+    let model = AgainRule::of(job).reask_model?;
+    Some(Shape {
+        model,
+        ..shape.clone()
+    })
 }
 
 /// The job's system prompt, with what an answer must be at its end, where the model is told so in the prompt.

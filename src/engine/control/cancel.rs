@@ -4,6 +4,8 @@ use crate::base::{Error, Result};
 use crate::engine::context::ledger::read;
 use crate::engine::context::owner::check_ours;
 use crate::engine::context::setup::Setup;
+use crate::engine::decide::again::{AgainRule, asked_again};
+use crate::engine::decide::limits::SENDS_MAX;
 use crate::ledger::action::Action;
 use crate::ledger::state::{ChunkState, Phase, PlanState, State};
 
@@ -48,14 +50,11 @@ fn may_send(state: &State, plan: &PlanState) -> bool {
         state.is_home(chunk) || attempts.any(|a| a.phase == Phase::RejectedForGood)
     };
     let is_whole = plan.completed.is_some() && plan.chunks.values().all(|chunk| is_home(&chunk));
-    // What fails in passing is sent again before the output is published, and not after.
+    // What is asked again is sent before the output is published, and not after.
     let number = plan.started.plan;
     let is_published = state.shown(number).is_some_and(|shown| !shown.partial);
-    let last = plan.round(plan.last_round()).into_iter();
-    let mut landed = last
-        .flat_map(|chunk| state.attempts_of(chunk))
-        .filter_map(|attempt| attempt.landed.as_ref());
-    !is_whole || (!is_published && landed.any(|landed| landed.transient > 0))
+    let rule = AgainRule::planned(plan);
+    !is_whole || (!is_published && asked_again(&rule, state, plan, SENDS_MAX) > 0)
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use crate::base::{Error, Result, Time};
-use crate::ledger::action::Landed;
+use crate::ledger::action::{ChunkStored, Landed};
 use crate::ledger::state::{Attempt, ChunkState, Phase, PlanState, State};
 use crate::spec::CacheSetting;
 use crate::work::caching::tokens_of;
@@ -244,20 +244,23 @@ pub(crate) enum Caching {
 }
 
 impl Caching {
-    /// Whether `chunk` may be sent now.
-    pub(crate) fn lets(self, chunk: u64) -> bool {
+    /// Whether `chunk` may be sent now. One for another model reads nothing of what the plan's own model
+    /// has cached, and leaves nothing there.
+    pub(crate) fn lets(self, chunk: &ChunkStored) -> bool {
         match self {
+            _ if chunk.variant.model.is_some() => true,
             Caching::Says(_) => true,
-            Caching::Primes(primer, _) => primer == chunk,
+            Caching::Primes(primer, _) => primer == chunk.chunk,
             Caching::Parts(_) | Caching::Waits => false,
         }
     }
 
     /// What the requests of `chunk` say of the cache, if it is sent now.
-    pub(crate) fn says(self, chunk: u64) -> Option<CacheUse> {
+    pub(crate) fn says(self, chunk: &ChunkStored) -> Option<CacheUse> {
         match self {
+            _ if chunk.variant.model.is_some() => None,
             Caching::Says(cache) => cache,
-            Caching::Primes(primer, cache) if primer == chunk => Some(cache),
+            Caching::Primes(primer, cache) if primer == chunk.chunk => Some(cache),
             Caching::Primes(..) | Caching::Parts(_) | Caching::Waits => None,
         }
     }
@@ -281,7 +284,8 @@ pub(crate) fn caching(
     if is_warm(state, plan, (kept, account), now + life / 2) {
         return Caching::Says(Some(kept));
     }
-    let primers = || plan.chunks.values().filter(|chunk| goes_first(chunk));
+    let own = || plan.chunks.values().filter(|chunk| asks_as_planned(chunk));
+    let primers = || own().filter(|chunk| goes_first(chunk));
     if primers().any(|chunk| matches!(chunk_status(state, chunk), ChunkStatus::Open)) {
         return Caching::Waits;
     }
@@ -291,7 +295,7 @@ pub(crate) fn caching(
     let unsent = |chunk: &&ChunkState| matches!(chunk_status(state, chunk), ChunkStatus::Unsent);
     let first = primers().find(unsent);
     let cold = first.map_or(PRIMER, |chunk| chunk.stored.requests);
-    let left = plan.chunks.values().filter(unsent);
+    let left = own().filter(unsent);
     let left: u64 = left.map(|chunk| chunk.stored.requests).sum();
     let is_whole = plan.completed.is_some();
     if policy.worth_from(cold).is_none_or(|from| left < from) {
@@ -301,12 +305,17 @@ pub(crate) fn caching(
             Caching::Waits
         };
     }
-    match first.or_else(|| plan.chunks.values().find(unsent)) {
+    match first.or_else(|| own().find(unsent)) {
         Some(chunk) if goes_first(chunk) => Caching::Primes(chunk.stored.chunk, kept),
         // New chunks are numbered after the last one, which is known once all are there.
         Some(chunk) if is_whole => Caching::Parts(chunk.stored.chunk),
         _ => Caching::Waits,
     }
+}
+
+/// Whether `chunk` asks the plan's own model, whose cache it is.
+fn asks_as_planned(chunk: &ChunkState) -> bool {
+    chunk.stored.variant.model.is_none()
 }
 
 /// Whether `chunk` can go before others: it was made for that, or is as small.
@@ -359,7 +368,7 @@ fn last_use(attempt: &Attempt, life: Duration) -> Option<Time> {
 /// before anything reads them. Those that came home since something was sent behind one count.
 fn is_in_vain(state: &State, plan: &PlanState) -> bool {
     let attempts = || {
-        let chunks = plan.chunks.values();
+        let chunks = plan.chunks.values().filter(|chunk| asks_as_planned(chunk));
         chunks.flat_map(|chunk| {
             let attempts = state.attempts_of(chunk);
             attempts.map(move |attempt| (goes_first(chunk), attempt))

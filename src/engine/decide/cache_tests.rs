@@ -47,8 +47,10 @@ fn one_request_goes_first_and_the_others_when_it_has_ended() {
     let mut scenario = primed(2);
     let first = Caching::Primes(0, CacheUse::Hour);
     assert_eq!(at_time(&scenario, 0), first);
-    assert!(first.lets(0) && !first.lets(1));
-    assert_eq!((first.says(0), first.says(1)), (KEPT, None));
+    let chunk = |n: u64| scenario.0.plans[&0].chunks[&n].stored.clone();
+    let (own, behind) = (chunk(0), chunk(1));
+    assert!(first.lets(&own) && !first.lets(&behind));
+    assert_eq!((first.says(&own), first.says(&behind)), (KEPT, None));
     let primer = scenario.marked(0, 0);
     assert_eq!(at_time(&scenario, 10), Caching::Waits);
     scenario.caches(&primer, 60);

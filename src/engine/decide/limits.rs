@@ -1,5 +1,6 @@
 //! The limits within which a run works.
 
+use super::again::AgainRule;
 use super::cache::CachePolicy;
 use super::queue::Queue;
 
@@ -17,8 +18,10 @@ pub(crate) struct RunLimits {
     pub submits_max: usize,
     /// Batches that are looked at, or landed, at the same time.
     pub polls_max: usize,
-    /// Times that a request is sent, in all.
+    /// Times that a request is sent, in all, where it fails in passing.
     pub sends_max: u32,
+    /// What else is asked again.
+    pub again: AgainRule,
     /// Whether chunks may be sent at all; harvesting goes on in any case.
     pub may_submit: bool,
     /// Whether an output with rows that nobody can settle is published, those rows `pending`.

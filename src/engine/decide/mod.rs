@@ -1,5 +1,6 @@
 //! What follows from the ledger's state and the time. Pure: no input, no output, no waiting.
 
+pub(crate) mod again;
 pub(crate) mod age;
 pub(crate) mod cache;
 pub(crate) mod chunk;

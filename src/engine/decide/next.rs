@@ -4,13 +4,17 @@
 //! only what the ledger cannot know: which steps are being carried out right now, and when a thing
 //! may be tried again.
 
+use std::collections::BTreeMap;
+
 use crate::base::Time;
+use crate::ledger::action::ChunkStored;
 use crate::ledger::state::{Attempt, ChunkState, Phase, PlanState, State};
 
+use super::again::asked_again;
 use super::cache::{Caching, caching};
 use super::chunk::{ChunkStatus, chunk_status};
 use super::limits::RunLimits;
-use super::queue::{Admission, Gauge};
+use super::queue::{Admission, Gauge, Queue};
 use super::step::{InFlight, Step};
 use super::trial::{TrialStatus, account_refused, trial_status};
 
@@ -138,6 +142,7 @@ impl DueSteps<'_> {
         let work = [
             Step::Fail { chunk: number },
             Step::Prime { chunk: number },
+            Step::Recast { chunk: number },
             Step::Split { chunk: number },
             Step::Submit { chunk: number },
         ];
@@ -151,7 +156,12 @@ impl DueSteps<'_> {
     /// Has other chunks made of `chunk`, unless somebody is at it. New chunks are numbered after the last
     /// one, so that two steps cannot make some at once.
     fn remake(&mut self, chunk: &ChunkState, step: Step) {
-        let makes = |step: &Step| matches!(step, Step::Prime { .. } | Step::Split { .. });
+        let makes = |step: &Step| {
+            matches!(
+                step,
+                Step::Prime { .. } | Step::Recast { .. } | Step::Split { .. }
+            )
+        };
         if !self.is_at_work_on(chunk) && self.count(makes) == 0 {
             self.ask(step);
         }
@@ -237,9 +247,13 @@ fn advance(
 ) -> PlanStatus {
     let trial = trial_status(state, plan);
     let refused = account_refused(state, plan).filter(|_| !plan.canceled);
-    let gauge = limits.queue.gauge(state, asked.now);
     let cache = caching(limits.cached(), state, plan, asked.now);
-    let mut entering = entering(state, plan, asked.in_flight, &gauge);
+    let mut queues = Queues {
+        state,
+        plan,
+        queue: &limits.queue,
+        open: BTreeMap::new(),
+    };
     let mut status = PlanStatus::Settled;
     for chunk in plan.chunks.values() {
         let is_trial = plan.is_trial(chunk);
@@ -258,14 +272,11 @@ fn advance(
                 status = PlanStatus::Working;
                 let number = chunk.stored.chunk;
                 let may = is_trial || trial == TrialStatus::Passed;
-                if may && cache.lets(number) {
-                    send(
-                        plan,
-                        chunk,
-                        asked,
-                        limits,
-                        (&gauge, &mut entering, is_trial),
-                    );
+                if limits.again.recast(plan, &chunk.stored).is_some() {
+                    asked.remake(chunk, Step::Recast { chunk: number });
+                } else if may && cache.lets(&chunk.stored) {
+                    let (gauge, entering) = queues.of(&chunk.stored, asked);
+                    send(plan, chunk, asked, limits, (gauge, entering, is_trial));
                 } else if may && cache == Caching::Parts(number) {
                     asked.remake(chunk, Step::Prime { chunk: number });
                 }
@@ -304,14 +315,44 @@ fn is_trial_unsettled(state: &State, plan: &PlanState) -> bool {
         && trial.any(|chunk| matches!(chunk_status(state, chunk), ChunkStatus::Unsettled(_)))
 }
 
-/// What is on its way into the queue, and not in the ledger yet.
-fn entering(state: &State, plan: &PlanState, in_flight: &InFlight, gauge: &Gauge) -> u64 {
+/// The queues at the provider that the chunks of a plan meet, by whose they are.
+struct Queues<'a> {
+    state: &'a State,
+    plan: &'a PlanState,
+    queue: &'a Queue,
+    /// Each with the weight of what is on its way into it, and not in the ledger yet.
+    open: BTreeMap<String, (Gauge, u64)>,
+}
+
+impl Queues<'_> {
+    /// The one that `chunk` meets.
+    fn of(&mut self, chunk: &ChunkStored, asked: &DueSteps<'_>) -> (&Gauge, &mut u64) {
+        let queue = self.queue.for_chunk(chunk);
+        let whose = queue.counted_by().to_owned();
+        let (state, plan, own) = (self.state, self.plan, self.queue);
+        let (gauge, entering) = self.open.entry(whose).or_insert_with(|| {
+            let gauge = queue.gauge(state, asked.now);
+            let entering = entering(state, plan, asked.in_flight, (own, &queue, &gauge));
+            (gauge, entering)
+        });
+        (gauge, entering)
+    }
+}
+
+/// What is on its way into a queue, and not in the ledger yet.
+fn entering(
+    state: &State,
+    plan: &PlanState,
+    in_flight: &InFlight,
+    (own, queue, gauge): (&Queue, &Queue, &Gauge),
+) -> u64 {
     let chunks = in_flight.busy.iter().filter_map(|step| match step {
         Step::Submit { chunk } => plan.chunks.get(chunk),
         _ => None,
     });
     chunks
         .filter(|chunk| !matches!(chunk_status(state, chunk), ChunkStatus::Open))
+        .filter(|chunk| own.for_chunk(&chunk.stored).counted_by() == queue.counted_by())
         .map(|chunk| gauge.weigh(&chunk.stored))
         .sum()
 }
@@ -367,30 +408,19 @@ fn worse(status: PlanStatus, other: PlanStatus) -> PlanStatus {
     }
 }
 
-/// Everything that was sent is home: send again what failed in passing, or publish.
+/// Everything that was sent is home: ask again what is to be, or publish.
 fn settle(
     state: &State,
     plan: &PlanState,
     asked: &mut DueSteps<'_>,
     limits: &RunLimits,
 ) -> PlanStatus {
-    let round = plan.last_round();
-    let transient: u64 = plan
-        .round(round)
-        .into_iter()
-        .filter_map(|chunk| {
-            state
-                .attempts_of(chunk)
-                .filter_map(|a| a.landed.as_ref())
-                .last()
-        })
-        .map(|landed| landed.transient)
-        .sum();
-    if transient > 0 && round + 1 < limits.sends_max && !plan.canceled {
+    if !plan.canceled && asked_again(&limits.again, state, plan, limits.sends_max) > 0 {
         if !limits.may_submit {
             return PlanStatus::Unsent;
         }
-        asked.ask(Step::Resend { round: round + 1 });
+        let round = plan.last_round() + 1;
+        asked.ask(Step::Resend { round });
         return PlanStatus::Working;
     }
     let rechecks = asked.count(|step| matches!(step, Step::Recheck { .. }));

@@ -5,6 +5,7 @@ use crate::ledger::state::{Attempt, ChunkState, Phase, PlanState, State};
 use crate::work::progress::{Planned, Progress};
 use crate::work::{RowStatus, Usage};
 
+use super::again::{AgainRule, again_counts, asked_again};
 use super::cache::open_primers;
 use super::limits::SENDS_MAX;
 use super::observed::Observed;
@@ -37,6 +38,7 @@ pub(crate) fn progress(state: &State, plan: u64, observed: &Observed) -> Progres
     for chunk in planned.chunks.values().filter(|chunk| !chunk.split) {
         add(&mut progress, state, planned, chunk, observed);
     }
+    settle(&mut progress, state, planned);
     let own = state.attempts.values().filter(|a| a.promised.plan == plan);
     for attempt in own {
         progress.batches += u64::from(attempt.phase.is_open());
@@ -74,8 +76,7 @@ fn counted(plan: &PlanState, observed: &Observed) -> Planned {
     }
 }
 
-/// Counts the requests of `chunk`. What failed in passing and is in a chunk of the next round counts
-/// there.
+/// Counts the requests of `chunk`; those that failed as if nothing more came of them.
 fn add(
     progress: &mut Progress,
     state: &State,
@@ -86,17 +87,8 @@ fn add(
     let requests = chunk.stored.requests;
     let landed = state.attempts_of(chunk).filter_map(|a| a.landed.as_ref());
     if let Some(landed) = landed.last() {
-        let counts = landed.counts;
-        let passing = landed.transient;
-        progress.succeeded += counts.of(RowStatus::Succeeded);
-        progress.failed += counts.failed().saturating_sub(passing);
-        if chunk.stored.round == plan.last_round() {
-            if may_resend(state, plan) {
-                progress.again += passing;
-            } else {
-                progress.failed += passing;
-            }
-        }
+        progress.succeeded += landed.counts.of(RowStatus::Succeeded);
+        progress.failed += landed.counts.failed();
         return;
     }
     match state.attempts_of(chunk).last() {
@@ -117,15 +109,20 @@ fn done(attempt: &Attempt, observed: &Observed) -> u64 {
     done.unwrap_or_default()
 }
 
-/// Whether what failed in passing in the last round is sent once more.
-fn may_resend(state: &State, plan: &PlanState) -> bool {
-    let number = plan.started.plan;
-    let is_over = state.published.as_ref().is_some_and(|published| {
-        published.plan == number
-            && !published.partial
-            && published.landed == state.landed_count(number)
-    });
-    plan.last_round() + 1 < SENDS_MAX && !plan.canceled && !is_over
+/// What is asked again counts where it is now: the requests of every round but the first failed in the one
+/// before, and of the last round some wait for the next.
+fn settle(progress: &mut Progress, state: &State, plan: &PlanState) {
+    let chunks = plan.chunks.values();
+    let again = chunks.filter(|chunk| !chunk.split && chunk.stored.round > 0);
+    let again: u64 = again.map(|chunk| chunk.stored.requests).sum();
+    progress.failed = progress.failed.saturating_sub(again);
+    progress.asked_again = again_counts(state, plan);
+    if progress.failed > 0 && !plan.canceled {
+        let rule = AgainRule::planned(plan);
+        let waits = asked_again(&rule, state, plan, SENDS_MAX).min(progress.failed);
+        progress.failed -= waits;
+        progress.again += waits;
+    }
 }
 
 #[cfg(test)]

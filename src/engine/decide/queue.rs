@@ -70,6 +70,15 @@ impl Queue {
         }
     }
 
+    /// The queue that the requests of `chunk` meet, which may ask another model.
+    pub(crate) fn for_chunk(&self, chunk: &ChunkStored) -> Queue {
+        let other = chunk.variant.model.clone();
+        Queue {
+            model: other.unwrap_or_else(|| self.model.clone()),
+            ..self.clone()
+        }
+    }
+
     /// Whose queue it is: the model's where its tokens are counted; nobody's in particular where all
     /// models of the account share one.
     pub(crate) fn counted_by(&self) -> &str {
@@ -288,7 +297,8 @@ fn chunk_of<'a>(state: &'a State, attempt: &Attempt) -> Option<&'a ChunkState> {
 
 fn model_of<'a>(state: &'a State, attempt: &Attempt) -> Option<&'a str> {
     let plan = state.plans.get(&attempt.promised.plan)?;
-    Some(&plan.started.shape.model)
+    let chunk = plan.chunks.get(&attempt.promised.chunk)?;
+    Some(plan.model_of(&chunk.stored))
 }
 
 #[cfg(test)]

@@ -8,9 +8,10 @@ use crate::ledger::action::{
 use crate::ledger::state::State;
 use crate::provider::QueueUnit;
 use crate::work::{
-    AnswerType, Api, BatchId, BatchStatus, CacheUse, RowStatus, Shape, StatusCounts, Usage,
+    AnswerType, Api, BatchId, BatchStatus, CacheUse, RowStatus, Shape, StatusCounts, Usage, Variant,
 };
 
+use super::again::AgainRule;
 use super::cache::CachePolicy;
 use super::limits::RunLimits;
 use super::queue::Queue;
@@ -27,6 +28,7 @@ pub(crate) fn limits() -> RunLimits {
         submits_max: 2,
         polls_max: 4,
         sends_max: 3,
+        again: AgainRule::default(),
         may_submit: true,
         publish_partial: false,
         cancel_on_interrupt: false,
@@ -107,15 +109,20 @@ impl Scenario {
 
     /// Stores the next chunk. Each request has forty bytes.
     pub(crate) fn stored(&mut self, round: u32, first: u64, requests: u64) {
-        self.store(round, (first, requests), false);
+        self.store(round, (first, requests), false, Variant::default());
+    }
+
+    /// The same, of requests that are asked as `variant`.
+    pub(crate) fn varied(&mut self, round: u32, requests: u64, variant: Variant) {
+        self.store(round, (0, requests), false, variant);
     }
 
     /// The same, of a chunk that goes before the others.
     pub(crate) fn primer(&mut self, round: u32, first: u64, requests: u64) {
-        self.store(round, (first, requests), true);
+        self.store(round, (first, requests), true, Variant::default());
     }
 
-    fn store(&mut self, round: u32, (first, requests): (u64, u64), primer: bool) {
+    fn store(&mut self, round: u32, (first, requests): (u64, u64), primer: bool, variant: Variant) {
         let chunk = self.0.plans[&0].chunks.len() as u64;
         self.tell(Action::ChunkStored(ChunkStored {
             plan: 0,
@@ -128,6 +135,7 @@ impl Scenario {
             body_bytes: 40 * requests,
             nonce: format!("nonce{chunk}"),
             primer,
+            variant,
         }));
     }
 
@@ -217,6 +225,32 @@ impl Scenario {
         self.comes_home(attempt, (RowStatus::Succeeded, transient), (0, None));
     }
 
+    /// So many of its requests failed in passing, had an invalid answer and one that was cut; the others
+    /// succeeded.
+    pub(crate) fn returns(&mut self, chunk: u64, [failed, invalid, cut]: [u64; 3]) {
+        let attempt = self.accepted(chunk);
+        let requests = self.0.attempts[&attempt].promised.requests;
+        let mut counts = StatusCounts::default();
+        counts.add(RowStatus::Failed, failed);
+        counts.add(RowStatus::Invalid, invalid);
+        counts.add(RowStatus::Truncated, cut);
+        counts.add(RowStatus::Succeeded, requests - failed - invalid - cut);
+        self.tell(Action::Landed(Box::new(Landed {
+            attempt,
+            status: BatchStatus::Completed,
+            error: None,
+            counts,
+            transient: failed,
+            account: 0,
+            cut,
+            usage: Usage::default(),
+            cost_micros: None,
+            cache_saved_micros: None,
+            ended_at: None,
+            oddities: Oddities::default(),
+        })));
+    }
+
     /// All its requests succeeded, and used the provider's cache; so many seconds after the beginning.
     pub(crate) fn caches(&mut self, attempt: &str, seconds: i64) {
         let ended = Some(at(seconds));
@@ -240,6 +274,7 @@ impl Scenario {
             counts,
             transient,
             account,
+            cut: 0,
             usage: Usage {
                 input: 7 * requests,
                 cache_write_1h: u64::from(cached.is_some()),

@@ -52,7 +52,12 @@ pub(crate) enum Step {
         /// The number of the chunk in the current plan.
         chunk: u64,
     },
-    /// Make chunks of what failed in passing in the last round.
+    /// Make another chunk of one that was to ask a model which the job names no more.
+    Recast {
+        /// The number of the chunk in the current plan.
+        chunk: u64,
+    },
+    /// Make chunks of what is asked again of the last round.
     Resend {
         /// The round to make.
         round: u32,

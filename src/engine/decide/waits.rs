@@ -144,6 +144,7 @@ impl WaitInputs<'_> {
                 Step::Submit { chunk: number },
                 Step::Split { chunk: number },
                 Step::Prime { chunk: number },
+                Step::Recast { chunk: number },
                 Step::Fail { chunk: number },
             ];
             !plan.canceled
@@ -165,7 +166,7 @@ impl WaitInputs<'_> {
         let cache = caching(self.cache, self.state, plan, self.now);
         let (free, behind): (Vec<&ChunkState>, Vec<_>) = free
             .into_iter()
-            .partition(|chunk| cache.lets(chunk.stored.chunk));
+            .partition(|chunk| cache.lets(&chunk.stored));
         if !behind.is_empty() && plan.completed.is_some() {
             let others = requests(&behind);
             waits.push(Wait::of(format!(
@@ -208,7 +209,7 @@ impl WaitInputs<'_> {
         let makes = |step: &Step| {
             matches!(
                 step,
-                Step::Prime { .. } | Step::Resend { .. } | Step::Split { .. }
+                Step::Prime { .. } | Step::Recast { .. } | Step::Resend { .. } | Step::Split { .. }
             )
         };
         if self.in_flight.busy.iter().any(makes) {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use futures::StreamExt;
 
-use super::preflight::{Inspected, unknown_model};
+use super::preflight::{Inspected, reask_notes, unknown_model};
 use crate::base::{Error, Result};
 use crate::engine::attachments::attacher::{Found, found};
 use crate::engine::context::job_parts::JobParts;
@@ -82,6 +82,7 @@ pub async fn check(setup: Setup, provider: Arc<dyn Provider>, rows: u64) -> Resu
         ..
     } = Box::pin(Inspected::of(&setup, &*provider)).await?;
     notes.extend(unknown_model(job, &parts.shape.service));
+    notes.extend(reask_notes(job, &parts.shape.service));
     if let Some(filter) = &parts.filter {
         choose_all(&source, filter).await?;
     }

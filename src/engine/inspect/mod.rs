@@ -1,5 +1,6 @@
 //! Looking at a job without holding it.
 
+pub(crate) mod again_forecast;
 pub(crate) mod changes;
 pub(crate) mod check;
 pub(crate) mod forecast;

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
+use super::again_forecast::AgainForecast;
 use super::changes::{self, Change};
 use super::forecast::CacheForecast;
-use super::preflight::{Inspected, unknown_model};
+use super::preflight::{Inspected, reask_notes, unknown_model};
 use crate::base::Result;
 use crate::engine::context::job_parts::JobParts;
 use crate::engine::context::owner::stored_job;
@@ -50,6 +51,8 @@ pub struct PlanReport {
     pub online_worst_micros: Option<u64>,
     /// What a run would do about the provider's prompt cache, and why.
     pub cache: CacheForecast,
+    /// What a run would ask again for an answer that cannot be used.
+    pub again: AgainForecast,
     /// The plan that this one is held against, if there is one.
     pub since: Option<u64>,
     /// What of the job is another than in that plan: why rows are stale.
@@ -137,8 +140,15 @@ fn report(
     let pricing = Pricing::of(&parts.shape.service, &parts.shape.model);
     let input_tokens = tokens_of(tally.prompt_bytes + tally.requests * parts.shared_bytes);
     let cache = CacheForecast::of(&parts.cache, tally.requests);
-    let output_tokens_max = tally.requests * u64::from(job.model.max_output_tokens);
-    let cost = |tariff, output| {
+    let limit = job.model.max_output_tokens;
+    let once = tally.requests * u64::from(limit);
+    let again = AgainForecast::of(job);
+    let [own, other] = again.worst(tally.requests, input_tokens, limit);
+    let other_pricing = match &again.reask_model {
+        Some(model) => Pricing::of(&parts.shape.service, model),
+        None => pricing,
+    };
+    let cost = |tariff, output, is_worst: bool| {
         if tally.requests == 0 {
             return Some(0);
         }
@@ -147,12 +157,15 @@ fn report(
             output,
             ..Usage::default()
         };
-        pricing
-            .is_known()
-            .then(|| micro_usd(pricing.cost(tariff, &usage)))
+        let mut cost = pricing.cost(tariff, &usage);
+        if is_worst {
+            cost += pricing.cost(tariff, &own) + other_pricing.cost(tariff, &other);
+        }
+        let is_known = pricing.is_known() && (!is_worst || other_pricing.is_known());
+        is_known.then(|| micro_usd(cost))
     };
-    let expected = cost(Tariff::Batch, output_tokens_max / 2);
-    let worst = cost(Tariff::Batch, output_tokens_max);
+    let expected = cost(Tariff::Batch, once / 2, false);
+    let worst = cost(Tariff::Batch, once, true);
     // What a cache saves is sure of nothing, and a service that takes no money saves none.
     let is_listed = matches!(pricing, Pricing::Listed(_));
     let less = cache.saved_micros.filter(|_| is_listed).unwrap_or(0);
@@ -164,11 +177,12 @@ fn report(
         requests: tally.requests,
         chunks,
         input_tokens,
-        output_tokens_max,
+        output_tokens_max: once + own.output + other.output,
         expected_micros: expected.map(|cost| cost.saturating_add_signed(-less)),
         worst_micros: worst.map(|cost| cost + more),
-        online_worst_micros: cost(Tariff::Online, output_tokens_max),
+        online_worst_micros: cost(Tariff::Online, once, true),
         cache,
+        again,
         since: state.plan().map(|last| last.started.plan),
         changes: last_job(state).map_or_else(Vec::new, |last| changes::between(&last, job)),
         gone: tally.gone,
@@ -225,6 +239,7 @@ fn notes_of(job: &Job, parts: &JobParts, tally: &Tally, chunks: u64, state: &Sta
         notes.push(format!("the first row that cannot be asked: {why}"));
     }
     notes.extend(movable(parts, tally.requests));
+    notes.extend(reask_notes(job, &parts.shape.service));
     notes.extend(unknown_model(job, &parts.shape.service));
     notes
 }

@@ -9,6 +9,7 @@ use crate::engine::context::owner::check_ours;
 use crate::engine::context::publish_spec::PublishSpec;
 use crate::engine::context::setup::Setup;
 use crate::engine::context::source::{check_key, needs_snapshot, open_source};
+use crate::engine::decide::again::AgainRule;
 use crate::engine::publish::target;
 use crate::provider::Provider;
 use crate::source::{Source, TextNotes};
@@ -70,7 +71,26 @@ impl Inspected {
 /// good as any: it is no mistake, and most likely a slip.
 #[must_use]
 pub fn unknown_model(job: &Job, service: &str) -> Option<String> {
-    let (provider, model) = (&job.model.provider, &job.model.model);
+    unknown(&job.model.provider, &job.model.model, service)
+}
+
+/// What to say of what is asked again for an answer that cannot be used.
+pub(crate) fn reask_notes(job: &Job, service: &str) -> Vec<String> {
+    let rule = AgainRule::of(job);
+    let other = rule.reask_model.as_deref();
+    let unknown = other.and_then(|model| unknown(&job.model.provider, model, service));
+    let mut notes: Vec<String> = unknown.into_iter().collect();
+    let limit = job.model.max_output_tokens;
+    let can_grow = rule.grow(limit, 0, &job.model.model).is_some();
+    if rule.grow.is_some() && !can_grow {
+        notes.push(format!(
+            "`answer.grow_output_tokens` does nothing: `model.max_output_tokens` is the model's own limit, {limit}"
+        ));
+    }
+    notes
+}
+
+fn unknown(provider: &str, model: &str, service: &str) -> Option<String> {
     if service != provider
         || Pricing::of(service, model).is_known()
         || Price::listed(provider).next().is_none()

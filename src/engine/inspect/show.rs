@@ -11,7 +11,7 @@ use crate::provider::Provider;
 use crate::spec::Job;
 use crate::work::answer::floats;
 use crate::work::price::{Pricing, Tariff, micro_usd, saved};
-use crate::work::{Attachment, Content, CustomId, RowStatus, Shape, Usage};
+use crate::work::{Attachment, Content, Correction, CustomId, RowStatus, Shape, Usage};
 
 use super::locate::{Located, find, read_row};
 use crate::engine::context::files::Files;
@@ -142,6 +142,8 @@ struct Sent {
     n: u64,
     /// Its line, where lines carry several; and bytes of the inputs that it was sent as.
     line: Option<(u32, Vec<u32>)>,
+    /// What followed its text, where it was asked again for an invalid answer.
+    correction: Option<(String, String)>,
 }
 
 /// Makes requests as they were sent, where the job's provider can be opened.
@@ -241,6 +243,7 @@ async fn tell(
             }
         };
         let before = story.attempts.len();
+        let shape = &shape.varied(&chunk.stored.variant);
         tell_attempts(state, chunk, place, (files, shape), story).await?;
         let Some((sent, prompt)) = number.zip(story.prompt.clone()) else {
             continue;
@@ -248,8 +251,8 @@ async fn tell(
         let told = story.attempts[before..].iter_mut();
         for (told, attempt) in told.zip(state.attempts_of(chunk)) {
             let content = Content {
-                text: &prompt,
-                attachments: &story.attachments,
+                correction: Correction::borrow(sent.correction.as_ref()),
+                ..Content::of(&prompt, &story.attachments)
             };
             told.request = frames.request(shape, attempt, (&sent, content));
         }
@@ -299,6 +302,7 @@ async fn read_request(
             let place = some.place(at);
             return Ok(Some(Sent {
                 n: before + at as u64,
+                correction: some.correction(at).map(Correction::to_owned),
                 line: place.map(|place| (place.line, place.inputs.to_vec())),
             }));
         }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::base::{Result, Time};
 use crate::ledger::state::{Attempt, Phase, PlanState, State};
 use crate::work::progress::Progress;
-use crate::work::{CacheUse, StatusCounts, Usage};
+use crate::work::{CacheUse, StatusCounts, Usage, Variant};
 
 use super::live::Live;
 use crate::engine::context::ledger::{holder, read};
@@ -83,6 +83,8 @@ pub struct BatchLine {
     pub cache: Option<CacheUse>,
     /// Whether it goes before the others, for these to read what it leaves there.
     pub primer: bool,
+    /// How its requests differ from what was planned.
+    pub variant: Variant,
 }
 
 /// Where everything stands. Takes no lease.
@@ -203,6 +205,9 @@ fn line(
             .unwrap_or_default(),
         cache: attempt.promised.cache,
         primer: attempt.promised.cache.is_some() && is_primer,
+        variant: chunk
+            .map(|chunk| chunk.stored.variant.clone())
+            .unwrap_or_default(),
     }
 }
 

@@ -8,7 +8,7 @@ use crate::ledger::action::ChunkStored;
 use crate::ledger::requests::{LinePlace, RequestsWriter};
 use crate::ledger::state::{ChunkState, Phase, PlanState, State};
 use crate::work::{
-    Content, CustomId, Frame, InputRule, Limits, LinePacker, Load, Packer, RequestKey,
+    Content, CustomId, Frame, InputRule, Limits, LinePacker, Load, Packer, RequestKey, Variant,
 };
 
 use crate::engine::context::context::Context;
@@ -227,6 +227,7 @@ impl<'a> ChunkWriter<'a> {
             body_bytes: 0,
             nonce,
             primer: false,
+            variant: Variant::default(),
         };
         let packing = match frame.inputs.zip(inputs) {
             Some((line, rule)) => Packing::Lines {
@@ -248,6 +249,12 @@ impl<'a> ChunkWriter<'a> {
             open: None,
             next,
         }
+    }
+
+    /// What is taken from here on differs by `variant` from what the plan asks. Nothing may be in the open
+    /// chunk.
+    pub(crate) fn vary(&mut self, variant: Variant) {
+        self.next.variant = variant;
     }
 
     /// Takes a request, whose prompt adds so many bytes to a body; the chunk that it did not fit into any more, if so, which is durable now.
@@ -320,11 +327,14 @@ impl<'a> ChunkWriter<'a> {
             .files
             .draft(&format!("requests-{}-{}", self.next.plan, self.next.chunk));
         let create = |path: &Path, keep| -> Result<RequestsWriter> {
-            let writer = RequestsWriter::create(path, keep)?;
-            Ok(match self.frame.parts {
-                None => writer,
-                Some(_) => writer.with_attachments(),
-            })
+            let mut writer = RequestsWriter::create(path, keep)?;
+            if self.frame.parts.is_some() {
+                writer = writer.with_attachments();
+            }
+            if self.next.variant.reasks > 0 {
+                writer = writer.with_corrections();
+            }
+            Ok(writer)
         };
         let writer = create(&draft, self.keep)?;
         let aside = self.files.prompts_aside(self.next.plan, self.next.chunk);

@@ -15,10 +15,11 @@ use crate::base::{Components, ErrorKind, Location, Result};
 use crate::engine::context::files::Files;
 use crate::engine::context::points;
 use crate::engine::context::source::index_memory;
+use crate::engine::publish::outcomes::Parts;
 use crate::ledger::index::{AnswerIndex, Draft, Entry, EntrySorter, IndexFolder, Manifest};
-use crate::ledger::outcomes::OutcomeVerdicts;
+use crate::ledger::outcomes::{OutcomeColumns, OutcomeVerdicts};
 use crate::ledger::row_map::Place;
-use crate::ledger::state::{Attempt, State};
+use crate::ledger::state::{Attempt, PlanState, State};
 use crate::work::RequestKey;
 
 /// What the index of a ledger is opened with.
@@ -82,6 +83,12 @@ impl<'a> EarlierOutcomes<'a> {
             found => found,
         }
     }
+}
+
+/// Whether requests of `plan` were asked otherwise than it says.
+fn asks_otherwise(plan: &PlanState) -> bool {
+    let mut chunks = plan.chunks.values();
+    chunks.any(|chunk| !chunk.stored.variant.is_plain())
 }
 
 impl IndexSetup<'_> {
@@ -175,10 +182,18 @@ impl IndexSetup<'_> {
     async fn read(&self, plans: Range<u64>) -> Result<Vec<Draft>> {
         let memory = index_memory(self.memory) / 2;
         let mut sorter = EntrySorter::new(self.files.scratch(), memory);
+        for plan in self.state.plans.range(plans.clone()).map(|(_, plan)| plan) {
+            if asks_otherwise(plan) {
+                self.read_best(plan, &mut sorter).await?;
+            }
+        }
         for attempt in self.landed(plans) {
             let promised = &attempt.promised;
             let plan = u32::try_from(promised.plan).unwrap_or(u32::MAX);
             let planned = self.state.plans.get(&promised.plan);
+            if planned.is_some_and(asks_otherwise) {
+                continue;
+            }
             let limit = planned.map_or(0, |plan| plan.started.shape.max_output_tokens);
             let mut outcomes = OutcomeVerdicts::open(&self.files.outcomes(attempt)).await?;
             while let Some(some) = outcomes.next().await? {
@@ -194,6 +209,35 @@ impl IndexSetup<'_> {
             }
         }
         sorter.finish(self.files.scratch(), &self.id())
+    }
+
+    /// The best outcome of each request of a plan, some of which were asked otherwise than planned: what a
+    /// request came to is one thing, whichever of its answers tells it.
+    async fn read_best(&self, plan: &PlanState, sorter: &mut EntrySorter) -> Result<()> {
+        let number = plan.started.plan;
+        let short = u32::try_from(number).unwrap_or(u32::MAX);
+        let mut parts = Parts::of(self.state, number, self.files, OutcomeColumns::Verdicts);
+        let ends = plan.round(0).into_iter();
+        let end = ends.map(|chunk| chunk.stored.first + chunk.stored.requests);
+        for ordinal in 0..end.max().unwrap_or(0) {
+            let Some(found) = parts.find(ordinal).await? else {
+                continue;
+            };
+            if found.is_transient() {
+                continue;
+            }
+            let (key, status, limit) = (found.key(), found.status(), found.limit());
+            sorter.push(&Entry {
+                key,
+                place: Place {
+                    plan: short,
+                    ordinal,
+                },
+                limit,
+                status,
+            })?;
+        }
+        Ok(())
     }
 
     fn id(&self) -> String {

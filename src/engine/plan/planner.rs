@@ -183,7 +183,7 @@ impl RowPlanner<'_> {
                     };
                     let own = row.to_le_bytes();
                     let key = key.as_ref().map_or(&own[..], AsRef::as_ref);
-                    let content = Content { text, attachments };
+                    let content = Content::of(text, attachments);
                     let row_id = (!self.input.dedupe).then_some(key);
                     self.ask((at, row), row_id, id, content).await?;
                 }
@@ -210,7 +210,7 @@ impl RowPlanner<'_> {
             let chosen = u64::from(number) < most;
             let content = match (prompts.get(at).filter(|_| chosen), attached.get(at)) {
                 (Some(Prompt::Text(text)), None) => Content::text(text),
-                (Some(Prompt::Text(text)), Some(Ok(attachments))) => Content { text, attachments },
+                (Some(Prompt::Text(text)), Some(Ok(attachments))) => Content::of(text, attachments),
                 _ => {
                     self.requests.push(None);
                     continue;

@@ -75,9 +75,9 @@ enum Worth {
 
 /// What an outcome under the limit `then` is worth under the limit `now`.
 fn worth(status: RowStatus, then: u32, now: u32) -> Worth {
-    use RowStatus::{Invalid, Refused, Succeeded, Truncated};
+    use RowStatus::{Filtered, Invalid, Refused, Succeeded, Truncated};
     match status {
-        Succeeded | Invalid | Refused => Worth::Answer,
+        Succeeded | Invalid | Refused | Filtered => Worth::Answer,
         Truncated if then >= now => Worth::Verdict,
         Truncated => Worth::Nothing,
         _ if then == now => Worth::Verdict,

@@ -13,7 +13,7 @@ use crate::ledger::action::{
 };
 use crate::ledger::index::IndexFolder;
 use crate::ledger::outcomes::OutcomesWriter;
-use crate::work::{AnswerType, Api, BatchStatus, Content, Outcome, StatusCounts, Usage};
+use crate::work::{AnswerType, Api, BatchStatus, Content, Outcome, StatusCounts, Usage, Variant};
 
 /// Prompts that there are.
 const PROMPTS: u8 = 12;
@@ -200,6 +200,7 @@ impl History {
             body_bytes: 1,
             nonce: "nonce".into(),
             primer: false,
+            variant: Variant::default(),
         }));
         self.tell(&Action::PlanCompleted(PlanCompleted {
             plan: number,
@@ -265,6 +266,7 @@ impl History {
             counts,
             transient: passing,
             account: 0,
+            cut: 0,
             usage: Usage::default(),
             cost_micros: None,
             oddities: Oddities::default(),

@@ -1,8 +1,10 @@
 //! The outcomes of one plan, by ordinal, wherever they landed.
 //!
-//! The chunks of one round are disjoint and ascend, so that their parts read one after the other are
-//! one ordered stream. A request that was sent again has an outcome in several rounds; the streams
-//! go forward together, and the best outcome of an ordinal is taken: a success, else the newest.
+//! The chunks of one round that ask alike are disjoint and ascend, so that their parts read one after the
+//! other are one ordered stream. A request that was sent again has an outcome in several rounds; the streams
+//! go forward together, and the best outcome of an ordinal is taken. A success is better than an answer that
+//! is none, a whole answer better than one that was cut, and that better than none at all: it was paid for.
+//! Of those that are equally good the newest is taken.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +13,7 @@ use crate::ledger::outcomes::{OutcomeColumns, Outcomes, OutcomesReader};
 use crate::ledger::state::{Attempt, State};
 use crate::output::Provenance;
 use crate::work::price::{Pricing, Tariff};
-use crate::work::{AnswerRef, RowStatus, Usage};
+use crate::work::{AnswerRef, RequestKey, RowStatus, Usage, Variant};
 
 use crate::engine::context::files::Files;
 
@@ -21,14 +23,17 @@ pub(crate) struct Parts {
     /// One for each round, the newest first.
     rounds: Vec<Round>,
     columns: OutcomeColumns,
-    pricing: Pricing,
 }
 
-/// The parts of one round, read one after the other.
+/// The parts of one round that ask alike, read one after the other.
 #[derive(Debug)]
 struct Round {
     files: Files,
     columns: OutcomeColumns,
+    /// What their model costs.
+    pricing: Pricing,
+    /// The most tokens that an answer may have.
+    limit: u32,
     /// Those that are not open yet, the next one last.
     parts: Vec<Attempt>,
     reader: Option<OutcomesReader>,
@@ -44,10 +49,46 @@ pub(crate) struct OutcomeRef<'a> {
     outcomes: &'a Outcomes,
     at: usize,
     attempt: Option<&'a Attempt>,
+    pricing: Pricing,
+    limit: u32,
     provenance: Option<Provenance<'a>>,
 }
 
+/// How much an outcome tells, where a request has several.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Rank {
+    /// The request was not answered.
+    Nothing,
+    /// The answer was cut.
+    Cut,
+    /// The answer is whole, and none.
+    Whole,
+    /// It succeeded.
+    Success,
+}
+
+impl Rank {
+    fn of(status: RowStatus) -> Rank {
+        match status {
+            RowStatus::Succeeded => Rank::Success,
+            RowStatus::Invalid | RowStatus::Refused | RowStatus::Filtered => Rank::Whole,
+            RowStatus::Truncated => Rank::Cut,
+            _ => Rank::Nothing,
+        }
+    }
+}
+
 impl<'a> OutcomeRef<'a> {
+    /// The request's key.
+    pub(crate) fn key(&self) -> RequestKey {
+        self.outcomes.key(self.at)
+    }
+
+    /// The most tokens that the answer could have.
+    pub(crate) fn limit(&self) -> u32 {
+        self.limit
+    }
+
     /// The status.
     pub(crate) fn status(&self) -> RowStatus {
         self.outcomes.status(self.at)
@@ -104,27 +145,29 @@ impl Parts {
     /// The outcomes of `plan` that have landed so far.
     pub(crate) fn of(state: &State, plan: u64, files: &Files, columns: OutcomeColumns) -> Parts {
         // A chunk that landed again makes a stream of its own for each further time.
-        let mut rounds: BTreeMap<(usize, u32), Vec<Attempt>> = BTreeMap::new();
+        let mut rounds: BTreeMap<(usize, u32, &Variant), Vec<Attempt>> = BTreeMap::new();
         let Some(plan) = state.plans.get(&plan) else {
             return Parts {
                 rounds: Vec::new(),
                 columns,
-                pricing: Pricing::Unknown,
             };
         };
         let shape = &plan.started.shape;
         for chunk in (0..=plan.last_round()).flat_map(|round| plan.round(round)) {
             let landed = state.attempts_of(chunk).filter(|a| a.landed.is_some());
             for (again, attempt) in landed.enumerate() {
-                let parts = rounds.entry((again, chunk.stored.round)).or_default();
-                parts.push(attempt.clone());
+                let alike = (again, chunk.stored.round, &chunk.stored.variant);
+                rounds.entry(alike).or_default().push(attempt.clone());
             }
         }
-        let open = |mut parts: Vec<Attempt>| {
+        let open = |((_, _, variant), mut parts): ((usize, u32, &Variant), Vec<Attempt>)| {
             parts.reverse();
+            let asked = shape.varied(variant);
             Round {
                 files: files.clone(),
                 columns,
+                pricing: Pricing::of(&asked.service, &asked.model),
+                limit: asked.max_output_tokens,
                 parts,
                 reader: None,
                 attempt: None,
@@ -133,9 +176,8 @@ impl Parts {
             }
         };
         Parts {
-            rounds: rounds.into_values().rev().map(open).collect(),
+            rounds: rounds.into_iter().rev().map(open).collect(),
             columns,
-            pricing: Pricing::of(&shape.service, &shape.model),
         }
     }
 
@@ -145,18 +187,20 @@ impl Parts {
             round.seek(ordinal).await?;
         }
         let found = || self.rounds.iter().filter_map(|round| round.found(ordinal));
-        let success = found().find(|found| found.status() == RowStatus::Succeeded);
-        let Some(mut best) = success.or_else(|| found().next()) else {
+        // Of several that are equally good, the last is taken: the newest stands first.
+        let best = found().rev().max_by_key(|found| Rank::of(found.status()));
+        let Some(mut best) = best else {
             return Ok(None);
         };
         if self.columns == OutcomeColumns::All {
             // Every attempt was paid for, whichever of them is shown.
-            let (mut attempts, mut cost) = (0, 0);
+            let (mut attempts, mut cost) = (0, Some(0));
             for found in found() {
                 attempts += 1;
-                cost += self.pricing.cost(Tariff::Batch, &found.usage());
+                let own = found.pricing.cost(Tariff::Batch, &found.usage());
+                cost = cost.filter(|_| found.pricing.is_known());
+                cost = cost.map(|cost| cost + own);
             }
-            let cost = self.pricing.is_known().then_some(cost);
             best.provenance = Some(best.describe(attempts, cost));
         }
         Ok(Some(best))
@@ -205,6 +249,8 @@ impl Round {
             outcomes,
             at: self.at,
             attempt: self.attempt.as_ref(),
+            pricing: self.pricing,
+            limit: self.limit,
             provenance: None,
         })
     }
@@ -216,7 +262,7 @@ mod tests {
     use crate::base::{Crash, Stores};
     use crate::engine::decide::scenario::Scenario;
     use crate::ledger::outcomes::OutcomesWriter;
-    use crate::work::{Outcome, RequestKey};
+    use crate::work::Outcome;
 
     fn usage(output: u64) -> Usage {
         Usage {
@@ -224,6 +270,81 @@ mod tests {
             output,
             ..Usage::default()
         }
+    }
+
+    /// What was asked again is what the best of its answers says: it was paid for, also where asking again came
+    /// to nothing. Streams of one round lie between each other.
+    #[tokio::test]
+    async fn a_paid_answer_stays_whatever_comes_of_asking_again() {
+        use RowStatus::{Failed, Invalid, Refused, Succeeded, Truncated};
+        let folder = tempfile::tempdir().unwrap();
+        let ledger = folder.path().join("ledger").display().to_string();
+        let root = Stores::default().locate(&ledger).unwrap();
+        let files = Files::new(&root, &Crash::never()).unwrap();
+        let mut scenario = Scenario::of(&[7]);
+        let other = |reasks: u32, growths: u32| Variant {
+            reasks,
+            growths,
+            max_output_tokens: (growths > 0).then_some(2),
+            ..Variant::default()
+        };
+        let rounds: [(Variant, &[(u64, RowStatus)]); 4] = [
+            (
+                other(0, 0),
+                &[
+                    (0, Invalid),
+                    (1, Truncated),
+                    (2, Invalid),
+                    (3, Truncated),
+                    (4, Invalid),
+                    (5, Truncated),
+                    (6, Succeeded),
+                ],
+            ),
+            (other(1, 0), &[(0, Failed), (2, Truncated), (4, Refused)]),
+            (other(0, 1), &[(1, Failed), (3, Invalid), (5, Succeeded)]),
+            (other(1, 1), &[(2, Truncated)]),
+        ];
+        for (number, (variant, outcomes)) in rounds.into_iter().enumerate() {
+            let round = variant.reasks + variant.growths;
+            let chunk = number as u64;
+            if chunk > 0 {
+                scenario.varied(round, outcomes.len() as u64, variant);
+            }
+            let attempt = scenario.landed(chunk, 0);
+            let path = files
+                .outcomes(&scenario.0.attempts[&attempt])
+                .local
+                .unwrap();
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            let mut writer = OutcomesWriter::create(&path, (&attempt, "b"), None).unwrap();
+            for (ordinal, status) in outcomes {
+                let mut outcome = Outcome::without_answer(*status, "why".into());
+                outcome.raw = Some(format!("{ordinal} in chunk {chunk}").into());
+                writer
+                    .push(*ordinal, RequestKey([9; 24]), &outcome)
+                    .unwrap();
+            }
+            writer.finish().unwrap();
+        }
+        let mut parts = Parts::of(&scenario.0, 0, &files, OutcomeColumns::All);
+        let mut came = Vec::new();
+        for ordinal in 0..7 {
+            let found = parts.find(ordinal).await.unwrap().unwrap();
+            let raw = found.provenance().unwrap().raw.unwrap();
+            let chunk: u64 = raw.rsplit(' ').next().unwrap().parse().unwrap();
+            came.push((found.status(), chunk, found.limit()));
+        }
+        let expect = [
+            (Invalid, 0, 1),
+            (Truncated, 0, 1),
+            (Invalid, 0, 1),
+            (Invalid, 2, 2),
+            (Refused, 1, 1),
+            (Succeeded, 2, 2),
+            (Succeeded, 0, 1),
+        ];
+        assert_eq!(came, expect);
     }
 
     /// A request that was cut, and paid, and sent again: it is shown how the last answer came about, and

@@ -9,6 +9,7 @@ use crate::base::{Error, ErrorKind, Result};
 use crate::engine::context::context::Context;
 use crate::engine::context::interrupt::GRACE;
 use crate::engine::context::ledger::holder;
+use crate::engine::decide::again::AgainRule;
 use crate::engine::decide::limits::{POLLS_MAX, RunLimits, SENDS_MAX, SUBMITS_MAX};
 use crate::work::progress::Event;
 
@@ -35,6 +36,7 @@ pub(crate) async fn drive(
         submits_max: SUBMITS_MAX,
         polls_max: POLLS_MAX,
         sends_max: SENDS_MAX,
+        again: AgainRule::of(&cx.job),
         may_submit: goal != Goal::Harvest && serves,
         publish_partial: session.setup.publish_partial,
         cancel_on_interrupt: session.setup.cancel_on_interrupt,

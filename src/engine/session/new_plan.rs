@@ -3,7 +3,7 @@
 use super::contexts::spec_of;
 use super::open::Session;
 use crate::base::{Error, Result};
-use crate::engine::context::job_parts::JobParts;
+use crate::engine::context::job_parts::{JobParts, reask_shape};
 use crate::engine::context::points;
 use crate::engine::context::source::{check_key, first_prompt, needs_snapshot};
 use crate::ledger::action::{Action, PlanStarted};
@@ -98,17 +98,10 @@ async fn trial_size(
     source: &Source,
     parts: &JobParts,
 ) -> Result<u64> {
-    let state = session.ledger.state();
-    let fingerprint = parts.shape.fingerprint();
-    let answered = state.attempts.values().any(|attempt| {
-        let plan = state.plans.get(&attempt.promised.plan);
-        let same = plan.is_some_and(|plan| plan.started.fingerprint == fingerprint);
-        same && attempt
-            .landed
-            .as_ref()
-            .is_some_and(|l| l.counts.of(RowStatus::Succeeded) > 0)
-    });
-    if answered {
+    let answered = has_answered(session, parts, None);
+    let other = reask_shape(job, &parts.shape);
+    let other = other.filter(|other| !has_answered(session, parts, Some(&other.model)));
+    if answered && other.is_none() {
         return Ok(0);
     }
     let Some(prompt) = first_prompt(job, source).await? else {
@@ -120,9 +113,34 @@ async fn trial_size(
     } else {
         &prompt
     };
+    // The other model is asked later, and little: what can be told of it for free is told now.
+    if let Some(other) = other
+        && let FreeCheck::Refused(error) = session.provider.free_check(&other, prompt).await?
+    {
+        return Err(error.with("key", "answer.reask_model"));
+    }
+    if answered {
+        return Ok(0);
+    }
     match session.provider.free_check(&parts.shape, prompt).await? {
         FreeCheck::Passed => Ok(0),
         FreeCheck::Refused(error) => Err(error),
         FreeCheck::Untold => Ok(TRIAL),
     }
+}
+
+/// Whether the provider has answered a request of this shape before; with `model`, of what differs from it in
+/// its model.
+fn has_answered(session: &Session, parts: &JobParts, model: Option<&str>) -> bool {
+    let state = session.ledger.state();
+    let fingerprint = parts.shape.fingerprint();
+    state.attempts.values().any(|attempt| {
+        let promised = &attempt.promised;
+        let plan = state.plans.get(&promised.plan);
+        let plan = plan.filter(|plan| plan.started.fingerprint == fingerprint);
+        let chunk = plan.and_then(|plan| plan.chunks.get(&promised.chunk));
+        let landed = attempt.landed.as_ref();
+        chunk.is_some_and(|chunk| chunk.stored.variant.model.as_deref() == model)
+            && landed.is_some_and(|landed| landed.counts.of(RowStatus::Succeeded) > 0)
+    })
 }

@@ -270,9 +270,12 @@ fn waits_in_queue(state: &State, plan: &PlanState) -> bool {
     let Some(open) = open.find(|attempt| is_taken(attempt)) else {
         return false;
     };
-    let told = state.queues.iter().rfind(|queue| {
-        queue.account == open.promised.account && queue.model == plan.started.shape.model
-    });
+    let chunk = plan.chunks.get(&open.promised.chunk);
+    let model = chunk.map(|chunk| plan.model_of(&chunk.stored));
+    let told = state
+        .queues
+        .iter()
+        .rfind(|queue| queue.account == open.promised.account && Some(&*queue.model) == model);
     let Some(told) = told.filter(|queue| queue.at >= plan.started.at) else {
         return false;
     };

@@ -11,7 +11,7 @@ use crate::engine::submit::chunk::submit;
 use crate::engine::submit::discard::discard;
 use crate::engine::submit::recover::{recheck, recover};
 use crate::engine::submit::resend::resend;
-use crate::engine::submit::split::{prime, split};
+use crate::engine::submit::split::{prime, recast, split};
 use crate::ledger::state::{ChunkState, PlanState, State};
 
 /// Carries out one step of `plan`, or of whatever is open.
@@ -39,16 +39,20 @@ pub(crate) async fn carry_out(
         Step::Fail { chunk } => fail(cx, chunk_of(current()?, *chunk)?, state, writer).await,
         Step::Split { chunk } => {
             let plan = current()?;
-            split(cx, chunk_of(plan, *chunk)?, plan, state, writer).await
+            Box::pin(split(cx, chunk_of(plan, *chunk)?, plan, state, writer)).await
         }
         Step::Prime { chunk } => {
             let plan = current()?;
-            prime(cx, chunk_of(plan, *chunk)?, plan, state, writer).await
+            Box::pin(prime(cx, chunk_of(plan, *chunk)?, plan, state, writer)).await
+        }
+        Step::Recast { chunk } => {
+            let plan = current()?;
+            Box::pin(recast(cx, chunk_of(plan, *chunk)?, plan, state, writer)).await
         }
         Step::Poll { attempt: id } => poll(cx, attempt(id)?, state, writer).await,
         Step::Cancel { attempt: id } => cancel(cx, attempt(id)?, writer).await,
         Step::Discard { attempt: id } => discard(cx, attempt(id)?, writer).await,
-        Step::Resend { round } => resend(cx, current()?, state, *round, writer).await,
+        Step::Resend { round } => Box::pin(resend(cx, current()?, state, *round, writer)).await,
         Step::Publish => publish(cx, current()?, state, writer).await,
     }
 }

@@ -15,6 +15,7 @@ use crate::engine::context::publish_spec::LEDGER_KEY;
 use crate::ledger::action::Action;
 use crate::ledger::state::Attempt;
 use crate::output::{self, Existing, PUBLISH_KEY};
+use crate::spec::{AnswerSpec, Job};
 use crate::work::progress::Event;
 
 /// Plans that one run makes of a source that changes under it.
@@ -164,7 +165,7 @@ async fn gather(session: &mut Session, goal: Goal) -> Result<Report> {
     if stored.fingerprints() != job.fingerprints() {
         tracing::warn!("the job file differs from what was planned; the stored plan counts");
     }
-    session.setup.job = stored;
+    session.setup.job = asking_again_as(stored, &job);
     let cx = match Box::pin(session.unless_stopped(context_for(session, number))).await {
         Ok(cx) => cx,
         Err(error) if session.setup.interrupt.is_cancelled() => return Err(error),
@@ -187,6 +188,21 @@ async fn gather(session: &mut Session, goal: Goal) -> Result<Report> {
         warn(session, text);
     }
     Ok(report(session, number, Some(&cx)))
+}
+
+/// The stored job, with what the job file says now of answers that cannot be used: that takes effect at once, as
+/// long as the file asks the same.
+fn asking_again_as(stored: Job, job: &Job) -> Job {
+    if stored.fingerprints().plan != job.fingerprints().plan {
+        return stored;
+    }
+    let answer = AnswerSpec {
+        reask: job.answer.reask,
+        reask_model: job.answer.reask_model.clone(),
+        grow_output_tokens: job.answer.grow_output_tokens,
+        ..stored.answer
+    };
+    Job { answer, ..stored }
 }
 
 /// What keeps the rest of a plan that is not complete from being made of what is there now.

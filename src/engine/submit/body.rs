@@ -9,7 +9,7 @@ use futures::stream;
 use crate::base::{Error, Result};
 use crate::ledger::requests::{LinePlace, RequestColumns, Requests, RequestsReader};
 use crate::provider::Body;
-use crate::work::{CustomId, Frame};
+use crate::work::{Attachment, Content, CustomId, Frame};
 
 /// Bytes that are handed on at once.
 const PIECE: usize = 256 << 10;
@@ -89,6 +89,14 @@ impl BodyReader {
                 prompt.ok_or_else(|| Error::data("a request that is to be sent has no prompt"))?;
             if self.frame.inputs.is_some() {
                 self.write_inputs(prompt, some.place(at), out)?;
+            } else if let Some(correction) = some.correction(at) {
+                let content = Content {
+                    correction: Some(correction),
+                    ..Content::text(prompt)
+                };
+                let none = |_: &Attachment, _: &mut Vec<u8>| Ok(());
+                self.frame
+                    .write_content(&self.ids, self.n, content, none, out)?;
             } else {
                 self.frame.write(&self.ids, self.n, prompt, out);
             }

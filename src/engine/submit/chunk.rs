@@ -31,8 +31,9 @@ pub(crate) async fn submit(
     let plan = state.plans.get(&stored.plan);
     let plan = plan.ok_or_else(|| Error::internal("no such plan"))?;
     let cached = (&cx.parts.cache.policy, &*cx.queue.account);
-    let cache = caching(cached, state, plan, cx.now()).says(stored.chunk);
-    let frame = cx.providers.own.frame(&cx.parts.shape, cache)?;
+    let cache = caching(cached, state, plan, cx.now()).says(stored);
+    let (shape, plain) = cx.asks_as(&stored.variant)?;
+    let frame = cx.providers.own.frame(&shape, cache)?;
     let source = match Uploaded::of(state, chunk, &cx.providers.capability().account) {
         Some(uploaded) => BodySource::There(uploaded),
         None => BodySource::Made(prompts_of(cx, stored.plan, stored.chunk).await?),
@@ -58,15 +59,15 @@ pub(crate) async fn submit(
         job: &cx.job.name,
         chunk,
         state,
-        shape: &cx.parts.shape,
+        shape: &shape,
         cache,
-        body_bytes: stored.body_bytes + stored.requests * longer(&frame, &cx.parts.frame),
+        body_bytes: stored.body_bytes + stored.requests * longer(&frame, &plain),
         frame: &frame,
         provider: &*cx.providers.own,
         source,
         attachments,
         gate: cx.guard.gate(),
-        queue: &cx.queue,
+        queue: &cx.queue.for_chunk(stored),
         components: &cx.components,
         writer,
     };

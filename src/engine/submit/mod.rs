@@ -7,5 +7,6 @@ pub(crate) mod pieces_body;
 pub(crate) mod prompts;
 pub(crate) mod recover;
 pub(crate) mod resend;
+mod returned;
 pub(crate) mod send;
 pub(crate) mod split;

@@ -11,7 +11,7 @@ use crate::engine::attachments::reader::{AttachmentReader, AttachmentReads};
 use crate::ledger::requests::{RequestColumns, Requests, RequestsReader};
 use crate::provider::Body;
 use crate::work::parts::encode;
-use crate::work::{Attachment, Content, CustomId, Frame};
+use crate::work::{Attachment, Content, Correction, CustomId, Frame};
 
 /// The body of the requests in `file`, `len` bytes of it.
 ///
@@ -66,6 +66,8 @@ struct StoredRequest {
     row: u64,
     text: String,
     attachments: Vec<Attachment>,
+    /// What follows the text, where it is asked again.
+    correction: Option<(String, String)>,
 }
 
 impl Stored {
@@ -85,6 +87,7 @@ impl Stored {
                         row: some.rows.value(at),
                         text: some.prompt(at).ok_or_else(gone)?.to_owned(),
                         attachments: some.attachments(at)?,
+                        correction: some.correction(at).map(Correction::to_owned),
                     };
                     self.some = Some((some, at + 1));
                     return Ok(Some(request));
@@ -143,6 +146,7 @@ impl PiecesBody {
         let content = Content {
             text: &next.text,
             attachments,
+            correction: Correction::borrow(next.correction.as_ref()),
         };
         self.frame
             .write_content(&self.ids, self.n, content, data, out)?;

@@ -31,7 +31,7 @@ pub(crate) async fn with_prompts(
     let again = || stored.try_clone().or_err(ErrorKind::Unavailable, SCRATCH);
     let mut reader = RequestsReader::open(again()?, RequestColumns::All)?;
     let first = reader.next().transpose()?;
-    if first.is_none_or(|some| some.prompt(0).is_some()) {
+    if first.as_ref().is_none_or(|some| some.prompt(0).is_some()) {
         return Ok(stored);
     }
     let aside = files.prompts_aside(plan, chunk);
@@ -40,6 +40,9 @@ pub(crate) async fn with_prompts(
         let mut writer = RequestsWriter::create(&draft, true)?;
         if input.attacher.is_some() {
             writer = writer.with_attachments();
+        }
+        if first.is_some_and(|some| some.has_corrections()) {
+            writer = writer.with_corrections();
         }
         let wanted = WantedRequests {
             reader: RequestsReader::open(again()?, RequestColumns::All)?,
@@ -118,7 +121,11 @@ async fn render_again(
                 Some(Ok(attachments)) => attachments,
                 Some(Err(_)) => return Err(changed(row)),
             };
-            let content = Content { text, attachments };
+            let content = Content {
+                text,
+                attachments,
+                correction: some.correction(*place),
+            };
             let own = row.to_le_bytes();
             let id = keys.as_ref().map(|keys| keys.row(at));
             let id = id.as_ref().map_or(&own[..], AsRef::as_ref);

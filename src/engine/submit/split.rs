@@ -9,6 +9,7 @@ use crate::work::{Content, Limits};
 use super::chunk::prompts_of;
 use crate::engine::context::context::Context;
 use crate::engine::context::writer::LedgerWriter;
+use crate::engine::decide::again::AgainRule;
 use crate::engine::decide::cache::PRIMER;
 use crate::engine::decide::step::StepResult;
 use crate::engine::plan::chunks::{ChunkWriter, chunk_writer};
@@ -59,6 +60,30 @@ pub(crate) async fn prime(
     Ok(StepResult::Done)
 }
 
+/// Stores the requests of `chunk`, of which nothing was sent, in chunks that ask the model which the job names
+/// now.
+///
+/// # Errors
+/// As for [`split`].
+pub(crate) async fn recast(
+    cx: &Context,
+    chunk: &ChunkState,
+    plan: &PlanState,
+    state: &State,
+    writer: &LedgerWriter,
+) -> Result<StepResult> {
+    let stored = &chunk.stored;
+    let variant = AgainRule::of(&cx.job).recast(plan, stored);
+    let mut chunks = chunk_writer(cx, state, cx.parts.limits, (plan, stored.round));
+    let asked = ChunkStored {
+        variant: variant.unwrap_or_else(|| stored.variant.clone()),
+        ..stored.clone()
+    };
+    let actions = remake(cx, &asked, &mut chunks, 0).await?;
+    writer.write(actions).await?;
+    Ok(StepResult::Done)
+}
+
 /// Stores the requests of a chunk again, by `chunks`; the first so many, if any, as a primer.
 async fn remake(
     cx: &Context,
@@ -70,6 +95,8 @@ async fn remake(
         plan: stored.plan,
         chunk: stored.chunk,
     }];
+    chunks.vary(stored.variant.clone());
+    let (_, frame) = cx.asks_as(&stored.variant)?;
     let mut n = 0;
     let requests = prompts_of(cx, stored.plan, stored.chunk).await?;
     for some in RequestsReader::open(requests, RequestColumns::All)? {
@@ -84,8 +111,9 @@ async fn remake(
             let content = Content {
                 text: prompt,
                 attachments: &attachments,
+                correction: some.correction(at),
             };
-            let content = (content, cx.parts.frame.added_len(content));
+            let content = (content, frame.added_len(content));
             let (ordinal, row) = (some.ordinals.value(at), some.rows.value(at));
             let full = chunks.push(ordinal, row, some.key(at), content).await?;
             actions.extend(full.map(Action::ChunkStored));

@@ -169,7 +169,8 @@ pub(super) fn reply(line: &[u8]) -> serde_json::Result<Option<Reply<'_>>> {
 fn answered(message: wire::Message<'_>) -> ReplyBody<'_> {
     let finish = match message.stop_reason.text() {
         "end_turn" | "stop_sequence" => Finish::Stop,
-        "max_tokens" | "model_context_window_exceeded" => Finish::Length,
+        "max_tokens" => Finish::Length,
+        "model_context_window_exceeded" => Finish::Window,
         "tool_use" => Finish::Tool,
         "refusal" => Finish::Refusal,
         "pause_turn" => Finish::Unfinished,

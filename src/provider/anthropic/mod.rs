@@ -32,7 +32,7 @@ pub(super) use config::NAME;
 
 use super::account::{Network, Options};
 use super::call::{Caller, complete, length};
-use super::frame::{constant_parts, contradiction, refuse};
+use super::frame::{constant_parts, contradiction, put_turns, refuse, turn_frame};
 use super::line::{first_line, read_line};
 use super::{
     Body, Capability, Download, Found, FreeCheck, Provider, Rejection, Seen, Sought, Staged,
@@ -207,15 +207,22 @@ impl Provider for Anthropic {
 
     fn frame(&self, shape: &Shape, cache: Option<CacheUse>) -> Result<Frame> {
         check_prefix(shape)?;
+        check_sampling(shape)?;
         params(shape, "")?;
-        let (before_id, after_id, after_text) = constant_parts(|id, text| {
+        let write = |id: &str, text: &str, turns: Option<(&str, &str)>| {
             let mut params = params(shape, text).unwrap_or_default();
             if let Some(cache) = cache {
                 caching::mark(&mut params, cache);
             }
+            if let Some(turns) = turns {
+                put_turns(&mut params, shape.assistant_prefix.as_deref(), turns);
+            }
             let params = printed(shape, params);
             format!(r#"{{"custom_id":"{id}","params":{params}}}"#)
-        })?;
+        };
+        let (before_id, after_id, after_text) = constant_parts(|id, text| write(id, text, None))?;
+        let turns =
+            |[id, text, answer, message]: [&str; 4]| write(id, text, Some((answer, message)));
         let frame = Frame {
             open: b"{\"requests\":[".to_vec(),
             before_id,
@@ -225,6 +232,7 @@ impl Provider for Anthropic {
             close: b"]}".to_vec(),
             parts: None,
             inputs: None,
+            turns: Some(turn_frame(turns)?),
         };
         Ok(if shape.attachments {
             frame.with_parts(parts())
@@ -431,18 +439,44 @@ fn check_prefix(shape: &Shape) -> Result<()> {
     )
 }
 
+/// Refuses what draws an answer otherwise than by default where the model is one that lets nobody say so.
+fn check_sampling(shape: &Shape) -> Result<()> {
+    let is_default = |value: f64| (value - 1.0).abs() < f64::EPSILON;
+    let temperature = shape.temperature.filter(|value| !is_default(*value));
+    let param = SAMPLING
+        .iter()
+        .find(|name| shape.params.contains_key(**name));
+    let set = temperature.map(|_| "temperature").or(param.copied());
+    let Some(set) = set.filter(|_| is_since(&shape.model, (4, 7), (5, 0))) else {
+        return Ok(());
+    };
+    Err(
+        Error::invalid("the model does not let a job say how its answers are drawn")
+            .with("model", &shape.model)
+            .with("param", set)
+            .hint("take it out, or take a model that lets it"),
+    )
+}
+
 /// Whether a model goes on with what is put in its mouth. Those of generation 4.6 and later do not, but
 /// for Haiku, of which nobody says so.
 fn takes_prefix(model: &str) -> bool {
-    let never = ["fable", "mythos"].iter().any(|name| model.contains(name));
-    let newer = ["opus-", "sonnet-"].iter().any(|family| {
-        let version = model.split_once(family).map_or("", |(_, version)| version);
-        let mut numbers = version.split('-').map(|word| word.parse::<u32>().ok());
-        // A date is no version.
-        let mut number = || numbers.next().flatten().filter(|n| *n < 100).unwrap_or(0);
-        (number(), number()) >= (4, 6)
-    });
-    !never && !newer
+    !is_since(model, (4, 6), (4, 6))
+}
+
+/// Whether `model` is an Opus or a Sonnet of such a generation or a later one; or of a family that is younger.
+fn is_since(model: &str, opus: (u32, u32), sonnet: (u32, u32)) -> bool {
+    let is_younger = ["fable", "mythos"].iter().any(|name| model.contains(name));
+    let is_later = [("opus-", opus), ("sonnet-", sonnet)]
+        .iter()
+        .any(|(family, since)| {
+            let version = model.split_once(family).map_or("", |(_, version)| version);
+            let mut numbers = version.split('-').map(|word| word.parse::<u32>().ok());
+            // A date is no version.
+            let mut number = || numbers.next().flatten().filter(|n| *n < 100).unwrap_or(0);
+            (number(), number()) >= *since
+        });
+    is_younger || is_later
 }
 
 /// Sets the output's format beside what the job sets of `output_config`.

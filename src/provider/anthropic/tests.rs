@@ -220,6 +220,35 @@ fn a_model_that_takes_no_beginning_of_its_answer_is_named() {
     }
 }
 
+/// The models that draw answers by default alone: the same section.
+#[test]
+fn a_model_that_lets_nobody_say_how_its_answers_are_drawn_is_named() {
+    for (model, takes) in [
+        ("claude-haiku-4-5", true),
+        ("claude-haiku-5-5", true),
+        ("claude-opus-4-6", true),
+        ("claude-opus-4-7", false),
+        ("claude-sonnet-4-6", true),
+        ("claude-sonnet-5", false),
+        ("claude-fable-5-1", false),
+        ("my-own-model", true),
+    ] {
+        let plain = Shape {
+            model: model.into(),
+            ..shape(Api::Messages)
+        };
+        let frame = |shape: &Shape| Vendor::new([]).open(NAME).frame(shape, None).is_ok();
+        let warm = |temperature: f64| Shape {
+            temperature: Some(temperature),
+            ..plain.clone()
+        };
+        let mut top = plain.clone();
+        top.params.insert("top_p".into(), json!(0.5));
+        assert_eq!([frame(&warm(0.5)), frame(&top)], [takes; 2], "{model}");
+        assert!(frame(&plain) && frame(&warm(1.0)), "{model}");
+    }
+}
+
 #[test]
 fn a_request_that_marks_what_it_shares_is_the_same_but_for_the_mark() {
     let shape = Shape {

@@ -287,6 +287,9 @@ fn batch_error(error: &wire::BatchErrorItem<'_>) -> BatchError {
     }
 }
 
+/// What a content filter is called: why an answer stopped, and the code of what was not asked at all.
+const FILTERED: &str = "content_filter";
+
 /// What a line of an output or error file says; `None` if it names no request.
 ///
 /// # Errors
@@ -327,7 +330,7 @@ fn answered<'a>(
         "stop" => Finish::Stop,
         "length" => Finish::Length,
         "tool_calls" | "function_call" => Finish::Tool,
-        "content_filter" => Finish::Refusal,
+        FILTERED => Finish::Filter,
         _ => Finish::Other,
     };
     ReplyBody::Answered {
@@ -417,6 +420,9 @@ fn failed<'a>(status: u64, code: Text<'a>, message: Text<'a>) -> ReplyBody<'a> {
 /// What is wrong with the request stays wrong, and what is wrong with the key or the money waits until
 /// that is mended. All else passes.
 fn class(status: u64, code: &str, message: &str) -> FailureClass {
+    if code == FILTERED || code == "content_policy_violation" {
+        return FailureClass::Filtered;
+    }
     if is_about_money(code) || matches!(status, 401 | 402) {
         return FailureClass::Account;
     }
@@ -435,10 +441,7 @@ fn class(status: u64, code: &str, message: &str) -> FailureClass {
 }
 
 fn is_permanent(code: &str) -> bool {
-    matches!(
-        code,
-        "content_policy_violation" | "context_length_exceeded" | NO_MODEL
-    )
+    matches!(code, "context_length_exceeded" | NO_MODEL)
 }
 
 fn is_about_money(code: &str) -> bool {

@@ -35,7 +35,7 @@ pub(super) use config::NAME;
 
 use super::account::{Network, Options};
 use super::call::{Caller, complete, length};
-use super::frame::{constant_parts, contradiction, refuse};
+use super::frame::{constant_parts, contradiction, put_turns, refuse, turn_frame};
 use super::line::read_line;
 use super::{
     Body, Capability, Download, Found, FreeCheck, Provider, Rejection, Seen, Sought, Staged,
@@ -187,15 +187,21 @@ impl Provider for OpenAi {
             );
         }
         body(shape, "")?;
-        let (before_id, after_id, after_text) = constant_parts(|id, text| {
+        let write = |id: &str, text: &str, turns: Option<(&str, &str)>| {
             let mut body = body(shape, text).unwrap_or_default();
             if let Some(cache) = cache {
                 caching::put(&mut body, cache, shape);
             }
+            if let Some(turns) = turns {
+                put_turns(&mut body, shape.assistant_prefix.as_deref(), turns);
+            }
             let body = printed(shape, body);
             let endpoint = client::endpoint(shape.api);
             format!(r#"{{"custom_id":"{id}","method":"POST","url":"{endpoint}","body":{body}}}"#)
-        })?;
+        };
+        let (before_id, after_id, after_text) = constant_parts(|id, text| write(id, text, None))?;
+        let turns =
+            |[id, text, answer, message]: [&str; 4]| write(id, text, Some((answer, message)));
         let frame = Frame {
             open: Vec::new(),
             before_id,
@@ -207,6 +213,10 @@ impl Provider for OpenAi {
             inputs: match (shape.api, &self.capability.embeddings) {
                 (Api::Embeddings, Some(embeddings)) => Some(embeddings::line(embeddings, shape)),
                 _ => None,
+            },
+            turns: match shape.api {
+                Api::Embeddings => None,
+                _ => Some(turn_frame(turns)?),
             },
         };
         Ok(if shape.attachments {

@@ -39,7 +39,7 @@ fn expected_output() -> Vec<ReplyBody<'static>> {
             model: luna.into(),
             usage: used(7, 8),
         },
-        answered("cut", Finish::Refusal, luna, Usage::default()),
+        answered("cut", Finish::Filter, luna, Usage::default()),
         failed(
             FailureClass::Transient,
             "server_error",
@@ -94,6 +94,28 @@ fn every_line_says_what_became_of_its_request() {
             );
             assert_eq!(reply.body, expect, "{line}");
         }
+    }
+}
+
+/// A filter speaks as an error where it kept the question from being asked.
+#[test]
+fn a_filter_is_told_from_a_refusal_and_from_an_error() {
+    let provider = Vendor::new([]).open(NAME);
+    let line = |code: &str| {
+        let error = json!({ "message": "no", "type": "invalid_request_error", "code": code,
+            "innererror": { "code": "ResponsibleAIPolicyViolation" } });
+        let body = json!({ "error": error });
+        json!({ "custom_id": "a", "response": { "status_code": 400, "body": body }, "error": null })
+            .to_string()
+    };
+    for (code, class) in [
+        ("content_filter", FailureClass::Filtered),
+        ("content_policy_violation", FailureClass::Filtered),
+        ("invalid_prompt", FailureClass::Permanent),
+    ] {
+        let line = line(code);
+        let reply = provider.parse(line.as_bytes()).expect("a line");
+        assert_eq!(reply.body, failed(class, code, "no"));
     }
 }
 

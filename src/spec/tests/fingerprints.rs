@@ -3,7 +3,7 @@
 use super::*;
 
 /// Settings that take effect at once.
-const AT_ONCE: [&str; 17] = [
+const AT_ONCE: [&str; 19] = [
     "name=other",
     "model.params={ b = { y = 2, x = 1 }, a = 1 }",
     "model.api_key_env=OTHER",
@@ -21,6 +21,8 @@ const AT_ONCE: [&str; 17] = [
     "ledger.on_ambiguous=fail",
     "ledger.keep_prompts=false",
     "prompt.cache=1h",
+    "answer.reask=3",
+    "answer.grow_output_tokens=2.0",
 ];
 
 /// What each setting changes: the plan, the output, or nothing.

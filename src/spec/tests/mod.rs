@@ -9,6 +9,7 @@ mod keys;
 mod mistakes;
 mod places;
 mod prompt;
+mod reask;
 
 use std::error::Error as _;
 use std::io;

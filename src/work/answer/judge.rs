@@ -90,10 +90,14 @@ impl Judge {
                 } else {
                     format!("{code}: {message}").into()
                 };
+                let status = match class {
+                    FailureClass::Filtered => RowStatus::Filtered,
+                    _ => RowStatus::Failed,
+                };
                 Outcome {
-                    transient: class != FailureClass::Permanent,
+                    transient: matches!(class, FailureClass::Account | FailureClass::Transient),
                     account: class == FailureClass::Account,
-                    ..Outcome::without_answer(RowStatus::Failed, error)
+                    ..Outcome::without_answer(status, error)
                 }
             }
             ReplyBody::Embedded { model, usage, .. } => Outcome {
@@ -164,6 +168,16 @@ impl Judge {
             return paid(RowStatus::Refused, why, text);
         }
         match finish {
+            Finish::Filter => paid(
+                RowStatus::Filtered,
+                "the provider's content filter stopped the answer".into(),
+                text,
+            ),
+            Finish::Window => paid(
+                RowStatus::Truncated,
+                "cut where the model's context window was full".into(),
+                text,
+            ),
             Finish::Length => paid(
                 RowStatus::Truncated,
                 "cut by max_output_tokens".into(),

@@ -1,8 +1,9 @@
-//! What one row asks: a text, and the attachments that stand in it.
+//! What one row asks: a text, the attachments that stand in it, and what follows where it is asked again.
 
 use sha2::{Digest, Sha256};
 
 use super::attached::Attachment;
+use crate::work::Correction;
 
 /// What one row asks: a text, and what stands in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,15 +12,24 @@ pub struct Content<'a> {
     pub text: &'a str,
     /// What stands in it, by place.
     pub attachments: &'a [Attachment],
+    /// The answer that it had before, and what is wrong with that; where it is asked again for it.
+    pub correction: Option<Correction<'a>>,
 }
 
 impl<'a> Content<'a> {
     /// Nothing but `text`.
     #[must_use]
     pub fn text(text: &'a str) -> Self {
+        Content::of(text, &[])
+    }
+
+    /// A text with what stands in it, that is asked for the first time.
+    #[must_use]
+    pub fn of(text: &'a str, attachments: &'a [Attachment]) -> Self {
         Content {
             text,
-            attachments: &[],
+            attachments,
+            correction: None,
         }
     }
 
@@ -100,10 +110,7 @@ mod tests {
     #[test]
     fn pieces_stand_where_they_stand_in_the_text() {
         let attachments = [image(0), image(2), image(2), image(4)];
-        let content = Content {
-            text: "a b  ",
-            attachments: &attachments,
-        };
+        let content = Content::of("a b  ", &attachments);
         let pieces: Vec<_> = content.pieces().collect();
         let expect = [
             Piece::Attachment(&attachments[0]),

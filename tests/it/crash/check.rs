@@ -12,7 +12,7 @@ use columnist::ledger::action::Action;
 use columnist::work::RowStatus;
 use serde_json::Value;
 
-use super::stage::{Ended, Stage};
+use super::stage::{Ended, REASKS, Stage};
 use super::story::{Act, Table};
 use crate::world::{World, read_columns};
 
@@ -156,9 +156,9 @@ fn check_counts(report: &Report, rows: &[Row]) {
 
 /// By the sandbox's own books every request was paid once, and everything that was paid for is in
 /// the output.
-fn check_bill(stage: &Stage, rows: &[Row]) {
+fn check_bill(stage: &mut Stage, rows: &[Row]) {
     let bodies = stage.story.bodies();
-    let paid = ["succeeded", "refused", "truncated"];
+    let paid = ["succeeded", "invalid", "refused", "filtered", "truncated"];
     let paid = rows
         .iter()
         .zip(bodies)
@@ -174,6 +174,10 @@ fn check_bill(stage: &Stage, rows: &[Row]) {
         })
         .collect();
     let bill = stage.world.bill();
+    if stage.story.asks_again {
+        check_asked_again(stage, requests.len() as u64);
+        return;
+    }
     if stage.story.embeds {
         check_texts(stage, requests.len() as u64);
         return;
@@ -202,6 +206,43 @@ fn check_bill(stage: &Stage, rows: &[Row]) {
         assert_eq!(failed, 0, "{bill:?}");
     }
 }
+
+/// The same where answers that cannot be used are asked again: every answer that was paid for is in the ledger,
+/// and none was asked for more often than it may be.
+fn check_asked_again(stage: &mut Stage, requests: u64) {
+    let mut answers = 0;
+    for fact in facts(stage) {
+        match fact {
+            Action::Landed(landed) => {
+                let counts = landed.counts.iter();
+                let paid = counts.filter(|(status, _)| PAID.contains(status));
+                answers += paid.map(|(_, count)| count).sum::<u64>();
+            }
+            Action::ChunkStored(stored) => {
+                assert!(stored.variant.reasks <= REASKS, "{stored:?}");
+                assert!(stored.failures() < 3, "{stored:?}");
+            }
+            _ => {}
+        }
+    }
+    let billed = stage.world.bill().total.requests_billed;
+    assert!(billed >= requests, "{billed} of {requests}");
+    if stage.story.ways.doubled == 0 && !stage.overruled {
+        assert_eq!(
+            billed, answers,
+            "what was paid for, and what the ledger has"
+        );
+    }
+}
+
+/// What was answered and paid for.
+const PAID: [RowStatus; 5] = [
+    RowStatus::Succeeded,
+    RowStatus::Invalid,
+    RowStatus::Refused,
+    RowStatus::Filtered,
+    RowStatus::Truncated,
+];
 
 /// The same where a request on the wire is several of ours: by the texts that were paid for.
 fn check_texts(stage: &Stage, requests: u64) {
@@ -352,6 +393,16 @@ fn stand(stage: &mut Stage) -> Stand {
 /// How many rows of the output were answered, for the figures.
 pub(super) fn billed(world: &World) -> u64 {
     world.bill().total.requests_billed
+}
+
+/// How many chunks were stored of requests that are asked again for an answer that cannot be used.
+pub(super) fn asked_again(stage: &mut Stage) -> usize {
+    let facts = facts(stage).into_iter();
+    let is_again = |fact: &Action| match fact {
+        Action::ChunkStored(chunk) => !chunk.variant.is_plain(),
+        _ => false,
+    };
+    facts.filter(is_again).count()
 }
 
 /// How many chunks were stored to go before others.

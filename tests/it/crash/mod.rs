@@ -19,7 +19,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use columnist::base::ErrorKind;
 use columnist::engine::crash_points;
 
-use check::{billed, check_end, check_receipts, check_whole_or_absent, facts, primers};
+use check::{
+    asked_again, billed, check_end, check_receipts, check_whole_or_absent, facts, primers,
+};
 use need::{applies, stories};
 use seeds::{play_all, seeds};
 use stage::{Ended, Stage};
@@ -44,6 +46,8 @@ struct Came {
     billed: u64,
     /// Batches that went before others.
     primers: usize,
+    /// Chunks of requests whose answers could not be used.
+    asked_again: usize,
 }
 
 /// Plays a story to its end, and checks whatever must hold.
@@ -56,6 +60,7 @@ fn play(story: &Story) -> Came {
         lives: 0,
         billed: 0,
         primers: 0,
+        asked_again: 0,
     };
     for act in &story.acts {
         perform(&mut stage, *act, &mut came);
@@ -64,6 +69,7 @@ fn play(story: &Story) -> Came {
     came.reached = std::mem::take(&mut stage.reached);
     came.billed = billed(&stage.world);
     came.primers = primers(&mut stage);
+    came.asked_again = asked_again(&mut stage);
     came
 }
 
@@ -213,6 +219,34 @@ fn a_crash_around_a_primer_costs_nothing() {
         .iter()
         .filter(|came| came.primers > 0 && !came.stopped.is_empty());
     assert!(stopped.count() > 0);
+}
+
+/// While answers that cannot be used are asked again: with the reason, and with a higher limit of output.
+#[test]
+fn a_crash_while_answers_are_asked_again_costs_nothing() {
+    let points = crash_points();
+    let seeds = seeds(SEEDS as u64 / 10);
+    let stories = |seed: &u64| {
+        let of = |vendor: &'static str| {
+            let at = stories(&points, vendor, *seed).into_iter();
+            let anywhere = Story::draw(vendor, *seed).stopping_anywhere();
+            at.chain([anywhere]).map(Story::asking_again)
+        };
+        VENDORS.into_iter().flat_map(of).collect::<Vec<_>>()
+    };
+    let stories: Vec<_> = seeds.iter().flat_map(stories).collect();
+    let came = play_all(&stories, |story| story.seed, play);
+    report(&came);
+    let again = came.iter().filter(|came| came.asked_again > 0);
+    let (again, stopped) = (
+        again.clone().count(),
+        again.filter(|came| !came.stopped.is_empty()).count(),
+    );
+    assert!(
+        again * 2 > came.len() && stopped > 0,
+        "{again} of {}",
+        came.len()
+    );
 }
 
 #[expect(

@@ -52,6 +52,9 @@ pub(super) struct Stage {
     pub rows_before: usize,
 }
 
+/// Times that an invalid answer is asked again, where one is.
+pub(super) const REASKS: u32 = 2;
+
 /// Rows by which a table grows.
 const GROWTH: usize = 5;
 
@@ -161,6 +164,12 @@ impl Stage {
         job["budget"]["max_failed"] = json!({ "percent": 100.0 });
         if story.embeds {
             self.world.embed();
+        }
+        if story.asks_again {
+            self.world.label();
+            let answer = &mut self.world.job["answer"];
+            answer["reask"] = REASKS.into();
+            answer["grow_output_tokens"] = 2.0.into();
         }
     }
 

@@ -78,6 +78,8 @@ pub(super) struct Story {
     pub lease: Duration,
     /// Whether texts are embedded, several in a line of the body.
     pub embeds: bool,
+    /// Whether answers that cannot be used are asked again: with the reason, and with a higher limit.
+    pub asks_again: bool,
 }
 
 /// What the sandbox does wrong. The first four are the four squares of each call.
@@ -155,6 +157,7 @@ impl Story {
             },
             lease: if is_slow { HOUR } else { MINUTE },
             embeds: vendor == "openai" && below(3) == 0,
+            asks_again: false,
         }
     }
 
@@ -177,6 +180,17 @@ impl Story {
             rows: self.rows.max(16),
             // A queue that is narrow for short prompts takes no long one.
             narrow: self.narrow && self.vendor == "anthropic",
+            ..self
+        }
+    }
+
+    /// The same story, of rows that are labelled, and whose answers are often none.
+    pub(super) fn asking_again(self) -> Story {
+        Story {
+            asks_again: true,
+            embeds: false,
+            narrow: false,
+            faults: "invalid=0.3,max_tokens=0.2,errored=0.1,filter=0.05,lost_answer=0.2,refused_lost=0.1",
             ..self
         }
     }
@@ -208,6 +222,7 @@ impl Story {
             "expire",
             "max_tokens",
             "refusal",
+            "invalid",
         ];
         self.batch_time.1 > 24 * HOUR || words.iter().any(|word| self.faults.contains(word))
     }

@@ -80,8 +80,10 @@ pub(super) async fn judge(
         let given = Given::of(job, &batch)?;
         for at in 0..batch.num_rows() {
             let (ask, asked_key) = asked.row(row).await?;
+            let given_row = given.row(at)?;
             let mark = match &ask {
                 Ask::Pieces(_) => PIECE,
+                _ if given_row.answer.is_none() => UNMET,
                 _ => ASKED,
             };
             for draw in ask.draws() {
@@ -93,16 +95,17 @@ pub(super) async fn judge(
             let finding = if moved {
                 Finding::Wrong("it has another row's key")
             } else {
-                rule.find(&ask, &given.row(at)?)?
+                rule.find(&ask, &given_row)?
             };
-            verdict.note(row, given.row(at)?.status, finding);
+            verdict.note(row, given_row.status, finding);
             row += 1;
         }
     }
     verdict.rows = rows(&source).await?;
     verdict.lost += verdict.rows.saturating_sub(row);
     verdict.wrong += row.saturating_sub(verdict.rows);
-    verdict.settle(sums, sandbox, job.prompt.dedupe)?;
+    let again = u64::from(job.answer.reask) + growths(job);
+    verdict.settle(sums, sandbox, (job.prompt.dedupe, again))?;
     Ok(verdict)
 }
 
@@ -117,6 +120,21 @@ fn input_rule(job: &Job, provider: &dyn Provider) -> Option<InputRule> {
         together_max: line.tokens_max,
     })
 }
+
+/// Times that the limit of output of a request may grow.
+fn growths(job: &Job) -> u64 {
+    let Some(factor) = job.answer.grow_output_tokens else {
+        return 0;
+    };
+    let (mut limit, mut count) = (f64::from(job.model.max_output_tokens.max(1)), 0);
+    while limit < OUTPUT_MAX {
+        (limit, count) = (limit * factor, count + 1);
+    }
+    count
+}
+
+/// As high as no model's limit of output is.
+const OUTPUT_MAX: f64 = 1e6;
 
 /// How many rows a source has.
 async fn rows(source: &Source) -> Result<u64> {
@@ -392,12 +410,40 @@ fn find_without(ask: &Ask, given: &GivenRow) -> Finding {
     }
 }
 
-/// A row asks this.
+/// A row asks this, and has its answer.
 const ASKED: u8 = 0;
-/// This was billed.
+/// This was billed, and answered as it should be.
 const BILLED: u8 = 1;
 /// A row asks this as a piece of its text, of which another text may have the same.
 const PIECE: u8 = 2;
+/// A row asks this, and has no answer.
+const UNMET: u8 = 3;
+/// This was billed, and the answer was cut, or none of what was asked for.
+const UNUSABLE: u8 = 4;
+
+/// How often something was asked, billed and so on, by these.
+#[derive(Clone, Copy, Debug, Default)]
+struct Tally([u64; 5]);
+
+impl Tally {
+    fn note(&mut self, what: u8) {
+        if let Some(count) = self.0.get_mut(usize::from(what)) {
+            *count += 1;
+        }
+    }
+
+    /// What was billed beyond what the rows ask: identical requests once, or each for its row; each so many
+    /// times more where its answers could not be used.
+    fn beyond(&self, dedupe: bool, again: u64) -> u64 {
+        let [met, good, pieces, unmet, unusable] = self.0;
+        let asked = met + unmet;
+        let due = if dedupe { asked.min(1) } else { asked };
+        // Of what has no answer the sandbox may think that it was a good one.
+        let wanting = if met == 0 { due } else { 0 };
+        let all = (good + unusable).saturating_sub(due + due * again + pieces);
+        all.max(good.saturating_sub(due + wanting * again + pieces))
+    }
+}
 
 impl Verdict {
     fn note(&mut self, row: u64, status: Status, finding: Finding) {
@@ -420,29 +466,30 @@ impl Verdict {
         }
     }
 
-    /// Holds the bill against what the rows ask: identical requests once, or each for its row.
-    fn settle(&mut self, mut sums: Sorter, sandbox: &Sandbox, dedupe: bool) -> Result<()> {
-        sandbox.billed(&mut |draw| {
+    /// Holds the bill against what the rows ask: identical requests once, or each for its row; each `again`
+    /// times more where its answers could not be used.
+    fn settle(
+        &mut self,
+        mut sums: Sorter,
+        sandbox: &Sandbox,
+        (dedupe, again): (bool, u64),
+    ) -> Result<()> {
+        sandbox.billed(&mut |draw, is_good| {
             self.billed += 1;
-            sums.push(draw, |bytes| bytes.push(BILLED))
+            let what = if is_good { BILLED } else { UNUSABLE };
+            sums.push(draw, |bytes| bytes.push(what))
         })?;
         let mut sorted = sums.finish()?;
-        // How often it was asked, billed, and asked as a piece.
-        let (mut current, mut counts) = (None, [0u64; 3]);
+        let (mut current, mut tally) = (None, Tally::default());
         let mut beyond = 0;
-        let mut close = |[asked, billed, pieces]: [u64; 3]| {
-            let due = if dedupe { asked.min(1) } else { asked };
-            beyond += billed.saturating_sub(due + pieces);
-        };
         while let Some((draw, what)) = sorted.pull()? {
             if current != Some(draw) {
-                close(counts);
-                (current, counts) = (Some(draw), [0; 3]);
+                beyond += tally.beyond(dedupe, again);
+                (current, tally) = (Some(draw), Tally::default());
             }
-            let what = what.first().map_or(0, |what| usize::from(*what));
-            counts[what.min(2)] += 1;
+            tally.note(what.first().copied().unwrap_or(BILLED));
         }
-        close(counts);
+        beyond += tally.beyond(dedupe, again);
         self.billed_twice = beyond;
         Ok(())
     }
@@ -450,5 +497,30 @@ impl Verdict {
     /// Whether all that was promised held.
     pub(super) fn held(&self) -> bool {
         self.lost == 0 && self.wrong == 0 && self.billed_twice == 0
+    }
+}
+
+#[cfg(test)]
+mod tally_tests {
+    use super::Tally;
+
+    /// How often a row with an answer asks it, it was answered well, a piece is asked, a row without an answer
+    /// asks it, and it was answered so that nobody can use it.
+    #[track_caller]
+    fn check(counts: [u64; 5], (dedupe, again): (bool, u64), beyond: u64) {
+        assert_eq!(Tally(counts).beyond(dedupe, again), beyond, "{counts:?}");
+    }
+
+    #[test]
+    fn what_cannot_be_used_may_be_billed_again_and_what_can_may_not() {
+        check([1, 1, 0, 0, 2], (true, 3), 0);
+        check([1, 1, 0, 0, 2], (true, 1), 1);
+        check([1, 2, 0, 0, 0], (true, 3), 1);
+        check([3, 1, 0, 0, 1], (true, 0), 1);
+        check([2, 2, 0, 0, 0], (false, 0), 0);
+        // Nobody but the job knows that an answer is none.
+        check([0, 3, 0, 1, 0], (true, 2), 0);
+        check([0, 4, 0, 1, 0], (true, 2), 1);
+        check([0, 1, 0, 0, 0], (true, 2), 1);
     }
 }
