@@ -347,7 +347,7 @@ pub(super) struct Rehearse {
 /// Every fault, often enough to strike a job of a few batches, and seldom enough for it to end.
 const FAULTS: &str = "429=0.05,5xx=0.05,slow=0.01,lost_answer=0.15,refused_lost=0.1,queue_full=0.1,\
 fail_batch=0.1,late_output=0.3,truncate=0.2,short=0.1,duplicate=0.02,missing=0.02,stranger=0.01,garbage=0.01,\
-errored=0.02,expire=0.02";
+misindexed=0.02,errored=0.02,expire=0.02";
 
 /// `columnist sandbox`
 #[derive(Debug, ClapArgs)]

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::faults::{Fault, Faults};
 use super::random::{mix, named, unit};
-use super::record::Summary;
+use super::record::{Record, Stored, Summary};
 use super::store::Object;
 use crate::base::Time;
 
@@ -268,8 +268,14 @@ impl Luck {
         }
     }
 
-    /// Whether the request's line reaches the reader as it is.
-    pub(super) fn is_readable(&self, index: u64) -> bool {
-        !self.hits(Fault::Missing, index) && !self.hits(Fault::Garbage, index)
+    /// Whether the line of `record`, the request at `index`, reaches the reader as it is.
+    pub(super) fn is_readable(&self, index: u64, record: &Record<'_>) -> bool {
+        let spoils = [Fault::Missing, Fault::Garbage];
+        !spoils.iter().any(|fault| self.hits(*fault, index)) && !self.is_misindexed(index, record)
+    }
+
+    /// Whether its line has vectors of which nobody can tell whose they are.
+    pub(super) fn is_misindexed(&self, index: u64, record: &Record<'_>) -> bool {
+        matches!(record.shape, Stored::Vectors { .. }) && self.hits(Fault::Misindexed, index)
     }
 }

@@ -166,7 +166,7 @@ fn hashes(world: &World, each: &mut dyn FnMut(u64, bool)) -> Result<()> {
             let outcome = luck.outcome(index, record.is_invalid());
             each(
                 record.body,
-                ended && outcome.is_answer() && luck.is_readable(index),
+                ended && outcome.is_answer() && luck.is_readable(index, record),
             );
             Ok(())
         })?;

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use super::batch::{Batch, End, Luck, Outcome, Phase};
 use super::faults::Fault;
 use super::middleware::Dialect;
+use super::record::Record;
 use super::results::scan;
 use super::world::World;
 use crate::base::Result;
@@ -31,7 +32,7 @@ pub(super) fn fault_counts(
         scan(&world.store, &batch, &mut |index, record, _| {
             of_outcome(&luck, index, luck.outcome(index, record.is_invalid()))
                 .into_iter()
-                .chain(of_lines(&luck, index))
+                .chain(of_lines(&luck, index, record))
                 .for_each(&mut note);
             Ok(())
         })?;
@@ -54,7 +55,7 @@ fn of_outcome(luck: &Luck, index: u64, outcome: Outcome) -> Option<Fault> {
 }
 
 /// What befell the line of a request.
-fn of_lines(luck: &Luck, index: u64) -> impl Iterator<Item = Fault> {
+fn of_lines(luck: &Luck, index: u64, record: &Record<'_>) -> impl Iterator<Item = Fault> {
     let hits = |fault: &Fault| luck.hits(*fault, index);
     let instead = [Fault::Missing, Fault::Garbage, Fault::Anonymous]
         .into_iter()
@@ -62,5 +63,8 @@ fn of_lines(luck: &Luck, index: u64) -> impl Iterator<Item = Fault> {
     let is_there = instead != Some(Fault::Missing);
     let again = Some(Fault::Duplicate).filter(|fault| is_there && hits(fault));
     let beside = Some(Fault::Stranger).filter(hits);
-    [instead, again, beside].into_iter().flatten()
+    let is_answer = luck.outcome(index, record.is_invalid()).is_answer();
+    let within =
+        (is_there && is_answer && luck.is_misindexed(index, record)).then_some(Fault::Misindexed);
+    [instead, again, beside, within].into_iter().flatten()
 }

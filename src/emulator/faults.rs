@@ -60,9 +60,12 @@ pub enum Fault {
     Invalid,
     /// An answer is stopped by a content filter, and billed (`OpenAI`); elsewhere the model refuses.
     Filter,
+    /// A line of vectors has not each index once: one comes twice, is beyond them all, or is missing; its
+    /// request is not billed.
+    Misindexed,
 }
 
-const COUNT: usize = 23;
+const COUNT: usize = 24;
 
 /// The names, in the order of the enum.
 const NAMES: [(&str, Fault); COUNT] = [
@@ -89,6 +92,7 @@ const NAMES: [(&str, Fault); COUNT] = [
     ("no_credit", Fault::NoCredit),
     ("invalid", Fault::Invalid),
     ("filter", Fault::Filter),
+    ("misindexed", Fault::Misindexed),
 ];
 
 impl Fault {

@@ -43,6 +43,8 @@ pub(super) struct Reply<'a> {
     pub(super) output_tokens: u32,
     /// What it found in the cache.
     pub(super) found: Found,
+    /// Whether its vectors do not have each index once.
+    pub(super) misindexed: bool,
 }
 
 impl Reply<'_> {
@@ -188,7 +190,7 @@ pub(super) fn tally(store: &Store, batch: &Batch) -> Result<Tally> {
             | Outcome::Succeeded
             | Outcome::Wrong => tally.succeeded += 1,
         }
-        if outcome.is_answer() && luck.is_readable(index) {
+        if outcome.is_answer() && luck.is_readable(index, record) {
             let (_, _, output_tokens) = answers.write(record, outcome, reader)?;
             tally.billed += 1;
             tally.input_tokens += u64::from(record.input_tokens);
@@ -214,7 +216,7 @@ pub(super) fn billed(
     let mut answers = Answers::default();
     scan(store, batch, &mut |index, record, reader| {
         let outcome = luck.outcome(index, record.is_invalid());
-        if !outcome.is_answer() || !luck.is_readable(index) {
+        if !outcome.is_answer() || !luck.is_readable(index, record) {
             return Ok(());
         }
         let (_, stop, _) = answers.write(record, outcome, reader)?;
@@ -335,6 +337,7 @@ impl Results {
             .found(place.index, record.cache, record.input_tokens);
         let reply = Reply {
             draw,
+            misindexed: self.luck.is_misindexed(place.index, &record),
             record,
             outcome,
             text,

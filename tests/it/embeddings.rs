@@ -198,6 +198,56 @@ async fn through_faults_every_row_has_its_own_vector_or_a_reason() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_line_whose_indexes_do_not_match_is_asked_again_as_a_whole() {
+    // Every other line of a batch: two of the trial's three are sound, and so is all that is sent again.
+    let mut world = world("misindexed=1/2");
+    write_table(&world.path("in.parquet"), &texts(0..3), 64);
+    world.job["ledger"]["keep_prompts"] = false.into();
+    let report = world.run().await.expect("a run");
+    assert!(report.published && report.exit_code() == 0, "{report:?}");
+    let output = read(&world);
+    assert_eq!(output.check(), 3);
+    let sent: Vec<_> = (chunks(&world).await.iter())
+        .map(|chunk| (chunk.round, chunk.requests))
+        .collect();
+    assert_eq!(sent, [(0, 3), (1, 1)]);
+    check_bill(&world);
+    assert_eq!(world.billed_texts().0, 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_row_gets_a_vector_whose_index_does_not_match() {
+    let mut world = world("misindexed=0.6");
+    write_table(&world.path("in.parquet"), &texts(0..400), 64);
+    world.job["model"]["max_requests_per_batch"] = 10.into();
+    world.job["budget"]["max_failed"] = json!({ "percent": 100.0 });
+    let report = world.run().await.expect("a run");
+    assert!(report.published, "{report:?}");
+    let output = read(&world);
+    let answered = output.check();
+    // Three rounds of which four tenths come right leave a fifth without.
+    assert!((200..400).contains(&answered), "{answered}");
+    let failed = (0..400).filter(|row| output.statuses.value(*row) != "succeeded");
+    for row in failed {
+        assert_eq!(output.statuses.value(row), "missing");
+        let why = "the answer does not have one vector for each of its inputs";
+        assert_eq!(output.errors.value(row), why);
+    }
+    check_bill(&world);
+    assert_eq!(world.billed_texts().0, answered as u64);
+    let rounds: Vec<_> = chunks(&world)
+        .await
+        .iter()
+        .map(|chunk| chunk.round)
+        .collect();
+    assert_eq!(
+        rounds.iter().max(),
+        Some(&2),
+        "three times in all: {rounds:?}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn one_bad_text_costs_its_neighbours_nothing() {
     let mut world = world("");
     // By our count it fits, and by the provider's it does not.

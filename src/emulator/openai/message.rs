@@ -8,6 +8,7 @@ use crate::emulator::answer::{quoted, write_vector};
 use crate::emulator::batch::{Batch, Outcome};
 use crate::emulator::cache::Found;
 use crate::emulator::problem::Problem;
+use crate::emulator::random::{mix, shuffle};
 use crate::emulator::record::Stored;
 use crate::emulator::results::{REFUSAL, Reply, StopReason};
 
@@ -157,21 +158,28 @@ fn responded(reply: &Reply<'_>, status: u16, out: &mut String) {
     );
 }
 
+/// Takes from `vectors` that each index is there once, in one of three ways.
+fn misindex(vectors: &mut Vec<(usize, u64)>, draw: u64) {
+    let count = vectors.len();
+    match (mix(draw) % 3, vectors.as_mut_slice()) {
+        (0, [.., last]) => last.0 = count,
+        (1, [first, .., last]) => last.0 = first.0,
+        _ => drop(vectors.pop()),
+    }
+}
+
 fn body(batch: &Batch, reply: &Reply<'_>, out: &mut String) {
     let record = &reply.record;
     if let (EMBEDDINGS, Stored::Vectors { dimensions, base64 }) = (&*batch.endpoint, record.shape) {
         let format = (dimensions, base64);
         // Nobody promises the order: the index says whose a vector is.
-        let draws: Vec<(usize, u64)> = record.draws().enumerate().collect();
-        let turn = usize::try_from(reply.draw % draws.len().max(1) as u64).unwrap_or(0);
-        let (first, last) = draws.split_at(turn.min(draws.len()));
-        return write_embeddings(
-            record.model,
-            last.iter().chain(first).copied(),
-            format,
-            record.input_tokens,
-            out,
-        );
+        let mut vectors: Vec<(usize, u64)> = record.draws().enumerate().collect();
+        shuffle(&mut vectors, reply.draw);
+        if reply.misindexed {
+            misindex(&mut vectors, reply.draw);
+        }
+        let vectors = vectors.into_iter();
+        return write_embeddings(record.model, vectors, format, record.input_tokens, out);
     }
     let completion = Completion {
         draw: reply.draw,

@@ -585,6 +585,75 @@ async fn embeddings_are_unit_vectors_in_both_encodings_and_in_batches() {
     assert_eq!(data, floats["data"]);
 }
 
+/// The indexes of the vectors of each of so many lines, each with `inputs`, of a sandbox with `faults`; and
+/// how many of the lines are billed.
+async fn indexes(faults: &str, lines: usize, inputs: usize) -> (Vec<Vec<u64>>, Value) {
+    let world = World::faulty(faults);
+    let texts: Vec<_> = (0..inputs).map(|n| format!("text {n}")).collect();
+    let body = json!({"model": "text-embedding-3-small", "input": texts, "dimensions": 4});
+    let line = |n: usize| json!({"custom_id": format!("e{n}"), "method": "POST", "url": "/v1/embeddings", "body": body});
+    let file_id = upload(&world, &jsonl((0..lines).map(line))).await;
+    let id = create_of(&world, &file_id, "/v1/embeddings").await;
+    world.step(3);
+    let output = file(&world, &batch(&world, &id).await, "output_file_id").await;
+    let own = output.iter().map(|line| {
+        let data = line["response"]["body"]["data"].as_array().expect("a list");
+        let index = |vector: &Value| vector["index"].as_u64().expect("an index");
+        data.iter().map(index).collect()
+    });
+    (own.collect(), world.bill().await["requests_billed"].clone())
+}
+
+#[tokio::test]
+async fn vectors_come_in_any_order_and_by_a_fault_with_indexes_that_do_not_match() {
+    let (lines, billed) = indexes("", 40, 8).await;
+    let sorted = |line: &Vec<u64>| {
+        let mut line = line.clone();
+        line.sort_unstable();
+        line
+    };
+    let each: Vec<u64> = (0..8).collect();
+    assert!(lines.iter().all(|line| sorted(line) == each), "{lines:?}");
+    assert!(
+        lines.iter().filter(|line| **line == each).count() < 4,
+        "{lines:?}"
+    );
+    assert_eq!(billed, 40);
+    let (lines, billed) = indexes("misindexed=1/1", 60, 8).await;
+    let beyond = |line: &&Vec<u64>| line.contains(&8);
+    let lacks = |line: &&Vec<u64>| line.len() == 7 && !line.contains(&8);
+    let twice =
+        |line: &&Vec<u64>| line.len() == 8 && sorted(line).windows(2).any(|two| two[0] == two[1]);
+    let counts = [
+        lines.iter().filter(beyond).count(),
+        lines.iter().filter(lacks).count(),
+        lines.iter().filter(twice).count(),
+    ];
+    assert!(counts.iter().all(|count| *count > 9), "{counts:?}");
+    assert_eq!((counts.iter().sum::<usize>(), billed), (60, json!(0)));
+    // A line of one vector says that it is another's, or has none.
+    let (lines, _) = indexes("misindexed=1/1", 20, 1).await;
+    assert!(
+        lines.iter().all(|line| *line == [1] || line.is_empty()),
+        "{lines:?}"
+    );
+}
+
+#[tokio::test]
+async fn what_has_no_vectors_is_not_misindexed() {
+    let world = World::faulty("misindexed=1/1");
+    let id = create(&world, 20).await;
+    world.step(3);
+    assert_eq!(
+        file(&world, &batch(&world, &id).await, "output_file_id")
+            .await
+            .len(),
+        20
+    );
+    assert_eq!(world.bill().await["requests_billed"], 20);
+    assert_eq!(world.sandbox.fault_counts().expect("counts").len(), 0);
+}
+
 /// Bodies that no endpoint for embeddings takes, each with the status and some words of its refusal.
 fn refused_bodies() -> Vec<(Value, u16, &'static str)> {
     let small = "text-embedding-3-small";
