@@ -2,12 +2,12 @@
 
 use super::random::{self, mix};
 use super::record::Stored;
-use super::schema::type_name;
+use super::schema::{BEGUN, type_name};
 use super::text::tokens_of;
 use crate::base::Json;
 
 /// How deep an answer to a recursive schema goes.
-const DEPTH_MAX: usize = 12;
+const DEPTH_MAX: usize = 24;
 
 const SENTENCES: [&str; 8] = [
     "All is well with this row.",
@@ -33,8 +33,8 @@ pub(super) enum Plan {
     Sentence,
     Object,
     Instance(Json),
-    /// An instance of a schema of which the prompt alone told.
-    Told(Json),
+    /// An instance of a schema of which the prompt alone told, and how it was begun.
+    Told(Json, String),
     Vectors {
         dimensions: u32,
         base64: bool,
@@ -63,7 +63,8 @@ impl Plan {
 
     /// The plan of a schema's text that stood in a prompt.
     pub(super) fn for_told(text: &str) -> Self {
-        Plan::Told(Json::parse(text).unwrap_or(Json::Null))
+        let (schema, begun) = text.split_once(BEGUN).unwrap_or((text, ""));
+        Plan::Told(Json::parse(schema).unwrap_or(Json::Null), begun.to_owned())
     }
 
     /// The answer drawn from `draw`, at its full length.
@@ -78,7 +79,7 @@ impl Plan {
     pub(super) fn write_wrong(&self, draw: u64, budget: u32, out: &mut String) -> (u32, bool) {
         let start = out.len();
         match self {
-            Plan::Instance(schema) | Plan::Told(schema) => {
+            Plan::Instance(schema) | Plan::Told(schema, _) => {
                 let ask = Draw { root: schema, draw };
                 match draw >> 20 & 3 {
                     0 => sentence(draw, out),
@@ -114,13 +115,7 @@ impl Plan {
         match self {
             Plan::Sentence => sentence(draw, out),
             Plan::Instance(schema) => instance(&Draw { root: schema, draw }, schema, draw, 0, out),
-            Plan::Told(schema) => {
-                let ask = Draw { root: schema, draw };
-                let (before, after) = AROUND[(draw >> 40) as usize % AROUND.len()];
-                out.push_str(before);
-                instance(&ask, schema, draw, 0, out);
-                out.push_str(after);
-            }
+            Plan::Told(schema, begun) => told(schema, begun, draw, out),
             Plan::Object => {
                 out.push_str("{\"answer\":\"");
                 sentence(draw, out);
@@ -135,6 +130,44 @@ impl Plan {
         cut(out, start + 4 * budget as usize);
         (budget, true)
     }
+}
+
+/// Writes an instance of `schema` with words around. What has `begun` is not said again: the answer goes on
+/// from there, and closes the block of code that is open.
+fn told(schema: &Json, begun: &str, draw: u64, out: &mut String) {
+    let ask = Draw { root: schema, draw };
+    let (before, after) = AROUND[(draw >> 40) as usize % AROUND.len()];
+    if begun.is_empty() {
+        out.push_str(before);
+        instance(&ask, schema, draw, 0, out);
+        return out.push_str(after);
+    }
+    let mut whole = String::new();
+    instance(&ask, schema, draw, 0, &mut whole);
+    out.push_str(match begun.find('{') {
+        None => &whole,
+        Some(at) => rest_of(&whole, &begun[at..]),
+    });
+    if !begun.matches("```").count().is_multiple_of(2) {
+        out.push_str("\n```");
+    }
+    if after.contains("That is all.") {
+        out.push_str("\n\nThat is all.");
+    }
+}
+
+/// What follows in `whole` after `begun`, which may have blanks that it has not. Where another answer was
+/// begun, what is left of this one does not go with it.
+fn rest_of<'w>(whole: &'w str, begun: &str) -> &'w str {
+    let mut rest = whole;
+    for letter in begun.chars() {
+        match rest.strip_prefix(letter) {
+            Some(after) => rest = after,
+            None if letter.is_whitespace() => {}
+            None => return &whole[1..],
+        }
+    }
+    rest
 }
 
 /// Cuts `text` at `end`, or at the character before it.
@@ -295,7 +328,7 @@ fn map(ask: &Draw<'_>, child: &Json, local: u64, depth: usize, out: &mut String)
 fn array(ask: &Draw<'_>, node: &Json, local: u64, depth: usize, out: &mut String) {
     let bound = |key| node.get(key).and_then(Json::float);
     let most = bound("maxItems").unwrap_or(1024.0);
-    let least = bound("minItems").unwrap_or(if depth < DEPTH_MAX / 2 { 1.0 } else { 0.0 });
+    let least = bound("minItems").unwrap_or(if depth < DEPTH_MAX / 4 { 1.0 } else { 0.0 });
     out.push('[');
     let mut count = 0.0;
     // Words of a list differ: each item draws the next one.
@@ -440,6 +473,36 @@ fn encode_base64(bytes: &[u8], out: &mut String) {
             } else {
                 '='
             });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_goes_on_from_where_it_was_begun() {
+        let schema = r#"{"properties":{"word":{"const":"red"}},"required":["word"]}"#;
+        for draw in [0, 1 << 40, 2 << 40] {
+            let whole =
+                |begun: &str| Plan::for_told(&format!("{schema}{BEGUN}{begun}")).whole(draw);
+            let tail = if draw == 2 << 40 {
+                "\n\nThat is all."
+            } else {
+                ""
+            };
+            for (begun, goes_on) in [
+                ("{", r#""word":"red"}"#),
+                ("{ \"word\" :\n", r#""red"}"#),
+                ("Here: {\"word\":\"r", "ed\"}"),
+                ("Here:", r#"{"word":"red"}"#),
+                ("```json\n{", "\"word\":\"red\"}\n```"),
+                // Another answer than its own.
+                ("{\"colour\":", r#""word":"red"}"#),
+            ] {
+                assert_eq!(whole(begun), format!("{goes_on}{tail}"), "{begun}");
+            }
         }
     }
 }

@@ -25,7 +25,7 @@
 //!   formats, bounds and lengths; `pattern` alone is not looked at. Required properties come first.
 //! - Where the system prompt ends with a block of code, ` ```json `, that is a JSON schema, the answer is an
 //!   instance of it as well, as models say it that nothing holds to it: alone, in such a block, or in one with
-//!   words around, by `(h >> 40) % 3`.
+//!   words around, by `(h >> 40) % 3`. Where the last message is the assistant's, the answer goes on from there.
 //! - An embedding is a unit vector drawn from `h` of its own input (of a token list, its JSON).
 //! - Tokens are bytes of text divided by four, rounded up. An answer over the request's budget is cut
 //!   there, and says so.

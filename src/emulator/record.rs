@@ -55,7 +55,7 @@ pub(super) enum Shape<'a> {
     Object,
     /// JSON that satisfies this schema.
     Schema(&'a str),
-    /// The same, with or without words around: the prompt alone told of it.
+    /// The same, with or without words around: the prompt alone told of it. See [`told`](super::schema::told).
     Told(String),
     /// One unit vector per draw.
     Vectors { dimensions: u32, base64: bool },

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use xxhash_rust::xxh3::xxh3_64;
 
+use super::text::Message;
 use crate::base::Json;
 
 /// Schemas whose verdict is remembered.
@@ -81,8 +82,21 @@ fn walk(node: &Json, path: &str, check: &dyn Fn(&Json, &str) -> Option<String>) 
     node.get("items").and_then(|child| walk(child, path, check))
 }
 
-/// The schema with which a system prompt ends, in a block of code.
-pub(super) fn told(system: &str) -> Option<String> {
+/// What stands between a schema and how the answer to it begins. No JSON holds it.
+pub(super) const BEGUN: char = '\0';
+
+/// The schema with which a system prompt ends, in a block of code; and, after [`BEGUN`], what the last of the
+/// messages puts into the model's mouth.
+pub(super) fn told(system: &str, messages: &[Message<'_>]) -> Option<String> {
+    let mut schema = schema_in(system)?;
+    if let Some(last) = messages.last().filter(|last| last.role == "assistant") {
+        schema.push(BEGUN);
+        schema.push_str(&last.content.text);
+    }
+    Some(schema)
+}
+
+fn schema_in(system: &str) -> Option<String> {
     let (_, block) = system
         .trim_end()
         .strip_suffix("```")?
@@ -161,16 +175,44 @@ fn count(root: &Json, of: &dyn Fn(&Json) -> usize) -> usize {
     total.get()
 }
 
-/// How many objects and lists lie within each other.
-fn depth(node: &Json) -> usize {
-    let within = |key: &str| node.get(key).map(Json::map).unwrap_or_default();
-    let properties = within("properties").iter().map(|(_, child)| depth(child));
-    let defs = within("$defs").iter().map(|(_, child)| depth(child));
-    let items = node.get("items").into_iter().map(depth);
-    let any = node.get("anyOf").map(Json::list).unwrap_or_default();
-    let below = properties.chain(items).max();
-    let beside = any.iter().map(depth).chain(defs).max().unwrap_or(0);
-    below.map_or(0, |below| below + 1).max(beside)
+/// Whether objects and lists of `node`, itself `depth` deep, lie more than `most` deep within each other,
+/// through references as well. A place that was reached as deep before is not looked at again.
+fn is_deeper<'j>(
+    (root, node): (&'j Json, &'j Json),
+    (depth, most): (usize, usize),
+    seen: &mut HashMap<&'j str, usize>,
+    within: &mut Vec<&'j str>,
+) -> bool {
+    if depth > most {
+        return true;
+    }
+    if let Some(name) = node.get("$ref").and_then(Json::text) {
+        // What contains itself has no end, and counts once.
+        if within.contains(&name) || seen.get(name).is_some_and(|before| *before >= depth) {
+            return false;
+        }
+        seen.insert(name, depth);
+        within.push(name);
+        let target = root.at(name).unwrap_or(&Json::Null);
+        let is = is_deeper((root, target), (depth, most), seen, within);
+        within.pop();
+        return is;
+    }
+    let properties = node.get("properties").map(Json::map).unwrap_or_default();
+    let below = properties
+        .iter()
+        .map(|(_, child)| child)
+        .chain(node.get("items"));
+    let beside = node.get("anyOf").map(Json::list).unwrap_or_default();
+    let all = below
+        .map(|child| (child, 1))
+        .chain(beside.iter().map(|child| (child, 0)));
+    for (child, step) in all {
+        if is_deeper((root, child), (depth + step, most), seen, within) {
+            return true;
+        }
+    }
+    false
 }
 
 fn listed(node: &Json) -> &[Json] {
@@ -194,6 +236,9 @@ pub(super) fn strict_complaint(root: &Json) -> Option<String> {
     })
 }
 
+/// How deep objects and lists may lie within each other.
+const LEVELS_MAX: usize = 10;
+
 fn strict_size_complaint(root: &Json) -> Option<String> {
     let names = |node: &Json| node.get("properties").map_or(0, |all| all.map().len());
     let name_chars = |node: &Json| {
@@ -204,8 +249,21 @@ fn strict_size_complaint(root: &Json) -> Option<String> {
     };
     let values = |node: &Json| listed(node).len();
     let value_chars = |node: &Json| chars(listed(node).iter().chain(node.get("const")));
+    let definitions = root.get("$defs").map(Json::map).unwrap_or_default();
+    let mut all = definitions.iter().map(|(_, one)| one).chain([root]);
+    if all.any(|one| {
+        is_deeper(
+            (root, one),
+            (0, LEVELS_MAX),
+            &mut HashMap::new(),
+            &mut Vec::new(),
+        )
+    }) {
+        return Some(format!(
+            "schema is too large: more than {LEVELS_MAX} levels of nesting."
+        ));
+    }
     let limits = [
-        (depth(root), 10, "levels of nesting"),
         (count(root, &names), 5000, "object properties"),
         (count(root, &values), 1000, "enum values"),
         (
@@ -371,6 +429,34 @@ mod tests {
             ),
             Some("context=(/a)"),
         );
+    }
+
+    #[test]
+    fn strict_mode_counts_levels_through_references() {
+        let level = |inner: &str| {
+            format!(
+                r#"{{"type":"object","properties":{{"a":{inner}}},"required":["a"],"additionalProperties":false}}"#
+            )
+        };
+        let deep = |levels: usize| {
+            (0..levels).fold(r#"{"type":"string"}"#.to_owned(), |inner, _| level(&inner))
+        };
+        let whole = |above: usize, below: &str| {
+            let reference = r##"{"$ref":"#/$defs/D"}"##;
+            let root = (0..above).fold(reference.to_owned(), |inner, _| level(&inner));
+            root.replacen('{', &format!(r#"{{"$defs":{{"D":{below}}},"#), 1)
+        };
+        let says = |schema: &str| strict_complaint(&tree(schema)).unwrap_or_default();
+        assert_eq!(says(&deep(10)), "");
+        assert!(says(&deep(11)).contains("levels of nesting"));
+        assert_eq!(says(&whole(4, &deep(6))), "");
+        assert!(says(&whole(5, &deep(6))).contains("levels of nesting"));
+        // What contains itself counts once.
+        let round = level(&level(
+            r##"{"anyOf":[{"$ref":"#/$defs/D"},{"type":"null"}]}"##,
+        ));
+        assert_eq!(says(&whole(8, &round)), "");
+        assert!(says(&whole(9, &round)).contains("levels of nesting"));
     }
 
     #[test]

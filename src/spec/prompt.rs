@@ -4,6 +4,7 @@ use super::defaults;
 use super::file::{Node, Value};
 use super::job::{AnswerSpec, CacheSetting, ExamplesTable, PromptSpec};
 use super::reader::{Reader, Word};
+use crate::work::answer::{Asked, holds_json};
 use crate::work::{AnswerType, Example};
 
 /// The most examples: they go with every request.
@@ -153,18 +154,35 @@ impl Reader<'_> {
         })
     }
 
-    /// Where the answer has a type, the provider's structured output begins it itself.
-    pub(super) fn check_prefix(&mut self, answer: Option<&AnswerSpec>) {
-        let is_text = answer.is_none_or(|answer| answer.answer == AnswerType::Text);
-        if !is_text {
-            let path = "prompt.assistant_prefix";
-            let problem = format!("`{path}` is given for an answer that has a type");
-            self.refuse(
-                path,
-                problem,
-                "take it out: the type says how the answer begins",
-            );
-        }
+    /// Where the provider is asked for a type, its structured output begins the answer itself.
+    pub(super) fn check_prefix(
+        &mut self,
+        prompt: Option<&PromptSpec>,
+        answer: Option<&AnswerSpec>,
+    ) {
+        let prefix = prompt.and_then(|prompt| prompt.assistant_prefix.as_deref());
+        let (Some(prefix), Some(answer)) = (prefix, answer) else {
+            return;
+        };
+        let (problem, advice) = match &answer.answer {
+            AnswerType::Text | AnswerType::BoundedText(_) => return,
+            AnswerType::Embedding { .. } => (
+                "is given for embeddings, which begin with nothing",
+                "take it out",
+            ),
+            answer if answer.asked() == Asked::Schema => (
+                "is given for an answer that the provider's structured output holds to its type, and so begins itself",
+                "take it out; or let the prompt alone ask for the type: `[model] structured_output = \"prompt\"`",
+            ),
+            // What the model adds to a whole answer would count for nothing.
+            _ if holds_json(prefix) => (
+                "holds a whole answer already",
+                "leave the answer open, as in \"{\"",
+            ),
+            _ => return,
+        };
+        let path = "prompt.assistant_prefix";
+        self.refuse(path, format!("`{path}` {problem}"), advice);
     }
 
     /// A table of examples, and the query that reads it.

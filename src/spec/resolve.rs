@@ -72,7 +72,7 @@ impl Reader<'_> {
         let source = self.source();
         let prompt = self.prompt();
         let answer = self.answer(source.as_ref());
-        self.check_prefix(answer.as_ref());
+        self.check_prefix(prompt.as_ref(), answer.as_ref());
         let model = self.model(answer.as_ref());
         let answer = self.with_model(answer, model.as_ref());
         let answer = self.with_reask_model(answer, model.as_ref());

@@ -3,6 +3,7 @@
 mod again;
 mod attachments;
 mod bad_input;
+mod begun;
 mod blocked;
 mod caching;
 mod cancel;

@@ -99,7 +99,7 @@ pub(super) fn understand<'a>(
     let system = params.system.as_ref().map_or("", |system| &*system.text);
     let shape = match params.output_config.and_then(|config| config.format) {
         Some(format) => Shape::Schema(format.schema.get()),
-        None => told(system).map_or(Shape::Text, Shape::Told),
+        None => told(system, &messages).map_or(Shape::Text, Shape::Told),
     };
     Request {
         model: params.model.map_or(Cow::Borrowed(""), |model| model.0),
@@ -189,6 +189,13 @@ fn complaint(
         .and_then(|messages| messages.last());
     if last.is_some_and(|last| last.role == "assistant") && generation(model) >= (4, 6) {
         let text = "Prefilling assistant messages is not supported for this model.";
+        return Some(Problem::invalid(text));
+    }
+    let config = params.output_config.as_ref();
+    if last.is_some_and(|last| last.role == "assistant")
+        && config.is_some_and(|config| config.format.is_some())
+    {
+        let text = "output_config.format: not compatible with prefilling the assistant message";
         return Some(Problem::invalid(text));
     }
     model
@@ -368,9 +375,27 @@ mod tests {
         assert_eq!(said_of(&sampled, Version::First, Endpoint::Batch), None);
         let newer = sampled.replace("haiku-4-5", "sonnet-5");
         assert!(said_of(&newer, Version::First, Endpoint::Batch).is_some());
+        let format =
+            |schema: &str| format!(r#"{{"format":{{"type":"json_schema","schema":{schema}}}}}"#);
         let open = good.replace(
             "\"max_tokens\":9",
-            r#""max_tokens":9,"output_config":{"format":{"type":"json_schema","schema":{"type":"object"}}}"#,
+            &format!(
+                r#""max_tokens":9,"output_config":{}"#,
+                format(r#"{"type":"object"}"#)
+            ),
+        );
+        let closed = open.replace(
+            r#"{"type":"object"}"#,
+            r#"{"type":"object","additionalProperties":false}"#,
+        );
+        assert_eq!(said_of(&closed, Version::Second, Endpoint::Batch), None);
+        let begun = closed.replace(
+            "\"x\"}]",
+            "\"x\"},{\"role\":\"assistant\",\"content\":\"{\"}]",
+        );
+        assert!(
+            said_of(&begun, Version::Second, Endpoint::Batch)
+                .is_some_and(|m| m.contains("not compatible with prefilling"))
         );
         assert!(
             said_of(&open, Version::Second, Endpoint::Batch)

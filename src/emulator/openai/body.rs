@@ -173,7 +173,7 @@ fn chat_parts<'a>(chat: Chat<'a>, seed: u64, verdicts: &mut Verdicts) -> Parts<'
         _ => messages
             .iter()
             .find(|message| ["system", "developer"].contains(&&*message.role))
-            .and_then(|message| told(&message.content.text))
+            .and_then(|message| told(&message.content.text, &messages))
             .map_or(Shape::Text, Shape::Told),
     };
     let model = chat.model.map_or(Cow::Borrowed(""), |model| model.0);

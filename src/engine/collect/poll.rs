@@ -170,11 +170,12 @@ impl Poll<'_> {
         let (plan, chunk) = plan
             .zip(chunk)
             .ok_or_else(|| Error::internal("no such chunk"))?;
+        let shape = &plan.started.shape;
         let landing = Landing {
             attempt: self.attempt,
             chunk: &chunk.stored,
-            judge: &Judge::new(&plan.started.shape.answer)?,
-            pricing: Pricing::of(&plan.started.shape.service, plan.model_of(&chunk.stored)),
+            judge: &Judge::new(&shape.answer)?.after(shape.assistant_prefix.as_deref()),
+            pricing: Pricing::of(&shape.service, plan.model_of(&chunk.stored)),
             provider: self.cx.providers.of(self.attempt)?,
             take_what_is_there: self.cx.may_resubmit(),
             files: &self.cx.files,

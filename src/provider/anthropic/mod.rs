@@ -432,11 +432,9 @@ fn check_prefix(shape: &Shape) -> Result<()> {
     if shape.assistant_prefix.is_none() || takes_prefix(&shape.model) {
         return Ok(());
     }
-    Err(
-        Error::invalid("the model takes no beginning of its answer")
-            .with("model", &shape.model)
-            .hint("take `prompt.assistant_prefix` out: say in the prompt how the answer begins, or give it a type"),
-    )
+    Err(Error::invalid("the model takes no beginning of its answer")
+        .with("model", &shape.model)
+        .hint("take `prompt.assistant_prefix` out, and say in the prompt how the answer begins"))
 }
 
 /// Refuses what draws an answer otherwise than by default where the model is one that lets nobody say so.

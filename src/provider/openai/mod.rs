@@ -183,7 +183,7 @@ impl Provider for OpenAi {
             return Err(
                 Error::invalid("OpenAI's models take no beginning of their answer")
                     .with("model", &shape.model)
-                    .hint("take `prompt.assistant_prefix` out: say in the prompt how the answer begins, or give it a type"),
+                    .hint("take `prompt.assistant_prefix` out, and say in the prompt how the answer begins"),
             );
         }
         body(shape, "")?;

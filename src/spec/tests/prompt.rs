@@ -71,7 +71,11 @@ const WRONG: &[(&str, &str)] = &[
     ),
     (
         "prompt.assistant_prefix = \"Label:\"\nanswer.choices = [\"a\"]",
-        "`prompt.assistant_prefix` is given for an answer that has a type",
+        "`prompt.assistant_prefix` is given for an answer that the provider's structured output holds to its type",
+    ),
+    (
+        "prompt.assistant_prefix = \"{\\\"answer\\\":\\\"a\\\"}\"\nanswer.choices = [\"a\"]\nmodel.structured_output = \"prompt\"",
+        "`prompt.assistant_prefix` holds a whole answer already",
     ),
 ];
 

@@ -62,6 +62,12 @@ pub(super) fn find(text: &str) -> Result<&str, &'static str> {
     one_of(&found.unwrap_or_default())
 }
 
+/// Whether a JSON value stands in `text` from its beginning to its end.
+#[must_use]
+pub fn holds_json(text: &str) -> bool {
+    find(text).is_ok()
+}
+
 /// The only block of code in `text`.
 pub(super) fn only_fence(text: &str) -> Option<&str> {
     match fences(after_thoughts(text))[..] {

@@ -16,7 +16,11 @@ use crate::work::{FailureClass, Finish, Outcome, ReplyBody, RowStatus};
 
 /// Judges the replies to requests of one answer type.
 #[derive(Clone, Debug)]
-pub struct Judge(Expected);
+pub struct Judge {
+    expected: Expected,
+    /// How each answer begins: what the model says goes on from there.
+    begun: String,
+}
 
 /// What an answer must be.
 #[derive(Clone, Debug)]
@@ -44,19 +48,31 @@ impl Judge {
     /// # Errors
     /// `Invalid` if the type has a schema that says no type.
     pub fn new(answer: &AnswerType) -> Result<Self> {
-        Ok(Judge(match answer {
+        let expected = match answer {
             AnswerType::Text => Expected::Text,
             AnswerType::BoundedText(bounds) => Expected::BoundedText(*bounds),
             AnswerType::Choice(answer) => Expected::Choice(answer.clone()),
             AnswerType::Json(answer) => Expected::Json(Box::new(ExpectedJson::of(answer)?)),
             AnswerType::Embedding { dimensions, .. } => Expected::Vector(*dimensions),
-        }))
+        };
+        let begun = String::new();
+        Ok(Judge { expected, begun })
+    }
+
+    /// The same of answers that begin with `prefix`, which was put into the model's mouth and is not said
+    /// again. A text is what the model adds to it; of a value it is a part.
+    #[must_use]
+    pub fn after(mut self, prefix: Option<&str>) -> Self {
+        if matches!(self.expected, Expected::Choice(_) | Expected::Json(_)) {
+            prefix.unwrap_or_default().clone_into(&mut self.begun);
+        }
+        self
     }
 
     /// How many numbers a vector has, where the answers are vectors.
     #[must_use]
     pub fn dimensions(&self) -> Option<u32> {
-        match self.0 {
+        match self.expected {
             Expected::Vector(dimensions) => Some(dimensions),
             _ => None,
         }
@@ -67,7 +83,7 @@ impl Judge {
     /// # Errors
     /// Why it holds none.
     pub fn read(&self, text: &str) -> std::result::Result<String, Cow<'static, str>> {
-        match self.0.read(text) {
+        match self.expected.read(text) {
             Read::AsItIs => Ok(text.to_owned()),
             Read::As(answer) => Ok(answer),
             Read::Not(why) => Err(why),
@@ -138,7 +154,7 @@ impl Judge {
                 model,
                 usage,
             },
-        ) = (&self.0, &reply)
+        ) = (&self.expected, &reply)
         {
             return vectors::judge(*dimensions, (vectors, model, *usage), line, &mut put);
         }
@@ -150,6 +166,14 @@ impl Judge {
             put(n, &outcome)?;
         }
         Ok(())
+    }
+
+    /// What a text is read as, which goes on from the answer's beginning.
+    fn read_on(&self, text: &str) -> Read {
+        if self.begun.is_empty() {
+            return self.expected.read(text);
+        }
+        self.expected.read(&format!("{}{text}", self.begun))
     }
 
     fn judge_text<'a>(
@@ -188,7 +212,7 @@ impl Judge {
                 "the model paused its turn".into(),
                 text,
             ),
-            _ => match self.0.read(&text) {
+            _ => match self.read_on(&text) {
                 Read::AsItIs => Outcome::succeeded(text),
                 Read::As(answer) => Outcome::succeeded(answer.into()),
                 Read::Not(why) => paid(RowStatus::Invalid, why, text),
@@ -439,6 +463,46 @@ mod tests {
         // Otherwise only the answer is one.
         let plain = AnswerType::choice(vec!["bug".into()]);
         check(&plain, "```\nbug\n```", None);
+    }
+
+    #[test]
+    fn an_answer_that_was_begun_is_read_with_its_beginning() {
+        let fields = AnswerType::Json(JsonAnswer {
+            schema: r#"{"properties":{"a":{"type":"integer"}},"required":["a"]}"#.into(),
+            types: BTreeMap::new(),
+            asked: Asked::Prompt,
+        });
+        let choice = AnswerType::choice(vec!["bug".into()]).asked_by(Asked::Prompt);
+        for (answer, prefix, text, expect) in [
+            (&fields, "{", r#""a":1}"#, Some(r#"{"a":1}"#)),
+            (
+                &fields,
+                "```json\n{",
+                "\"a\": 1}\n```\nDone.",
+                Some(r#"{"a":1}"#),
+            ),
+            (&fields, "{\"a\":", "12 }", Some(r#"{"a":12}"#)),
+            (&fields, "{\"a\":1", "2}", Some(r#"{"a":12}"#)),
+            (&fields, "The answer:", r#"{"a":1}"#, Some(r#"{"a":1}"#)),
+            // A server that begins anew.
+            (&fields, "{", r#"{"a":1}"#, Some(r#"{"a":1}"#)),
+            (&fields, "{", r#""a":"x"}"#, None),
+            (&fields, "{", r#""a":1"#, None),
+            (&fields, "{\"a\":", r#"{"a":1}"#, None),
+            (&choice, "{", r#""answer":"Bug"}"#, Some("bug")),
+            // Of a text it is no part.
+            (&AnswerType::Text, "Label:", " bug", Some(" bug")),
+        ] {
+            let judge = judge(answer).after(Some(prefix));
+            let outcome = judge.judge(answered(text, Finish::Stop));
+            assert_eq!(outcome.answer.as_deref(), expect, "{prefix}|{text}");
+            // What was paid for is kept as it came.
+            assert!(expect.is_some() || outcome.raw.as_deref() == Some(text));
+        }
+        let cut = judge(&fields)
+            .after(Some("{"))
+            .judge(answered(r#""a":1}"#, Finish::Length));
+        assert_eq!(cut.status, RowStatus::Truncated);
     }
 
     #[test]

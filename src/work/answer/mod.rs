@@ -26,7 +26,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::base::{Json, Result};
 
-pub use asked::Asked;
+pub use asked::{Asked, holds_json};
 pub use choice::{ChoiceAnswer, Other, Several};
 pub use fields::{FieldSpec, of_fields};
 pub use json_answer::JsonAnswer;
