@@ -5,7 +5,7 @@
 //! model reads it; what comes back is checked against the whole schema all the same. A schema that
 //! cannot be said in a vendor's part at all is refused, with the nearest one that can.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use crate::base::{Error, Json, Result};
 
@@ -49,6 +49,7 @@ pub(super) fn reduce(schema: &Json, dialect: &Dialect) -> Result<Json> {
         root: schema,
         dialect,
         counts: Counts::default(),
+        depths: Depths::of(schema, dialect.depth_max),
     };
     let reduced = reducer.reduce(schema, "", 0)?;
     reducer.check_counts()?;
@@ -59,6 +60,7 @@ struct Reducer<'a> {
     root: &'a Json,
     dialect: &'a Dialect,
     counts: Counts,
+    depths: Depths<'a>,
 }
 
 /// What a vendor takes so many of.
@@ -75,11 +77,7 @@ type Pairs = Vec<(String, Json)>;
 
 impl Reducer<'_> {
     fn reduce(&mut self, schema: &Json, path: &str, depth: usize) -> Result<Json> {
-        if depth > self.dialect.depth_max {
-            let max = self.dialect.depth_max;
-            let why = format!("objects and lists may lie {max} deep within each other at most");
-            return Err(unsaid(path, &why, "make it flatter"));
-        }
+        self.refuse_beyond_depth(path, depth)?;
         if let [one] = schema.get("allOf").map(Json::list).unwrap_or_default() {
             let joined = beside(one, schema, "allOf");
             return self.reduce(&joined, path, depth);
@@ -122,7 +120,10 @@ impl Reducer<'_> {
                 put(out, key, value.clone());
             }
             "description" => put(out, key, value.clone()),
-            "$ref" => put(out, key, self.reference(value, path)?),
+            "$ref" => {
+                self.check_depth(value, (path, depth))?;
+                put(out, key, self.reference(value, path)?);
+            }
             "anyOf" | "oneOf" => {
                 self.counts.unions += 1;
                 let all = value.list().iter();
@@ -255,6 +256,24 @@ impl Reducer<'_> {
         Err(unsaid(path, &why, hint))
     }
 
+    fn refuse_beyond_depth(&self, path: &str, depth: usize) -> Result<()> {
+        let max = self.dialect.depth_max;
+        if depth <= max {
+            return Ok(());
+        }
+        let why = format!("objects and lists may lie {max} deep within each other at most");
+        Err(unsaid(path, &why, "make it flatter"))
+    }
+
+    /// Refuses what goes too deep by what it refers to.
+    fn check_depth(&mut self, reference: &Json, (path, depth): (&str, usize)) -> Result<()> {
+        let name = reference.text().unwrap_or_default();
+        if self.depths.is_reference_too_deep(name, depth) {
+            return self.refuse_beyond_depth(path, usize::MAX);
+        }
+        Ok(())
+    }
+
     /// Beside a reference nothing else may stand.
     fn part_reference(&mut self, out: &mut Pairs) {
         let has_more = out
@@ -342,6 +361,60 @@ impl Reducer<'_> {
                 ))
             }
         }
+    }
+}
+
+/// Whether objects and lists lie too deep within each other below a reference.
+#[derive(Debug)]
+struct Depths<'a> {
+    root: &'a Json,
+    max: usize,
+    /// How deep the schemas of these names lay where all below was found to be in order.
+    known: HashMap<String, usize>,
+    /// Those that are looked at: what contains itself is followed once round.
+    within: Vec<String>,
+}
+
+impl<'a> Depths<'a> {
+    fn of(root: &'a Json, max: usize) -> Self {
+        Depths {
+            root,
+            max,
+            known: HashMap::new(),
+            within: Vec::new(),
+        }
+    }
+
+    fn is_reference_too_deep(&mut self, name: &str, depth: usize) -> bool {
+        let is_known = self.known.get(name).is_some_and(|known| *known >= depth);
+        if is_known || self.within.iter().any(|one| one == name) {
+            return false;
+        }
+        self.within.push(name.to_owned());
+        let target = self.root.at(name);
+        let is = target.is_some_and(|target| self.is_too_deep(target, depth));
+        self.within.pop();
+        self.known.insert(name.to_owned(), depth);
+        is
+    }
+
+    fn is_too_deep(&mut self, schema: &Json, depth: usize) -> bool {
+        if depth > self.max {
+            return true;
+        }
+        schema.map().iter().any(|(key, value)| match key.as_str() {
+            "$ref" => self.is_reference_too_deep(value.text().unwrap_or_default(), depth),
+            "anyOf" | "oneOf" | "allOf" => {
+                let mut all = value.list().iter();
+                all.any(|one| self.is_too_deep(one, depth))
+            }
+            "items" => self.is_too_deep(value, depth + 1),
+            "properties" => {
+                let mut all = value.map().iter();
+                all.any(|(_, one)| self.is_too_deep(one, depth + 1))
+            }
+            _ => false,
+        })
     }
 }
 
@@ -650,6 +723,8 @@ mod tests {
         let deep = (0..11).fold(r#"{"type":"string"}"#.to_owned(), |inner, _| of_one(&inner));
         refused("openai", &deep, "10 deep");
         assert!(wire("anthropic", &deep).is_ok());
+        let flatter = (0..10).fold(r#"{"type":"string"}"#.to_owned(), |inner, _| of_one(&inner));
+        assert!(wire("openai", &flatter).is_ok());
         let many = |count: usize, property: &str| {
             let all = (0..count).map(|n| format!(r#""p{n}":{property}"#));
             let all = all.collect::<Vec<_>>().join(",");
@@ -667,8 +742,81 @@ mod tests {
             &many(17, r#"{"type":["string","null"]}"#),
             "it has 17 places of several types",
         );
-        let words = (0..1001).map(|n| format!("\"w{n}\"")).collect::<Vec<_>>();
-        let words = of_one(&format!(r#"{{"enum":[{}]}}"#, words.join(",")));
-        refused("openai", &words, "1001 values");
+    }
+
+    /// A schema that refers to the first of `levels` definitions, of which each has two places for the next.
+    fn staircase(levels: usize, last: &str) -> String {
+        let step = |n: usize| {
+            let next = match n + 1 {
+                next if next < levels => format!(r##"{{"$ref":"#/$defs/L{next}"}}"##),
+                _ => last.to_owned(),
+            };
+            let properties =
+                format!(r#"{{"a":{next},"b":{{"anyOf":[{next},{{"type":"null"}}]}}}}"#);
+            format!(r#""L{n}":{{"type":"object","properties":{properties},"required":["a","b"]}}"#)
+        };
+        let all = (0..levels).map(step).collect::<Vec<_>>().join(",");
+        format!(
+            r##"{{"$defs":{{{all}}},"type":"object","properties":{{"a":{{"$ref":"#/$defs/L0"}}}},"required":["a"]}}"##
+        )
+    }
+
+    #[test]
+    fn depth_is_counted_through_references() {
+        assert!(wire("openai", &staircase(9, r#"{"type":"string"}"#)).is_ok());
+        refused("openai", &staircase(10, r#"{"type":"string"}"#), "10 deep");
+        refused(
+            "openai",
+            &staircase(9, r#"{"type":"array","items":{"type":"string"}}"#),
+            "place=`a`, reason=`objects and lists may lie 10 deep",
+        );
+        let anthropic = wire("anthropic", &staircase(12, r#"{"type":"string"}"#));
+        assert!(anthropic.is_ok(), "{anthropic:?}");
+        // What contains itself has no end, and goes round once.
+        assert!(wire("openai", &staircase(9, r##"{"$ref":"#/$defs/L0"}"##)).is_ok());
+        refused("openai", &staircase(10, r##"{"$ref":"#"}"##), "10 deep");
+    }
+
+    /// A schema of one property that is a list of choices.
+    fn choices(values: impl Iterator<Item = String>) -> String {
+        let values = values
+            .map(|value| format!("\"{value}\""))
+            .collect::<Vec<_>>();
+        of_one(&format!(r#"{{"enum":[{}]}}"#, values.join(",")))
+    }
+
+    #[test]
+    fn sizes_are_counted_as_strict_mode_counts_them() {
+        assert!(wire("openai", &choices((0..1000).map(|n| format!("w{n}")))).is_ok());
+        refused(
+            "openai",
+            &choices((0..1001).map(|n| format!("w{n}"))),
+            "1001 values",
+        );
+        // More than 250 choices have 15,000 characters in all.
+        let words =
+            |count: usize, chars: usize| choices((0..count).map(move |n| format!("{n:0chars$}")));
+        assert!(wire("openai", &words(250, 100)).is_ok());
+        assert!(wire("openai", &words(300, 50)).is_ok());
+        refused(
+            "openai",
+            &words(251, 100),
+            "its 251 values have 25100 characters",
+        );
+        let properties = |count: usize, chars: usize| {
+            let all = (0..count).map(|n| format!(r#""{n:0chars$}":{{"type":"string"}}"#));
+            let all = all.collect::<Vec<_>>().join(",");
+            format!(r#"{{"type":"object","properties":{{{all}}}}}"#)
+        };
+        assert!(wire("openai", &properties(5000, 4)).is_ok());
+        refused("openai", &properties(5001, 4), "it has 5001 properties");
+        assert!(wire("openai", &properties(1200, 100)).is_ok());
+        refused(
+            "openai",
+            &properties(1201, 100),
+            "it has 120100 characters in its names and choices",
+        );
+        // Anthropic sets no such limits.
+        assert!(wire("anthropic", &words(1001, 100)).is_ok());
     }
 }
