@@ -26,6 +26,24 @@ pub enum MetaColumns {
     Off,
 }
 
+impl MetaColumns {
+    /// The columns beside `column`.
+    #[must_use]
+    pub fn fields(self, column: &str) -> Vec<Field> {
+        let text = |name: String, nullable| Field::new(name, DataType::Utf8, nullable);
+        let [status, error] = meta::MINIMAL.map(|ending| meta::name(column, ending));
+        let minimal = [text(status, false), text(error, true)];
+        match self {
+            MetaColumns::Off => Vec::new(),
+            MetaColumns::Minimal => minimal.into(),
+            MetaColumns::Full => {
+                let more = ProvenanceColumns::fields(column);
+                minimal.into_iter().chain(more).collect()
+            }
+        }
+    }
+}
+
 /// What the new columns are.
 #[derive(Clone, Debug)]
 pub struct AnswerSpec<'a> {
@@ -69,19 +87,10 @@ impl AnswerColumns {
     /// # Errors
     /// `Internal`, if no value of this type can be read from JSON.
     pub fn new(spec: &AnswerSpec<'_>) -> Result<Self> {
-        let text = |name: String, nullable| Field::new(name, DataType::Utf8, nullable);
         let mut fields = answer_fields(spec);
-        let (has_status, is_full) = (
-            spec.meta != MetaColumns::Off,
-            spec.meta == MetaColumns::Full,
-        );
-        if has_status {
-            let [status, error] = meta::MINIMAL.map(|ending| meta::name(spec.column, ending));
-            fields.extend([text(status, false), text(error, true)]);
-        }
-        if is_full {
-            fields.extend(ProvenanceColumns::fields(spec.column));
-        }
+        fields.extend(spec.meta.fields(spec.column));
+        let has_status = spec.meta != MetaColumns::Off;
+        let is_full = spec.meta == MetaColumns::Full;
         Ok(AnswerColumns {
             schema: new_schema(fields, spec.about),
             rows: 0,

@@ -51,6 +51,15 @@ impl TypeWord {
     }
 }
 
+/// The word of `answer.type` for one value of `schema`, if there is one.
+#[must_use]
+pub fn one_value(schema: &str) -> Option<&'static str> {
+    let is = |word: &TypeWord| matches!(word, TypeWord::One(own) if *own == schema);
+    let mut all = TypeWord::ALL.iter();
+    let found = all.find(|(_, word)| matches!(word, Word::Means(word) if is(word)));
+    found.map(|(name, _)| *name)
+}
+
 /// Keys that one type of answer alone has, and that type.
 const APART: [(&str, &str); 16] = [
     ("answer.choices", "choice"),

@@ -37,6 +37,7 @@ mod tests;
 mod unknown_keys;
 mod unused;
 
+pub use answer::one_value;
 pub use digest::Fingerprints;
 pub use draft::{Draft, FlagValue};
 pub use job::{

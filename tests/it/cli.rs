@@ -541,6 +541,7 @@ fn a_job_from_its_first_look_to_its_second_run() {
     rows     4
     columns  id Int64, body Utf8
     answer   label VARCHAR
+    beside   label_status VARCHAR, label_error VARCHAR
     sent     body
 
     --- row 0

@@ -32,6 +32,11 @@ fn check_words(checked: &Checked) -> String {
     let added = checked.added.iter();
     let added = added.map(|(name, kind)| format!("{name} {kind}"));
     let _ = writeln!(text, "answer   {}", added.collect::<Vec<_>>().join(", "));
+    if !checked.beside.is_empty() {
+        let beside = checked.beside.iter();
+        let beside = beside.map(|(name, kind)| format!("{name} {kind}"));
+        let _ = writeln!(text, "beside   {}", beside.collect::<Vec<_>>().join(", "));
+    }
     if let Some(schema) = &checked.schema {
         let _ = writeln!(text, "schema   {schema}");
     }

@@ -152,7 +152,10 @@ fn change_words(change: &Change, text: &mut String) {
         }
         return;
     }
-    let (was, now) = (word(&change.was), word(&change.now));
+    let (mut was, mut now) = (word(&change.was), word(&change.now));
+    if was == now {
+        (was, now) = apart(change.was.as_ref(), change.now.as_ref());
+    }
     let _ = writeln!(text, "  {}  {was} -> {now}{note}", change.key);
 }
 
@@ -166,6 +169,25 @@ fn changed_lines<'t>(was: &'t str, now: &'t str) -> impl Iterator<Item = (char, 
     let (was_end, now_end) = (was.len() - tail, now.len() - tail);
     let was = was.into_iter().take(was_end).map(|line| ('-', line));
     was.chain(now.into_iter().take(now_end).map(|line| ('+', line)))
+}
+
+/// Characters before the place where two long values part.
+const BEFORE: usize = 20;
+
+/// Two values that begin alike for longer than is shown, from shortly before they part.
+fn apart(was: Option<&Value>, now: Option<&Value>) -> (String, String) {
+    let text = |value: Option<&Value>| match value {
+        Some(Value::String(text)) => text.replace('\n', " "),
+        value => value.map(ToString::to_string).unwrap_or_default(),
+    };
+    let (was, now) = (text(was), text(now));
+    let alike = was.chars().zip(now.chars()).take_while(|(a, b)| a == b);
+    let skipped = alike.count().saturating_sub(BEFORE);
+    let tail = |text: &str| {
+        let tail: String = text.chars().skip(skipped).collect();
+        format!("...{}", short(&tail))
+    };
+    (tail(&was), tail(&now))
 }
 
 fn short(text: &str) -> String {

@@ -66,11 +66,7 @@ impl PublishSpec {
         let is_folder =
             job.output.path.ends_with('/') || (spec == LayoutSpec::Mirror && !parts.is_single_file);
         let form = if is_folder { Form::Folder } else { Form::File };
-        let meta = match job.answer.meta {
-            Meta::Off => MetaColumns::Off,
-            Meta::Minimal => MetaColumns::Minimal,
-            Meta::Full => MetaColumns::Full,
-        };
+        let meta = meta_columns(job);
         let about = [
             (
                 "columnist.model",
@@ -153,4 +149,13 @@ pub(crate) fn sources(source: &Source) -> Vec<output::SourceFile> {
         partitions: source.partitions_of(file),
     };
     source.files().iter().map(file).collect()
+}
+
+/// The columns that say how each answer came about.
+pub(crate) fn meta_columns(job: &Job) -> MetaColumns {
+    match job.answer.meta {
+        Meta::Off => MetaColumns::Off,
+        Meta::Minimal => MetaColumns::Minimal,
+        Meta::Full => MetaColumns::Full,
+    }
 }

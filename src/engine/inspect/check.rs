@@ -8,6 +8,7 @@ use super::preflight::{Inspected, reask_notes, unknown_model};
 use crate::base::{Error, Result};
 use crate::engine::attachments::attacher::{Found, found};
 use crate::engine::context::job_parts::JobParts;
+use crate::engine::context::publish_spec::meta_columns;
 use crate::engine::context::setup::Setup;
 use crate::engine::context::source::compile;
 use crate::engine::plan::planner::TOO_LONG;
@@ -16,6 +17,7 @@ use crate::provider::Provider;
 use crate::source::{Predicate, Scan, Source, TextNotes};
 use crate::spec::Job;
 use crate::work::answer::Kind;
+use crate::work::sql_type::name_of;
 use crate::work::{AnswerType, Attachment, InputFit, InputRule, Precision};
 
 /// A row as `check` shows it.
@@ -42,6 +44,8 @@ pub struct Checked {
     pub rows: Option<u64>,
     /// The columns that the answer adds, with their types.
     pub added: Vec<(String, String)>,
+    /// Those that say how each answer came about, with theirs.
+    pub beside: Vec<(String, String)>,
     /// The JSON Schema that the provider is asked for, or that stands in the prompt, where the answer is no free text.
     pub schema: Option<String>,
     /// The columns that the prompt names: what leaves this machine.
@@ -95,6 +99,7 @@ pub async fn check(setup: Setup, provider: Arc<dyn Provider>, rows: u64) -> Resu
             .map(|f| (f.name().clone(), f.data_type().to_string()))
             .collect(),
         added: added(job)?,
+        beside: beside(job),
         schema: schema
             .or_else(|| job.answer.answer.told())
             .map(|schema| schema.to_string()),
@@ -187,6 +192,14 @@ fn answer_notes(answer: &AnswerType) -> Result<Vec<String>> {
 /// Whether a text is too long to be embedded.
 fn is_too_long(inputs: Option<InputRule>, text: &str) -> bool {
     inputs.is_some_and(|rule| rule.fit(text) == InputFit::TooLong)
+}
+
+/// The columns beside the answer's own, and what SQL calls their types.
+fn beside(job: &Job) -> Vec<(String, String)> {
+    let fields = meta_columns(job).fields(&job.answer.column).into_iter();
+    fields
+        .map(|field| (field.name().clone(), name_of(field.data_type())))
+        .collect()
 }
 
 /// The answer's own columns, and what SQL calls their types.
