@@ -360,6 +360,75 @@ async fn texts_that_are_too_long_fail_are_cut_or_are_averaged_as_the_job_says() 
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn another_process_makes_the_same_line_of_a_text_that_is_too_long() {
+    let numbers = |range: std::ops::Range<u32>, write: fn(u32) -> String| {
+        range.map(write).collect::<Vec<_>>().concat()
+    };
+    let long = numbers(0..30, |n| format!("{n:04}"));
+    let spaced = numbers(30..60, |n| format!("{n:03} "));
+    let whole = "short enough";
+    // Of the trial's three lines the second fails, and is sent again.
+    for again in [&long, &spaced] {
+        let (first, third) = if *again == long {
+            (whole, &spaced)
+        } else {
+            (&*long, &whole.to_owned())
+        };
+        let bodies = [
+            Some(first.to_owned()),
+            Some(again.clone()),
+            Some(third.clone()),
+        ];
+        for too_long in ["truncate", "average"] {
+            for keep in [true, false] {
+                let config = SandboxConfig {
+                    faults: "errored=1/2".parse().expect("faults"),
+                    ..taking(5, 9)
+                };
+                let mut world = embedding(World::paused("openai", (3, 100), config));
+                write_table(&world.path("in.parquet"), &bodies, 64);
+                world.job["answer"]["embedding"] =
+                    json!({ "max_input_tokens": 20, "too_long": too_long });
+                world.job["ledger"]["keep_prompts"] = keep.into();
+                // What the first process set aside goes with it.
+                engine::submit(world.setup("submit"), world.provider())
+                    .await
+                    .expect("a submission");
+                assert_eq!(world.bill().total.requests_accepted, 3);
+                world.components.ids = Arc::new(columnist::base::Ids::seeded(8));
+                let report = world.run().await.expect("a run");
+                assert!(report.published && report.exit_code() == 0, "{report:?}");
+                let expect = |text: &str| match too_long {
+                    _ if text.len() < 80 => vector(text),
+                    "truncate" => vector(&text[..60]),
+                    _ => average(&[&text[..60], &text[60..]]),
+                };
+                let output = read(&world);
+                for (row, body) in bodies.iter().flatten().enumerate() {
+                    assert_eq!(
+                        output.vector(row),
+                        Some(expect(body)),
+                        "{too_long} {keep} {row}"
+                    );
+                }
+                // The line went twice, with the same bytes.
+                let bill = world.bill();
+                assert_eq!(
+                    (
+                        bill.total.requests_accepted,
+                        bill.distinct_accepted,
+                        bill.accepted_more_than_once
+                    ),
+                    (4, 3, 1),
+                    "{too_long} {keep}: {bill:?}"
+                );
+                check_bill(&world);
+            }
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_embedded_before_is_not_embedded_again() {
     let mut world = world("");

@@ -1,4 +1,4 @@
-"""A server that speaks OpenAI's batches and answers each prompt with the prompt itself.
+"""A server that speaks OpenAI's and Anthropic's batches and answers each prompt with the prompt itself.
 
 So a test says in a row what the model says. It shares no code with Columnist or its sandbox.
 """
@@ -45,13 +45,19 @@ class Handler(http.server.BaseHTTPRequestHandler):
                 "request_counts": {"total": len(answers), "completed": len(answers), "failed": 0},
             }
             self.say(server.batches[batch])
+        elif self.path == "/v1/messages/count_tokens":
+            self.say({"input_tokens": 1})
+        elif self.path == "/v1/messages/batches":
+            self.say(self.make_messages(json.loads(body)["requests"]))
         else:
             self.send_error(404)
 
     def do_GET(self):
         path = self.path.split("?")[0].removeprefix("/v1/")
         parts = path.split("/")
-        if parts[0] == "batches" and len(parts) == 2:
+        if parts[:2] == ["messages", "batches"]:
+            self.get_messages(parts[2:])
+        elif parts[0] == "batches" and len(parts) == 2:
             self.say(self.server.batches[parts[1]])
         elif parts[0] == "files" and parts[2:] == ["content"]:
             self.say_bytes(self.server.files[parts[1]][1])
@@ -62,6 +68,55 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.say({"object": "list", "data": files, "has_more": False})
         else:
             self.send_error(404)
+
+    def make_messages(self, requests):
+        """A batch of Anthropic's, which ends at once."""
+        batch = f"msgbatch_{len(self.server.messages)}"
+        lines = b"".join(map(self.message, requests))
+        counts = {"processing": 0, "succeeded": len(requests), "errored": 0, "canceled": 0, "expired": 0}
+        made, ended, expires = (time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + s)) for s in (0, 0, 86400))
+        view = {
+            "id": batch,
+            "type": "message_batch",
+            "processing_status": "ended",
+            "request_counts": counts,
+            "created_at": made,
+            "ended_at": ended,
+            "expires_at": expires,
+            "cancel_initiated_at": None,
+            "archived_at": None,
+            "results_url": f"{self.server.origin}/v1/messages/batches/{batch}/results",
+        }
+        self.server.messages[batch] = (view, lines)
+        return view
+
+    def get_messages(self, parts):
+        match parts:
+            case [batch, "results"]:
+                self.say_bytes(self.server.messages[batch][1])
+            case [batch]:
+                self.say(self.server.messages[batch][0])
+            case _:
+                views = [view for view, _ in self.server.messages.values()][::-1]
+                self.say({"data": views, "has_more": False, "first_id": None, "last_id": None})
+
+    def message(self, request):
+        self.server.requests.append(request)
+        said = request["params"]["messages"][-1]["content"]
+        if isinstance(said, list):
+            said = "".join(part["text"] for part in said)
+        message = {
+            "id": "msg_1",
+            "type": "message",
+            "role": "assistant",
+            "model": request["params"]["model"],
+            "content": [{"type": "text", "text": said}],
+            "stop_reason": "end_turn",
+            "stop_sequence": None,
+            "usage": {"input_tokens": 1, "output_tokens": 1},
+        }
+        line = {"custom_id": request["custom_id"], "result": {"type": "succeeded", "message": message}}
+        return json.dumps(line).encode() + b"\n"
 
     def do_DELETE(self):
         file = self.path.rsplit("/", 1)[1]
@@ -111,8 +166,10 @@ class Echo:
     def __init__(self):
         self.server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.server.files, self.server.batches, self.server.requests = {}, {}, []
+        self.server.messages = {}
         self.server.lone = self.LONE
-        self.urls = {"openai": f"http://127.0.0.1:{self.server.server_port}/v1"}
+        self.server.origin = f"http://127.0.0.1:{self.server.server_port}"
+        self.urls = {"openai": f"{self.server.origin}/v1", "anthropic": self.server.origin}
         self.thread = threading.Thread(target=self.server.serve_forever, daemon=True)
         self.thread.start()
 

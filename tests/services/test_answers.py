@@ -233,10 +233,10 @@ def echo():
     echo.stop()
 
 
-def said_to(tmp_path, echo, said, **answer):
+def said_to(tmp_path, echo, said, vendor="openai", **answer):
     """A job whose model says each of `said`."""
     write(tmp_path, said)
-    job = Job(tmp_path, echo, "openai", budget={"max_failed": "100%"}, prompt={"user": "{{ body }}"})
+    job = Job(tmp_path, echo, vendor, budget={"max_failed": "100%"}, prompt={"user": "{{ body }}"})
     return job.change(answer={"type": None} | answer)
 
 
@@ -347,19 +347,75 @@ RIGHT = [
 
 
 def test_what_breaks_its_type_is_invalid_with_the_place_and_the_rest_is_kept(tmp_path, echo):
-    job = said_to(tmp_path, echo, [said for said, _ in WRONG + RIGHT], **NUMBERS)
+    job = said_to(tmp_path, echo, [said for said, _ in WRONG + RIGHT], meta="full", **NUMBERS)
     report = job.run()
+    assert len(echo.requests) == len(WRONG + RIGHT)
     assert report["status"] == {"succeeded": len(RIGHT), "invalid": len(WRONG)}
     rows = pq.read_table(tmp_path / "out.parquet").to_pylist()
     for row, (said, why) in zip(rows, WRONG):
         assert (row["label"], row["label_status"]) == (None, "invalid"), said[:200]
         assert row["label_error"].startswith(why) and len(row["label_error"]) < 500, row["label_error"][:500]
+        # It was paid for, and is kept to the last byte.
+        assert row["label_raw"] == said and row["label_output_tokens"] == 1, said[:200]
     for row, (said, kept) in zip(rows[len(WRONG) :], RIGHT):
         assert row["label_status"] == "succeeded", row["label_error"]
         assert {name: row["label"][name] for name in kept} == kept
     # Every answer is there to be looked at.
     shown = json.loads(job("show", "--key", "3", "--json").out)
     assert WRONG[3][0] in json.dumps(shown["attempts"][-1]).encode().decode("unicode_escape")
+
+
+TEXTS = [
+    "plain",
+    "\u00e4\u4e2d\u05d0\u200f e\u0301 \U0001f468\u200d\U0001f469\u200d\U0001f467 \U0001f1e9\U0001f1ea \U00100000",
+    "a nul \0, a tab \t, a bell \x07, \u2028, \ufeff, \x7f and \"quotes\" \\",
+    "1 MB \U0001f600" + "\u65e5" * 350_000,
+    "10 MB " + "x" * 10_000_000,
+]
+
+
+@pytest.mark.parametrize("vendor", VENDORS)
+@pytest.mark.parametrize("answer", [{"type": "text"}, {"type": "json", "schema": {"type": "string"}}], ids=["text", "json"])
+def test_a_text_comes_back_to_the_last_character_however_long(tmp_path, echo, vendor, answer):
+    said = TEXTS if answer["type"] == "text" else [of("answer", text) for text in TEXTS]
+    job = said_to(tmp_path, echo, said, vendor, meta="full", **answer)
+    assert job.run()["status"] == {"succeeded": len(TEXTS)}
+    assert len(echo.requests) == len(TEXTS)
+    table = pq.read_table(tmp_path / "out.parquet")
+    assert table["label"].to_pylist() == TEXTS
+    assert job.run()["unchanged"]
+    assert len(echo.requests) == len(TEXTS)
+
+
+def test_what_anthropic_says_wrong_is_invalid_and_kept_as_well(tmp_path, echo):
+    # The last of them is 30 MB as it is asked for, and so more than a request may have.
+    right = RIGHT[:-1]
+    job = said_to(tmp_path, echo, [said for said, _ in WRONG + right], "anthropic", meta="full", **NUMBERS)
+    assert job.run()["status"] == {"succeeded": len(right), "invalid": len(WRONG)}
+    rows = pq.read_table(tmp_path / "out.parquet").to_pylist()
+    for row, (said, why) in zip(rows, WRONG):
+        assert (row["label"], row["label_status"], row["label_raw"]) == (None, "invalid", said), said[:200]
+        assert row["label_error"].startswith(why), row["label_error"][:500]
+    for row, (said, kept) in zip(rows[len(WRONG) :], right):
+        assert {name: row["label"][name] for name in kept} == kept
+
+
+@pytest.mark.parametrize("vendor", VENDORS)
+def test_choices_are_found_and_nothing_else_is_one(tmp_path, echo, vendor):
+    said = [
+        ('{"answer": "Bug"}', "bug"),
+        ('{"answer": "\\ud83d\\ude00"}', "\U0001f600"),
+        ('{"answer": "bug\\u0000"}', None),
+        ('{"answer": "\\ud83d"}', None),
+        ("bug" * 3_000_000, None),
+    ]
+    job = said_to(tmp_path, echo, [text for text, _ in said], vendor, choices=["bug", "\U0001f600"], meta="full")
+    assert job.run()["status"] == {"succeeded": 2, "invalid": 3}
+    rows = pq.read_table(tmp_path / "out.parquet").to_pylist()
+    assert [row["label"] for row in rows] == [kept for _, kept in said]
+    for row, (text, kept) in zip(rows, said):
+        if kept is None:
+            assert row["label_raw"] == text and 0 < len(row["label_error"]) < 500
 
 
 def test_half_a_surrogate_pair_in_a_line_loses_no_row(tmp_path, echo):

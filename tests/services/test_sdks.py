@@ -16,7 +16,7 @@ import openai
 import pydantic
 import pytest
 
-from world import MODELS, choice, number, tail, wait_for
+from world import MODELS, choice, floats, number, tail, vector, wait_for
 
 CHOICES = ["billing", "bug", "how-to", "other"]
 TEXTS = [f"ticket {n}\n\u00e4 \u4e2d \U0001f600 \"quoted\" \\" for n in range(25)]
@@ -400,30 +400,6 @@ def test_openai_embeddings_batch(sandbox):
         answer = openai.types.CreateEmbeddingResponse.model_validate(body)
         text = bodies[line["custom_id"]]["input"]
         assert answer.data[0].embedding == pytest.approx(vector(text, 16), abs=1e-6)
-
-
-def mix(x):
-    """SplitMix64."""
-    mask = (1 << 64) - 1
-    x = (x + 0x9E3779B97F4A7C15) & mask
-    x = ((x ^ (x >> 30)) * 0xBF58476D1CE4E5B9) & mask
-    x = ((x ^ (x >> 27)) * 0x94D049BB133111EB) & mask
-    return x ^ (x >> 31)
-
-
-def vector(text, dimensions, seed=0):
-    """The unit vector that answers a text: SplitMix64 of its number, in -1..1, made of length 1."""
-    first = number(text, seed)
-    draws = [mix((first + n) % (1 << 64)) >> 32 for n in range(dimensions)]
-    parts = [2 * draw / (1 << 32) - 1 for draw in draws]
-    length = math.sqrt(sum(part * part for part in parts))
-    return [part / length for part in parts]
-
-
-def floats(values):
-    """Values as floats of 32 bits hold them."""
-    form = f"<{len(values)}f"
-    return list(struct.unpack(form, struct.pack(form, *values)))
 
 
 def test_openai_pages(sandbox):

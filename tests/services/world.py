@@ -5,9 +5,11 @@ It shares no code with Columnist. What an answer must be is computed here from t
 
 import hashlib
 import json
+import math
 import os
 import queue
 import re
+import struct
 import subprocess
 import threading
 import time
@@ -37,6 +39,30 @@ def tail(text, seed=0):
 def choice(text, choices, seed=0):
     """The choice that answers a prompt."""
     return choices[number(text, seed) % len(choices)]
+
+
+def mix(x):
+    """SplitMix64."""
+    mask = (1 << 64) - 1
+    x = (x + 0x9E3779B97F4A7C15) & mask
+    x = ((x ^ (x >> 30)) * 0xBF58476D1CE4E5B9) & mask
+    x = ((x ^ (x >> 27)) * 0x94D049BB133111EB) & mask
+    return x ^ (x >> 31)
+
+
+def vector(text, dimensions, seed=0):
+    """The unit vector that answers a text: SplitMix64 of its number, in -1..1, made of length 1."""
+    first = number(text, seed)
+    draws = [mix((first + n) % (1 << 64)) >> 32 for n in range(dimensions)]
+    parts = [2 * draw / (1 << 32) - 1 for draw in draws]
+    length = math.sqrt(sum(part * part for part in parts))
+    return [part / length for part in parts]
+
+
+def floats(values):
+    """Values as floats of 32 bits hold them."""
+    form = f"<{len(values)}f"
+    return list(struct.unpack(form, struct.pack(form, *values)))
 
 
 def wait_for(what, probe, deadline=DEADLINE, pause=0.05):
@@ -148,7 +174,7 @@ def toml(value):
         return "{ " + ", ".join(f"{json.dumps(k)} = {toml(v)}" for k, v in value.items()) + " }"
     if isinstance(value, list):
         return "[" + ", ".join(map(toml, value)) + "]"
-    return json.dumps(value)
+    return json.dumps(value, ensure_ascii=False)
 
 
 class Job:
