@@ -7,6 +7,8 @@ use serde::de::{MapAccess, SeqAccess, Visitor};
 use serde::ser::{SerializeMap, SerializeSeq};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::percent_decode;
+
 /// A JSON value. Objects keep the order of their keys: answers follow the schema's.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Json {
@@ -80,12 +82,15 @@ impl Json {
         }
     }
 
-    /// The value that a local reference (`#/$defs/name`) points at.
+    /// The value that a local reference (`#/$defs/name`) points at. It is part of an address, in which some
+    /// characters stand as `%20`; not all that write schemas keep to it.
     #[must_use]
     pub fn at(&self, reference: &str) -> Option<&Json> {
         let path = reference.strip_prefix('#')?;
-        path.split('/').skip(1).try_fold(self, |node, key| {
-            node.get(&key.replace("~1", "/").replace("~0", "~"))
+        path.split('/').skip(1).try_fold(self, |node, step| {
+            let plain = |step: &str| step.replace("~1", "/").replace("~0", "~");
+            let own = percent_decode(step).and_then(|step| node.get(&plain(&step)));
+            own.or_else(|| node.get(&plain(step)))
         })
     }
 
@@ -221,6 +226,17 @@ impl Serialize for Json {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_reference_is_followed_as_it_is_written() {
+        let json = Json::parse(r#"{"$defs":{"a b/c~d":1,"x%20y":2}}"#).expect("JSON");
+        let at = |name: &str| json.at(name).and_then(Json::float);
+        assert_eq!(at("#/$defs/a b~1c~0d"), Some(1.0));
+        assert_eq!(at("#/$defs/a%20b~1c%7E0d"), Some(1.0));
+        assert_eq!(at("#/$defs/x%20y"), Some(2.0));
+        assert_eq!(at("#/$defs/x y"), None);
+        assert_eq!(json.at("#"), Some(&json));
+    }
 
     #[test]
     fn order_survives_reading_and_writing() {

@@ -21,6 +21,7 @@ mod kill;
 #[cfg(test)]
 pub(crate) mod mutate;
 mod nearest;
+mod percent;
 mod scratch;
 mod sort;
 mod store;
@@ -44,6 +45,7 @@ pub use io::IoRuntime;
 pub use json::Json;
 pub use kill::{Kill, KillAt};
 pub use nearest::nearest;
+pub use percent::{percent_decode, percent_encode_fragment};
 pub use scratch::scratch_error;
 pub use sort::{Sorted, Sorter};
 pub use store::{

@@ -8,7 +8,7 @@ use super::file::{Node, Value, in_order};
 use super::job::{AnswerSpec, Meta, SourceSpec};
 use super::reader::{Reader, Word};
 use crate::base::Json;
-use crate::work::answer::{Asked, JsonAnswer, TextBounds};
+use crate::work::answer::{Asked, JsonAnswer, TextBounds, of_today};
 use crate::work::{AnswerType, Judge};
 
 /// The types that `answer.type` names.
@@ -234,7 +234,7 @@ impl Reader<'_> {
         let node = self.node("answer.schema")?;
         match &node.value {
             Value::Text(text) => self.schema_text("answer.schema", text),
-            Value::Table(_) => json(node).map(|json| json.to_string()),
+            Value::Table(_) => json(node).map(|json| of_today(&json).to_string()),
             _ => {
                 self.wrong_type(
                     "answer.schema",
@@ -249,7 +249,7 @@ impl Reader<'_> {
     fn schema_text(&mut self, path: &str, text: &str) -> Option<String> {
         let text = text.trim_start_matches('\u{feff}');
         match serde_json::from_str::<Json>(text) {
-            Ok(schema) => Some(schema.to_string()),
+            Ok(schema) => Some(of_today(&schema).to_string()),
             Err(error) => {
                 let problem = format!("`{path}` is not JSON: {error}");
                 self.refuse(

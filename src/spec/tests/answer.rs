@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::work::AnswerType;
 use crate::work::answer::{Asked, ChoiceAnswer, JsonAnswer, Other, Several, TextBounds};
+use crate::work::{AnswerType, Judge};
 
 /// A job whose answer is `answer`.
 fn with(answer: &str) -> String {
@@ -62,6 +62,8 @@ fn every_type_of_a_field_comes_back_from_its_schema() {
         "SMALLINT",
         "INTEGER",
         "BIGINT",
+        "TINYINT UNSIGNED",
+        "BIGINT UNSIGNED",
         "REAL",
         "DOUBLE",
         "DECIMAL(12, 2)",
@@ -96,6 +98,35 @@ fn a_schema_is_taken_as_text_as_a_table_and_narrowed() {
         "[answer.schema]\ntype = \"object\"\nproperties = { z = { type = \"integer\" }, a = { type = \"number\" } }\nrequired = [\"z\", \"a\"]\n",
     );
     assert_eq!(as_table.schema, text);
+}
+
+#[test]
+fn a_schema_of_openapi_means_what_it_meant() {
+    let nullable = r#"{"properties":{"a":{"type":"string","nullable":true}},"required":["a"]}"#;
+    let table = "[answer.schema]\nrequired = [\"a\"]\nproperties.a = { type = \"string\", nullable = true }\n";
+    for answer in [json(&format!("schema = '{nullable}'\n")), json(table)] {
+        let value = answer.types().expect("types").value;
+        assert_eq!(value.to_string(), "STRUCT(a VARCHAR)");
+        let judge = Judge::new(&AnswerType::Json(answer)).expect("a type");
+        assert_eq!(judge.read(r#"{"a":null}"#).as_deref(), Ok(r#"{"a":null}"#));
+    }
+}
+
+#[test]
+fn a_field_that_is_written_as_another_is_refused() {
+    for fields in [
+        "a = \"STRUCT(b TINYINT)\"\n\"a.b\" = \"INT\"\n",
+        "\"a.b\" = \"BIGINT\"\na = \"STRUCT(b TINYINT)\"\n",
+        "\"a[]\" = \"VARCHAR\"\na = \"INT[]\"\n",
+    ] {
+        let answer = with(&format!("[answer.fields]\n{fields}"));
+        let mistakes = resolve(&draft(&answer)).expect_err(fields);
+        let said = mistakes
+            .iter()
+            .any(|said| said.contains("several places are written so"));
+        assert!(said, "{mistakes:?}");
+    }
+    json("[answer.fields]\n\"a.b\" = \"INT\"\na = \"STRUCT(c TINYINT)\"\n");
 }
 
 #[test]

@@ -7,7 +7,8 @@ use jsonschema::Validator;
 use serde_json::Value;
 
 use super::reader::Misfit;
-use crate::base::{Json, in_short};
+use super::subschemas::with_each;
+use crate::base::{Json, in_short, percent_encode_fragment};
 
 /// The constraints of one schema.
 #[derive(Clone, Debug)]
@@ -55,38 +56,31 @@ const TYPED: [&str; 3] = ["date", "date-time", "time"];
 
 /// `schema`, in which what need not be there may be null as well, for providers want every property.
 fn relaxed(schema: &Json) -> Json {
-    match schema {
-        Json::List(all) => Json::List(all.iter().map(relaxed).collect()),
-        Json::Map(pairs) => {
-            let required = schema.get("required").map(Json::list).unwrap_or_default();
-            let is_required = |name: &str| required.iter().any(|item| item.text() == Some(name));
-            let mut out = Vec::new();
-            for (key, value) in pairs {
-                match key.as_str() {
-                    "format" if value.text().is_some_and(|name| TYPED.contains(&name)) => {}
-                    // What stands there are values, and no schemas.
-                    "enum" | "const" | "default" | "examples" | "required" => {
-                        out.push((key.clone(), value.clone()));
-                    }
-                    "properties" => {
-                        let properties = value.map().iter().map(|(name, value)| {
-                            let value = relaxed(value);
-                            let value = if is_required(name) {
-                                value
-                            } else {
-                                or_null(value)
-                            };
-                            (name.clone(), value)
-                        });
-                        out.push((key.clone(), Json::Map(properties.collect())));
-                    }
-                    _ => out.push((key.clone(), relaxed(value))),
-                }
+    let Json::Map(pairs) = with_each(schema, &relaxed) else {
+        return schema.clone();
+    };
+    let required = schema.get("required").map(Json::list).unwrap_or_default();
+    let is_required = |name: &str| required.iter().any(|item| item.text() == Some(name));
+    let pairs = pairs.into_iter().filter_map(|(key, value)| {
+        let value = match (key.as_str(), value) {
+            ("format", Json::Text(name)) if TYPED.contains(&name.as_str()) => return None,
+            ("properties", Json::Map(properties)) => {
+                let properties = properties.into_iter().map(|(name, value)| {
+                    let needed = is_required(&name);
+                    (name, if needed { value } else { or_null(value) })
+                });
+                Json::Map(properties.collect())
             }
-            Json::Map(out)
-        }
-        other => other.clone(),
-    }
+            // Names are written there as they are by some.
+            ("$ref", Json::Text(name)) => Json::Text(match name.strip_prefix('#') {
+                Some(place) => format!("#{}", percent_encode_fragment(place)),
+                None => name,
+            }),
+            (_, value) => value,
+        };
+        Some((key, value))
+    });
+    Json::Map(pairs.collect())
 }
 
 fn or_null(schema: Json) -> Json {
@@ -195,6 +189,21 @@ mod tests {
         let schema = r#"{"type":"array","items":{"enum":["Bug","ok"]},"uniqueItems":true}"#;
         assert_eq!(check(schema, r#"["bug","OK"]"#), Ok(()));
         assert!(check(schema, r#"["bug","BUG"]"#).is_err());
+    }
+
+    #[test]
+    fn names_that_are_keywords_are_names() {
+        let schema = r##"{"$defs":{"properties":{"type":"integer","maximum":3},"format":{"type":"string","maxLength":1},"a b/c":{"enum":["x"]}},
+            "properties":{"$ref":{"$ref":"#/$defs/properties"},"required":{"$ref":"#/$defs/format"},"enum":{"$ref":"#/$defs/a b~1c"}},
+            "required":["$ref","required","enum"]}"##;
+        let good = r#"{"$ref":3,"required":"a","enum":"x"}"#;
+        assert_eq!(check(schema, good), Ok(()));
+        for bad in [
+            r#"{"$ref":4,"required":"a","enum":"x"}"#,
+            r#"{"$ref":3,"required":"ab","enum":"x"}"#,
+        ] {
+            assert!(check(schema, bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

@@ -133,6 +133,11 @@ fn schema_of(value: &ValueType) -> Pairs {
         Kind::Text(Some(words)) => word_schema(words, &BTreeMap::new()),
         Kind::Boolean => of_type("boolean"),
         Kind::Integer(_) => of_type("integer"),
+        Kind::Unsigned(_) => {
+            let mut schema = of_type("integer");
+            schema.push(("minimum".into(), Json::Number(0.into())));
+            schema
+        }
         Kind::Float(_) | Kind::Decimal(..) => of_type("number"),
         Kind::Date => formatted("date"),
         Kind::Timestamp { zoned: true } => formatted("date-time"),

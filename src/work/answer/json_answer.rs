@@ -94,46 +94,52 @@ impl JsonAnswer {
 
 /// Gives the place `path` of `value` the type that `name` names.
 fn narrow(value: &mut ValueType, path: &str, name: &str) -> Result<(), String> {
-    if path.is_empty() {
-        return take_kind(&mut value.kind, type_name::parse(name)?.kind);
-    }
-    match step(&mut value.kind, path) {
-        Some((inner, rest)) => narrow(inner, rest, name),
-        None => Err("the schema has no such place".into()),
+    match &mut places(value, path)[..] {
+        [] => Err("the schema has no such place".into()),
+        [place] => take_kind(&mut place.kind, type_name::parse(name)?.kind),
+        _ => Err("several places are written so: one of them needs another name".into()),
     }
 }
 
-/// What the first step of `path` leads to, and the rest of it: for `lines[].qty` first `lines`.
-fn step<'v, 'p>(kind: &'v mut Kind, path: &'p str) -> Option<(&'v mut ValueType, &'p str)> {
-    let named = path.strip_prefix('.').unwrap_or(path);
-    match kind {
-        Kind::List(item) => Some((item, path.strip_prefix("[]")?)),
-        Kind::Map(value) => Some((value, named.strip_prefix('*')?)),
-        Kind::Struct(fields) => fields.iter_mut().find_map(|(name, value)| {
-            // A name may hold a point itself.
-            let rest = named.strip_prefix(&**name)?;
-            (rest.is_empty() || rest.starts_with(['.', '['])).then_some((value, rest))
-        }),
-        _ => None,
+/// What `path` leads to. A name may hold points and brackets itself, so that it may be several places.
+fn places<'v>(value: &'v mut ValueType, path: &str) -> Vec<&'v mut ValueType> {
+    if path.is_empty() {
+        return vec![value];
     }
+    let named = path.strip_prefix('.').unwrap_or(path);
+    let (within, rest) = match &mut value.kind {
+        Kind::List(item) => (item, path.strip_prefix("[]")),
+        Kind::Map(value) => (value, named.strip_prefix('*')),
+        Kind::Struct(fields) => {
+            let fields = fields.iter_mut().filter_map(|(name, value)| {
+                let rest = named.strip_prefix(&**name)?;
+                (rest.is_empty() || rest.starts_with(['.', '['])).then_some((value, rest))
+            });
+            let places = fields.flat_map(|(value, rest)| places(value, rest));
+            return places.collect();
+        }
+        _ => return Vec::new(),
+    };
+    rest.map_or_else(Vec::new, |rest| places(within, rest))
 }
 
 /// Makes `kind` the narrower `to`, if every value of `to` is one of `kind` as JSON has them.
 fn take_kind(kind: &mut Kind, to: Kind) -> Result<(), String> {
+    let is_whole = |kind: &Kind| matches!(kind, Kind::Integer(_) | Kind::Unsigned(_));
     let is_number =
-        |kind: &Kind| matches!(kind, Kind::Integer(_) | Kind::Float(_) | Kind::Decimal(..));
+        |kind: &Kind| is_whole(kind) || matches!(kind, Kind::Float(_) | Kind::Decimal(..));
     let is_text = |kind: &Kind| {
         matches!(
             kind,
             Kind::Text(_) | Kind::Date | Kind::Time | Kind::Timestamp { .. }
         )
     };
-    let whole = |kind: &Kind| !matches!(kind, Kind::Integer(_));
-    let fits =
-        (is_number(kind) && is_number(&to) && (whole(kind) || !matches!(to, Kind::Float(32))))
-            || (is_text(kind) && is_text(&to))
-            || *kind == to
-            || matches!(kind, Kind::Json);
+    // A float of 32 bits would round it.
+    let holds = !is_whole(kind) || to != Kind::Float(32);
+    let fits = (is_number(kind) && is_number(&to) && holds)
+        || (is_text(kind) && is_text(&to))
+        || *kind == to
+        || matches!(kind, Kind::Json);
     if !fits {
         return Err("the schema says another kind of value there".into());
     }
@@ -142,4 +148,39 @@ fn take_kind(kind: &mut Kind, to: Kind) -> Result<(), String> {
         *kind = to;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The types of `schema` with those of `types`, as SQL has them, or the reason why there are none.
+    fn types(schema: &str, types: &[(&str, &str)]) -> std::result::Result<String, String> {
+        let of = |(place, name): &(&str, &str)| ((*place).to_owned(), (*name).to_owned());
+        let answer = JsonAnswer {
+            schema: schema.to_owned(),
+            types: types.iter().map(of).collect(),
+            asked: Asked::default(),
+        };
+        let types = answer.types().map_err(|error| error.to_string())?;
+        Ok(types.value.to_string())
+    }
+
+    #[test]
+    fn a_place_is_found_whatever_stands_in_the_names() {
+        let schema = r#"{"properties":{"a":{"properties":{"b":{"type":"integer"}}},"a.c":{"type":"integer"}}}"#;
+        let expect = "STRUCT(a STRUCT(b TINYINT), \"a.c\" SMALLINT)";
+        assert_eq!(
+            types(schema, &[("a.b", "TINYINT"), ("a.c", "SMALLINT")]).as_deref(),
+            Ok(expect)
+        );
+        let twins = r#"{"properties":{"a":{"properties":{"b":{"type":"integer"}}},"a.b":{"type":"integer"}}}"#;
+        let list = r#"{"properties":{"a[]":{"type":"integer"},"a":{"type":"array","items":{"type":"integer"}}}}"#;
+        for (schema, place) in [(twins, "a.b"), (list, "a[]")] {
+            let why = types(schema, &[(place, "TINYINT")]).expect_err(schema);
+            assert!(why.contains("several places are written so"), "{why}");
+        }
+        let why = types(schema, &[("a.d", "TINYINT")]).expect_err("no such place");
+        assert!(why.contains("the schema has no such place"), "{why}");
+    }
 }

@@ -14,6 +14,7 @@
 
 use crate::base::Json;
 
+use super::subschemas::with_each;
 use super::value_type::{Kind, ValueType};
 
 /// What a schema says of its values.
@@ -77,20 +78,12 @@ pub(super) fn at_root(mut schema: Json) -> Json {
 /// `schema` in which every reference to the whole, or to a place of it, names it beneath `place`. Definitions
 /// are not moved.
 pub(super) fn moved(schema: &Json, place: &str) -> Json {
-    match schema {
-        Json::List(all) => Json::List(all.iter().map(|one| moved(one, place)).collect()),
-        Json::Map(pairs) => {
-            let pairs = pairs.iter().map(|(key, value)| {
-                let value = match (key.as_str(), value.text()) {
-                    ("$ref", Some(name)) => Json::Text(moved_name(name, place)),
-                    _ => moved(value, place),
-                };
-                (key.clone(), value)
-            });
-            Json::Map(pairs.collect())
-        }
-        other => other.clone(),
+    let mut schema = with_each(schema, &|one| moved(one, place));
+    if let Some(Json::Text(name)) = schema.get("$ref") {
+        let name = moved_name(name, place);
+        schema.put(&["$ref"], Json::Text(name));
     }
+    schema
 }
 
 fn moved_name(name: &str, place: &str) -> String {
@@ -189,6 +182,7 @@ impl<'a> Reader<'a> {
             values.iter().partition(|value| ***value == Json::Null);
         let value = match kind_of_all(&others) {
             Some(kind) => ValueType::of(kind),
+            None if others.is_empty() => self.json(path, "it is always null"),
             None => self.json(path, "its values are of several types"),
         };
         ValueType {
@@ -305,8 +299,10 @@ fn place(path: &str) -> String {
 }
 
 fn is_null(schema: &Json) -> bool {
+    let listed = schema.get("enum").map(Json::list).unwrap_or_default();
     schema.get("type").and_then(Json::text) == Some("null")
         || schema.get("const") == Some(&Json::Null)
+        || matches!(listed, [Json::Null])
 }
 
 /// The schemas of which one holds, where there are several to choose from.
@@ -453,6 +449,14 @@ mod tests {
             (
                 r#"{"anyOf":[{"type":"integer"},{"type":"number"},{"const":null}]}"#,
                 "DOUBLE NULL",
+            ),
+            (
+                r#"{"anyOf":[{"enum":["a"]},{"type":["string","null"],"enum":[null]}]}"#,
+                "VARCHAR NULL",
+            ),
+            (
+                r##"{"$defs":{"a b/c":{"type":"integer"}},"$ref":"#/$defs/a%20b~1c"}"##,
+                "BIGINT",
             ),
             (r#"{"type":"array","items":{"type":"integer"}}"#, "BIGINT[]"),
             (r#"{"items":{"type":["string","null"]}}"#, "VARCHAR[]"),

@@ -10,7 +10,7 @@ use std::fmt::Write as _;
 use std::str::FromStr;
 
 use bigdecimal::{BigDecimal, ToPrimitive};
-use chrono::{DateTime, NaiveDate, NaiveDateTime, NaiveTime, Timelike, Utc};
+use chrono::{DateTime, Datelike, NaiveDate, NaiveDateTime, NaiveTime, Timelike, Utc};
 use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
@@ -136,7 +136,8 @@ impl Reader<'_> {
                 }
                 _ => Err(not(raw, "true or false")),
             },
-            Kind::Integer(bits) => self.integer(raw, *bits),
+            Kind::Integer(bits) => self.integer(raw, *bits, true),
+            Kind::Unsigned(bits) => self.integer(raw, *bits, false),
             Kind::Float(bits) => self.float(raw, *bits),
             Kind::Decimal(digits, scale) => self.decimal(raw, *digits, *scale),
             Kind::Date => self.date(raw),
@@ -163,14 +164,19 @@ impl Reader<'_> {
         Ok(())
     }
 
-    fn integer(&mut self, raw: &str, bits: u8) -> Read {
+    fn integer(&mut self, raw: &str, bits: u8, signed: bool) -> Read {
         let number = number(raw, "a whole number")?;
         if !number.is_integer() {
             return Err(format!("{} is not whole", in_short(raw)));
         }
-        let max = i64::MAX >> (64 - u32::from(bits));
-        match number.to_i64() {
-            Some(whole) if (-max - 1..=max).contains(&whole) => {
+        let values = 1_i128 << bits;
+        let range = if signed {
+            -values / 2..values / 2
+        } else {
+            0..values
+        };
+        match number.to_i128() {
+            Some(whole) if range.contains(&whole) => {
                 write!(self.out, "{whole}").map_err(|error| error.to_string())
             }
             _ => Err(format!("{} does not fit into {bits} bits", in_short(raw))),
@@ -185,7 +191,15 @@ impl Reader<'_> {
             clippy::cast_possible_truncation,
             reason = "only the range is looked at"
         )]
-        let fits = |number: f64| number.is_finite() && (bits == 64 || (number as f32).is_finite());
+        let fits = |number: f64| {
+            let held = if bits == 64 {
+                number
+            } else {
+                f64::from(number as f32)
+            };
+            // What is too small to be held would become nothing.
+            held.is_finite() && (held != 0.0 || is_zero(raw))
+        };
         match raw.parse::<f64>() {
             Ok(number) if fits(number) => {
                 self.put(raw);
@@ -230,7 +244,10 @@ impl Reader<'_> {
     fn date(&mut self, raw: &str) -> Read {
         let said = text(raw, "a date")?;
         match parsed(&said, "0000-00-00", |text| NaiveDate::from_str(text).ok()) {
-            Some(date) => self.quote(&date.format("%Y-%m-%d").to_string()),
+            Some(date) => {
+                known_year(date.year(), raw)?;
+                self.quote(&date.format("%Y-%m-%d").to_string())
+            }
             None => Err(not(raw, "a date such as 2026-02-28")),
         }
     }
@@ -253,6 +270,7 @@ impl Reader<'_> {
             ));
         };
         whole_micros(moment.nanosecond(), raw)?;
+        known_year(moment.year(), raw)?;
         let form = if zoned {
             "%Y-%m-%dT%H:%M:%S%.6fZ"
         } else {
@@ -373,14 +391,23 @@ fn digits_of(count: i64) -> String {
     }
 }
 
-/// The word that `said` means: the same word, else the only one that differs in case alone.
+/// The word that `said` means: the same word, else the only one that is the same but for blanks around it, else
+/// the only one that is so but for case as well.
 pub(super) fn choose<'w>(words: &'w [String], said: &str) -> Option<&'w String> {
-    let said = said.trim();
     let same = words.iter().find(|word| word.as_str() == said);
-    same.or_else(|| {
-        let folded = said.to_lowercase();
-        words.iter().find(|word| word.to_lowercase() == folded)
-    })
+    let own = said.trim();
+    same.or_else(|| only(words, |word| word.trim() == own))
+        .or_else(|| {
+            let folded = own.to_lowercase();
+            only(words, |word| word.trim().to_lowercase() == folded)
+        })
+}
+
+/// The one word of which `is` holds.
+fn only(words: &[String], is: impl Fn(&str) -> bool) -> Option<&String> {
+    let mut found = words.iter().filter(|word| is(word));
+    let first = found.next();
+    first.filter(|_| found.next().is_none())
 }
 
 fn not(raw: &str, what: &str) -> String {
@@ -401,6 +428,12 @@ fn text<'r>(raw: &'r str, what: &str) -> Result<Cow<'r, str>, String> {
 fn is_number(text: &str) -> bool {
     text.starts_with(|c: char| c == '-' || c.is_ascii_digit())
         && serde_json::from_str::<&RawValue>(text).is_ok()
+}
+
+/// Whether a number as JSON writes it has no digit but 0.
+fn is_zero(number: &str) -> bool {
+    let digits = number.split(['e', 'E']).next().unwrap_or_default();
+    !digits.contains(|digit: char| ('1'..='9').contains(&digit))
 }
 
 /// The number that `text` is, exactly.
@@ -443,6 +476,18 @@ fn local_moment(text: &str) -> Option<NaiveDateTime> {
     parsed(&text, "0000-00-00 00:00:00", |text| {
         NaiveDateTime::parse_from_str(text, "%Y-%m-%d %H:%M:%S%.f").ok()
     })
+}
+
+/// Within the years that SQL has: Python and pandas break down over others, and Arrow reads none with a sign.
+fn known_year(year: i32, raw: &str) -> Read {
+    if (1..=9999).contains(&year) {
+        Ok(())
+    } else {
+        Err(format!(
+            "{} is not within the years 1 to 9999",
+            in_short(raw)
+        ))
+    }
 }
 
 /// Neither finer than a microsecond nor within a leap second: such moments have no place in a column.
@@ -528,6 +573,14 @@ mod tests {
             ("BIGINT", "-9.223372036854775808e18", "-9223372036854775808"),
             ("DOUBLE", "1e300", "1e300"),
             ("REAL", "0.1", "0.1"),
+            ("DOUBLE", "-0.0e-999", "-0.0e-999"),
+            (
+                "BIGINT UNSIGNED",
+                "18446744073709551615",
+                "18446744073709551615",
+            ),
+            ("usmallint", "6.5535e4", "65535"),
+            ("UINTEGER", "-0", "0"),
             (
                 "DECIMAL(20,2)",
                 "123456789012345678.91",
@@ -537,6 +590,8 @@ mod tests {
             ("DECIMAL(4,2)", "\"-99.990\"", "-99.99"),
             ("DECIMAL(2,2)", "0", "0.00"),
             ("DATE", "\"2024-02-29\"", "\"2024-02-29\""),
+            ("DATE", "\"0001-01-01\"", "\"0001-01-01\""),
+            ("DATE", "\"9999-12-31\"", "\"9999-12-31\""),
             (
                 "TIMESTAMP WITH TIME ZONE",
                 "\"2024-01-02T03:04:05.5+02:00\"",
@@ -592,6 +647,10 @@ mod tests {
         ("DOUBLE", "1e400", "1e400 is out of range"),
         ("DOUBLE", "true", "true is not a number"),
         ("REAL", "1e39", "1e39 is out of range"),
+        ("REAL", "1e-50", "1e-50 is out of range"),
+        ("DOUBLE", "-4.2E-400", "-4.2E-400 is out of range"),
+        ("INT UNSIGNED", "-1", "-1 does not fit into 32 bits"),
+        ("UTINYINT", "256", "256 does not fit into 8 bits"),
         (
             "DECIMAL(4,2)",
             "1.005",
@@ -620,6 +679,27 @@ mod tests {
             "DATE",
             "\"2026-02-03T00:00:00Z\"",
             "\"2026-02-03T00:00:00Z\" is not a date such as 2026-02-28",
+        ),
+        (
+            "DATE",
+            "\"0000-01-01\"",
+            "\"0000-01-01\" is not within the years 1 to 9999",
+        ),
+        // In UTC it is another year.
+        (
+            "TIMESTAMPTZ",
+            "\"9999-12-31T23:59:59-01:00\"",
+            "\"9999-12-31T23:59:59-01:00\" is not within the years 1 to 9999",
+        ),
+        (
+            "TIMESTAMP",
+            "\"0001-01-01T00:30:00+01:00\"",
+            "\"0001-01-01T00:30:00+01:00\" is not within the years 1 to 9999",
+        ),
+        (
+            "TIMESTAMP",
+            "\"0000-06-01T00:00:00\"",
+            "\"0000-06-01T00:00:00\" is not within the years 1 to 9999",
         ),
         (
             "TIMESTAMPTZ",
@@ -672,6 +752,26 @@ mod tests {
             "lines[1].qty: 40000 does not fit into 16 bits",
         ),
     ];
+
+    #[test]
+    fn a_word_is_the_same_word_before_it_is_one_like_it() {
+        let words = [" a ", "a", "B", "", "Yes", "YES"].map(str::to_owned);
+        for (said, expect) in [
+            (" a ", Some(" a ")),
+            ("a", Some("a")),
+            ("b\n", Some("B")),
+            ("", Some("")),
+            ("YES", Some("YES")),
+            // It may be either.
+            ("yes", None),
+            ("A", None),
+            ("no", None),
+        ] {
+            assert_eq!(choose(&words, said).map(String::as_str), expect, "{said:?}");
+        }
+        // Where the job writes it with blanks, it may be said without.
+        assert_eq!(choose(&words[..1], "A"), Some(&words[0]));
+    }
 
     #[test]
     fn what_does_not_fit_is_said_with_its_place() {

@@ -53,6 +53,11 @@ fn single(rest: &mut &str, depth: usize) -> Result<Kind, String> {
         }
         ("JSON", None) => Ok(Kind::Json),
         ("TIME", None) => Ok(Kind::Time),
+        ("DECIMAL" | "NUMERIC", None) => Ok(DECIMAL),
+        ("UTINYINT", None) => Ok(Kind::Unsigned(8)),
+        ("USMALLINT", None) => Ok(Kind::Unsigned(16)),
+        ("UINTEGER", None) => Ok(Kind::Unsigned(32)),
+        ("UBIGINT", None) => Ok(Kind::Unsigned(64)),
         ("", _) => Err("a type is missing".into()),
         _ => plain(word, rest),
     }
@@ -72,10 +77,24 @@ fn plain(word: &str, rest: &mut &str) -> Result<Kind, String> {
         *rest = after;
     }
     let data_type = sql_type::parse(&name);
-    data_type
-        .as_ref()
-        .and_then(ValueType::of_arrow)
-        .ok_or_else(|| format!("there is no type `{name}`"))
+    let kind = data_type.as_ref().and_then(ValueType::of_arrow);
+    match kind.ok_or_else(|| format!("there is no type `{name}`"))? {
+        Kind::Integer(bits) if is_unsigned(rest) => Ok(Kind::Unsigned(bits)),
+        kind => Ok(kind),
+    }
+}
+
+/// What a decimal is that says nothing of its digits, as in `DataFusion`.
+const DECIMAL: Kind = Kind::Decimal(38, 10);
+
+/// Whether the name of a type goes on with `UNSIGNED`, which `rest` then goes on after.
+fn is_unsigned(rest: &mut &str) -> bool {
+    let mut ahead = *rest;
+    let is_unsigned = word(&mut ahead).eq_ignore_ascii_case("UNSIGNED");
+    if is_unsigned {
+        *rest = ahead;
+    }
+    is_unsigned
 }
 
 /// The next word, if the name of a type goes on with it after `name`.
@@ -195,6 +214,12 @@ mod tests {
             ("double precision", Kind::Float(64)),
             ("TIMESTAMP with time zone", Kind::Timestamp { zoned: true }),
             ("TIMESTAMP", Kind::Timestamp { zoned: false }),
+            ("int unsigned", Kind::Unsigned(32)),
+            ("BIGINT  UNSIGNED", Kind::Unsigned(64)),
+            ("UTINYINT", Kind::Unsigned(8)),
+            ("DECIMAL", Kind::Decimal(38, 10)),
+            ("numeric", Kind::Decimal(38, 10)),
+            ("SMALLINT UNSIGNED[]", list(Kind::Unsigned(16))),
             ("TIME", Kind::Time),
             ("JSON", Kind::Json),
             ("VARCHAR[]", list(text())),
@@ -230,6 +255,8 @@ mod tests {
             ("INT(4)", "there is no type `INT(4)`"),
             ("INT[3]", "a list is written `T[]`, without a length"),
             ("INT x", "`x` stands after the type"),
+            ("DATE UNSIGNED", "`UNSIGNED` stands after the type"),
+            ("DECIMAL(39,2)", "there is no type `DECIMAL(39,2)`"),
             (
                 "STRUCT(a INT",
                 "a struct is written `STRUCT(name TYPE, ...)`",

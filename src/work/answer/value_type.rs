@@ -28,6 +28,8 @@ pub enum Kind {
     Boolean,
     /// A whole number of so many bits: 8, 16, 32 or 64.
     Integer(u8),
+    /// A whole number without a sign, of so many bits.
+    Unsigned(u8),
     /// A floating-point number of 32 or 64 bits.
     Float(u8),
     /// A number of so many digits, of which so many stand after the point. Kept exactly.
@@ -103,6 +105,10 @@ impl ValueType {
             Kind::Integer(16) => DataType::Int16,
             Kind::Integer(32) => DataType::Int32,
             Kind::Integer(_) => DataType::Int64,
+            Kind::Unsigned(8) => DataType::UInt8,
+            Kind::Unsigned(16) => DataType::UInt16,
+            Kind::Unsigned(32) => DataType::UInt32,
+            Kind::Unsigned(_) => DataType::UInt64,
             Kind::Float(32) => DataType::Float32,
             Kind::Float(_) => DataType::Float64,
             Kind::Decimal(digits, scale) => DataType::Decimal128(*digits, *scale),
@@ -158,6 +164,10 @@ impl fmt::Display for ValueType {
         match &self.kind {
             Kind::Json => f.write_str("JSON"),
             Kind::Time => f.write_str("TIME"),
+            Kind::Unsigned(bits) => {
+                let signed = ValueType::of(Kind::Integer(*bits));
+                write!(f, "{signed} UNSIGNED")
+            }
             Kind::List(item) => write!(f, "{item}[]"),
             Kind::Struct(fields) => {
                 f.write_str("STRUCT(")?;
