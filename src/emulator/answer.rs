@@ -391,9 +391,23 @@ fn text(node: &Json, local: u64, out: &mut String) {
             let (high, low) = (local >> 32, local & 0xffff_ffff_ffff);
             format!("{high:08x}-0000-4000-8000-{low:012x}")
         }
-        _ => sized(node, format!("text {local:016x}")),
+        _ => match example(node) {
+            Some(example) => example.to_owned(),
+            None => sized(node, format!("text {local:016x}")),
+        },
     };
     quoted(&value, out);
+}
+
+/// The date, time or number that its description gives as an example, for which there is no format: `a time such
+/// as 12:30:00`.
+fn example(node: &Json) -> Option<&str> {
+    let told = node.get("description").and_then(Json::text)?;
+    let (_, rest) = told.split_once("such as ")?;
+    let example = rest.split_whitespace().next()?;
+    let example = example.trim_end_matches(['.', ',', ';', ')']);
+    let is_figure = example.starts_with(|first: char| first.is_ascii_digit());
+    is_figure.then_some(example)
 }
 
 fn sized(node: &Json, mut value: String) -> String {

@@ -22,7 +22,8 @@
 //!   it stands; so does `anyOf`, among its alternatives that are not null. Item number `n` of a list, from 0,
 //!   takes them by `h + n`. A type list takes its first
 //!   type that is not null. All else is drawn from `h` and from where it stands, within the schema's
-//!   formats, bounds and lengths; `pattern` alone is not looked at. Required properties come first.
+//!   formats, bounds and lengths; `pattern` alone is not looked at. A text whose description gives a date, a time
+//!   or a number as an example (`such as 12:30:00`) is that. Required properties come first.
 //! - Where the system prompt ends with a block of code, ` ```json `, that is a JSON schema, the answer is an
 //!   instance of it as well, as models say it that nothing holds to it: alone, in such a block, or in one with
 //!   words around, by `(h >> 40) % 3`. Where the last message is the assistant's, the answer goes on from there.

@@ -126,7 +126,7 @@ fn item(precision: Precision) -> FieldRef {
 }
 
 fn too_large() -> Error {
-    Error::data("a vector has a number that 16 bits do not hold").hint(
+    Error::invalid("a vector has a number that 16 bits do not hold").hint(
         "set `[answer] precision = \"single\"` and run again: nothing is asked, or paid, again",
     )
 }

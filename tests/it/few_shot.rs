@@ -7,18 +7,24 @@ use crate::world::write_table;
 
 /// A folder with three tickets, and a job that shows how two others were answered.
 fn with_job(prompt: &str) -> Shell {
+    with_answer(prompt, CHOICES)
+}
+
+const CHOICES: &str = "choices = [\"bug\", \"other\"]";
+
+fn with_answer(prompt: &str, answer: &str) -> Shell {
     let shell = Shell::new();
     let bodies = ["a", "b", "c"].map(|body| Some(body.to_owned()));
     write_table(&shell.path("in.parquet"), &bodies, 2);
-    write_job(&shell, prompt);
+    write_job(&shell, prompt, answer);
     shell
 }
 
-fn write_job(shell: &Shell, prompt: &str) {
+fn write_job(shell: &Shell, prompt: &str, answer: &str) {
     let job = format!(
         "name = \"triage\"\n[source]\ntable = \"in.parquet\"\nkey = [\"id\"]\n\
          [prompt]\nsystem = \"Label.\"\nuser = \"{{{{ body }}}}\"\n{prompt}\n\
-         [answer]\ncolumn = \"label\"\nchoices = [\"bug\", \"other\"]\n\
+         [answer]\ncolumn = \"label\"\n{answer}\n\
          [model]\nuse = \"sandbox/x\"\n[output]\npath = \"out.parquet\"\n"
     );
     shell.write("job.toml", job);
@@ -111,6 +117,34 @@ fn a_table_of_examples_is_data_and_a_new_one_makes_rows_stale() {
         "n,question,label\n2,second,bug\n1,first,other\n",
     );
     assert_eq!(run(&shell).line()["requests"], 3);
+}
+
+#[test]
+fn the_answers_of_a_table_may_be_lists_and_structs() {
+    for (answer, value, said) in [
+        (
+            "choices = [\"bug\", \"other\"]\nmultiple = true",
+            "make_array('other', 'bug')",
+            r#"{"answer":["other","bug"]}"#,
+        ),
+        (
+            "fields = { n = \"DECIMAL(4,2)\", w = { type = \"VARCHAR\", nullable = true } }",
+            "named_struct('n', CAST('1.50' AS DECIMAL(4,2)), 'w', CAST(NULL AS VARCHAR))",
+            r#"{"n":1.50,"w":null}"#,
+        ),
+    ] {
+        let examples = format!(
+            "examples_table = \"golden.csv\"\n\
+             examples_query = \"SELECT question AS \\\"user\\\", {value} AS assistant FROM examples\""
+        );
+        let shell = with_answer(&examples, answer);
+        shell.write("golden.csv", "question\nfirst\n");
+        let ran = run(&shell);
+        assert_eq!(ran.code, 0, "{ran:?}");
+        let sent = messages(&shell);
+        let sent = sent.as_array().expect("a list");
+        assert!(sent.contains(&turn("assistant", said)), "{sent:?}");
+    }
 }
 
 #[test]

@@ -132,6 +132,23 @@ fn check_row(table: &Table, vendor: &str, row: usize) -> bool {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_the_model_said_stands_beside_what_it_was_read_as() {
+    for vendor in VENDORS {
+        let mut world = world(vendor, "");
+        world.job["answer"]["answer"] = json!({ "type": "choice", "choices": ["bug", "billing"] });
+        write_table(&world.path("in.parquet"), &bodies(6), 4);
+        run(&world).await;
+        let table = Table::read(&world.path("out.parquet"));
+        let labels = table.answers().into_iter().flatten();
+        let said: Vec<_> = labels
+            .map(|label| Some(format!("{{\"answer\":\"{label}\"}}")))
+            .collect();
+        assert_eq!(said.len(), 6);
+        assert_eq!(table.texts("raw"), said, "{vendor}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn each_row_says_how_it_came_about_and_all_together_what_was_billed() {
     for vendor in VENDORS {
         let world = world(

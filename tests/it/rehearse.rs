@@ -329,7 +329,8 @@ fn a_process_dies_where_it_is_told_to_and_the_next_one_goes_on() {
 #[test]
 fn answers_of_every_type_keep_the_promises() {
     let choices = "choices = { billing = \"about invoices\", bug = \"\", other = \"\" }\n";
-    let fields = "fields = { a = \"SMALLINT\", b = \"STRUCT(c DATE, d VARCHAR[])\", e = { choices = [\"x\", \"y\"], multiple = true } }\n";
+    let fields = "fields = { a = \"SMALLINT\", b = \"STRUCT(c DATE, d VARCHAR[])\", e = { choices = [\"x\", \"y\"], multiple = true }, \
+                  f = \"TIMESTAMP\", g = \"TIME[]\", h = \"INT UNSIGNED\", i = { type = \"DECIMAL(9,2)\", nullable = true } }\n";
     let map = "fields = { m = \"MAP(VARCHAR, INT)\", t = \"TIMESTAMP WITH TIME ZONE\" }\n";
     let prompt = "structured_output = \"prompt\"\n";
     for (at, (answer, model)) in [

@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::array::{Array, AsArray, RecordBatch, StringArray};
 use arrow::compute::cast;
 use arrow::datatypes::DataType;
 use futures::StreamExt;
 
 use crate::base::{Error, ErrorKind, Result, ResultExt, nearest};
-use crate::prompt::render_shared;
+use crate::prompt::{Prompt, Prompts, Template, render_shared};
 use crate::source::{Input, Scan, Source, TextOptions};
 use crate::spec::{EXAMPLES_MAX, ExamplesTable, Job};
 use crate::work::Example;
@@ -121,20 +121,13 @@ async fn read(
 }
 
 fn take(batch: &RecordBatch, examples: &mut Vec<Example>) -> Result<()> {
-    let texts = |name: &str| {
-        let wrong = "a column of the table of examples is no text";
-        let lost = || Error::internal("a column was not read");
-        let column = batch.column_by_name(name).ok_or_else(lost)?;
-        cast(column, &DataType::Utf8).or_err(ErrorKind::Invalid, wrong)
-    };
-    let (users, answers) = (texts("user")?, texts("assistant")?);
-    let (users, answers) = (users.as_string::<i32>(), answers.as_string::<i32>());
+    let (users, answers) = (texts(batch, "user")?, texts(batch, "assistant")?);
     for at in 0..batch.num_rows() {
-        let filled = |column: &arrow::array::StringArray| {
+        let filled = |column: &StringArray| {
             let text = column.is_valid(at).then(|| column.value(at).to_owned());
             text.filter(|text| !text.trim().is_empty())
         };
-        let (Some(user), Some(assistant)) = (filled(users), filled(answers)) else {
+        let (Some(user), Some(assistant)) = (filled(&users), filled(&answers)) else {
             return Err(
                 Error::invalid("an example is null or blank").with("row", examples.len() + 1)
             );
@@ -142,4 +135,28 @@ fn take(batch: &RecordBatch, examples: &mut Vec<Example>) -> Result<()> {
         examples.push(Example { user, assistant });
     }
     Ok(())
+}
+
+/// A column as text. Lists and structs are JSON, as in a prompt: so are the answers in a table that Columnist
+/// wrote.
+fn texts(batch: &RecordBatch, name: &str) -> Result<StringArray> {
+    let lost = || Error::internal("a column was not read");
+    let column = batch.column_by_name(name).ok_or_else(lost)?;
+    if !column.data_type().is_nested() {
+        let wrong = "a column of the table of examples is no text";
+        let texts = cast(column, &DataType::Utf8).or_err(ErrorKind::Invalid, wrong)?;
+        return Ok(texts.as_string().clone());
+    }
+    let print = format!("{{{{ {name} }}}}");
+    let mut template = Template::compile(&print, "prompt.examples", &[name], &BTreeMap::new())?;
+    let mut printed = Prompts::default();
+    template.render(batch, &mut printed)?;
+    let texts = printed.iter().map(|text| match text {
+        Prompt::Text(text) => Ok(Some(text)),
+        Prompt::Skipped(_) => Ok(None),
+        Prompt::Failed(why) => {
+            Err(Error::invalid("an example cannot be written as text").with("reason", why))
+        }
+    });
+    texts.collect()
 }

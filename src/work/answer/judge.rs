@@ -214,7 +214,10 @@ impl Judge {
             ),
             _ => match self.read_on(&text) {
                 Read::AsItIs => Outcome::succeeded(text),
-                Read::As(answer) => Outcome::succeeded(answer.into()),
+                Read::As(answer) => Outcome {
+                    raw: (answer != text).then_some(text),
+                    ..Outcome::succeeded(answer.into())
+                },
                 Read::Not(why) => paid(RowStatus::Invalid, why, text),
             },
         }
@@ -367,7 +370,8 @@ mod tests {
         };
         assert_eq!(outcome.status, status, "{text:?}");
         assert_eq!(outcome.usage.output, 3, "what was paid is kept");
-        assert_eq!(outcome.raw.as_deref(), expect.is_none().then_some(text));
+        let is_answer = expect == Some(text);
+        assert_eq!(outcome.raw.as_deref(), (!is_answer).then_some(text));
     }
 
     #[test]
