@@ -130,7 +130,7 @@ fn the_answers_of_a_table_may_be_lists_and_structs() {
         (
             "fields = { n = \"DECIMAL(4,2)\", w = { type = \"VARCHAR\", nullable = true } }",
             "named_struct('n', CAST('1.50' AS DECIMAL(4,2)), 'w', CAST(NULL AS VARCHAR))",
-            r#"{"n":1.50,"w":null}"#,
+            r#"{"n": 1.50, "w": null}"#,
         ),
     ] {
         let examples = format!(
