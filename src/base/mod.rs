@@ -67,6 +67,8 @@ pub struct Components {
     pub stores: Arc<Stores>,
     /// The network.
     pub http: Arc<dyn http::HttpService>,
+    /// The network for addresses that stand in data: names lead to no private address there.
+    pub public_http: Arc<dyn http::HttpService>,
     /// Where connections and leases are kept, beside the work.
     pub io: IoRuntime,
     /// Where a test may stop the world.
@@ -84,6 +86,8 @@ impl Components {
     #[must_use]
     pub fn system_with(io: IoRuntime, stores: Stores) -> Self {
         let http: Arc<dyn http::HttpService> = Arc::new(http::SystemHttp::on(io.clone()));
+        let names = Arc::new(http::SystemNames);
+        let public_http = Arc::new(http::SystemHttp::public(io.clone(), names));
         let stores = stores.with_http(Arc::clone(&http)).with_io(io.clone());
         Components {
             clock: Arc::new(SystemClock),
@@ -91,6 +95,7 @@ impl Components {
             ids: Arc::new(Ids::from_entropy()),
             stores: Arc::new(stores),
             http,
+            public_http,
             io,
             crash: Crash::never(),
         }

@@ -15,15 +15,27 @@ use serde_json::json;
 use crate::world::{VENDORS, World, hash, read_table};
 
 /// A picture of one pixel, which `n` tells from others.
-fn picture(n: u8) -> Vec<u8> {
-    let mut png = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x01\0\0\0\x01\x08\x02\0\0\0".to_vec();
-    png.extend([n; 40]);
-    png
+pub(crate) fn picture(n: u8) -> Vec<u8> {
+    png([1, 1], n)
 }
 
-const PDF: &[u8] = b"%PDF-1.4\n2 0 obj\n<< /Type /Pages /Kids [3 0 R] /Count 3 >>\nendobj\n%%EOF";
+/// A picture of so many pixels, as far as anybody looks.
+fn png([width, height]: [u32; 2], n: u8) -> Vec<u8> {
+    let parts: &[&[u8]] = &[
+        b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR",
+        &width.to_be_bytes(),
+        &height.to_be_bytes(),
+        b"\x08\x02\0\0\0sum.\0\0\0\x28IDAT",
+        &[n; 40],
+        b"sum.\0\0\0\0IENDsum.",
+    ];
+    parts.concat()
+}
 
-fn write(path: &Path, columns: Vec<(&str, ArrayRef)>) {
+pub(crate) const PDF: &[u8] =
+    b"%PDF-1.4\n2 0 obj\n<< /Type /Pages /Kids [3 0 R] /Count 3 >>\nendobj\n%%EOF";
+
+pub(crate) fn write(path: &Path, columns: Vec<(&str, ArrayRef)>) {
     let columns = columns.into_iter().map(|(name, array)| (name, array, true));
     let batch = RecordBatch::try_from_iter_with_nullable(columns).expect("a batch");
     let file = std::fs::File::create(path).expect("a file");
@@ -32,20 +44,20 @@ fn write(path: &Path, columns: Vec<(&str, ArrayRef)>) {
     writer.close().expect("closed");
 }
 
-fn bytes(cells: Vec<Option<Vec<u8>>>) -> ArrayRef {
+pub(crate) fn bytes(cells: Vec<Option<Vec<u8>>>) -> ArrayRef {
     Arc::new(BinaryArray::from_iter(cells))
 }
 
-fn texts(cells: Vec<Option<&str>>) -> ArrayRef {
+pub(crate) fn texts(cells: Vec<Option<&str>>) -> ArrayRef {
     Arc::new(StringArray::from(cells))
 }
 
-fn ids(rows: usize) -> ArrayRef {
+pub(crate) fn ids(rows: usize) -> ArrayRef {
     Arc::new((0i64..).take(rows).collect::<Int64Array>())
 }
 
 /// A world whose rows each have a picture, asked about in small chunks.
-fn pictures(vendor: &'static str, faults: &str, rows: u8) -> World {
+pub(crate) fn pictures(vendor: &'static str, faults: &str, rows: u8) -> World {
     let mut world = World::new(vendor, faults);
     let cells = (0..rows).map(|n| Some(picture(n))).collect();
     let columns = vec![("id", ids(rows.into())), ("photo", bytes(cells))];
@@ -58,7 +70,7 @@ fn pictures(vendor: &'static str, faults: &str, rows: u8) -> World {
 }
 
 /// What the sandbox says to a text with attachments, by its own documentation.
-fn answer_to(text: &str, attached: &[&[u8]]) -> String {
+pub(crate) fn answer_to(text: &str, attached: &[&[u8]]) -> String {
     let mut drawn = text.to_owned();
     for bytes in attached {
         drawn.push('\n');
@@ -158,11 +170,7 @@ async fn what_cannot_be_sent_is_said_of_its_row_and_the_others_go_on() {
     let many = String::from_utf8(PDF.to_vec())
         .expect("text")
         .replace("/Count 3", "/Count 2000");
-    let wide = [
-        &b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\x23\x29\0\0\0\x01\x08\x02\0\0\0"[..],
-        &[0; 40],
-    ]
-    .concat();
+    let wide = png([9001, 1], 0);
     for vendor in VENDORS {
         let mut world = pictures(vendor, "", 1);
         let photos = vec![
@@ -200,11 +208,17 @@ async fn what_cannot_be_sent_is_said_of_its_row_and_the_others_go_on() {
             (status(1), error(1)),
             ("skipped".into(), "column `photo` is null".into())
         );
-        for row in [2, 3, 4] {
+        for (row, why) in [
+            (2, "its bytes are none of image/jpeg"),
+            (3, "it is empty"),
+            (
+                4,
+                "it is application/pdf, and the provider takes image/jpeg",
+            ),
+        ] {
             assert_eq!(status(row), "failed");
-            assert!(
-                error(row).starts_with("image of column `photo`: its bytes are none of image/jpeg")
-            );
+            let why = format!("image of column `photo`: {why}");
+            assert!(error(row).starts_with(&why), "{}", error(row));
         }
         // Only one of the vendors says how large a picture and how long a document may be.
         let limited = vendor == "anthropic";

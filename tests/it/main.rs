@@ -1,6 +1,8 @@
 //! The tests that look at Columnist from outside, in one binary.
 
 mod again;
+mod attached_urls;
+mod attached_wrong;
 mod attachments;
 mod bad_input;
 mod begun;

@@ -46,7 +46,9 @@ pub async fn follow(
     Err(lost("the redirects do not end"))
 }
 
-fn target(from: &Url, response: &HttpResponse) -> Option<Url> {
+/// Where `response`, which came from `from`, sends its reader on to.
+#[must_use]
+pub fn target(from: &Url, response: &HttpResponse) -> Option<Url> {
     let redirects = [
         StatusCode::MOVED_PERMANENTLY,
         StatusCode::FOUND,

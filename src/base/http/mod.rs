@@ -2,7 +2,8 @@
 //!
 //! Everything above speaks to an [`HttpService`]; a test or the built-in sandbox replaces the
 //! network and nothing else. Behaviour is added by wrapping: [`Retrying`] repeats what may be
-//! repeated, [`follow()`] goes after redirects without carrying credentials to another host.
+//! repeated, [`follow()`] goes after redirects without carrying credentials to another host. For addresses that
+//! stand in data there is a network of its own, in which names lead to no private address.
 //!
 //! # Promises
 //! - A request is sent once. Only [`Retrying`] sends again, and it is given safe calls alone.
@@ -11,6 +12,7 @@
 //! - No address in an error holds credentials or a query, for signed addresses are credentials.
 
 mod follow;
+mod public;
 mod retrying;
 mod router;
 mod system;
@@ -28,7 +30,8 @@ pub use reqwest::header::{self, HeaderMap, HeaderName, HeaderValue};
 pub use reqwest::{Method, StatusCode};
 use url::Url;
 
-pub use follow::follow;
+pub use follow::{follow, target};
+pub use public::{Names, SystemNames, is_link_local, is_public};
 pub use retrying::Retrying;
 pub use router::RouterService;
 pub use system::SystemHttp;

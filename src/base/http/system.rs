@@ -12,6 +12,7 @@ use futures::{Stream, StreamExt};
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval, timeout};
 
+use super::public::{Names, PublicNames, is_not_public};
 use super::{HttpError, HttpRequest, HttpResponse, HttpService, RequestBody, header, shown};
 use crate::base::{Error, ErrorKind, IoRuntime, Result, ResultExt, Task, sent_by};
 
@@ -32,6 +33,8 @@ const MADE_AHEAD: usize = 256 << 10;
 pub struct SystemHttp {
     client: OnceLock<reqwest::Client>,
     io: IoRuntime,
+    /// Whose addresses are connected to, where only those that are everybody's may be.
+    public: Option<PublicNames>,
 }
 
 impl SystemHttp {
@@ -44,13 +47,31 @@ impl SystemHttp {
         }
     }
 
+    /// The same, for addresses that stand in data: what has a name leads to no private address, as `names`
+    /// has it. Whether an address that is written as a number may be asked is for the caller to say. There is
+    /// no proxy, for it would look names up by itself.
+    #[must_use]
+    pub fn public(io: IoRuntime, names: Arc<dyn Names>) -> Self {
+        SystemHttp {
+            io,
+            public: Some(PublicNames(names)),
+            ..SystemHttp::default()
+        }
+    }
+
     fn client(&self) -> Result<&reqwest::Client> {
         if let Some(client) = self.client.get() {
             return Ok(client);
         }
         // An error means that somebody installed one before us, which is as good.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let client = reqwest::Client::builder()
+        let builder = match &self.public {
+            None => reqwest::Client::builder(),
+            Some(names) => reqwest::Client::builder()
+                .no_proxy()
+                .dns_resolver(names.clone()),
+        };
+        let client = builder
             .connect_timeout(CONNECT_MAX)
             .redirect(reqwest::redirect::Policy::none())
             .retry(reqwest::retry::never())
@@ -188,6 +209,11 @@ fn watched(
 
 /// Certain that nothing was sent only where the connection was never made.
 fn judge(error: reqwest::Error, address: &str) -> HttpError {
+    if is_not_public(&error) {
+        return HttpError::NotSent(
+            Error::invalid("a URL leads to a private address").with("url", address),
+        );
+    }
     let not_sent = error.is_connect() || error.is_builder();
     let (message, hint) = if error.is_connect() {
         (

@@ -1,21 +1,26 @@
 //! From the cells of a row to the attachments of its request, each one looked at.
 
-use std::sync::Arc;
+use std::borrow::Cow;
 
 use arrow::array::{ArrayRef, RecordBatch};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use futures::{StreamExt, TryStreamExt, stream};
 use sha2::{Digest, Sha256};
+use tokio::sync::{Semaphore, SemaphorePermit};
+use url::Url;
 
-use crate::base::{Error, Location, ObjectMeta, Result, Stores, hex, nearest};
+use crate::base::http::shown;
+use crate::base::{Components, Error, Location, ObjectMeta, Result, hex, nearest};
 use crate::prompt::{Prompt, Prompts};
+use crate::provider::Capability;
 use crate::source::Source;
 use crate::spec::Job;
-use crate::work::{Attachment, AttachmentKind, AttachmentLimits, AttachmentSource};
+use crate::work::{Attachment, AttachmentKind, AttachmentLimits, AttachmentSource, MediaType};
 
 use super::cells::{Item, check_column, items, plain};
 use super::objects::Objects;
+use super::web::{ReadBy, Web, is_web};
 
 /// The attachments of a row, or why it has none that can be sent.
 pub(crate) type Found = std::result::Result<Vec<Attachment>, String>;
@@ -42,6 +47,8 @@ type Looked = std::result::Result<(AttachmentSource, u64), String>;
 
 /// Objects that are looked at at once.
 const AT_ONCE: usize = 32;
+/// Documents that are read whole at once: how many pages one has may stand at its end.
+const DOCUMENTS_AT_ONCE: usize = 4;
 /// Bytes of an object that are enough to tell what picture it is, and how large.
 const HEAD: u64 = 64 << 10;
 
@@ -50,7 +57,11 @@ const HEAD: u64 = 64 << 10;
 pub(crate) struct Attacher {
     columns: Vec<(String, AttachmentKind)>,
     limits: AttachmentLimits,
+    /// Bytes that all of a request may have, before they become base64.
+    bytes_max: u64,
     objects: Objects,
+    web: Web,
+    documents: Semaphore,
 }
 
 impl Attacher {
@@ -61,8 +72,8 @@ impl Attacher {
     pub(crate) fn of(
         job: &Job,
         source: &Source,
-        limits: &AttachmentLimits,
-        stores: &Arc<Stores>,
+        capability: &Capability,
+        components: &Components,
     ) -> Result<Option<Attacher>> {
         let prompt = &job.prompt;
         let of = |names: &[String], kind| {
@@ -95,8 +106,11 @@ impl Attacher {
         }
         Ok(Some(Attacher {
             columns,
-            limits: limits.clone(),
-            objects: Objects::new(stores, &prompt.attachments_from)?,
+            limits: capability.attachments.clone(),
+            bytes_max: capability.limits.request_bytes_max / 4 * 3,
+            objects: Objects::new(&components.stores, &prompt.attachments_from)?,
+            web: Web::new(components, &prompt.attachments_from)?,
+            documents: Semaphore::new(DOCUMENTS_AT_ONCE),
         }))
     }
 
@@ -182,17 +196,18 @@ impl Attacher {
         };
         if let Some(bytes) = held {
             let len = bytes.len() as u64;
-            let media = self.limits.check(kind, &bytes, len, images);
-            return Ok(media.map(|(media, tokens)| {
-                let source = AttachmentSource::Cell {
-                    column: column.to_owned(),
-                    item,
-                    media,
-                    bytes: len,
-                    sha256: sha256(&bytes),
-                };
-                (source, tokens)
-            }));
+            return Ok(self
+                .check(kind, &bytes, len, images)
+                .map(|(media, tokens)| {
+                    let source = AttachmentSource::Cell {
+                        column: column.to_owned(),
+                        item,
+                        media,
+                        bytes: len,
+                        sha256: sha256(&bytes),
+                    };
+                    (source, tokens)
+                }));
         }
         let Item::Text(address) = value else {
             return Err(Error::internal("bytes without bytes"));
@@ -200,14 +215,22 @@ impl Attacher {
         if address.trim().is_empty() {
             return Ok(Err("it is blank".into()));
         }
-        if is_url(address) {
-            let url = address.to_owned();
-            return Ok(Ok((
-                AttachmentSource::Url { url },
-                self.limits.tokens_unseen(kind),
-            )));
+        let address = self.absolute(address);
+        if is_web(&address) {
+            return match self.web.reader_of(&address) {
+                ReadBy::Us(url) => self.fetched(&url, kind, images).await,
+                ReadBy::Nobody(why) => Ok(Err(why.into())),
+                ReadBy::Provider if matches!(address, Cow::Owned(_)) => {
+                    Ok(Err("its path leads out of its folder".into()))
+                }
+                ReadBy::Provider => {
+                    let url = address.into_owned();
+                    let tokens = self.limits.tokens_unseen(kind);
+                    Ok(Ok((AttachmentSource::Url { url }, tokens)))
+                }
+            };
         }
-        match self.objects.locate(address) {
+        match self.objects.locate(&address) {
             Ok(place) => self.object(&place, kind, images).await,
             Err(why) => Ok(Err(why)),
         }
@@ -219,16 +242,12 @@ impl Attacher {
         kind: AttachmentKind,
         images: usize,
     ) -> Result<Looked> {
-        let most = match kind {
-            AttachmentKind::Image => HEAD,
-            // How many pages a document has may stand at its end.
-            AttachmentKind::Document => u64::MAX,
-        };
-        let Some((meta, head)) = place.first_bytes(most).await? else {
+        let _turn = self.turn(kind).await;
+        let Some((meta, head)) = place.first_bytes(self.looked_at(kind)).await? else {
             return Ok(Err("there is no such file".into()));
         };
-        let media = self.limits.check(kind, &head, meta.size, images);
-        Ok(media.map(|(media, tokens)| {
+        let checked = self.check(kind, &head, meta.size, images);
+        Ok(checked.map(|(media, tokens)| {
             let source = AttachmentSource::Object {
                 url: place.url.to_string(),
                 media,
@@ -237,6 +256,72 @@ impl Attacher {
             };
             (source, tokens)
         }))
+    }
+
+    /// What a URL leads to that is read from here.
+    async fn fetched(&self, url: &Url, kind: AttachmentKind, images: usize) -> Result<Looked> {
+        let _turn = self.turn(kind).await;
+        let keep = self.looked_at(kind);
+        let fetched = match self.web.fetch(url, self.bytes_max, keep).await? {
+            Ok(fetched) => fetched,
+            Err(why) => return Ok(Err(why)),
+        };
+        let checked = self.check(kind, &fetched.head, fetched.bytes, images);
+        Ok(checked.map(|(media, tokens)| {
+            let source = AttachmentSource::Fetched {
+                url: url.to_string(),
+                media,
+                bytes: fetched.bytes,
+                sha256: fetched.sha256,
+            };
+            (source, tokens)
+        }))
+    }
+
+    /// That `bytes` bytes that begin with `head` can be sent, what they are and what they may count as.
+    fn check(
+        &self,
+        kind: AttachmentKind,
+        head: &[u8],
+        bytes: u64,
+        images: usize,
+    ) -> std::result::Result<(MediaType, u64), String> {
+        if bytes > self.bytes_max {
+            let max = self.bytes_max;
+            return Err(format!(
+                "it has {bytes} bytes, and a request may have {max} of them"
+            ));
+        }
+        self.limits.check(kind, head, bytes, images)
+    }
+
+    /// How many bytes of an object or a URL are looked at.
+    fn looked_at(&self, kind: AttachmentKind) -> u64 {
+        match kind {
+            AttachmentKind::Image => HEAD,
+            AttachmentKind::Document => self.bytes_max,
+        }
+    }
+
+    /// Leave to hold one that is read whole; pictures need none.
+    async fn turn(&self, kind: AttachmentKind) -> Option<SemaphorePermit<'_>> {
+        match kind {
+            AttachmentKind::Image => None,
+            // Nobody closes it.
+            AttachmentKind::Document => self.documents.acquire().await.ok(),
+        }
+    }
+
+    /// An address as it stands in a row; a relative path beneath the one prefix there is, where that is one of
+    /// URLs.
+    fn absolute<'a>(&self, address: &'a str) -> Cow<'a, str> {
+        let is_relative = !address.starts_with('/') && !address.contains("://");
+        match self.web.only() {
+            Some(only) if is_relative && self.objects.is_empty() => {
+                Cow::Owned(format!("{only}{address}"))
+            }
+            _ => Cow::Borrowed(address),
+        }
     }
 
     /// What goes over the wire for each of `attachments`, of row `row` of `batch`: base64, or a URL.
@@ -257,7 +342,7 @@ impl Attacher {
                     sent.push(url.clone());
                     continue;
                 }
-                AttachmentSource::Object { .. } => None,
+                AttachmentSource::Object { .. } | AttachmentSource::Fetched { .. } => None,
             };
             let held = held.map(plain).transpose()?;
             let cell = match (&held, source) {
@@ -275,13 +360,13 @@ impl Attacher {
     ///
     /// # Errors
     /// `Invalid` if they are not what was planned; if a store is away or refuses.
-    pub(super) async fn read(
+    pub(super) async fn read<'c>(
         &self,
         source: &AttachmentSource,
-        cell: Option<Item<'_>>,
-    ) -> Result<Vec<u8>> {
+        cell: Option<Item<'c>>,
+    ) -> Result<Cow<'c, [u8]>> {
         match source {
-            AttachmentSource::Url { .. } => Ok(Vec::new()),
+            AttachmentSource::Url { .. } => Ok(Cow::Borrowed(&[])),
             AttachmentSource::Cell {
                 column,
                 sha256: planned,
@@ -289,15 +374,36 @@ impl Attacher {
             } => {
                 let bytes = cell.and_then(|item| item.bytes().ok().flatten());
                 match bytes {
-                    Some(bytes) if sha256(&bytes) == *planned => Ok(bytes.into_owned()),
+                    Some(bytes) if sha256(&bytes) == *planned => Ok(bytes),
                     _ => Err(changed().with("column", column)),
                 }
             }
-            AttachmentSource::Object { url, etag, .. } => {
+            AttachmentSource::Object {
+                url,
+                etag,
+                bytes: planned,
+                ..
+            } => {
                 let place = self.objects.locate(url).map_err(Error::invalid)?;
-                match place.first_bytes(u64::MAX).await? {
-                    Some((meta, bytes)) if version(&meta) == *etag => Ok(bytes.to_vec()),
-                    _ => Err(changed().with("file", url)),
+                match place.first_bytes(*planned).await? {
+                    Some((meta, bytes)) if version(&meta) == *etag && meta.size == *planned => {
+                        Ok(Cow::Owned(bytes.into()))
+                    }
+                    _ => Err(changed().with("file", place)),
+                }
+            }
+            AttachmentSource::Fetched {
+                url, bytes, sha256, ..
+            } => {
+                let ReadBy::Us(url) = self.web.reader_of(url) else {
+                    return Err(Error::invalid(
+                        "a URL is not under `prompt.attachments_from`",
+                    ));
+                };
+                match self.web.fetch(&url, *bytes, *bytes).await? {
+                    Ok(fetched) if fetched.sha256 == *sha256 => Ok(Cow::Owned(fetched.head)),
+                    Ok(_) => Err(changed().with("url", shown(&url))),
+                    Err(why) => Err(changed().with("url", shown(&url)).with("why", why)),
                 }
             }
         }
@@ -307,16 +413,6 @@ impl Attacher {
 fn changed() -> Error {
     Error::invalid("an attachment is not what it was when its request was planned")
         .hint("restore it, or run `columnist cancel` and then `columnist run`, which plans it anew")
-}
-
-/// Whether the provider is to read it.
-fn is_url(address: &str) -> bool {
-    let scheme = address.split_once("://").map(|(scheme, _)| scheme);
-    scheme.is_some_and(|scheme| {
-        ["http", "https"]
-            .iter()
-            .any(|known| scheme.eq_ignore_ascii_case(known))
-    })
 }
 
 /// What a store calls this version of an object.

@@ -5,3 +5,4 @@ pub(crate) mod attacher;
 pub(crate) mod cells;
 pub(crate) mod objects;
 pub(crate) mod reader;
+pub(crate) mod web;

@@ -4,6 +4,9 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use object_store::path::Path;
+
+use super::web::is_web;
 use crate::base::{Error, Location, Result, Stores};
 
 /// The places that rows may name.
@@ -21,18 +24,14 @@ struct Prefix {
 }
 
 impl Objects {
-    /// The places beneath `prefixes`, which are folders.
+    /// The places beneath those of `prefixes` that are folders, and not URLs.
     ///
     /// # Errors
     /// `Invalid` if one cannot be read from.
     pub(crate) fn new(stores: &Arc<Stores>, prefixes: &[String]) -> Result<Objects> {
-        let prefixes = prefixes.iter().map(|prefix| {
+        let prefixes = prefixes.iter().filter(|prefix| !is_web(prefix));
+        let prefixes = prefixes.map(|prefix| {
             let place = stores.locate(prefix)?;
-            if matches!(place.url.scheme(), "http" | "https") {
-                return Err(Error::invalid("rows' URLs are read by the provider, and not from here")
-                    .with("attachments_from", prefix)
-                    .hint("take it out: URLs need no prefix; for what the provider cannot reach name an object store's"));
-            }
             let real = match &place.local {
                 Some(local) => Some(local.canonicalize().map_err(|error| {
                     Error::invalid("a folder of `prompt.attachments_from` cannot be read")
@@ -49,6 +48,11 @@ impl Objects {
         })
     }
 
+    /// Whether there is none.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.prefixes.is_empty()
+    }
+
     /// The place that `address` names: absolute, or beneath the one prefix there is.
     ///
     /// # Errors
@@ -62,7 +66,7 @@ impl Objects {
                         .into(),
                 );
             }
-            [only] if is_relative => beneath(only, address)?,
+            [only] if is_relative => beneath(only, address, &self.stores)?,
             _ if is_relative => {
                 return Err(
                     "it is a relative path, and `attachments_from` has several folders".into(),
@@ -73,19 +77,35 @@ impl Objects {
                 .locate(address)
                 .map_err(|error| error.to_string())?,
         };
-        if self.prefixes.iter().any(|prefix| prefix.holds(&place)) {
-            return Ok(place);
+        if !self.prefixes.iter().any(|prefix| prefix.holds(&place)) {
+            return Err("it lies outside of `[prompt] attachments_from`".into());
         }
-        Err("it lies outside of `[prompt] attachments_from`".into())
+        // Whoever opens a pipe waits for somebody to write into it.
+        match place.local.as_ref().map(|local| local.metadata()) {
+            Some(Ok(there)) if !there.is_file() => Err("it is no file".into()),
+            _ => Ok(place),
+        }
     }
 }
 
 /// The place `path` beneath a prefix.
-fn beneath(prefix: &Prefix, path: &str) -> std::result::Result<Location, String> {
+fn beneath(prefix: &Prefix, path: &str, stores: &Stores) -> std::result::Result<Location, String> {
     if path.split('/').any(|part| part == ".." || part == ".") {
         return Err("its path leads out of its folder".into());
     }
-    Ok(prefix.place.join(path))
+    let said = |error: Error| error.to_string();
+    if let Some(local) = &prefix.place.local {
+        let path = local.join(path);
+        let text = path.to_str().ok_or("its path is not Unicode")?;
+        return stores.locate(text).map_err(said);
+    }
+    // The name as it is: what looks like an escape is none.
+    let whole = format!("{}/{path}", prefix.place.path);
+    let whole = Path::parse(whole).map_err(|error| error.to_string())?;
+    Ok(Location {
+        path: whole,
+        ..prefix.place.join(path)
+    })
 }
 
 impl Prefix {
@@ -149,7 +169,6 @@ mod tests {
         }
         let none = Objects::new(&stores, &[]).expect("no folder");
         assert!(none.locate(&text(inside.join("a.png"))).is_err());
-        assert!(Objects::new(&stores, &["https://example.org/".to_owned()]).is_err());
     }
 
     #[test]

@@ -47,15 +47,17 @@ struct Rows {
 }
 
 impl AttachmentReader {
-    /// The bytes of each of `attachments`, of the row at position `row`. Rows must ascend.
+    /// Hands the bytes of each of `attachments`, of the row at position `row`, to `keep`, in order. Rows must
+    /// ascend.
     ///
     /// # Errors
-    /// `Invalid` if they are not what was planned; whatever keeps them from being read.
+    /// `Invalid` if they are not what was planned; whatever keeps them from being read; what `keep` says.
     pub(crate) async fn read(
         &mut self,
         row: u64,
         attachments: &[Attachment],
-    ) -> Result<Vec<Vec<u8>>> {
+        keep: &mut (dyn FnMut(&[u8]) -> Result<()> + Send),
+    ) -> Result<()> {
         let is_cell =
             |attached: &Attachment| matches!(attached.source, AttachmentSource::Cell { .. });
         let at = if attachments.iter().any(is_cell) {
@@ -63,7 +65,6 @@ impl AttachmentReader {
         } else {
             None
         };
-        let mut all = Vec::with_capacity(attachments.len());
         for attached in attachments {
             let cell = match (&attached.source, at, &self.slice) {
                 (AttachmentSource::Cell { column, item, .. }, Some(at), Some(rows)) => {
@@ -72,9 +73,9 @@ impl AttachmentReader {
                 }
                 _ => None,
             };
-            all.push(self.reads.attacher.read(&attached.source, cell).await?);
+            keep(&self.reads.attacher.read(&attached.source, cell).await?)?;
         }
-        Ok(all)
+        Ok(())
     }
 
     /// Reads on to the row at position `row`; its place among those that were read.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::source::{column_names, compile};
-use crate::base::{Error, Result, Stores};
+use crate::base::{Components, Error, Result};
 use crate::engine::attachments::attacher::Attacher;
 use crate::engine::decide::again::AgainRule;
 use crate::engine::decide::cache::CacheChoice;
@@ -56,7 +56,7 @@ impl JobParts {
         job: &Job,
         source: &Source,
         provider: &dyn Provider,
-        (examples, stores): (Vec<Example>, &Arc<Stores>),
+        (examples, components): (Vec<Example>, &Components),
     ) -> Result<JobParts> {
         let schema = source.schema();
         check_names(
@@ -65,7 +65,7 @@ impl JobParts {
         )?;
         let names = column_names(source);
         let capability = provider.capability();
-        let attacher = Attacher::of(job, source, &capability.attachments, stores)?;
+        let attacher = Attacher::of(job, source, capability, components)?;
         let columns = compile(job, source)?.columns().to_vec();
         let filter = job.source.filter.as_deref();
         let filter = filter

@@ -40,7 +40,7 @@ impl Inspected {
         let files = Files::aside(&root)?;
         let mut source = open_source(job, setup, &files).await?;
         let examples = examples(job, &source, setup, files.scratch()).await?;
-        let parts = JobParts::check(job, &source, provider, (examples, &components.stores))?;
+        let parts = JobParts::check(job, &source, provider, (examples, components))?;
         parts.check_question(job, &source)?;
         let made = ledger.state().made.as_ref();
         let ledger_id = made.map(|made| made.ledger.clone()).unwrap_or_default();

@@ -24,7 +24,7 @@ use crate::work::KeyRule;
 /// The context of a stored plan. A plan that has a snapshot needs no other source.
 pub(crate) async fn context_for(session: &Session, plan: u64) -> Result<Arc<Context>> {
     let job = session.setup.job.clone();
-    let stores = &session.setup.components.stores;
+    let components = &session.setup.components;
     let planned = session.ledger.state().plans.get(&plan);
     let examples = planned.map(|planned| planned.started.shape.examples.clone());
     let examples = examples.unwrap_or_default();
@@ -33,12 +33,12 @@ pub(crate) async fn context_for(session: &Session, plan: u64) -> Result<Arc<Cont
         let parts = JobParts {
             is_table: false,
             is_single_file: false,
-            ..JobParts::check(&job, &source, &*session.provider, (examples, stores))?
+            ..JobParts::check(&job, &source, &*session.provider, (examples, components))?
         };
         (source, parts)
     } else {
         let source = open_source(&job, &session.setup, &session.files).await?;
-        let parts = JobParts::check(&job, &source, &*session.provider, (examples, stores))?;
+        let parts = JobParts::check(&job, &source, &*session.provider, (examples, components))?;
         (source, parts)
     };
     context(session, &job, Some(source), parts, plan)

@@ -61,9 +61,9 @@ async fn prepare(session: &Session, job: &Job) -> Result<(Source, JobParts)> {
         .setup
         .waits_for("the source and the output to be looked at");
     let source = open_source(job, &session.setup, &session.files).await?;
-    let stores = &session.setup.components.stores;
+    let components = &session.setup.components;
     let examples = examples(job, &source, &session.setup, session.files.scratch()).await?;
-    let parts = JobParts::check(job, &source, &*session.provider, (examples, stores))?;
+    let parts = JobParts::check(job, &source, &*session.provider, (examples, components))?;
     parts.check_question(job, &source)?;
     let spec = spec_of(session, job, &parts)?;
     target::check(&spec, &session.ledger_id, &session.setup.components).await?;

@@ -3,7 +3,7 @@
 use std::fs::File;
 use std::sync::Arc;
 
-use super::pieces_body::verify;
+use super::pieces_body::gather;
 use super::prompts::with_prompts;
 use super::send::{BodySource, Sending, Uploaded};
 use crate::base::{Error, ErrorKind, Result, ResultExt};
@@ -38,23 +38,10 @@ pub(crate) async fn submit(
         Some(uploaded) => BodySource::There(uploaded),
         None => BodySource::Made(prompts_of(cx, stored.plan, stored.chunk).await?),
     };
-    let attachments = match &cx.parts.attacher {
-        None => None,
-        Some(attacher) => Some(AttachmentReads {
-            source: cx
-                .source
-                .clone()
-                .ok_or_else(|| Error::internal("no source to read from"))?,
-            filter: cx.parts.filter.clone(),
-            attacher: Arc::clone(attacher),
-        }),
+    let attachments = match &source {
+        BodySource::Made(requests) => attachments_of(cx, requests).await?,
+        BodySource::There(_) => None,
     };
-    if let (Some(reads), BodySource::Made(requests)) = (&attachments, &source) {
-        let again = requests
-            .try_clone()
-            .or_err(ErrorKind::Unavailable, "cannot read a chunk");
-        verify(again?, reads).await?;
-    }
     let sending = Sending {
         job: &cx.job.name,
         chunk,
@@ -82,6 +69,23 @@ pub(crate) async fn submit(
         _ => {}
     }
     Ok(result)
+}
+
+/// The bytes of what is attached to `requests`, where something may be.
+async fn attachments_of(cx: &Context, requests: &File) -> Result<Option<File>> {
+    let Some(attacher) = &cx.parts.attacher else {
+        return Ok(None);
+    };
+    let source = cx.source.clone();
+    let reads = AttachmentReads {
+        source: source.ok_or_else(|| Error::internal("no source to read from"))?,
+        filter: cx.parts.filter.clone(),
+        attacher: Arc::clone(attacher),
+    };
+    let again = requests
+        .try_clone()
+        .or_err(ErrorKind::Unavailable, "cannot read a chunk")?;
+    gather(again, &reads, cx.files.scratch()).await.map(Some)
 }
 
 /// The requests of a chunk, with their prompts.

@@ -1,19 +1,24 @@
-//! A chunk's bytes where requests have attachments: those are read again, one request at a time, while the
-//! body is sent. Nothing of them is kept.
+//! A chunk's bytes where requests have attachments.
+//!
+//! Whatever is attached is read once, before anything is promised, into a file without a name: what is not
+//! what was planned is found out while nothing was said of the chunk yet, and what is sent is what was found
+//! to be right. The body is made of that file while it is sent, one attachment at a time; it goes away with it.
 
 use std::fs::File;
+use std::io::{BufReader, BufWriter, Read, Seek, Write};
+use std::path::Path;
 
 use bytes::Bytes;
 use futures::{StreamExt, stream};
 
-use crate::base::{Error, Result};
-use crate::engine::attachments::reader::{AttachmentReader, AttachmentReads};
+use crate::base::{Error, ErrorKind, Result, ResultExt, scratch_error};
+use crate::engine::attachments::reader::AttachmentReads;
 use crate::ledger::requests::{RequestColumns, Requests, RequestsReader};
 use crate::provider::Body;
 use crate::work::parts::encode;
 use crate::work::{Attachment, Content, Correction, CustomId, Frame};
 
-/// The body of the requests in `file`, `len` bytes of it.
+/// The body of the requests in `file`, `len` bytes of it, with the attachments that were [gathered](gather).
 ///
 /// # Errors
 /// `Data` if the file is not one of requests.
@@ -22,11 +27,12 @@ pub(crate) fn pieces_body(
     frame: Frame,
     ids: CustomId,
     len: u64,
-    reads: &AttachmentReads,
+    gathered: File,
 ) -> Result<Body> {
     let body = PiecesBody {
         requests: Stored::open(file)?,
-        attachments: reads.reader(),
+        attachments: BufReader::new(gathered),
+        bytes: Vec::new(),
         frame,
         ids,
         n: 0,
@@ -42,17 +48,24 @@ pub(crate) fn pieces_body(
     })
 }
 
-/// That whatever is attached to the requests in `file` is still what was planned.
+/// The bytes of whatever is attached to the requests in `file`, one after the other, in a file in `scratch`.
 ///
 /// # Errors
-/// `Invalid` if it is not; whatever keeps it from being read.
-pub(crate) async fn verify(file: File, reads: &AttachmentReads) -> Result<()> {
+/// `Invalid` if something is not what was planned; whatever keeps it from being read or written.
+pub(crate) async fn gather(file: File, reads: &AttachmentReads, scratch: &Path) -> Result<File> {
     let (mut requests, mut reader) = (Stored::open(file)?, reads.reader());
+    let full = |error| scratch_error(scratch, error);
+    let mut gathered = BufWriter::new(tempfile::tempfile_in(scratch).map_err(full)?);
     while let Some(next) = requests.next()? {
-        reader.read(next.row, &next.attachments).await?;
+        let mut keep = |bytes: &[u8]| gathered.write_all(bytes).map_err(full);
+        reader.read(next.row, &next.attachments, &mut keep).await?;
         tokio::task::yield_now().await;
     }
-    Ok(())
+    let mut gathered = gathered
+        .into_inner()
+        .map_err(|error| full(error.into_error()))?;
+    gathered.rewind().map_err(full)?;
+    Ok(gathered)
 }
 
 /// Stored requests, one after the other.
@@ -103,7 +116,10 @@ impl Stored {
 
 struct PiecesBody {
     requests: Stored,
-    attachments: AttachmentReader,
+    /// The attachments' bytes, from the next one on.
+    attachments: BufReader<File>,
+    /// Those of one attachment.
+    bytes: Vec<u8>,
     frame: Frame,
     ids: CustomId,
     n: u64,
@@ -121,7 +137,8 @@ impl PiecesBody {
             out.extend_from_slice(&self.frame.open);
         }
         if let Some(next) = self.requests.next()? {
-            self.write(&next, &mut out).await?;
+            self.write(&next, &mut out)?;
+            tokio::task::yield_now().await;
         } else {
             out.extend_from_slice(&self.frame.close);
             self.is_closed = true;
@@ -129,23 +146,18 @@ impl PiecesBody {
         Ok(Some(Bytes::from(out)))
     }
 
-    async fn write(&mut self, next: &StoredRequest, out: &mut Vec<u8>) -> Result<()> {
-        let attachments = &next.attachments;
-        let all = self.attachments.read(next.row, attachments).await?;
-        // Pieces are written in the order of the attachments; a URL is no data.
-        let has_data = |attached: &&Attachment| attached.source.content().is_some();
-        let all = all.into_iter().zip(attachments.iter());
-        let mut all = all
-            .filter(|(_, attached)| has_data(attached))
-            .map(|(bytes, _)| bytes);
+    fn write(&mut self, next: &StoredRequest, out: &mut Vec<u8>) -> Result<()> {
+        let (gathered, own) = (&mut self.attachments, &mut self.bytes);
         let data = |attached: &Attachment, out: &mut Vec<u8>| {
-            let bytes = all.next();
-            let bytes = bytes.ok_or_else(|| Error::internal("an attachment was not read"))?;
-            encode(attached, &bytes, out)
+            let len = attached.source.content().map_or(0, |(_, bytes)| bytes);
+            own.clear();
+            let read = gathered.by_ref().take(len).read_to_end(own);
+            read.or_err(ErrorKind::Unavailable, "cannot read an attachment")?;
+            encode(attached, own, out)
         };
         let content = Content {
             text: &next.text,
-            attachments,
+            attachments: &next.attachments,
             correction: Correction::borrow(next.correction.as_ref()),
         };
         self.frame

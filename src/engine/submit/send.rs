@@ -13,7 +13,6 @@ use crate::work::{BatchView, CacheUse, CustomId, Frame, Shape};
 
 use super::body::body;
 use super::pieces_body::pieces_body;
-use crate::engine::attachments::reader::AttachmentReads;
 use crate::engine::context::writer::LedgerWriter;
 use crate::engine::decide::queue::{Queue, later, learn, refusals, wait_for_room};
 use crate::engine::decide::step::StepResult;
@@ -32,8 +31,8 @@ pub(crate) struct Sending<'a> {
     pub body_bytes: u64,
     pub provider: &'a dyn Provider,
     pub source: BodySource,
-    /// What attachments are read again from, where requests may have some.
-    pub attachments: Option<AttachmentReads>,
+    /// The bytes of what is attached, where requests may have something.
+    pub attachments: Option<File>,
     pub gate: Gate,
     pub queue: &'a Queue,
     pub components: &'a Components,
@@ -198,7 +197,14 @@ impl Sending<'_> {
         let (frame, len) = (self.frame.clone(), self.body_bytes);
         match &self.attachments {
             None => body(requests, frame, ids, len),
-            Some(reads) => pieces_body(requests, frame, ids, len, reads),
+            Some(gathered) => {
+                let gathered = gathered.try_clone();
+                let gathered = gathered.or_err(
+                    ErrorKind::Unavailable,
+                    "cannot read the chunk's attachments",
+                )?;
+                pieces_body(requests, frame, ids, len, gathered)
+            }
         }
     }
 

@@ -48,6 +48,17 @@ pub enum AttachmentSource {
         /// What its store calls this version of it.
         etag: String,
     },
+    /// A URL in the row, that is read from here.
+    Fetched {
+        /// The URL, as it is asked for.
+        url: String,
+        /// What its bytes are.
+        media: MediaType,
+        /// How many there are.
+        bytes: u64,
+        /// SHA-256 of them, in hexadecimal.
+        sha256: String,
+    },
     /// A URL that the provider reads.
     Url {
         /// As it stands in the row.
@@ -72,6 +83,16 @@ impl fmt::Display for AttachmentSource {
             AttachmentSource::Object {
                 url, media, bytes, ..
             } => write!(f, "{url}: {}, {bytes} bytes", media.as_str()),
+            AttachmentSource::Fetched {
+                url,
+                media,
+                bytes,
+                sha256,
+            } => write!(
+                f,
+                "{url}: {}, {bytes} bytes, sha256 {sha256}",
+                media.as_str()
+            ),
             AttachmentSource::Url { url } => write!(f, "{url}"),
         }
     }
@@ -83,16 +104,19 @@ impl AttachmentSource {
     pub fn content(&self) -> Option<(MediaType, u64)> {
         match self {
             AttachmentSource::Cell { media, bytes, .. }
-            | AttachmentSource::Object { media, bytes, .. } => Some((*media, *bytes)),
+            | AttachmentSource::Object { media, bytes, .. }
+            | AttachmentSource::Fetched { media, bytes, .. } => Some((*media, *bytes)),
             AttachmentSource::Url { .. } => None,
         }
     }
 
-    /// What tells it from others: the bytes of a cell by their digest, an object by its address and
+    /// What tells it from others: bytes that were read whole by their digest, an object by its address and
     /// version, a URL by its text.
     pub(super) fn identity(&self) -> [&str; 3] {
         match self {
-            AttachmentSource::Cell { sha256, .. } => ["bytes", sha256, ""],
+            AttachmentSource::Cell { sha256, .. } | AttachmentSource::Fetched { sha256, .. } => {
+                ["bytes", sha256, ""]
+            }
             AttachmentSource::Object { url, etag, .. } => ["object", url, etag],
             AttachmentSource::Url { url } => ["url", url, ""],
         }

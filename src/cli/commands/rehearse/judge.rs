@@ -61,8 +61,7 @@ pub(super) async fn judge(
     let key = if is_keyed { &job.source.key[..] } else { &[] };
     let table = if is_keyed { &source } else { &output };
     let provider = providers::open_offline(job, components)?;
-    let limits = &provider.capability().attachments;
-    let attacher = Attacher::of(job, &source, limits, &components.stores)?;
+    let attacher = Attacher::of(job, &source, provider.capability(), components)?;
     let rows_of = (seed, attacher, input_rule(job, &*provider));
     let mut asked = AskedRows::open(job, &source, table, key, rows_of).await?;
     let mut verdict = Verdict::default();
