@@ -107,7 +107,7 @@ pub(crate) fn write_pictures(path: &Path, rows: usize) {
     writer.expect("at least one row").close().expect("closed");
 }
 
-/// The head of a PNG of 640 by 480, and noise.
+/// A PNG of 640 by 480, as far as anybody looks: its head, noise, and its end.
 fn picture(rng: &mut SmallRng) -> Vec<u8> {
     let mut bytes = vec![0; PICTURE_BYTES];
     rng.fill(&mut bytes[..]);
@@ -118,8 +118,15 @@ fn picture(rng: &mut SmallRng) -> Vec<u8> {
         &640u32.to_be_bytes(),
         &480u32.to_be_bytes(),
         &[8, 2, 0, 0, 0],
+        b"sum.",
+        &u32::try_from(PICTURE_BYTES - 57)
+            .expect("small")
+            .to_be_bytes(),
+        b"IDAT",
     ];
     let head = head.concat();
     bytes[..head.len()].copy_from_slice(&head);
+    let end = b"\0\0\0\0IENDsum.";
+    bytes[PICTURE_BYTES - end.len()..].copy_from_slice(end);
     bytes
 }

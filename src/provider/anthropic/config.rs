@@ -51,6 +51,7 @@ const ATTACHMENTS: AttachmentLimits = AttachmentLimits {
     documents: DocumentLimits {
         pages_max: 600,
         from_urls: true,
+        encrypted: false,
     },
     together_max: 600,
 };

@@ -48,8 +48,9 @@ const ATTACHMENTS: AttachmentLimits = AttachmentLimits {
     documents: DocumentLimits {
         pages_max: u64::MAX,
         from_urls: false,
+        encrypted: true,
     },
-    together_max: usize::MAX,
+    together_max: u64::MAX,
 };
 
 /// 2,048 inputs and 300,000 tokens in one request for embeddings; half of the tokens, for we count them

@@ -1,8 +1,8 @@
 //! What a provider takes of attachments, and why one is refused.
 
 use super::attached::Attachment;
-use super::media::{AttachmentKind, MediaType, pixels};
-use super::pdf::pages;
+use super::media::{AttachmentKind, MediaType, is_cut, name_of, pixels};
+use super::pdf::{is_encrypted, pages};
 
 /// What a provider takes of attachments: plain data, in one place per provider.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -12,7 +12,7 @@ pub struct AttachmentLimits {
     /// Documents.
     pub documents: DocumentLimits,
     /// Pictures, and pages of documents, in one request.
-    pub together_max: usize,
+    pub together_max: u64,
 }
 
 /// What a provider takes of pictures.
@@ -37,12 +37,23 @@ pub struct DocumentLimits {
     pub pages_max: u64,
     /// Whether it reads them from URLs.
     pub from_urls: bool,
+    /// Whether it reads encrypted ones.
+    pub encrypted: bool,
 }
 
 /// Pixels of the side of what counts as one token of a picture.
 const PATCH: usize = 28;
 /// Tokens of a page of a document, text and picture together: a rough number, on the safe side.
 const TOKENS_OF_PAGE: u64 = 3000;
+
+/// Why bytes that begin with `head` are refused where only `taken` is taken.
+fn not_taken(head: &[u8], bytes: u64, taken: &str) -> String {
+    match name_of(head) {
+        _ if bytes == 0 => "it is empty".into(),
+        Some(name) => format!("it is {name}, and the provider takes {taken}"),
+        None => format!("its bytes are none of {taken}"),
+    }
+}
 
 /// Bytes that `bytes` bytes have in base64, with padding.
 #[must_use]
@@ -66,7 +77,7 @@ impl AttachmentLimits {
         let known = MediaType::sniff(head).filter(|media| media.kind() == kind);
         match kind {
             AttachmentKind::Image => self.image(known, head, bytes, many),
-            AttachmentKind::Document => self.document(known, head),
+            AttachmentKind::Document => self.document(known, head, bytes),
         }
     }
 
@@ -81,7 +92,10 @@ impl AttachmentLimits {
         let names: Vec<_> = limits.types.iter().map(|media| media.as_str()).collect();
         let media = known
             .filter(|media| limits.types.contains(media))
-            .ok_or_else(|| format!("its bytes are none of {}", names.join(", ")))?;
+            .ok_or_else(|| not_taken(head, bytes, &names.join(", ")))?;
+        if is_cut(media, head, bytes) {
+            return Err("it is cut: its end is missing".into());
+        }
         let (len, max) = (base64_len(bytes), limits.base64_max);
         if len > max {
             return Err(format!(
@@ -89,6 +103,9 @@ impl AttachmentLimits {
             ));
         }
         let size = pixels(head);
+        if size.is_none() && head.len() as u64 == bytes {
+            return Err("it is damaged: it does not say how large it is".into());
+        }
         let side = size.map_or(0, |(width, height)| width.max(height));
         if side > limits.side_max {
             let max = limits.side_max;
@@ -108,8 +125,17 @@ impl AttachmentLimits {
         Ok((media, patches.min(limits.tokens_max)))
     }
 
-    fn document(&self, known: Option<MediaType>, head: &[u8]) -> Result<(MediaType, u64), String> {
-        let media = known.ok_or("its bytes are no PDF")?;
+    fn document(
+        &self,
+        known: Option<MediaType>,
+        head: &[u8],
+        bytes: u64,
+    ) -> Result<(MediaType, u64), String> {
+        let taken = MediaType::Pdf.as_str();
+        let media = known.ok_or_else(|| not_taken(head, bytes, taken))?;
+        if !self.documents.encrypted && is_encrypted(head) {
+            return Err("it is encrypted, and the provider takes no such documents".into());
+        }
         let max = self.documents.pages_max;
         match pages(head) {
             Some(pages) if pages > max => Err(format!(
@@ -133,10 +159,14 @@ impl AttachmentLimits {
     /// # Errors
     /// Why it is, in a sentence.
     pub fn check_all(&self, attachments: &[Attachment]) -> Result<(), String> {
-        let (count, max) = (attachments.len(), self.together_max);
+        let count = attachments.iter().map(|attached| match attached.kind {
+            AttachmentKind::Image => 1,
+            AttachmentKind::Document => (attached.tokens / TOKENS_OF_PAGE).max(1),
+        });
+        let (count, max) = (count.sum::<u64>(), self.together_max);
         if count > max {
             return Err(format!(
-                "it has {count} attachments, and the provider takes {max}"
+                "it has {count} pictures and pages, and the provider takes {max}"
             ));
         }
         let unread = attachments.iter().any(|attached| {

@@ -28,6 +28,24 @@ pub(super) fn pages(pdf: &[u8]) -> Option<u64> {
     open.into_iter().chain(packed).max()
 }
 
+/// Whether a PDF is encrypted: its trailer says how then, in a dictionary or where that one is (7.6.1).
+pub(super) fn is_encrypted(pdf: &[u8]) -> bool {
+    const NAME: &[u8] = b"/Encrypt";
+    memmem::find_iter(pdf, NAME).any(|at| {
+        let value = pdf[at + NAME.len()..].trim_ascii_start();
+        value.starts_with(b"<<") || is_reference(value)
+    })
+}
+
+/// Whether `text` begins with two numbers and an `R`.
+fn is_reference(text: &[u8]) -> bool {
+    let number = |text: &[u8]| text.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    let first = number(text);
+    let rest = text[first..].trim_ascii_start();
+    let second = number(rest);
+    first > 0 && second > 0 && rest[second..].trim_ascii_start().starts_with(b"R")
+}
+
 /// The largest `/Count` of a node of the page tree: that of its root.
 fn count_in(text: &[u8]) -> Option<u64> {
     let nodes = memmem::find_iter(text, b"/Pages").filter(|at| is_type(&text[..*at]));
@@ -81,5 +99,20 @@ mod tests {
             "a stream that is cut has a beginning"
         );
         assert_eq!(pages(b"%PDF-1.7 /Type /Page /Pages 3 /Count"), None);
+    }
+
+    #[test]
+    fn what_is_encrypted_says_so_in_its_trailer() {
+        for (pdf, encrypted) in [
+            (&b"trailer <</Size 5/Encrypt 4 0 R/Root 1 0 R>>"[..], true),
+            (b"trailer\n<<\n/Encrypt\n12 0\nR >>", true),
+            (b"trailer <</Encrypt<</Filter/Standard>> >>", true),
+            (b"trailer <</Size 5/Root 1 0 R>>", false),
+            (b"4 0 obj <</EncryptMetadata false>>", false),
+            (b"(how to /Encrypt a file) Tj", false),
+            (b"/Encrypt 12", false),
+        ] {
+            assert_eq!(is_encrypted(pdf), encrypted, "{pdf:?}");
+        }
     }
 }
