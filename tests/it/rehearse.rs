@@ -6,6 +6,7 @@ use std::process::Stdio;
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
+use crate::attachments::{bytes, ids, picture, texts, write};
 use crate::shell::{Ran, Shell};
 use crate::world::write_table;
 
@@ -369,5 +370,46 @@ fn answers_of_every_type_keep_the_promises() {
         let (_, line) = rehearse(&shell, &["--seed", "5", "--faults", FAULTS]);
         let done = line["status"]["succeeded"].as_u64().unwrap_or_default();
         assert!(done > 40, "{answer}{line}");
+    }
+}
+
+/// Pictures in the rows, and others whose paths stand there, through kills and faults.
+#[test]
+fn a_killed_run_of_pictures_keeps_its_promises() {
+    for (model, seed) in [
+        ("anthropic/claude-haiku-4-5", "5"),
+        ("openai/gpt-6-luna", "6"),
+    ] {
+        let shell = with_job(model);
+        let photos = (0..60).map(|n| Some(picture(n))).collect();
+        let links: Vec<_> = (0..60).map(|n| format!("{}.png", n % 7)).collect();
+        let links = links.iter().map(|link| Some(link.as_str())).collect();
+        let columns = vec![
+            ("id", ids(60)),
+            ("photo", bytes(photos)),
+            ("link", texts(links)),
+        ];
+        write(&shell.path("in.parquet"), columns);
+        // What lies beside the job is looked at after the rehearsal.
+        let folder = tempfile::tempdir().expect("a folder");
+        for n in 0..7 {
+            let file = folder.path().join(format!("{n}.png"));
+            std::fs::write(file, picture(n + 100)).expect("a picture");
+        }
+        let job = std::fs::read_to_string(shell.path("job.toml")).expect("a job");
+        let prompt = format!(
+            "[prompt]\nimages = [\"photo\", \"link\"]\nattachments_from = [\"{}/\"]\nuser = \"{{{{ photo }}}} or {{{{ link }}}}?\"\n",
+            folder.path().display()
+        );
+        let old = "[prompt]\nuser = \"Label this: {{ body }}\"\n";
+        assert!(job.contains(old));
+        shell.write("job.toml", job.replace(old, &prompt));
+        let args = ["--kill", "--seed", seed, "--faults", FAULTS, "--json"];
+        let (_, line) = rehearse(&shell, &args);
+        assert!(
+            line["kills"].as_u64().is_some_and(|kills| kills >= 12),
+            "{line}"
+        );
+        assert!(line["status"]["succeeded"].as_u64() > Some(50), "{line}");
     }
 }
