@@ -249,6 +249,32 @@ fn a_crash_while_answers_are_asked_again_costs_nothing() {
     );
 }
 
+/// With a picture in each row, which is read again when it is sent.
+#[test]
+fn a_crash_among_pictures_costs_nothing() {
+    let points = crash_points();
+    let seeds = seeds(SEEDS as u64 / 5);
+    let stories = |seed: &u64| {
+        let of_vendor = |vendor| {
+            let at = stories(&points, vendor, *seed).into_iter();
+            at.chain([Story::draw(vendor, *seed).stopping_anywhere()])
+        };
+        let all = VENDORS.into_iter().flat_map(of_vendor);
+        all.map(Story::picturing).collect::<Vec<_>>()
+    };
+    let stories: Vec<_> = seeds.iter().flat_map(stories).collect();
+    let came = play_all(&stories, |story| story.seed, play);
+    report(&came);
+    let stopped: BTreeSet<_> = came.iter().flat_map(|came| &came.stopped).collect();
+    for point in [
+        "call.before_stage",
+        "call.after_submit",
+        "commit.after_promised",
+    ] {
+        assert!(stopped.contains(&point), "never stopped at {point}");
+    }
+}
+
 #[expect(
     clippy::print_stdout,
     reason = "the figures, for whoever asks for them with --nocapture"

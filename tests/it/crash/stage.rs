@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use arrow::array::{ArrayRef, BinaryArray, Int64Array, StringArray};
 use bytes::Bytes;
 use columnist::base::http::RouterService;
 use columnist::base::{Clock as _, Components, Crash, Ids, Location, Result, Stores, Time};
@@ -16,8 +17,9 @@ use tokio::runtime::Runtime;
 
 use super::network::Network;
 use super::stop::{Hook, Stop, When};
-use super::story::{Act, Place, Story, Table};
+use super::story::{Act, Pictures, Place, Story, Table};
 use super::time::{Skewed, WorldClock};
+use crate::attachments::{picture, write};
 use crate::world::{World, write_rows};
 
 /// How a life ended.
@@ -142,10 +144,12 @@ impl Stage {
                 self.put_table("in/a.parquet", first, 0);
                 self.put_table("in/more/b.parquet", second, first.len());
             }
-            Table::Csv => self.put("in.csv", csv(&bodies).into()),
+            Table::Csv => self.put("in.csv", csv(&story, &bodies).into()),
         }
+        self.put_pictures();
         let (table, output) = (self.address(table), self.address(output));
         let ledger = self.address("_columnist/triage");
+        let photos = self.address("photos/");
         let job = &mut self.world.job;
         job["source"]["input"]["table"] = table.into();
         job["output"]["path"] = output.into();
@@ -157,6 +161,12 @@ impl Stage {
         if story.shares {
             // About five thousand tokens.
             job["prompt"]["system"] = "rule".repeat(5000).into();
+        }
+        if story.pictures.is_some() {
+            job["prompt"]["images"] = json!(["photo"]);
+        }
+        if story.pictures == Some(Pictures::Paths) {
+            job["prompt"]["attachments_from"] = json!([photos]);
         }
         job["model"]["max_requests_per_batch"] = story.per_batch.into();
         job["model"]["poll_min"] = seconds(Duration::from_secs(10));
@@ -175,9 +185,24 @@ impl Stage {
 
     fn put_table(&self, name: &str, bodies: &[Option<String>], first: usize) {
         let path = self.world.path("table.parquet");
-        let first = i64::try_from(first).expect("small");
-        write_rows(&path, first, bodies, 16);
+        write_story(&self.story, &path, (first, bodies));
         self.put(name, std::fs::read(&path).expect("a table").into());
+    }
+
+    /// Puts the pictures where rows say that they lie.
+    fn put_pictures(&self) {
+        if self.story.pictures == Some(Pictures::Paths) {
+            for body in self.story.bodies() {
+                let n = picture_of(body.as_deref());
+                let name = format!("photos/{n}.png");
+                let place = self.locate(&name);
+                // One that is written again is another one.
+                let there = runtime().block_on(async { place.head().await });
+                if there.expect("looked at").is_none() {
+                    self.put(&name, picture(n).into());
+                }
+            }
+        }
     }
 
     fn put(&self, name: &str, bytes: Bytes) {
@@ -301,18 +326,30 @@ impl Stage {
         self.rows_before = self.story.rows;
         self.story.rows += GROWTH;
         self.put_table("in.parquet", &self.story.bodies(), 0);
+        self.put_pictures();
     }
 
     /// What makes a table on local disk grow when the first batch lands.
     fn growing(&self) -> Hook {
         let rows = self.story.rows + GROWTH;
-        let bodies = Story {
+        let story = Story {
             rows,
             ..self.story.clone()
-        }
-        .bodies();
-        let path = self.world.path("in.parquet");
-        let grow = move || write_rows(&path, 0, &bodies, 16);
+        };
+        let (path, photos) = (self.world.path("in.parquet"), self.world.path("photos"));
+        let grow = move || {
+            let bodies = story.bodies();
+            write_story(&story, &path, (0, &bodies));
+            if story.pictures == Some(Pictures::Paths) {
+                for body in &bodies {
+                    let n = picture_of(body.as_deref());
+                    let file = photos.join(format!("{n}.png"));
+                    if !file.exists() {
+                        std::fs::write(file, picture(n)).expect("a picture");
+                    }
+                }
+            }
+        };
         ("commit.before_landed", Box::new(grow))
     }
 }
@@ -342,11 +379,53 @@ fn seconds(duration: Duration) -> Value {
     json!({ "secs": duration.as_secs(), "nanos": 0 })
 }
 
-fn csv(bodies: &[Option<String>]) -> String {
-    let mut text = "id,body\n".to_owned();
+/// Which picture goes with a body: the same with the same.
+pub(super) fn picture_of(body: Option<&str>) -> u8 {
+    let bytes = body.unwrap_or_default().bytes();
+    bytes.fold(0, |sum: u8, byte| sum.wrapping_mul(31).wrapping_add(byte))
+}
+
+/// Writes the rows of a story from number `first` on.
+fn write_story(story: &Story, path: &Path, (first, bodies): (usize, &[Option<String>])) {
+    let first = i64::try_from(first).expect("small");
+    let Some(pictures) = story.pictures else {
+        return write_rows(path, first, bodies, 16);
+    };
+    let own = bodies.iter().map(|body| picture_of(body.as_deref()));
+    let photo: ArrayRef = match pictures {
+        Pictures::Bytes => Arc::new(BinaryArray::from_iter_values(own.map(picture))),
+        Pictures::Paths => {
+            let names = own.map(|n| format!("{n}.png"));
+            Arc::new(StringArray::from_iter_values(names))
+        }
+    };
+    let ids = Int64Array::from_iter_values((first..).take(bodies.len()));
+    let texts = bodies.iter().map(Option::as_deref).collect::<StringArray>();
+    let columns: Vec<(_, ArrayRef)> = vec![
+        ("id", Arc::new(ids)),
+        ("body", Arc::new(texts)),
+        ("photo", photo),
+    ];
+    write(path, columns);
+}
+
+fn csv(story: &Story, bodies: &[Option<String>]) -> String {
+    let pictures = story.pictures.is_some();
+    let mut text = if pictures {
+        "id,body,photo\n"
+    } else {
+        "id,body\n"
+    }
+    .to_owned();
     for (id, body) in bodies.iter().enumerate() {
-        let body = body.as_deref().expect("a body").replace('"', "\"\"");
-        text.extend([id.to_string(), ",\"".into(), body, "\"\n".into()]);
+        let body = body.as_deref().expect("a body");
+        let photo = picture_of(Some(body));
+        let body = body.replace('"', "\"\"");
+        text.extend([id.to_string(), ",\"".into(), body, "\"".into()]);
+        if pictures {
+            text.extend([",".to_owned(), photo.to_string(), ".png".into()]);
+        }
+        text.push('\n');
     }
     text
 }

@@ -24,6 +24,15 @@ pub(super) enum Table {
     Csv,
 }
 
+/// What stands in the rows beside their texts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Pictures {
+    /// Their bytes.
+    Bytes,
+    /// Where they lie, under the one folder that may be read.
+    Paths,
+}
+
 /// What is done in a story.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Act {
@@ -80,6 +89,8 @@ pub(super) struct Story {
     pub embeds: bool,
     /// Whether answers that cannot be used are asked again: with the reason, and with a higher limit.
     pub asks_again: bool,
+    /// Whether each row has a picture.
+    pub pictures: Option<Pictures>,
 }
 
 /// What the sandbox does wrong. The first four are the four squares of each call.
@@ -158,6 +169,7 @@ impl Story {
             lease: if is_slow { HOUR } else { MINUTE },
             embeds: vendor == "openai" && below(3) == 0,
             asks_again: false,
+            pictures: None,
         }
     }
 
@@ -191,6 +203,23 @@ impl Story {
             embeds: false,
             narrow: false,
             faults: "invalid=0.3,max_tokens=0.2,errored=0.1,filter=0.05,lost_answer=0.2,refused_lost=0.1",
+            ..self
+        }
+    }
+
+    /// The same story, in which a picture goes with each row.
+    pub(super) fn picturing(self) -> Story {
+        // There are no bytes in a text.
+        let pictures = if self.table == Table::Csv || self.seed.is_multiple_of(2) {
+            Pictures::Paths
+        } else {
+            Pictures::Bytes
+        };
+        Story {
+            pictures: Some(pictures),
+            embeds: false,
+            // A queue that is narrow for short prompts takes no pictures.
+            narrow: self.narrow && self.vendor == "anthropic",
             ..self
         }
     }
