@@ -42,9 +42,12 @@ const REQUESTS: u64 = 39;
 
 /// Runs the job at the vendor's own prices.
 async fn run(world: &World) -> Report {
+    try_run(world).await.expect("a run")
+}
+
+async fn try_run(world: &World) -> columnist::base::Result<Report> {
     let provider = world.provider_as(world.vendor, "sk-test", Some(world.vendor));
-    let report = engine::run(world.setup("run"), provider).await;
-    report.expect("a run")
+    engine::run(world.setup("run"), provider).await
 }
 
 fn label(body: &str) -> &'static str {
@@ -288,6 +291,30 @@ async fn a_model_that_cannot_be_asked_is_told_before_any_spend() {
     assert_eq!(batches(&world), 0);
     world.job["answer"]["reask_model"] = "claude-haiku-4-5-20251001".into();
     world.run().await.expect("a run");
+}
+
+/// Where only the batch itself tells that there is no such model, another one is asked once the job names it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slip_in_the_other_models_name_is_mended_by_another_run() {
+    let mut world = world("openai", "invalid=0.4");
+    world.job["answer"]["reask"] = 10.into();
+    world.job["answer"]["reask_model"] = "gpt-nonexistent".into();
+    let refused = try_run(&world).await.expect_err("no such model");
+    assert_eq!(refused.kind(), ErrorKind::Refused, "{refused:?}");
+    let billed = world.bill().total.requests_billed;
+    assert_eq!(billed, REQUESTS);
+    world.job["answer"]["reask_model"] = "gpt-6-sol".into();
+    let report = run(&world).await;
+    let counts = check(&world, &report);
+    assert_eq!(counts, [("succeeded".to_owned(), 40)].into());
+    let table = read_table(&world.path("out.parquet"));
+    let by = |name: &str| {
+        let models = table["label_model"].iter().flatten();
+        models.filter(|model| *model == name).count()
+    };
+    assert_eq!(by("gpt-6-sol") + by("gpt-6-luna"), 40);
+    assert!(by("gpt-6-sol") > 5);
+    check_again(&world).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

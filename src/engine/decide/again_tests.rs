@@ -5,9 +5,10 @@ use crate::engine::decide::limits::RunLimits;
 use crate::engine::decide::next::{PlanStatus, next};
 use crate::engine::decide::observed::Observed;
 use crate::engine::decide::progress::progress;
-use crate::engine::decide::scenario::{Scenario, at, limits};
+use crate::engine::decide::scenario::{Scenario, at, limits, queue};
 use crate::engine::decide::step::{InFlight, Step};
 use crate::ledger::action::Action;
+use crate::provider::QueueUnit;
 
 fn rule(reask: u32, grow: Option<f64>) -> AgainRule {
     AgainRule {
@@ -176,6 +177,59 @@ fn what_was_to_ask_a_model_that_the_job_names_no_more_asks_another() {
     scenario.accepted(1);
     let steps = asked(&scenario, &by(None)).0;
     assert!(matches!(steps[..], [Step::Poll { .. }]), "{steps:?}");
+}
+
+/// A provider counts the prompt tokens of each model by itself.
+#[test]
+fn another_model_waits_in_its_own_queue() {
+    let limits = RunLimits {
+        queue: queue(QueueUnit::PromptTokens),
+        again: AgainRule {
+            reask_model: Some("other".into()),
+            ..rule(2, None)
+        },
+        ..limits()
+    };
+    let steps = |scenario: &Scenario| {
+        let plan = scenario.0.plan();
+        let next = next(&scenario.0, plan, &InFlight::default(), &limits, at(1));
+        let is_sent = |step: &Step| matches!(step, Step::Submit { .. });
+        next.steps.into_iter().filter(is_sent).collect::<Vec<_>>()
+    };
+    // What is open of the plan's own model fills its queue.
+    let mut scenario = Scenario::of(&[10, 10]);
+    scenario.learned(1, true);
+    scenario.accepted(0);
+    assert_eq!(steps(&scenario), []);
+    let by = |model: Option<&str>| Variant {
+        model: model.map(str::to_owned),
+        ..reasked(1)
+    };
+    scenario.varied(1, 1, by(Some("other")));
+    assert_eq!(steps(&scenario), [Step::Submit { chunk: 2 }]);
+    // And what is open of the other one fills that.
+    scenario.tell(Action::QueueFull {
+        account: "account".into(),
+        model: "other".into(),
+        limit: 1,
+        told: true,
+        at: at(0),
+    });
+    scenario.accepted(2);
+    scenario.varied(1, 1, by(Some("other")));
+    assert_eq!(steps(&scenario), []);
+    // Where all requests of an account share a queue, whoever asks is counted.
+    let shared = RunLimits {
+        queue: queue(QueueUnit::Requests),
+        ..limits.clone()
+    };
+    let mut scenario = Scenario::of(&[10]);
+    scenario.learned(10, true);
+    scenario.accepted(0);
+    scenario.varied(1, 1, by(Some("other")));
+    let plan = scenario.0.plan();
+    let next = next(&scenario.0, plan, &InFlight::default(), &shared, at(1));
+    assert!(!next.steps.contains(&Step::Submit { chunk: 1 }), "{next:?}");
 }
 
 #[test]

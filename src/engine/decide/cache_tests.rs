@@ -263,3 +263,38 @@ fn a_setting_that_marks_nothing_holds_nothing_back() {
     }
     assert_eq!(CacheUse::Minutes.life(), Some(Duration::from_mins(5)));
 }
+
+/// What another model is asked about invalid answers neither waits for a primer nor is one, and says nothing of
+/// a cache that is not its own.
+#[test]
+fn another_model_has_nothing_to_do_with_the_plans_cache() {
+    let mut scenario = primed(2);
+    let other = Variant {
+        reasks: 1,
+        model: Some("other".into()),
+        ..Variant::default()
+    };
+    let primer = scenario.marked(0, 0);
+    scenario.varied(1, 1, other);
+    assert_eq!(at_time(&scenario, 10), Caching::Waits);
+    let chunks = &scenario.0.plans[&0].chunks;
+    let last = *chunks.keys().next_back().expect("a chunk");
+    let stored = chunks[&last].stored.clone();
+    assert!(Caching::Waits.lets(&stored));
+    assert_eq!(Caching::Says(KEPT).says(&stored), None);
+    scenario.caches(&primer, 60);
+    assert_eq!(at_time(&scenario, 61), Caching::Says(KEPT));
+    // Once all others are home it is the only one that is unsent, and no primer.
+    let waiting: Vec<u64> = scenario.0.plans[&0].chunks.keys().copied().collect();
+    for chunk in waiting
+        .into_iter()
+        .filter(|chunk| *chunk != 0 && *chunk != last)
+    {
+        scenario.landed(chunk, 0);
+    }
+    let late = at_time(&scenario, 100_000);
+    assert!(
+        !matches!(late, Caching::Primes(..) | Caching::Parts(_)),
+        "{late:?}"
+    );
+}
