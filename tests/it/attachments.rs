@@ -12,7 +12,7 @@ use base64::engine::general_purpose::STANDARD;
 use parquet::arrow::ArrowWriter;
 use serde_json::json;
 
-use crate::world::{VENDORS, World, hash, read_table};
+use crate::world::{LABELS, VENDORS, World, hash, read_table};
 
 /// A picture of one pixel, which `n` tells from others.
 pub(crate) fn picture(n: u8) -> Vec<u8> {
@@ -333,5 +333,27 @@ async fn lists_are_sent_in_their_order_and_hostile_text_moves_nothing() {
             error.contains("cannot be told from what stands for attachments"),
             "{error}"
         );
+    }
+}
+
+/// What is wrong with an answer follows the question, which still has its picture.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_picture_goes_along_when_an_answer_is_asked_for_again() {
+    for vendor in VENDORS {
+        for keeps in [true, false] {
+            let mut world = pictures(vendor, "invalid=0.4,max_tokens=0.1", 30);
+            world.label();
+            world.job["ledger"]["keep_prompts"] = keeps.into();
+            world.job["answer"]["reask"] = 10.into();
+            world.job["answer"]["grow_output_tokens"] = 2.0.into();
+            let report = world.run().await.expect("a run");
+            assert!(report.progress.asked_again.reasked > 3, "{report:?}");
+            let table = read_table(&world.path("out.parquet"));
+            for (n, label) in (0u8..).zip(&table["label"]) {
+                let drawn = format!("What is in  of {n}?\n{}", STANDARD.encode(picture(n)));
+                let at = usize::try_from(hash(&drawn) % LABELS.len() as u64).expect("small");
+                assert_eq!(label.as_deref(), Some(LABELS[at]), "{vendor} {n}");
+            }
+        }
     }
 }

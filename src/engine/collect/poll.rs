@@ -12,6 +12,7 @@ use crate::engine::context::context::Context;
 use crate::engine::context::observations::PollState;
 use crate::engine::context::providers::{is_own, other_account, refused_for_the_account};
 use crate::engine::context::writer::LedgerWriter;
+use crate::engine::decide::again::AgainRule;
 use crate::engine::decide::age::{RESULTS_LATE_MAX, age, overdue};
 use crate::engine::decide::queue::{learn, refusals, wait_for_room};
 use crate::engine::decide::step::StepResult;
@@ -152,7 +153,21 @@ impl Poll<'_> {
     async fn refused(&self, view: &BatchView) -> Result<StepResult> {
         let rejected = rejected_for_now(self.attempt, view);
         self.writer.write(vec![rejected]).await?;
+        if self.is_recast() {
+            return Ok(StepResult::Done);
+        }
         Err(refused_for_the_account(self.attempt).with("said", view.said()))
+    }
+
+    /// Whether the requests of the batch will ask another model than they did: then it is no matter what is
+    /// wrong with that one.
+    fn is_recast(&self) -> bool {
+        let promised = &self.attempt.promised;
+        let plan = self.state.plans.get(&promised.plan);
+        let chunk = plan.and_then(|plan| plan.chunks.get(&promised.chunk));
+        let rule = AgainRule::of(&self.cx.job);
+        plan.zip(chunk)
+            .is_some_and(|(plan, chunk)| rule.recast(plan, &chunk.stored).is_some())
     }
 
     /// The provider took the batch, and does not show what it held: that is lost, or late, or was not
