@@ -374,7 +374,9 @@ async fn an_answer_that_stays_cut_is_known_to_be_so_up_to_the_limit_that_it_grew
 
 #[tokio::test(flavor = "multi_thread")]
 async fn all_kinds_of_bad_answers_end_and_every_token_is_in_the_sum() {
-    let faults = "invalid=0.25,max_tokens=0.25,errored=0.15,refusal=0.04,filter=0.04,missing=0.05,duplicate=0.1,\
+    // Whether some request was asked again for several reasons, in one world or another.
+    let (mut twice, mut failed) = (false, false);
+    let faults = "invalid=0.3,max_tokens=0.3,errored=0.15,refusal=0.04,filter=0.04,missing=0.05,duplicate=0.1,\
                   stranger=0.05,expire=0.05";
     for vendor in VENDORS {
         for keep in [true, false] {
@@ -386,8 +388,8 @@ async fn all_kinds_of_bad_answers_end_and_every_token_is_in_the_sum() {
             check(&world, &report);
             let chunks = chunks(&world).await;
             let has = |is_so: fn(&Variant) -> bool| chunks.iter().any(|(_, v, _)| is_so(v));
-            assert!(has(|v| v.reasks > 0 && v.growths > 0), "{chunks:?}");
-            assert!(has(|v| v.failures > 0));
+            twice |= has(|v| v.reasks > 0 && v.growths > 0);
+            failed |= has(|v| v.failures > 0);
             assert!(!has(|v| v.reasks > 3 || v.failures > 2));
             assert_eq!(cost(&world), paid(&world).await, "{vendor}");
             let billed = world.bill().total;
@@ -400,6 +402,7 @@ async fn all_kinds_of_bad_answers_end_and_every_token_is_in_the_sum() {
             check_again(&world).await;
         }
     }
+    assert!(twice && failed);
 }
 
 #[tokio::test(flavor = "multi_thread")]
