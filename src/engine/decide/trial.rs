@@ -1,7 +1,7 @@
 //! What the first requests of a plan say of all others, and whether the account may ask at all.
 
 use crate::ledger::state::{Attempt, PlanState, State};
-use crate::work::RowStatus;
+use crate::work::{RowStatus, StatusCounts};
 
 /// What the trial says of the other chunks.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -10,7 +10,8 @@ pub(crate) enum TrialStatus {
     Passed,
     /// Its answer is not there yet.
     Open,
-    /// Every request of it was refused for good, or has no vector of the right length.
+    /// No request of it was accepted, and some were refused for good, or have no vector of the right
+    /// length.
     Failed(String),
 }
 
@@ -35,12 +36,9 @@ pub(crate) fn trial_status(state: &State, plan: &PlanState) -> TrialStatus {
             is_whole = false;
             continue;
         };
-        // Vectors of another length than the job says are so for every text.
         let is_vector = plan.started.shape.answer.dimensions().is_some();
-        let invalid = landed.counts.of(RowStatus::Invalid);
-        let refused = landed.counts.of(RowStatus::Failed) + if is_vector { invalid } else { 0 };
-        // Whatever passes may pass next time; only what the provider refuses for good stops the others.
-        if refused.saturating_sub(landed.transient) != attempt.promised.requests {
+        let counts = (&landed.counts, landed.transient);
+        if !refuses(attempt.promised.requests, counts, is_vector) {
             return TrialStatus::Passed;
         }
         failed = Some(attempt.promised.attempt.clone());
@@ -49,6 +47,19 @@ pub(crate) fn trial_status(state: &State, plan: &PlanState) -> TrialStatus {
         Some(attempt) if is_whole => TrialStatus::Failed(attempt),
         _ => TrialStatus::Open,
     }
+}
+
+/// Whether what came home says that the provider refuses such `requests`: some were refused for good, and
+/// none was accepted. What failed in passing says nothing for the others, and nothing against them.
+fn refuses(requests: u64, (counts, transient): (&StatusCounts, u64), is_vector: bool) -> bool {
+    use RowStatus::{Canceled, Expired, Failed, Invalid, Missing};
+    let count = |status| counts.of(status);
+    let unanswered = count(Expired) + count(Canceled) + count(Missing);
+    let failed_in_passing = transient.saturating_sub(unanswered);
+    // Vectors of another length than the job says are so for every text.
+    let wrong = if is_vector { count(Invalid) } else { 0 };
+    let refused = count(Failed).saturating_sub(failed_in_passing) + wrong;
+    refused > 0 && refused + transient >= requests
 }
 
 /// The attempt that came home with requests of `plan` that were refused for the account's sake, if one
@@ -61,4 +72,41 @@ pub(crate) fn account_refused<'a>(state: &'a State, plan: &PlanState) -> Option<
         landed.is_some_and(|landed| landed.account > 0)
     };
     Some(&*attempts.find(refused)?.promised.attempt)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(counted: &[(RowStatus, u64)], transient: u64, is_vector: bool, expect: bool) {
+        let mut counts = StatusCounts::default();
+        for (status, count) in counted {
+            counts.add(*status, *count);
+        }
+        let refused = refuses(3, (&counts, transient), is_vector);
+        assert_eq!(refused, expect, "{counted:?}, {transient} in passing");
+    }
+
+    #[test]
+    fn what_fails_in_passing_does_not_speak_for_what_was_refused() {
+        use RowStatus::{Expired, Failed, Invalid, Missing, Refused, Succeeded};
+        check(&[(Failed, 3)], 0, false, true);
+        check(&[(Failed, 2), (Missing, 1)], 1, false, true);
+        check(&[(Failed, 2), (Expired, 1)], 1, false, true);
+        // One of the three came back with a server's error.
+        check(&[(Failed, 3)], 1, false, true);
+        check(&[(Failed, 1), (Missing, 2)], 2, false, true);
+        // Nothing was said of the request at all.
+        check(&[(Failed, 3)], 3, false, false);
+        check(&[(Missing, 3)], 3, false, false);
+        check(&[(Failed, 1), (Expired, 2)], 3, false, false);
+        // Somebody answered.
+        check(&[(Succeeded, 1), (Failed, 2)], 0, false, false);
+        check(&[(Refused, 1), (Failed, 1), (Missing, 1)], 1, false, false);
+        check(&[(Invalid, 3)], 0, false, false);
+        check(&[(Invalid, 2), (Missing, 1)], 1, true, true);
+        check(&[(Invalid, 1), (Failed, 2)], 2, true, true);
+        check(&[(Invalid, 2), (Succeeded, 1)], 0, true, false);
+    }
 }
