@@ -326,7 +326,7 @@ fn map(ask: &Draw<'_>, child: &Json, local: u64, depth: usize, out: &mut String)
 }
 
 fn array(ask: &Draw<'_>, node: &Json, local: u64, depth: usize, out: &mut String) {
-    let bound = |key| node.get(key).and_then(Json::float);
+    let bound = |key| bound(node, key);
     let most = bound("maxItems").unwrap_or(1024.0);
     let least = bound("minItems").unwrap_or(if depth < DEPTH_MAX / 4 { 1.0 } else { 0.0 });
     out.push('[');
@@ -351,6 +351,17 @@ fn array(ask: &Draw<'_>, node: &Json, local: u64, depth: usize, out: &mut String
     out.push(']');
 }
 
+/// The number that `node` says for `key`: as a keyword or, where the vendor does not take that, in its
+/// description, as in `{minimum: 1, maxLength: 3}`. A model reads both.
+fn bound(node: &Json, key: &str) -> Option<f64> {
+    let told = || {
+        let told = node.get("description")?.text()?;
+        let (_, after) = told.rsplit_once(&format!("{key}: "))?;
+        after.split([',', '}']).next()?.parse().ok()
+    };
+    node.get(key).and_then(Json::float).or_else(told)
+}
+
 /// A number from 0 to 100, or within the bounds.
 #[expect(
     clippy::cast_possible_truncation,
@@ -358,7 +369,7 @@ fn array(ask: &Draw<'_>, node: &Json, local: u64, depth: usize, out: &mut String
 )]
 fn number(node: &Json, local: u64, integer: bool, out: &mut String) {
     use std::fmt::Write as _;
-    let bound = |key| node.get(key).and_then(Json::float);
+    let bound = |key| bound(node, key);
     let step = bound("multipleOf").unwrap_or(if integer { 1.0 } else { 0.5 });
     let low = bound("minimum").or(bound("exclusiveMinimum").map(|low| low + step));
     let high = bound("maximum").or(bound("exclusiveMaximum").map(|high| high - step));
@@ -411,7 +422,7 @@ fn example(node: &Json) -> Option<&str> {
 }
 
 fn sized(node: &Json, mut value: String) -> String {
-    let bound = |key| node.get(key).and_then(Json::float);
+    let bound = |key| bound(node, key);
     let least = bound("minLength").unwrap_or(0.0).min(100_000.0);
     while f64::from(u32::try_from(value.len()).unwrap_or(u32::MAX)) < least {
         value.push('x');
@@ -517,6 +528,23 @@ mod tests {
             ] {
                 assert_eq!(whole(begun), format!("{goes_on}{tail}"), "{begun}");
             }
+        }
+    }
+
+    #[test]
+    fn bounds_that_only_the_description_says_are_kept() {
+        let schema = r#"{"type":"object","properties":{
+            "word":{"type":"string","description":"A code.\n\n{minLength: 2, maxLength: 3}"},
+            "stars":{"type":"integer","description":"{minimum: 4, maximum: 5}"}}}"#;
+        for draw in 0..20 {
+            let answer = Plan::for_schema(schema).whole(draw);
+            let answer: serde_json::Value = serde_json::from_str(&answer).expect("JSON");
+            let chars = answer["word"].as_str().expect("a word").len();
+            assert!((2..=3).contains(&chars), "{answer}");
+            assert!(
+                (4..=5).contains(&answer["stars"].as_i64().expect("a number")),
+                "{answer}"
+            );
         }
     }
 }

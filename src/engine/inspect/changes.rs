@@ -293,9 +293,9 @@ mod tests {
         );
         let fields = |all: &str| job_of(&format!("flatten = true\nfields = {{ {all} }}"));
         let changes = named(
-            &fields("a = \"SMALLINT\", b = \"VARCHAR\""),
+            &fields("a = \"REAL\", b = \"VARCHAR\""),
             &fields(
-                "a = \"INT\", b = { type = \"VARCHAR\", description = \"What it is\" }, c = \"DATE\"",
+                "a = \"DOUBLE\", b = { type = \"VARCHAR\", description = \"What it is\" }, c = \"DATE\"",
             ),
         );
         let keys: Vec<_> = changes.iter().map(|change| &*change.key).collect();

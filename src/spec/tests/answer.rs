@@ -33,7 +33,7 @@ fn fields_become_a_schema_in_their_order_and_types() {
     assert_eq!(
         answer.schema,
         concat!(
-            r#"{"type":"object","properties":{"urgency":{"type":"integer"},"#,
+            r#"{"type":"object","properties":{"urgency":{"type":"integer","minimum":-32768,"maximum":32767},"#,
             r#""label":{"type":"string","enum":["billing","other"],"description":"What it is about"},"#,
             r#""due":{"type":["string","null"],"format":"date"},"#,
             r#""lines":{"type":"array","items":{"type":["object","null"],"properties":"#,

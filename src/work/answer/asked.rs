@@ -43,7 +43,7 @@ pub(super) fn instructions(schema: &Json) -> String {
 /// # Errors
 /// Why it cannot be told.
 pub(super) fn find(text: &str) -> Result<&str, &'static str> {
-    let said = after_thoughts(text).trim();
+    let said = after_thoughts(text);
     if is_json(said) {
         return Ok(said);
     }
@@ -98,9 +98,18 @@ fn is_json(text: &str) -> bool {
     serde_json::from_str::<&RawValue>(text).is_ok()
 }
 
-/// What follows the thoughts that some models say before their answer.
-fn after_thoughts(text: &str) -> &str {
-    text.rsplit_once("</think>").map_or(text, |(_, said)| said)
+/// What follows the thoughts that some models say before their answer, without blanks around. A text that is
+/// JSON as a whole holds none, whatever its words are; thoughts that never end are all that there is.
+pub(super) fn after_thoughts(text: &str) -> &str {
+    let text = text.trim();
+    if is_json(text) {
+        return text;
+    }
+    match text.rsplit_once("</think>") {
+        Some((_, said)) => said.trim_start(),
+        None if text.starts_with("<think>") => "",
+        None => text,
+    }
 }
 
 /// How many lists that never end are looked into: after each, the rest of the text is read again.
@@ -183,6 +192,9 @@ mod tests {
                 r#"{"a":1,"b":2}"#,
             ),
             ("<think>maybe {\"a\":2}</think>\n{\"a\":1}", r#"{"a":1}"#),
+            // The tag that opens them may have been put into the model's mouth.
+            ("maybe {\"a\":2}</think>\n{\"a\":1}", r#"{"a":1}"#),
+            (r#"{"a":"</think>"}"#, r#"{"a":"</think>"}"#),
         ] {
             assert_eq!(find(text), Ok(expect), "{text}");
         }
@@ -197,6 +209,7 @@ mod tests {
             ("```json\n1\n```\n```json\n2\n```", differ),
             ("[1] and [2]", differ),
             ("no answer", "it holds no JSON"),
+            ("<think>maybe {\"a\":2}", "it holds no JSON"),
             ("", "it holds no JSON"),
             ("{\"a\":1", "it holds JSON that is broken"),
             ("Here: {\"a\":{\"b\":1},}", "it holds JSON that is broken"),

@@ -126,19 +126,41 @@ fn described(description: &str) -> Pairs {
     schema
 }
 
+/// An integer within bounds. Those of the larger types are left out: they are not met by chance.
+fn bounded(least: i64, most: Option<i64>) -> Pairs {
+    let mut schema = of_type("integer");
+    schema.push(("minimum".into(), Json::Number(least.into())));
+    schema.extend(most.map(|most| ("maximum".into(), Json::Number(most.into()))));
+    schema
+}
+
+/// A number with so many digits after its point: nothing is rounded on arrival, and so the model is told.
+fn decimal(scale: i8) -> Pairs {
+    let told = match scale {
+        ..=0 => "a whole number".to_owned(),
+        1 => "a number with at most 1 digit after the point".to_owned(),
+        _ => format!("a number with at most {scale} digits after the point"),
+    };
+    let mut schema = of_type("number");
+    schema.push(("description".into(), text(&told)));
+    schema
+}
+
 /// The schema of a value of this type.
 fn schema_of(value: &ValueType) -> Pairs {
     let schema = match &value.kind {
         Kind::Text(None) => of_type("string"),
         Kind::Text(Some(words)) => word_schema(words, &BTreeMap::new()),
         Kind::Boolean => of_type("boolean"),
-        Kind::Integer(_) => of_type("integer"),
-        Kind::Unsigned(_) => {
-            let mut schema = of_type("integer");
-            schema.push(("minimum".into(), Json::Number(0.into())));
-            schema
+        Kind::Integer(bits @ ..=16) => {
+            let most = (1i64 << (bits - 1)) - 1;
+            bounded(-most - 1, Some(most))
         }
-        Kind::Float(_) | Kind::Decimal(..) => of_type("number"),
+        Kind::Integer(_) => of_type("integer"),
+        Kind::Unsigned(bits @ ..=16) => bounded(0, Some((1i64 << bits) - 1)),
+        Kind::Unsigned(_) => bounded(0, None),
+        Kind::Float(_) => of_type("number"),
+        Kind::Decimal(_, scale) => decimal(*scale),
         Kind::Date => formatted("date"),
         Kind::Timestamp { zoned: true } => formatted("date-time"),
         // There is no format for a moment without a zone, and none for a time without one.
@@ -205,5 +227,38 @@ fn note_types(value: &ValueType, path: &str, types: &mut BTreeMap<String, String
         _ => {
             types.insert(path.to_owned(), value.to_string());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::type_name;
+    use super::*;
+
+    #[track_caller]
+    fn check(name: &str, schema: &str) {
+        let value = type_name::parse(name).expect("a type");
+        assert_eq!(Json::Map(schema_of(&value)).to_string(), schema, "{name}");
+    }
+
+    #[test]
+    fn what_a_type_cannot_hold_is_told_to_the_model() {
+        check(
+            "TINYINT",
+            r#"{"type":"integer","minimum":-128,"maximum":127}"#,
+        );
+        check(
+            "SMALLINT",
+            r#"{"type":"integer","minimum":-32768,"maximum":32767}"#,
+        );
+        check("INT", r#"{"type":"integer"}"#);
+        check(
+            "DECIMAL(12,2)",
+            r#"{"type":"number","description":"a number with at most 2 digits after the point"}"#,
+        );
+        check(
+            "DECIMAL(9,0)",
+            r#"{"type":"number","description":"a whole number"}"#,
+        );
     }
 }

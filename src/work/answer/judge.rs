@@ -267,7 +267,10 @@ impl TextBounds {
 
 /// The choice in `text`. A server that was asked for it in the prompt may say more than that.
 fn read_choice(answer: &ChoiceAnswer, text: &str) -> Read {
-    let whole = answer.read(text.trim());
+    let whole = match answer.asked {
+        Asked::Schema => answer.read(text.trim()),
+        Asked::Prompt => answer.read(asked::after_thoughts(text)),
+    };
     let read = match (whole, answer.asked) {
         (Err(_), Asked::Prompt) => match asked::find(text) {
             Ok(found) => answer.read(found),
@@ -460,9 +463,11 @@ mod tests {
             r#"{"answer":"bug"}"#,
             "```\nbug\n```",
             "Here you are: {\"answer\":\"BUG\"}.",
+            "<think>Hm, how-to?</think>\n\nbug",
         ] {
             check(&choice, text, Some("bug"));
         }
+        check(&choice, "<think>bug", None);
         check(&choice, "it is no bug", None);
         // Otherwise only the answer is one.
         let plain = AnswerType::choice(vec!["bug".into()]);

@@ -100,7 +100,7 @@ const FAULTS: [&str; 14] = [
     "429=0.2,5xx=0.1",
     "refused_lost=0.3",
     "lost_answer=0.2,refused_lost=0.2,429=0.1,5xx=0.1",
-    "errored=0.2,missing=0.1,duplicate=0.2,stranger=0.2,garbage=0.1",
+    "errored=0.2,missing=0.1,duplicate=0.2,stranger=0.2,garbage=0.1,misindexed=0.2",
     "truncate=0.4,short=0.4,late_output=0.5,slow=0.2",
     "expire=0.2,max_tokens=0.1,refusal=0.1",
     "fail_batch=0.3,429=0.1",
