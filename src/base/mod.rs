@@ -21,6 +21,7 @@ mod kill;
 #[cfg(test)]
 pub(crate) mod mutate;
 mod nearest;
+pub mod pandas;
 mod percent;
 mod scratch;
 mod sort;

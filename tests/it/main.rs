@@ -31,6 +31,7 @@ mod ledgers;
 mod mended;
 mod meta;
 mod money;
+mod pandas;
 mod panics;
 mod queues;
 mod races;

@@ -4,6 +4,7 @@
 //! fixed sizes, field metadata. The old fields are taken from the source's own, exactly; where the
 //! source has none, the fields are those that readers would make up, so that they stay the same.
 
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
@@ -13,6 +14,7 @@ use parquet::errors::ParquetError;
 use parquet::file::metadata::{FileMetaData, KeyValue};
 use parquet::schema::types::{ColumnDescPtr, SchemaDescriptor};
 
+use crate::base::pandas::{PANDAS_KEY, fitting};
 use crate::base::{Error, Result, written_schema};
 use crate::output::{Layout, ROW_COLUMN, SourceFile};
 
@@ -122,11 +124,11 @@ pub(in crate::output) fn generated_fields(layout: &Layout, sources: &[SourceFile
     }
 }
 
-/// The output's key-values: the source's without what would be wrong now, the new Arrow schema, and
-/// who wrote it.
+/// The output's key-values: the source's without what would be wrong of `rows` rows in this new Arrow
+/// schema, that schema, and who wrote it.
 pub(in crate::output) fn key_values(
     file: &FileMetaData,
-    schema: &Schema,
+    (schema, rows): (&Schema, u64),
     identity: &[(String, String)],
 ) -> Vec<KeyValue> {
     let ours: HashSet<&str> = identity.iter().map(|(key, _)| key.as_str()).collect();
@@ -139,19 +141,39 @@ pub(in crate::output) fn key_values(
     };
     let kept = file.key_value_metadata().into_iter().flatten();
     kept.filter(stays)
-        .cloned()
+        .filter_map(|pair| match &pair.value {
+            Some(notes) if pair.key == PANDAS_KEY => {
+                fitted(notes, schema, rows).map(|notes| KeyValue::new(pair.key.clone(), notes))
+            }
+            _ => Some(pair.clone()),
+        })
         .chain(identity.iter().map(|(key, value)| pair(key, value.clone())))
         .chain([pair(ARROW_SCHEMA_META_KEY, encode_arrow_schema(schema))])
         .collect()
 }
 
-/// `old`, of which only `roots` stay, and `new` after them.
-pub(in crate::output) fn joined(old: &Schema, roots: &[usize], new: &Schema) -> Schema {
+/// `old`, of which only `roots` stay, and `new` after them: the schema of `rows` rows.
+pub(in crate::output) fn joined(old: &Schema, roots: &[usize], new: &Schema, rows: u64) -> Schema {
     let kept = roots.iter().map(|root| Arc::clone(&old.fields()[*root]));
     let fields: Vec<FieldRef> = kept.chain(new.fields().iter().cloned()).collect();
     let mut metadata = old.metadata().clone();
     metadata.retain(|key, _| !STALE_KEYS.contains(&key.as_str()));
-    Schema::new_with_metadata(Fields::from(fields), metadata)
+    let schema = Schema::new(Fields::from(fields));
+    if let Some(notes) = metadata.remove(PANDAS_KEY) {
+        let notes = fitted(&notes, &schema, rows);
+        metadata.extend(notes.map(|notes| (PANDAS_KEY.to_owned(), notes)));
+    }
+    schema.with_metadata(metadata)
+}
+
+/// What pandas noted of the source, as it is true of `rows` rows of `schema`.
+fn fitted(notes: &str, schema: &Schema, rows: u64) -> Option<String> {
+    let columns: Vec<&str> = schema
+        .fields()
+        .iter()
+        .map(|field| field.name().as_str())
+        .collect();
+    fitting(notes, &columns, rows).map(Cow::into_owned)
 }
 
 /// The identity in a file's key-values, if it is one of ours.

@@ -44,12 +44,12 @@ pub(in crate::output) struct Selection {
 }
 
 impl Shape {
-    /// The shape of a file that begins with `first`.
+    /// The shape of a file of `rows` rows that begins with `first`.
     pub(in crate::output) fn new(
         first: &Source,
         layout: &Layout,
         sources: &[SourceFile],
-        answers: &Schema,
+        (answers, rows): (&Schema, u64),
         identity: &[(String, String)],
     ) -> Result<Shape> {
         let generated = generated_fields(layout, sources);
@@ -63,14 +63,14 @@ impl Shape {
         let readable = readable
             .map_err(|error| from_parquet(error, "cannot take the schema over", first.name()))?;
         let old = source_schema(file, &readable, first.name())?;
-        let schema = joined(&old, &selection.roots, &encoded);
+        let schema = joined(&old, &selection.roots, &encoded, rows);
         let kept = names(&schema).into_iter().take(selection.roots.len());
         check_names(kept.chain(path_names(layout, sources)), names(&encoded))?;
         let encoded_root = parquet_root(&encoded)?;
         let copied = selection.types(file);
         Ok(Shape {
             schema: Arc::new(output_schema(file, &copied, &encoded_root)?),
-            key_values: key_values(file, &schema, identity),
+            key_values: key_values(file, (&schema, rows), identity),
             encoded,
             generated_count,
             encoded_root,

@@ -81,7 +81,7 @@ impl TableWriter {
             let source = self.open(source_file)?;
             let splicer = match &mut splicer {
                 Some(begun) => begun,
-                empty => empty.insert(self.begin(&source, sink)?),
+                empty => empty.insert(self.begin(plan, &source, sink)?),
             };
             splicer.note(&source, plan.sources.len() > 1);
             self.write_source(splicer, source_file, &source, feed, sink)?;
@@ -102,7 +102,7 @@ impl TableWriter {
             let source = self.open(source_file)?;
             let splicer = match &mut begun {
                 Some(begun) => begun,
-                empty => empty.insert(self.begin(&source, &mut sink)?),
+                empty => empty.insert(self.begin(plan, &source, &mut sink)?),
             };
             let selection = splicer.shape().select(&source, &self.layout)?;
             splicer.note(&source, plan.sources.len() > 1);
@@ -138,9 +138,11 @@ impl TableWriter {
             .hint("the table was rewritten while the job ran; run the job again"))
     }
 
-    fn begin(&self, first: &Source, sink: &mut Sink) -> Result<Splicer> {
+    fn begin(&self, plan: &FilePlan, first: &Source, sink: &mut Sink) -> Result<Splicer> {
         let (layout, sources) = (&self.layout, &self.sources);
-        let shape = Shape::new(first, layout, sources, &self.columns, &self.identity)?;
+        let of_file = &sources[plan.sources.clone()];
+        let new = (&*self.columns, of_file.iter().map(|file| file.rows).sum());
+        let shape = Shape::new(first, layout, sources, new, &self.identity)?;
         let spill = Spill::to(sink.folder().map(Into::into));
         let encoder = Encoder::new(&shape, spill)
             .map_err(|error| from_parquet(error, ENCODING, first.name()))?;

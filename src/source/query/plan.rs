@@ -7,12 +7,13 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::Arc;
 
-use arrow::datatypes::SchemaRef;
+use arrow::datatypes::{Schema, SchemaRef};
 use datafusion::common::{DataFusionError, ScalarValue, TableReference};
 use datafusion::execution::context::SQLOptions;
 use datafusion::logical_expr::LogicalPlan;
 use datafusion::prelude::SessionContext;
 
+use crate::base::pandas::PANDAS_KEY;
 use crate::base::{Error, Result, Stores, nearest};
 use crate::source::error::from_datafusion;
 use crate::source::files::{Listing, list};
@@ -84,7 +85,14 @@ impl Query {
         only_reads(&plan)?;
         let plan = bind(plan, vars)?;
         let text = used.check(options)?;
-        Query::of(context, plan, (inputs, all_notes), text)
+        let query = Query::of(context, plan, (inputs, all_notes), text)?;
+        // The labels of a table's rows and columns are not those of what is asked of it.
+        let mut schema = Schema::clone(&query.schema);
+        schema.metadata.remove(PANDAS_KEY);
+        Ok(Query {
+            schema: Arc::new(schema),
+            ..query
+        })
     }
 
     /// Reads files of another format than Parquet as they are.

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 
+use crate::base::pandas::{PANDAS_KEY, without_range};
 use crate::base::{Error, Result};
 
 use super::common_type::common_type;
@@ -45,7 +46,7 @@ pub(crate) fn merge(files: &[(&str, &SchemaRef)]) -> Result<MergedSchema> {
         columns.take(*kind, kinds[0].0)?;
     }
     let notes = columns.notes();
-    let metadata = kinds[0].1.metadata().clone();
+    let metadata = notes_of(files);
     let fields: Vec<Field> = columns.list.into_iter().map(Column::finished).collect();
     let schema = Schema::new_with_metadata(fields, metadata);
     let mappings: Vec<ColumnMap> = kinds
@@ -58,6 +59,18 @@ pub(crate) fn merge(files: &[(&str, &SchemaRef)]) -> Result<MergedSchema> {
         schema,
         notes,
     })
+}
+
+/// What the first file notes of itself; not what would be wrong of the rows of others.
+fn notes_of(files: &[(&str, &SchemaRef)]) -> HashMap<String, String> {
+    let mut notes = files[0].1.metadata().clone();
+    if files.len() > 1
+        && let Some(of_pandas) = notes.remove(PANDAS_KEY)
+    {
+        let rest = without_range(&of_pandas);
+        notes.extend(rest.map(|rest| (PANDAS_KEY.to_owned(), rest.into_owned())));
+    }
+    notes
 }
 
 fn mapping_of(table: &Schema, file: &Schema) -> ColumnMap {
