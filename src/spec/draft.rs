@@ -211,7 +211,10 @@ impl Draft {
             };
             table = inner;
         }
-        table.insert(last, node);
+        // What takes another's place takes its place among the keys as well: a model answers in that order.
+        let key = table.get(&last).map_or(&node.key, |known| &known.key);
+        let key = key.clone();
+        table.insert(last, Node { key, ..node });
     }
 
     /// Takes the value at `path` out of what the file says.

@@ -14,8 +14,8 @@ use toml::{Spanned, de};
 pub(super) enum At {
     /// At these bytes of the job file.
     File(Range<usize>),
-    /// In `--set`, for this key. Counts as written in the job file.
-    Set(String),
+    /// In `--set`, for this key, from this byte of its words on. Counts as written in the job file.
+    Set(String, usize),
     /// In a flag of its own.
     Flag(&'static str),
 }
@@ -55,12 +55,14 @@ pub(super) enum Value {
 /// Keys and what they hold.
 pub(super) type Table = BTreeMap<String, Node>;
 
-/// The keys of a table as they were written: a model answers in this order.
+/// The keys of a table as they were written: a model answers in this order. Those of the command line
+/// come last.
 pub(super) fn in_order(table: &Table) -> Vec<(&String, &Node)> {
     let mut pairs: Vec<_> = table.iter().collect();
     pairs.sort_by_key(|(_, node)| match &node.key {
-        At::File(range) => range.start,
-        At::Set(_) | At::Flag(_) => usize::MAX,
+        At::File(range) => (false, range.start),
+        At::Set(_, start) => (true, *start),
+        At::Flag(_) => (true, 0),
     });
     pairs
 }
@@ -89,17 +91,17 @@ pub(super) fn parse(text: &str) -> (Table, Vec<(Range<usize>, String)>) {
 
 /// Reads the value of `--set key=words`: as TOML where it is TOML, else as the text that it is.
 pub(super) fn parse_words(key: &str, words: &str) -> Node {
-    let at = At::Set(key.to_owned());
+    let at = |start| At::Set(key.to_owned(), start);
     let text = || Node {
-        key: at.clone(),
-        at: at.clone(),
+        key: at(0),
+        at: at(0),
         value: Value::Text(words.to_owned()),
         words: None,
     };
     match DeValue::parse(words.trim()) {
         Ok(value) => Node {
             words: Some(words.to_owned()),
-            value: convert(value.into_inner(), &|_| at.clone()),
+            value: convert(value.into_inner(), &|span| at(span.start)),
             ..text()
         },
         Err(_) => text(),

@@ -132,7 +132,7 @@ impl Reader<'_> {
         }
         let moved = self.node("output.path").map(|node| node.at.clone());
         match moved {
-            Some(at @ (At::Set(_) | At::Flag(_))) if self.draft.file.is_some() => {
+            Some(at @ (At::Set(..) | At::Flag(_))) if self.draft.file.is_some() => {
                 let path = self.own_ledger(name?).unwrap_or(ledger.path);
                 self.wrong(
                     &at,

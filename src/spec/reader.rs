@@ -95,7 +95,7 @@ impl<'a> Reader<'a> {
     pub(super) fn place(&self, at: &At) -> MistakeAt {
         match at {
             At::File(span) => MistakeAt::Line(Excerpt::of(&self.draft.text, span)),
-            At::Set(key) => MistakeAt::Flag(format!("--set {key}")),
+            At::Set(key, _) => MistakeAt::Flag(format!("--set {key}")),
             At::Flag(flag) => MistakeAt::Flag((*flag).to_owned()),
         }
     }
@@ -136,7 +136,7 @@ impl<'a> Reader<'a> {
         let name = path.rsplit('.').next().unwrap_or(path);
         match (self.node(path).map(|node| &node.at), path.split_once('.')) {
             (Some(At::Flag(flag)), _) => format!("write `{flag} {}`", in_shell(example)),
-            (Some(At::Set(_)), _) => format!("write `--set {path}={}`", in_shell(example)),
+            (Some(At::Set(..)), _) => format!("write `--set {path}={}`", in_shell(example)),
             (_, Some((section, _))) => format!("write `{name} = {example}` under `[{section}]`"),
             _ => format!("write `{name} = {example}` at the top of the file"),
         }
@@ -350,7 +350,7 @@ impl<'a> Reader<'a> {
     /// A list of texts. In `--set` a text is a list, its items with commas between them, as for a flag.
     pub(super) fn texts(&mut self, path: &str) -> Option<Vec<(&'a Node, String)>> {
         let node = self.node(path)?;
-        if let (Value::Text(text), At::Set(_)) = (&node.value, &node.at) {
+        if let (Value::Text(text), At::Set(..)) = (&node.value, &node.at) {
             let items = text.split(',').map(|item| (node, item.trim().to_owned()));
             return Some(items.collect());
         }

@@ -28,6 +28,50 @@ fn a_flag_wins_over_set_and_set_over_the_file() {
     assert_eq!(resolve(&draft).expect("is right").source.limit, Some(3));
 }
 
+/// The fields and the choices of a job, in their order.
+fn orders(draft: &Draft) -> (Vec<String>, Vec<String>) {
+    let job = resolve(draft).expect("is right");
+    let names = |text: &str| -> Vec<String> {
+        let parts = text.split('"').skip(1).step_by(2);
+        parts.map(str::to_owned).collect()
+    };
+    match job.answer.answer {
+        AnswerType::Choice(answer) => (Vec::new(), answer.choices),
+        AnswerType::Json(answer) => {
+            let schema: serde_json::Value = serde_json::from_str(&answer.schema).expect("JSON");
+            let required = schema["required"].to_string();
+            (names(&required), Vec::new())
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn what_is_set_anew_keeps_its_place() {
+    let fields = "[answer.fields]\nz = \"VARCHAR\"\nn = \"VARCHAR\"\na = { type = \"VARCHAR\" }\n";
+    let mut draft = draft(&small(fields));
+    let (before, _) = orders(&draft);
+    assert_eq!(before, ["z", "n", "a"]);
+    draft.set("answer.fields.z=INT");
+    draft.set("answer.fields.n=DATE");
+    draft.set("answer.fields.n=DOUBLE");
+    draft.set("answer.fields.a.description=last");
+    assert_eq!(orders(&draft).0, ["z", "n", "a"]);
+    draft.set("answer.fields.b=INT");
+    assert_eq!(orders(&draft).0, ["z", "n", "a", "b"]);
+    draft.set("answer.fields={ y = \"INT\", x = \"INT\", b = \"INT\" }");
+    assert_eq!(orders(&draft).0, ["y", "x", "b"]);
+}
+
+#[test]
+fn a_choice_that_is_told_anew_keeps_its_place() {
+    let choices = "[answer.choices]\nz = \"\"\nb = \"about\"\na = \"\"\n";
+    let mut draft = draft(&small(choices));
+    draft.set("answer.choices.b=all about it");
+    draft.set("answer.choices.z=the last");
+    assert_eq!(orders(&draft).1, ["z", "b", "a"]);
+}
+
 #[test]
 fn what_the_command_line_gives_takes_the_place_of_its_rival_in_the_file() {
     let mut draft = draft(&small(
