@@ -76,6 +76,7 @@ impl Template {
         let pieces = cut(text);
         check_tags(&engine, &pieces, name)?;
         check_expressions(&pieces, name, columns)?;
+        check_engine_words(&pieces, name, columns)?;
         check_vars(&engine, &pieces, name, columns, vars)?;
         let needed = needed(&engine, &pieces, name, columns)?;
         let nulls = (0..needed.len())
@@ -370,12 +371,34 @@ fn check_reserved(word: &str, pieces: &Pieces<'_>, name: &str, columns: &[&str])
     if !columns.contains(&word) || !pieces.uses_of(word).is_dynamic {
         return Ok(());
     }
-    let error = at(name, pieces.line_of(word));
-    Err(
-        error("a column has the name of something that templates know")
-            .with("column", word)
-            .hint(format!("for the column write `row['{word}']`")),
-    )
+    Err(is_reserved(word, &at(name, pieces.line_of(word))))
+}
+
+fn is_reserved(word: &str, error: &impl Fn(&str) -> Error) -> Error {
+    error("a column has the name of something that templates know")
+        .with("column", word)
+        .hint(format!("for the column write `row['{word}']`"))
+}
+
+/// Words that the engine itself has a meaning for, and so never reads as a column: `self`, and `loop` within
+/// a loop. What it would make of them is found out by no other check.
+fn check_engine_words(pieces: &Pieces<'_>, name: &str, columns: &[&str]) -> Result<()> {
+    let has = |tag: &str| {
+        pieces
+            .tags()
+            .any(|it| it.tokens.first() == Some(&Token::Word(tag)))
+    };
+    if has("for") {
+        check_reserved("loop", pieces, name, columns)?;
+    }
+    let uses = pieces.uses_of("self");
+    // Blocks have names, and are no columns: `self.title()`.
+    if uses.is_dynamic || (!uses.names.is_empty() && !has("block")) {
+        let error = at(name, pieces.line_of("self"));
+        known("self".to_owned(), columns, &error)?;
+        return Err(is_reserved("self", &error));
+    }
+    Ok(())
 }
 
 fn known(column: String, columns: &[&str], error: &impl Fn(&str) -> Error) -> Result<String> {

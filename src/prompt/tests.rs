@@ -545,3 +545,38 @@ fn an_expression_that_only_looks_like_a_column_is_none() {
         assert_eq!(compiled_over(text, &columns), needed, "{text}");
     }
 }
+
+#[test]
+fn a_word_of_the_engine_is_no_column() {
+    let compile = |text: &str, columns: &[&str]| {
+        Template::compile(text, "prompt.user", columns, &BTreeMap::new()).map(drop)
+    };
+    let both = ["self", "loop", "body"];
+    for text in [
+        "{{ body }} {{ self }}",
+        "{{ body }}\n{% if self %}x{% endif %}",
+        "{{ self.x }}",
+        "{{ self | upper }}",
+        "{% for x in [1] %}{{ loop }}{% endfor %}",
+    ] {
+        let error = compile(text, &both).expect_err(text);
+        let word = if text.contains("loop") {
+            "loop"
+        } else {
+            "self"
+        };
+        let hint = format!("for the column write `row['{word}']`");
+        assert_eq!(error.hint_text(), Some(&*hint), "{text}");
+    }
+    let error = compile("{{ body }} {{ self }}", &["body"]).expect_err("is no column");
+    assert!(error.to_string().contains("does not exist"), "{error}");
+    for text in [
+        "{{ row['self'] }}",
+        "{{ loop }}",
+        "{% for x in [1] %}{{ loop.index }}{% endfor %}",
+        "{% block a %}{{ body }}{% endblock %}{{ self.a() }}",
+        "{{ body.self }}",
+    ] {
+        compile(text, &both).unwrap_or_else(|error| panic!("{text}: {error}"));
+    }
+}
