@@ -89,6 +89,10 @@ fn json_of(schema: String) -> JsonAnswer {
     }
 }
 
+/// What is told who wrote a schema that is no JSON.
+const SCHEMA_ADVICE: &str = "a schema is a JSON object, such as \
+                             `{ \"type\": \"object\", \"properties\": { \"total\": { \"type\": \"number\" } } }`";
+
 /// What says which fields a JSON answer has; one of them does.
 const SCHEMAS: [&str; 3] = ["answer.fields", "answer.schema", "answer.schema_file"];
 
@@ -218,7 +222,11 @@ impl Reader<'_> {
         match Judge::new(&AnswerType::Json(answer.clone())) {
             Ok(_) => Some(answer),
             Err(error) => {
-                let hint = error.hint_text().unwrap_or_default().to_owned();
+                let hint = match given[0] {
+                    "answer.fields" => "each field has a name of its own, compared without case",
+                    _ => error.hint_text().unwrap_or_default(),
+                };
+                let hint = hint.to_owned();
                 self.refuse(given[0], error.to_string(), hint);
                 None
             }
@@ -252,11 +260,7 @@ impl Reader<'_> {
             Ok(schema) => Some(of_today(&schema).to_string()),
             Err(error) => {
                 let problem = format!("`{path}` is not JSON: {error}");
-                self.refuse(
-                    path,
-                    problem,
-                    "a schema is a JSON object, such as `{ \"type\": \"object\" }`",
-                );
+                self.refuse(path, problem, SCHEMA_ADVICE);
                 None
             }
         }

@@ -98,10 +98,13 @@ impl Reader<'_> {
     fn listed_choices(&mut self) -> Option<Choices> {
         let at = self.node("answer.choices")?.at.clone();
         let mut choices = Choices::default();
+        let before = self.mistakes.len();
         for (node, word) in self.texts("answer.choices")? {
             self.add_choice(&node.at, word, &mut choices.words);
         }
-        self.refuse_no_choices("answer.choices", &at, &choices.words);
+        if self.mistakes.len() == before {
+            self.refuse_no_choices("answer.choices", &at, &choices.words);
+        }
         Some(choices)
     }
 

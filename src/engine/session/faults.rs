@@ -54,10 +54,10 @@ pub(crate) fn trial_failed(state: &State, attempt: &str) -> Error {
     if is_answered {
         let why = "no answer of the trial is what the job says; nothing else was sent";
         return Error::invalid(why).with("batch", batch).hint(
-            "`columnist show JOB` says why for a row; mend `[answer] dimensions`, or the model",
+            "`columnist show JOB --key KEY` says why for a row; mend `[answer] dimensions`, or the model",
         );
     }
     Error::invalid("the provider refuses every request of the trial; nothing else was sent")
         .with("batch", batch)
-        .hint("`columnist show JOB` prints its answer for a row; mend the job's model or params")
+        .hint("`columnist show JOB --key KEY` prints its answer for a row; mend the job's model or params")
 }

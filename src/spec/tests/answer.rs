@@ -466,3 +466,19 @@ fn what_is_wrong_with_an_answer_is_said() {
         assert!(mistakes[0].contains(problem), "{answer}: {}", mistakes[0]);
     }
 }
+
+#[test]
+fn the_schema_that_is_advised_is_one() {
+    let broken = resolve(&draft(&small("answer.schema = '{'"))).expect_err("is no JSON");
+    let (_, advised) = broken[0].split_once("such as `").expect("advice");
+    let schema = advised.trim_end_matches('`');
+    job(&small(&format!("answer.schema = '{schema}'")));
+}
+
+#[test]
+fn fields_whose_names_differ_in_case_alone_are_said_to_be_the_same() {
+    let fields = "[answer.fields]\nx = \"INT\"\nX = \"INT\"\n";
+    let refused = resolve(&draft(&small(fields))).expect_err("is refused");
+    assert!(refused[0].contains("compared without case"), "{refused:?}");
+    assert!(!refused[0].contains("Pydantic"), "{refused:?}");
+}

@@ -123,6 +123,10 @@ const WRONG: &[(&str, &str)] = &[
     ),
     ("answer.choices = []", "`answer.choices` is empty"),
     (
+        "answer.choices = [1]",
+        "`answer.choices` must be a list of texts, found a whole number in it",
+    ),
+    (
         "answer.choices = [\"a\", \" \"]",
         "the choice ` ` is blank, or has blanks around it",
     ),

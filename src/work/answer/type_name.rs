@@ -78,10 +78,22 @@ fn plain(word: &str, rest: &mut &str) -> Result<Kind, String> {
     }
     let data_type = sql_type::parse(&name);
     let kind = data_type.as_ref().and_then(ValueType::of_arrow);
-    match kind.ok_or_else(|| format!("there is no type `{name}`"))? {
+    match kind.ok_or_else(|| no_type(&name))? {
         Kind::Integer(bits) if is_unsigned(rest) => Ok(Kind::Unsigned(bits)),
         kind => Ok(kind),
     }
+}
+
+/// What is told who named a type that is none.
+fn no_type(name: &str) -> String {
+    let upper = name.to_ascii_uppercase();
+    let is_decimal = upper.starts_with("DECIMAL(") || upper.starts_with("NUMERIC(");
+    let limits = if is_decimal {
+        ": a decimal has from 1 to 38 digits, and at most all of them after the point"
+    } else {
+        ""
+    };
+    format!("there is no type `{name}`{limits}")
 }
 
 /// What a decimal is that says nothing of its digits, as in `DataFusion`.
@@ -253,10 +265,17 @@ mod tests {
             ("STRING(", "`STRING(` is not closed"),
             ("STRNG", "there is no type `STRNG`"),
             ("INT(4)", "there is no type `INT(4)`"),
+            (
+                "decimal(39,2)",
+                "there is no type `decimal(39,2)`: a decimal has from 1 to 38 digits, and at most all of them after the point",
+            ),
+            (
+                "DECIMAL(2,5)[]",
+                "there is no type `DECIMAL(2,5)`: a decimal has from 1 to 38 digits, and at most all of them after the point",
+            ),
             ("INT[3]", "a list is written `T[]`, without a length"),
             ("INT x", "`x` stands after the type"),
             ("DATE UNSIGNED", "`UNSIGNED` stands after the type"),
-            ("DECIMAL(39,2)", "there is no type `DECIMAL(39,2)`"),
             (
                 "STRUCT(a INT",
                 "a struct is written `STRUCT(name TYPE, ...)`",
