@@ -426,6 +426,38 @@ async fn a_plan_says_what_it_does_about_the_cache_and_why() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn of_a_service_whose_prices_nobody_knows_no_money_is_said() {
+    let mut world = world("anthropic");
+    let why = async |world: &World, service| {
+        let provider = world.provider_as(world.vendor, "sk-test", service);
+        let plan = engine::plan(world.setup("plan"), provider).await;
+        let plan = plan.expect("a plan");
+        if plan.unpriced.is_some() {
+            assert_eq!((plan.expected_micros, plan.worst_micros), (None, None));
+            assert_eq!(
+                (plan.cache.saved_micros, plan.cache.extra_micros),
+                (None, 0)
+            );
+        }
+        plan.unpriced.unwrap_or_default()
+    };
+    assert_eq!(why(&world, Some("anthropic")).await, "");
+    let elsewhere =
+        "the requests go to http://sandbox, and this version knows what the vendor itself takes";
+    assert_eq!(why(&world, None).await, elsewhere);
+    world.job["model"]["base_url"] = "http://sandbox/anthropic".into();
+    world.job["model"]["service"] = Value::Null;
+    let by_url =
+        "`base_url` leads to http://sandbox, and this version knows what the vendor itself takes";
+    assert_eq!(why(&world, None).await, by_url);
+    world.job["model"]["model"] = "claude-next".into();
+    let unlisted = "this version has no price for the model claude-next";
+    for service in [None, Some("anthropic")] {
+        assert_eq!(why(&world, service).await, unlisted);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn instructions_that_stand_in_each_rows_own_prompt_are_noticed() {
     let of = async |vendor| {
         let mut world = world(vendor);

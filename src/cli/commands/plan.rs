@@ -77,7 +77,8 @@ fn cost_words(report: &PlanReport) -> String {
         report.online_worst_micros,
     );
     let (Some(expected), Some(worst), Some(online)) = costs else {
-        return "not known: this version has no price for the model".to_owned();
+        let why = report.unpriced.as_deref().unwrap_or_default();
+        return format!("not known: {why}");
     };
     format!(
         "about ${:.2} expected, ${:.2} at worst; online ${:.2} at worst",

@@ -1,7 +1,7 @@
 //! What the provider's prompt cache is expected to do for a plan, and why.
 
 use crate::engine::decide::cache::{CacheChoice, CachePolicy, PRIMER};
-use crate::work::price::{micro_usd, saved};
+use crate::work::price::{Pricing, micro_usd, saved};
 use crate::work::{CacheTerms, CacheUse};
 
 /// What a run would do about the provider's cache.
@@ -53,6 +53,19 @@ impl CacheForecast {
                 }
                 marked(*kept, terms.as_ref(), requests, forecast)
             }
+        }
+    }
+
+    /// The same, without sums of money where no list price says what is paid: there is none, or nobody here
+    /// knows it.
+    pub(crate) fn priced(self, pricing: Pricing) -> CacheForecast {
+        match pricing {
+            Pricing::Listed(_) => self,
+            Pricing::Free | Pricing::Unknown => CacheForecast {
+                saved_micros: None,
+                extra_micros: 0,
+                ..self
+            },
         }
     }
 }

@@ -49,6 +49,8 @@ pub struct PlanReport {
     pub worst_micros: Option<u64>,
     /// The most that it could cost online.
     pub online_worst_micros: Option<u64>,
+    /// Why a cost is not known, where one is not.
+    pub unpriced: Option<String>,
     /// What a run would do about the provider's prompt cache, and why.
     pub cache: CacheForecast,
     /// What a run would ask again for an answer that cannot be used.
@@ -139,7 +141,7 @@ fn report(
     let chunks = by_count.max(by_bytes) + primer;
     let pricing = Pricing::of(&parts.shape.service, &parts.shape.model);
     let input_tokens = tokens_of(tally.prompt_bytes + tally.requests * parts.shared_bytes);
-    let cache = CacheForecast::of(&parts.cache, tally.requests);
+    let cache = CacheForecast::of(&parts.cache, tally.requests).priced(pricing);
     let limit = job.model.max_output_tokens;
     let once = tally.requests * u64::from(limit);
     let again = AgainForecast::of(job);
@@ -166,10 +168,8 @@ fn report(
     };
     let expected = cost(Tariff::Batch, once / 2, false);
     let worst = cost(Tariff::Batch, once, true);
-    // What a cache saves is sure of nothing, and a service that takes no money saves none.
-    let is_listed = matches!(pricing, Pricing::Listed(_));
-    let less = cache.saved_micros.filter(|_| is_listed).unwrap_or(0);
-    let more = if is_listed { cache.extra_micros } else { 0 };
+    // What a cache saves is sure of nothing.
+    let less = cache.saved_micros.unwrap_or(0);
     PlanReport {
         job: job.name.clone(),
         rows: source.rows().unwrap_or_default(),
@@ -179,8 +179,9 @@ fn report(
         input_tokens,
         output_tokens_max: once + own.output + other.output,
         expected_micros: expected.map(|cost| cost.saturating_add_signed(-less)),
-        worst_micros: worst.map(|cost| cost + more),
+        worst_micros: worst.map(|cost| cost + cache.extra_micros),
         online_worst_micros: cost(Tariff::Online, once, true),
+        unpriced: unpriced(job, &parts.shape.service, (pricing, other_pricing)),
         cache,
         again,
         since: state.plan().map(|last| last.started.plan),
@@ -189,6 +190,25 @@ fn report(
         skipped: tally.reasons.skipped.clone().into_iter().collect(),
         notes: Vec::new(),
     }
+}
+
+/// Why nobody here knows what `service` takes for the job's model, or for the one that is asked again.
+fn unpriced(job: &Job, service: &str, (own, other): (Pricing, Pricing)) -> Option<String> {
+    if own.is_known() && other.is_known() {
+        return None;
+    }
+    let reask_model = job.answer.reask_model.as_ref().filter(|_| own.is_known());
+    let model = reask_model.unwrap_or(&job.model.model);
+    if Pricing::of(&job.model.provider, model).is_known() && service != job.model.provider {
+        let by = match (&job.model.service, &job.model.base_url) {
+            (None, Some(_)) => "`base_url` leads to",
+            _ => "the requests go to",
+        };
+        return Some(format!(
+            "{by} {service}, and this version knows what the vendor itself takes"
+        ));
+    }
+    Some(format!("this version has no price for the model {model}"))
 }
 
 /// The job as the last plan has it.
