@@ -192,7 +192,7 @@ impl Facts<'_> {
             return Some("`model.params` says itself what is cached".into());
         }
         (self.tokens == 0).then(|| {
-            "the requests share no system prompt: what stands there is what can be cached".into()
+            "the requests share no system prompt, and nothing else can be cached".into()
         })
     }
 
