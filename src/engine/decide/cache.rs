@@ -191,9 +191,8 @@ impl Facts<'_> {
         if self.prefix.is_own {
             return Some("`model.params` says itself what is cached".into());
         }
-        (self.tokens == 0).then(|| {
-            "the requests share no system prompt, and nothing else can be cached".into()
-        })
+        (self.tokens == 0)
+            .then(|| "the requests share no system prompt, and nothing else can be cached".into())
     }
 
     fn terms(&self, kept: CacheUse, price: &Price) -> CacheTerms {
