@@ -8,12 +8,20 @@
 use std::fmt;
 use std::sync::Arc;
 
+use arrow::array::{Array, ArrayRef, AsArray, StructArray, new_null_array};
+use arrow::buffer::{BooleanBuffer, NullBuffer};
+use arrow::datatypes::DataType;
+use arrow::error::ArrowError;
 use minijinja::Value;
 use minijinja::value::{Object, ObjectRepr};
 
 use super::missing::{Notes, Null};
 use super::syntax::{Piece, Token, cut};
 use super::template::{Attached, Plain, Template};
+
+/// How the field of a struct is called that holds the bytes of what is attached, and the one that says where they
+/// are: as Hugging Face's `datasets` writes pictures.
+pub const ATTACHED_FIELDS: [&str; 2] = ["bytes", "path"];
 
 /// Around the number of a column, as a character of its own.
 const OPEN: char = '\u{fdd0}';
@@ -116,6 +124,35 @@ pub(super) fn take_marks(text: &mut String, start: usize) -> Vec<(usize, usize)>
         text.push_str(&kept);
     }
     marks
+}
+
+/// An attached column whose cells are null where they hold nothing that could be attached: a struct may say of
+/// each of its fields that it is null.
+///
+/// # Errors
+/// Never, for arrays that are sound.
+pub(super) fn with_nulls(array: ArrayRef) -> Result<ArrayRef, ArrowError> {
+    if array.data_type() == &DataType::Null {
+        return Ok(new_null_array(&DataType::Utf8, array.len()));
+    }
+    let Some(structs) = array.as_struct_opt() else {
+        return Ok(array);
+    };
+    let mut held = BooleanBuffer::new_unset(structs.len());
+    for name in ATTACHED_FIELDS {
+        match structs
+            .column_by_name(name)
+            .map(|field| field.logical_nulls())
+        {
+            Some(Some(nulls)) => held = &held | nulls.inner(),
+            Some(None) => return Ok(array),
+            None => {}
+        }
+    }
+    let nulls = NullBuffer::union(structs.nulls(), Some(&NullBuffer::new(held)));
+    let columns = structs.columns().to_vec();
+    let structs = StructArray::try_new(structs.fields().clone(), columns, nulls)?;
+    Ok(Arc::new(structs))
 }
 
 #[cfg(test)]

@@ -55,6 +55,7 @@ mod text;
 #[cfg(test)]
 mod value_tests;
 
+pub use attachments::ATTACHED_FIELDS;
 pub use cell::plain;
 pub use expression::column_expression;
 pub use head::constant_head;

@@ -12,7 +12,7 @@ use minijinja::{AutoEscape, Environment, ErrorKind, Value};
 
 use crate::base::{Error, Result, ResultExt};
 
-use super::attachments::{Mark, take_marks};
+use super::attachments::{Mark, take_marks, with_nulls};
 use super::cell::{Cells, holds_decimals, plain};
 use super::engine::with_decimals;
 use super::missing::Notes;
@@ -159,13 +159,19 @@ impl Template {
     }
 
     fn read(&self, batch: &RecordBatch) -> Result<Vec<Column>> {
+        let is_attached = |column| self.attached.iter().any(|known| known.column == column);
         self.columns
             .iter()
-            .map(|name| {
+            .enumerate()
+            .map(|(column, name)| {
                 let (at, field) = batch.schema_ref().fields().find(name).ok_or_else(|| {
                     Error::internal("a column of the template was not read").with("column", name)
                 })?;
-                let array = plain(batch.column(at))
+                let mut array = plain(batch.column(at));
+                if is_attached(column) {
+                    array = array.and_then(with_nulls);
+                }
+                let array = array
                     .or_err(crate::base::ErrorKind::Invalid, "cannot decode a column")
                     .map_err(|error| error.with("column", name))?;
                 let field = Arc::clone(field);

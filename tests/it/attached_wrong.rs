@@ -54,8 +54,13 @@ const OUTSIDE: &str = "it lies outside of `[prompt] attachments_from`";
 const LEADS_OUT: &str = "its path leads out of its folder";
 
 /// Addresses, and what is wrong with them.
-const ADDRESSES: [(&str, &str); 19] = [
+const ADDRESSES: [(&str, &str); 24] = [
     ("own.png", ""),
+    ("./a b.png", ""),
+    ("./sub/./in.png", ""),
+    (".", "it is no file"),
+    ("./../secret.png", LEADS_OUT),
+    ("own.png/a.png", "there is no such file"),
     ("https://example.org/\u{e4} b.png", ""),
     ("data:image/png,abc", "it is a `data:` URL without base64"),
     ("data:image/png;base64,@@", "its base64 cannot be read"),
@@ -329,15 +334,15 @@ async fn a_file_that_is_replaced_before_it_is_sent_stops_its_chunk_and_costs_not
             );
             world.components.crash = Crash::never();
             let own = if restores {
-                // The same bytes are another version of the file: its chunk is planned anew as well.
+                // The same bytes, at another time: the run goes on as if nothing had been.
                 std::fs::write(&last, picture(19)).expect("a file");
                 19
             } else {
+                engine::cancel(world.setup("cancel"))
+                    .await
+                    .expect("canceled");
                 200
             };
-            engine::cancel(world.setup("cancel"))
-                .await
-                .expect("canceled");
             world.run().await.expect("a run");
             let table = read_table(&world.path("out.parquet"));
             for (n, label) in (0u8..).zip(&table["label"]) {

@@ -1,6 +1,7 @@
 //! The tests that look at Columnist from outside, in one binary.
 
 mod again;
+mod attached_files;
 mod attached_urls;
 mod attached_wrong;
 mod attachments;

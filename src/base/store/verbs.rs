@@ -187,6 +187,20 @@ impl Location {
         writer.finish().await.map(|_| ())
     }
 
+    /// What `read` makes of the file at this place, which must be one of this machine, where it may block.
+    ///
+    /// # Errors
+    /// Whatever `read` says.
+    pub async fn read_on_disk<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&FilePath) -> io::Result<T> + Send + 'static,
+    ) -> Result<T> {
+        match &self.local {
+            Some(local) => self.on_disk("read the file", local, read).await,
+            None => Err(Error::internal("no file of this machine")),
+        }
+    }
+
     /// Runs `work` where it may block.
     pub(super) async fn on_disk<T: Send + 'static>(
         &self,

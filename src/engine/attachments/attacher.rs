@@ -21,6 +21,7 @@ use crate::work::{Attachment, AttachmentKind, AttachmentLimits, AttachmentSource
 use super::cells::{Item, check_column, items, plain};
 use super::objects::Objects;
 use super::web::{ReadBy, Web, is_web};
+use super::whole::{NO_FILE, Whole, read_file};
 
 /// The attachments of a row, or why it has none that can be sent.
 pub(crate) type Found = std::result::Result<Vec<Attachment>, String>;
@@ -231,6 +232,7 @@ impl Attacher {
             };
         }
         match self.objects.locate(&address) {
+            Ok(place) if place.local.is_some() => self.file(&place, kind, images).await,
             Ok(place) => self.object(&place, kind, images).await,
             Err(why) => Ok(Err(why)),
         }
@@ -244,7 +246,7 @@ impl Attacher {
     ) -> Result<Looked> {
         let _turn = self.turn(kind).await;
         let Some((meta, head)) = place.first_bytes(self.looked_at(kind)).await? else {
-            return Ok(Err("there is no such file".into()));
+            return Ok(Err(NO_FILE.into()));
         };
         let checked = self.check(kind, &head, meta.size, images);
         Ok(checked.map(|(media, tokens)| {
@@ -262,20 +264,27 @@ impl Attacher {
     async fn fetched(&self, url: &Url, kind: AttachmentKind, images: usize) -> Result<Looked> {
         let _turn = self.turn(kind).await;
         let keep = self.looked_at(kind);
-        let fetched = match self.web.fetch(url, self.bytes_max, keep).await? {
-            Ok(fetched) => fetched,
-            Err(why) => return Ok(Err(why)),
+        let read = self.web.fetch(url, self.bytes_max, keep).await?;
+        Ok(read.and_then(|whole| self.whole(url, kind, whole, images)))
+    }
+
+    /// What a path of this machine leads to.
+    async fn file(&self, place: &Location, kind: AttachmentKind, images: usize) -> Result<Looked> {
+        let _turn = self.turn(kind).await;
+        let read = read_file(place, self.bytes_max, self.looked_at(kind)).await?;
+        Ok(read.and_then(|whole| self.whole(&place.url, kind, whole, images)))
+    }
+
+    /// What was read whole.
+    fn whole(&self, url: &Url, kind: AttachmentKind, whole: Whole, images: usize) -> Looked {
+        let (media, tokens) = self.check(kind, &whole.head, whole.bytes, images)?;
+        let source = AttachmentSource::Fetched {
+            url: url.to_string(),
+            media,
+            bytes: whole.bytes,
+            sha256: whole.sha256,
         };
-        let checked = self.check(kind, &fetched.head, fetched.bytes, images);
-        Ok(checked.map(|(media, tokens)| {
-            let source = AttachmentSource::Fetched {
-                url: url.to_string(),
-                media,
-                bytes: fetched.bytes,
-                sha256: fetched.sha256,
-            };
-            (source, tokens)
-        }))
+        Ok((source, tokens))
     }
 
     /// That `bytes` bytes that begin with `head` can be sent, what they are and what they may count as.
@@ -384,7 +393,7 @@ impl Attacher {
                 bytes: planned,
                 ..
             } => {
-                let place = self.objects.locate(url).map_err(Error::invalid)?;
+                let place = self.place_of(url)?;
                 match place.first_bytes(*planned).await? {
                     Some((meta, bytes)) if version(&meta) == *etag && meta.size == *planned => {
                         Ok(Cow::Owned(bytes.into()))
@@ -395,24 +404,51 @@ impl Attacher {
             AttachmentSource::Fetched {
                 url, bytes, sha256, ..
             } => {
-                let ReadBy::Us(url) = self.web.reader_of(url) else {
-                    return Err(Error::invalid(
-                        "a URL is not under `prompt.attachments_from`",
-                    ));
-                };
-                match self.web.fetch(&url, *bytes, *bytes).await? {
-                    Ok(fetched) if fetched.sha256 == *sha256 => Ok(Cow::Owned(fetched.head)),
-                    Ok(_) => Err(changed().with("url", shown(&url))),
-                    Err(why) => Err(changed().with("url", shown(&url)).with("why", why)),
+                let read = self.again(url, *bytes).await?;
+                match read {
+                    Ok(whole) if whole.sha256 == *sha256 => Ok(Cow::Owned(whole.head)),
+                    Ok(_) => Err(told(changed(), url)),
+                    Err(why) => Err(told(changed(), url).with("why", why)),
                 }
             }
         }
+    }
+
+    /// The `bytes` bytes at `url`, which is one of the web or of a file of this machine.
+    async fn again(&self, url: &str, bytes: u64) -> Result<std::result::Result<Whole, String>> {
+        if !is_web(url) {
+            return read_file(&self.place_of(url)?, bytes, bytes).await;
+        }
+        match self.web.reader_of(url) {
+            ReadBy::Us(url) => self.web.fetch(&url, bytes, bytes).await,
+            _ => Err(Error::invalid(
+                "a URL is not under `prompt.attachments_from`",
+            )),
+        }
+    }
+
+    /// The file or object at `url`.
+    fn place_of(&self, url: &str) -> Result<Location> {
+        let place = self.objects.locate(url);
+        place.map_err(|why| told(changed(), url).with("why", why))
+    }
+}
+
+/// The error with the place of the attachment: without what a signature may be in.
+fn told(error: Error, url: &str) -> Error {
+    match Url::parse(url) {
+        Ok(url) if is_web(url.as_str()) => error.with("url", shown(&url)),
+        Ok(url) if url.scheme() == "file" => match url.to_file_path() {
+            Ok(path) => error.with("file", path.display()),
+            Err(()) => error.with("file", url),
+        },
+        _ => error.with("file", url),
     }
 }
 
 fn changed() -> Error {
     Error::invalid("an attachment is not what it was when its request was planned")
-        .hint("restore it, or run `columnist cancel` and then `columnist run`, which plans it anew")
+        .hint("restore it and run again; or `columnist cancel JOB`, then `columnist run JOB`, which plans it anew and pays nothing twice")
 }
 
 /// What a store calls this version of an object.

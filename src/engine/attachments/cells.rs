@@ -8,6 +8,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use crate::base::{Error, ErrorKind, Result, ResultExt};
+use crate::prompt::ATTACHED_FIELDS;
 
 /// One picture or document, as a cell has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,10 +18,6 @@ pub(crate) enum Item<'a> {
     /// A URL, a path, or the bytes as a `data:` URL.
     Text(&'a str),
 }
-
-/// How the field of a struct is called that holds the bytes, and the one that says where they are: as
-/// Hugging Face's `datasets` writes pictures.
-const FIELDS: [&str; 2] = ["bytes", "path"];
 
 /// That a column can be attached.
 ///
@@ -59,7 +56,7 @@ fn is_attachable(data_type: &DataType, may_list: bool) -> bool {
         DataType::Struct(fields) => {
             let known = fields
                 .iter()
-                .filter(|f| FIELDS.contains(&f.name().as_str()));
+                .filter(|f| ATTACHED_FIELDS.contains(&f.name().as_str()));
             known.clone().count() > 0
                 && known
                     .into_iter()
@@ -122,7 +119,7 @@ fn item(array: &ArrayRef, at: usize) -> Option<Item<'_>> {
 }
 
 fn field(record: &StructArray, at: usize) -> Option<Item<'_>> {
-    let columns = FIELDS
+    let columns = ATTACHED_FIELDS
         .into_iter()
         .filter_map(|name| record.column_by_name(name));
     columns.into_iter().find_map(|column| item(column, at))

@@ -6,3 +6,4 @@ pub(crate) mod cells;
 pub(crate) mod objects;
 pub(crate) mod reader;
 pub(crate) mod web;
+pub(crate) mod whole;

@@ -90,12 +90,15 @@ impl Objects {
 
 /// The place `path` beneath a prefix.
 fn beneath(prefix: &Prefix, path: &str, stores: &Stores) -> std::result::Result<Location, String> {
-    if path.split('/').any(|part| part == ".." || part == ".") {
+    // A step to where one is leads nowhere.
+    let parts: Vec<_> = path.split('/').filter(|part| *part != ".").collect();
+    if parts.contains(&"..") {
         return Err("its path leads out of its folder".into());
     }
+    let path = &parts.join("/");
     let said = |error: Error| error.to_string();
     if let Some(local) = &prefix.place.local {
-        let path = local.join(path);
+        let path = local.join(path.trim_start_matches('/'));
         let text = path.to_str().ok_or("its path is not Unicode")?;
         return stores.locate(text).map_err(said);
     }
@@ -169,6 +172,55 @@ mod tests {
         }
         let none = Objects::new(&stores, &[]).expect("no folder");
         assert!(none.locate(&text(inside.join("a.png"))).is_err());
+    }
+
+    #[test]
+    fn names_are_taken_as_they_are() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let stores = Arc::new(Stores::default());
+        let local = folder.path().to_str().expect("text").to_owned();
+        for prefix in [local, "memory:///lake/photos/".to_owned()] {
+            let objects = Objects::new(&stores, &[prefix]).expect("a place");
+            let located = |address: &str| objects.locate(address).expect("a place");
+            let names = [
+                "\u{e4}.png",
+                "%C3%A4.png",
+                "[1].png",
+                "~a.png",
+                "a#b.png",
+                "a?b.png",
+                "100%.png",
+                "a*b.png",
+                "a\\b.png",
+                "a b.png",
+                "\u{4e2d}/a.png",
+            ];
+            for name in names {
+                let place = located(name);
+                assert!(
+                    place.path.as_ref().ends_with(&format!("/{name}")) || place.local.is_some()
+                );
+                // As it is found again when it is sent.
+                let again = located(place.url.as_str());
+                assert_eq!(
+                    (&again.path, &again.local),
+                    (&place.path, &place.local),
+                    "{name}"
+                );
+                let stepped = located(&format!("./{}", name.replace('/', "/./")));
+                assert_eq!(
+                    (&stepped.path, &stepped.local),
+                    (&place.path, &place.local),
+                    "{name}"
+                );
+                if let Some(local) = &place.local {
+                    assert!(local.ends_with(name), "{name}");
+                }
+            }
+            for out in ["..", "../a", "./../a", "a/../../b", "./.."] {
+                assert!(objects.locate(out).is_err(), "{out}");
+            }
+        }
     }
 
     #[test]

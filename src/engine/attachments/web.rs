@@ -10,7 +10,6 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use futures::TryStreamExt;
-use sha2::{Digest, Sha256};
 use url::{Host, Url};
 
 use crate::base::backoff::{Backoff, Delay, asked_wait, is_worth_repeating};
@@ -18,7 +17,9 @@ use crate::base::http::{
     HeaderValue, HttpError, HttpRequest, HttpResponse, HttpService, Method, StatusCode, header,
     is_link_local, shown, target,
 };
-use crate::base::{Clock, Components, Error, ErrorKind, Ids, Result, hex};
+use crate::base::{Clock, Components, Error, ErrorKind, Ids, Result};
+
+use super::whole::{Reading, Whole, too_long};
 
 /// How long one try at one URL may take.
 const TRY_MAX: Duration = Duration::from_mins(2);
@@ -54,17 +55,6 @@ pub(crate) enum ReadBy {
     Provider,
     /// Nobody, for this reason.
     Nobody(&'static str),
-}
-
-/// What was read.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Fetched {
-    /// Its first bytes, as many as were asked for.
-    pub head: Vec<u8>,
-    /// How many there are.
-    pub bytes: u64,
-    /// SHA-256 of them all, in hexadecimal.
-    pub sha256: String,
 }
 
 /// Why nothing was read.
@@ -147,7 +137,7 @@ impl Web {
         url: &Url,
         most: u64,
         keep: u64,
-    ) -> Result<std::result::Result<Fetched, String>> {
+    ) -> Result<std::result::Result<Whole, String>> {
         let mut tried = 0;
         loop {
             let once = self.once(url.clone(), most, keep);
@@ -196,12 +186,7 @@ impl Web {
         )
     }
 
-    async fn once(
-        &self,
-        mut url: Url,
-        most: u64,
-        keep: u64,
-    ) -> std::result::Result<Fetched, Missed> {
+    async fn once(&self, mut url: Url, most: u64, keep: u64) -> std::result::Result<Whole, Missed> {
         for _ in 0..=REDIRECTS_MAX {
             let mut request = HttpRequest::new(Method::GET, url.clone());
             // As it lies there: packed bytes would not be those of a picture.
@@ -227,26 +212,14 @@ impl Web {
         mut response: HttpResponse,
         most: u64,
         keep: u64,
-    ) -> std::result::Result<Fetched, Missed> {
+    ) -> std::result::Result<Whole, Missed> {
         self.check(&response, most)?;
-        let (mut head, mut bytes) = (Vec::new(), 0);
-        let mut digest = Sha256::new();
+        let mut reading = Reading::new(most, keep);
         let cut = |_| Missed::Passing("it was cut on its way".into(), None);
         while let Some(part) = response.body.try_next().await.map_err(cut)? {
-            bytes += part.len() as u64;
-            if bytes > most {
-                return Err(Missed::For(too_long(most)));
-            }
-            let room = keep.saturating_sub(head.len() as u64);
-            let room = usize::try_from(room).unwrap_or(usize::MAX);
-            head.extend_from_slice(&part[..part.len().min(room)]);
-            digest.update(&part);
+            reading.take(&part).map_err(Missed::For)?;
         }
-        Ok(Fetched {
-            head,
-            bytes,
-            sha256: hex(&digest.finalize()),
-        })
+        Ok(reading.end())
     }
 
     /// That what comes is what was asked for.
@@ -274,10 +247,6 @@ impl Web {
             _ => Ok(()),
         }
     }
-}
-
-fn too_long(most: u64) -> String {
-    format!("it has more than {most} bytes, the most that can be sent")
 }
 
 fn unreached(error: HttpError) -> Missed {

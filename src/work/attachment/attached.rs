@@ -37,7 +37,7 @@ pub enum AttachmentSource {
         /// SHA-256 of them, in hexadecimal.
         sha256: String,
     },
-    /// A file or an object, whose address is in the row.
+    /// An object of a bucket, whose address is in the row.
     Object {
         /// The address, absolute.
         url: String,
@@ -48,9 +48,9 @@ pub enum AttachmentSource {
         /// What its store calls this version of it.
         etag: String,
     },
-    /// A URL in the row, that is read from here.
+    /// A URL or a local path in the row, that is read whole from here.
     Fetched {
-        /// The URL, as it is asked for.
+        /// The URL, as it is asked for; of a file its `file://` URL.
         url: String,
         /// What its bytes are.
         media: MediaType,
