@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use bytes::Bytes;
 use futures::TryStreamExt;
 use futures::stream::BoxStream;
+use memchr::memmem;
 use serde::Deserialize;
 
 use crate::base::{Error, ErrorKind, Result, ResultExt};
@@ -13,8 +14,9 @@ use crate::work::{Reply, ReplyBody, Vector};
 /// The longest line that is searched for an id: far above the longest answer.
 const LINE_MAX: usize = 64 << 20;
 
-/// Reads a result line with `read`; if it is not quite JSON, once more after mending what models
-/// are known to break: half of a surrogate pair where an answer was cut, and stray bytes.
+/// Reads a result line with `read`; if it is not quite JSON, once more after mending what models and
+/// servers are known to break: half of a surrogate pair where an answer was cut, stray bytes, and numbers
+/// that JSON has no word for.
 ///
 /// # Errors
 /// `Data` if it is no JSON even then, or names no request.
@@ -110,7 +112,47 @@ fn mended(line: &[u8]) -> Option<Vec<u8>> {
         rest = &rest[taken..];
     }
     out.extend_from_slice(rest);
+    let out = without_words(out);
     (out != line).then_some(out)
+}
+
+/// What Python's `json` writes for numbers that are none, unless it is told not to.
+const NO_NUMBERS: [&[u8]; 3] = [b"NaN", b"-Infinity", b"Infinity"];
+
+/// `line` with `null` for numbers that JSON has no word for.
+fn without_words(line: Vec<u8>) -> Vec<u8> {
+    if !NO_NUMBERS
+        .iter()
+        .any(|word| memmem::find(&line, word).is_some())
+    {
+        return line;
+    }
+    let mut out = Vec::with_capacity(line.len());
+    let mut rest = &line[..];
+    while let Some(first) = rest.first() {
+        let word = NO_NUMBERS.iter().find(|word| rest.starts_with(word));
+        let (taken, word) = match (first, word) {
+            (b'"', _) => (text_len(rest), None),
+            (_, Some(word)) => (word.len(), Some(b"null")),
+            _ => (1, None),
+        };
+        out.extend_from_slice(word.map_or(&rest[..taken], |word| word));
+        rest = &rest[taken..];
+    }
+    out
+}
+
+/// Bytes of the text with which `bytes` begin, with its quotes.
+fn text_len(bytes: &[u8]) -> usize {
+    let mut at = 1;
+    while let Some(found) = memchr::memchr2(b'"', b'\\', bytes.get(at..).unwrap_or_default()) {
+        at += found + 1;
+        if bytes[at - 1] == b'"' {
+            return at;
+        }
+        at += 1;
+    }
+    bytes.len()
 }
 
 /// The number in an escape (`\u1234`) at the start of `bytes`.
@@ -162,6 +204,16 @@ mod tests {
         check(r#""\ude00\ud83d\u0041""#, Some(r#""\ufffd\ufffd\u0041""#));
         check(r#""\\\ud83d""#, Some(r#""\\\ufffd""#));
         check("\\", None);
+        check(
+            r#"{"a":[NaN,-Infinity,Infinity,1]}"#,
+            Some(r#"{"a":[null,null,null,1]}"#),
+        );
+        check(
+            r#"{"NaN":"\"NaN\\","b":NaN}"#,
+            Some(r#"{"NaN":"\"NaN\\","b":null}"#),
+        );
+        check(r#"["NaN", "Infinity"#, None);
+        check(r#"["a\"#, None);
         assert_eq!(mended(b"\"\xff\""), Some("\"\u{fffd}\"".into()));
     }
 }

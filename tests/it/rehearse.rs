@@ -43,7 +43,10 @@ fn rehearse(shell: &Shell, args: &[&str]) -> (Ran, Value) {
         .chain(args)
         .copied()
         .collect();
-    let ran = shell.call(&all);
+    // Whose a batch is whose answer was lost and whose only line is garbage, nobody can tell: a person must
+    // say, and a rehearsal has none. Which calls meet which faults hangs on the time that each takes.
+    let mut tries = (0..3).map(|_| shell.call(&all));
+    let ran = tries.find(|ran| !is_for_a_person(ran)).expect("a verdict");
     assert_eq!(ran.code, 0, "{ran:?}");
     let line = ran.line();
     for (name, value) in [
@@ -63,6 +66,11 @@ fn rehearse(shell: &Shell, args: &[&str]) -> (Ran, Value) {
     assert_eq!(files, ["in.parquet", "job.toml"]);
     assert!(!shell.path("_columnist").exists());
     (ran, line)
+}
+
+/// Whether it ended because a batch that may be ours has no line that says whose it is.
+fn is_for_a_person(ran: &Ran) -> bool {
+    ran.code == 5 && ran.stderr.contains("their results cannot be read")
 }
 
 fn statuses(line: &Value) -> Vec<u64> {

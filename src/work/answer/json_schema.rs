@@ -12,6 +12,8 @@
 //! | `$ref` to `#/...`; `allOf` of one | what it names |
 //! | anything else: unions, free forms, what contains itself | JSON text |
 
+use std::collections::HashMap;
+
 use crate::base::Json;
 
 use super::subschemas::with_each;
@@ -29,6 +31,9 @@ pub struct SchemaTypes {
 /// References that are followed within each other.
 const DEPTH_MAX: usize = 64;
 
+/// Values that a schema comes to, each with all that is within it: far above what models are asked for.
+const VALUES_MAX: usize = 20_000;
+
 /// The type of the values of `schema`.
 ///
 /// # Errors
@@ -42,6 +47,7 @@ pub(super) fn read(schema: &Json) -> Result<SchemaTypes, String> {
     let mut reader = Reader {
         root: schema,
         open: Vec::new(),
+        values: 0,
         notes: Vec::new(),
     };
     let value = reader.value(schema, "")?;
@@ -102,11 +108,19 @@ struct Reader<'a> {
     root: &'a Json,
     /// The references that are being followed: one that stands here again contains itself.
     open: Vec<&'a str>,
+    /// Values that were read: what is named twice is read twice, and that can double with each step.
+    values: usize,
     notes: Vec<(String, String)>,
 }
 
 impl<'a> Reader<'a> {
     fn value(&mut self, schema: &'a Json, path: &str) -> Result<ValueType, String> {
+        self.values += 1;
+        if self.values > VALUES_MAX {
+            return Err(format!(
+                "the schema has more than {VALUES_MAX} values, with all that its references name"
+            ));
+        }
         match schema {
             Json::Map(_) => {}
             Json::Bool(true) => return Ok(self.json(path, "it may be anything").or_null()),
@@ -249,11 +263,11 @@ impl<'a> Reader<'a> {
             return Ok(self.json(path, "it names no properties"));
         }
         let mut fields: Vec<(String, ValueType)> = Vec::new();
+        let mut known: HashMap<String, &str> = HashMap::new();
         for (name, schema) in properties {
             let value = self.value(schema, &below(path, name))?;
             let nullable = value.nullable || !required.contains(&name.as_str());
-            let folded = name.to_lowercase();
-            if let Some((twin, _)) = fields.iter().find(|(t, _)| t.to_lowercase() == folded) {
+            if let Some(twin) = known.insert(name.to_lowercase(), name) {
                 return Err(format!(
                     "{} has the properties `{twin}` and `{name}`, which are one name to most readers of a table",
                     place(path)
@@ -591,5 +605,30 @@ mod tests {
         ] {
             assert_eq!(types(schema), Err(why.to_owned()), "{schema}");
         }
+    }
+
+    #[test]
+    fn a_schema_whose_references_multiply_is_refused_at_once() {
+        let each = |n: usize| {
+            let next = n + 1;
+            format!(
+                r##""D{n}":{{"properties":{{"l":{{"$ref":"#/$defs/D{next}"}},"r":{{"$ref":"#/$defs/D{next}"}}}}}}"##
+            )
+        };
+        let steps: Vec<String> = (0..60).map(each).collect();
+        let schema = format!(
+            r##"{{"$defs":{{{},"D60":{{"type":"integer"}}}},"$ref":"#/$defs/D0"}}"##,
+            steps.join(",")
+        );
+        let why = types(&schema).expect_err("2^60 values");
+        assert!(why.contains("more than 20000 values"), "{why}");
+    }
+
+    #[test]
+    fn a_schema_of_many_properties_is_read() {
+        let property = |n: usize| format!(r#""p{n}":{{"type":"integer"}}"#);
+        let all: Vec<String> = (0..9_000).map(property).collect();
+        let schema = format!(r#"{{"properties":{{{}}}}}"#, all.join(","));
+        assert!(types(&schema).is_ok());
     }
 }
