@@ -140,10 +140,7 @@ pub(super) fn with_nulls(array: ArrayRef) -> Result<ArrayRef, ArrowError> {
     };
     let mut held = BooleanBuffer::new_unset(structs.len());
     for name in ATTACHED_FIELDS {
-        match structs
-            .column_by_name(name)
-            .map(|field| field.logical_nulls())
-        {
+        match structs.column_by_name(name).map(Array::logical_nulls) {
             Some(Some(nulls)) => held = &held | nulls.inner(),
             Some(None) => return Ok(array),
             None => {}

@@ -8,7 +8,7 @@ use super::file::{Node, Value, in_order};
 use super::job::{AnswerSpec, Meta, SourceSpec};
 use super::reader::{Reader, Word};
 use crate::base::Json;
-use crate::work::answer::{Asked, JsonAnswer, TextBounds, of_today};
+use crate::work::answer::{Asked, JsonAnswer, TextBounds, of_today, without_titles};
 use crate::work::{AnswerType, Judge};
 
 /// The types that `answer.type` names.
@@ -87,6 +87,11 @@ fn json_of(schema: String) -> JsonAnswer {
         types: BTreeMap::new(),
         asked: Asked::default(),
     }
+}
+
+/// What of a schema makes the question.
+fn asked(schema: &Json) -> String {
+    without_titles(&of_today(schema)).to_string()
 }
 
 /// What is told who wrote a schema that is no JSON.
@@ -242,7 +247,7 @@ impl Reader<'_> {
         let node = self.node("answer.schema")?;
         match &node.value {
             Value::Text(text) => self.schema_text("answer.schema", text),
-            Value::Table(_) => json(node).map(|json| of_today(&json).to_string()),
+            Value::Table(_) => json(node).map(|json| asked(&json)),
             _ => {
                 self.wrong_type(
                     "answer.schema",
@@ -257,7 +262,7 @@ impl Reader<'_> {
     fn schema_text(&mut self, path: &str, text: &str) -> Option<String> {
         let text = text.trim_start_matches('\u{feff}');
         match serde_json::from_str::<Json>(text) {
-            Ok(schema) => Some(of_today(&schema).to_string()),
+            Ok(schema) => Some(asked(&schema)),
             Err(error) => {
                 let problem = format!("`{path}` is not JSON: {error}");
                 self.refuse(path, problem, SCHEMA_ADVICE);

@@ -75,7 +75,17 @@ impl Reader<'_> {
             }
         }
         let known = multiple.then_some(field.choices.len());
-        if let Some((name, problem, advice)) = wrong_count(known, several) {
+        let bound = ["min", "max"]
+            .into_iter()
+            .find_map(|name| Some((name, &table.get(name)?.at)));
+        if let Some((name, at)) = bound
+            && field.choices.is_empty()
+        {
+            let problem = format!("`{path}.{name}` counts choices, and there are none");
+            let advice =
+                "bounds of a number are `minimum` and `maximum` of a JSON Schema (`schema_file`)";
+            self.wrong(at, problem, advice);
+        } else if let Some((name, problem, advice)) = wrong_count(known, several) {
             let at = table.get(name).map_or(&node.at, |node| &node.at);
             self.wrong(at, format!("`{path}.{name}` {problem}"), advice);
         } else if multiple && field.choices.is_empty() {

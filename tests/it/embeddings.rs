@@ -533,6 +533,10 @@ async fn vectors_of_another_length_stop_the_job_after_three() {
     let story = story.expect("a story");
     let why = story.attempts[0].error.as_deref();
     assert_eq!(why, Some("its vector has 1536 numbers, and not 1024"));
+    // The answers were paid: nothing is asked again before somebody has mended something.
+    let again = world.run().await.expect_err("the same");
+    assert_eq!(again.to_string(), error.to_string());
+    assert_eq!(world.bill().total.requests_accepted, 3);
     // It is mended, and the rest is asked.
     world.job["answer"]["answer"]["dimensions"] = 1536.into();
     let report = world.run().await.expect("a run");

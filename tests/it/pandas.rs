@@ -92,7 +92,7 @@ fn noted(path: &Path) -> Option<Value> {
 fn run(shell: &Shell, source: &str, output: &str) {
     shell.write(
         "job.toml",
-        &format!(
+        format!(
             "name = \"j\"\n[source]\n{source}\n[prompt]\nuser = \"{{{{ t }}}}\"\n[answer]\ncolumn = \"a\"\n\
              [model]\nuse = \"sandbox/x\"\n[output]\n{output}\n"
         ),

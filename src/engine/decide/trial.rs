@@ -20,6 +20,15 @@ pub(crate) fn trial_failed(state: &State, plan: &PlanState) -> bool {
     matches!(trial_status(state, plan), TrialStatus::Failed(_))
 }
 
+/// Whether it says so by answers: they are paid, and would be paid again.
+pub(crate) fn trial_answered(state: &State, plan: &PlanState) -> bool {
+    let TrialStatus::Failed(attempt) = trial_status(state, plan) else {
+        return false;
+    };
+    let landed = state.attempts.get(&attempt).and_then(|a| a.landed.as_ref());
+    landed.is_some_and(|landed| landed.counts.of(RowStatus::Invalid) > 0)
+}
+
 /// What the plan's trial has said so far. One request of it that is not refused lets the others go;
 /// where the trial was split, whichever of its parts comes home first.
 pub(crate) fn trial_status(state: &State, plan: &PlanState) -> TrialStatus {

@@ -54,7 +54,8 @@ pub(crate) fn trial_failed(state: &State, attempt: &str) -> Error {
     if is_answered {
         let why = "no answer of the trial is what the job says; nothing else was sent";
         return Error::invalid(why).with("batch", batch).hint(
-            "`columnist show JOB --key KEY` says why for a row; mend `[answer] dimensions`, or the model",
+            "`columnist show JOB --key KEY` says why for a row; mend `[answer] dimensions` or the model and run \
+             again; if the server was mended, `columnist retry JOB --status invalid` comes first",
         );
     }
     Error::invalid("the provider refuses every request of the trial; nothing else was sent")

@@ -174,11 +174,18 @@ impl Report {
         report
     }
 
-    /// The same for a run that found nothing to do: what was spent before is not its own, and whoever
-    /// adds up the runs of a month must not count it again.
+    /// The same for a run that found nothing to do.
     pub(crate) fn unchanged(self) -> Report {
         Report {
             unchanged: true,
+            ..self.unspent()
+        }
+    }
+
+    /// The same for a run that had nothing to ask: what was spent before is not its own, and whoever
+    /// adds up the runs of a month must not count it again.
+    pub(crate) fn unspent(self) -> Report {
+        Report {
             requests: 0,
             usage: Usage::default(),
             cost_micros: Some(0),

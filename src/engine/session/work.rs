@@ -128,6 +128,7 @@ async fn work(session: &mut Session, goal: Goal) -> Result<Report> {
         if is_published(session, &cx, plan) && is_there(session, &cx).await? {
             return Ok(report(session, plan, Some(&cx)).unchanged());
         }
+        let is_told = is_told(session, plan);
         match drive(session, goal, Some(plan), Arc::clone(&cx)).await? {
             Stop::SourceChanged => {
                 let why = "the source changed after it was planned".to_owned();
@@ -141,7 +142,7 @@ async fn work(session: &mut Session, goal: Goal) -> Result<Report> {
             // A person asked for a retry meanwhile: what it means is planned anew.
             Stop::Published if goal == Goal::Publish && session.ledger.state().is_retry_asked() => {
             }
-            _ => return Ok(report(session, plan, Some(&cx))),
+            _ => return Ok(since(is_told, report(session, plan, Some(&cx)))),
         }
     }
     Err(
@@ -179,6 +180,7 @@ async fn gather(session: &mut Session, goal: Goal) -> Result<Report> {
     if is_published(session, &cx, number) && is_there(session, &cx).await? {
         return Ok(report(session, number, Some(&cx)).unchanged());
     }
+    let is_told = is_told(session, number);
     let stop = drive(session, goal, Some(number), Arc::clone(&cx)).await?;
     if matches!(stop, Stop::SourceChanged) {
         return Err(changed());
@@ -187,7 +189,17 @@ async fn gather(session: &mut Session, goal: Goal) -> Result<Report> {
         let text = "a retry was asked for, and is planned anew: `columnist run` sends it";
         warn(session, text);
     }
-    Ok(report(session, number, Some(&cx)))
+    Ok(since(is_told, report(session, number, Some(&cx))))
+}
+
+/// Whether an earlier run has published all of `plan`, and told what it cost: another output of it asks nothing.
+fn is_told(session: &Session, plan: u64) -> bool {
+    session.ledger.state().published_whole(plan).is_some()
+}
+
+/// The report of a run that came after all was told, or before.
+fn since(is_told: bool, report: Report) -> Report {
+    if is_told { report.unspent() } else { report }
 }
 
 /// The stored job, with what the job file says now of answers that cannot be used: that takes effect at once, as

@@ -476,6 +476,36 @@ fn the_schema_that_is_advised_is_one() {
 }
 
 #[test]
+fn bounds_of_a_number_are_not_those_of_a_list_of_choices() {
+    let fields = "[answer.fields]\nu = { type = \"INT\", min = 0, max = 10 }\n";
+    let refused = resolve(&draft(&small(fields))).expect_err("is refused");
+    assert!(
+        refused[0].contains("`answer.fields.u.min` counts choices"),
+        "{refused:?}"
+    );
+    assert!(refused[0].contains("`minimum`"), "{refused:?}");
+}
+
+#[test]
+fn a_title_is_no_part_of_the_question() {
+    let of = |title: &str| {
+        let schema = format!(
+            r#"{{"title":"{title}","type":"object","properties":{{"title":{{"title":"{title}","type":"string"}}}},"required":["title"]}}"#
+        );
+        job(&small(&format!("answer.schema = '{schema}'")))
+    };
+    assert_eq!(of("A"), of("B"));
+    let AnswerType::Json(answer) = of("A").answer.answer else {
+        panic!("another type");
+    };
+    assert!(
+        answer
+            .schema
+            .contains(r#""properties":{"title":{"type":"string"}}"#)
+    );
+}
+
+#[test]
 fn fields_whose_names_differ_in_case_alone_are_said_to_be_the_same() {
     let fields = "[answer.fields]\nx = \"INT\"\nX = \"INT\"\n";
     let refused = resolve(&draft(&small(fields))).expect_err("is refused");

@@ -181,10 +181,11 @@ impl ChoiceAnswer {
             let Some(word) = self.word(said, is_asked) else {
                 return Err(format!("{} is none of the choices", in_short(said)).into());
             };
-            let is_known = reader::choose(&self.choices, said).is_some();
+            // Whatever is none of the choices is one label, and may be said beside it.
+            let is_rest = matches!(&self.other, Some(Other::Label(label)) if *label == word);
             if !words.contains(&word) {
                 words.push(word);
-            } else if is_known || self.other == Some(Other::OwnWords) {
+            } else if !is_rest {
                 return Err(format!("the choice {} stands twice", in_short(&word)).into());
             }
         }
@@ -325,6 +326,8 @@ mod tests {
             ..label
         };
         check(&labels, r#"["x","bug","y"]"#, Ok(r#"["rest","bug"]"#));
+        check(&labels, r#"["x","rest"]"#, Ok(r#"["rest"]"#));
+        check(&labels, r#"["rest","x","bug"]"#, Ok(r#"["rest","bug"]"#));
         check(
             &labels,
             r#"["bug","bug"]"#,

@@ -57,6 +57,18 @@ pub(super) fn read(schema: &Json) -> Result<SchemaTypes, String> {
     })
 }
 
+/// `schema` without titles: no model is told them, and a class that has another name asks nothing else.
+#[must_use]
+pub fn without_titles(schema: &Json) -> Json {
+    match with_each(schema, &without_titles) {
+        Json::Map(mut pairs) => {
+            pairs.retain(|(key, _)| key != "title");
+            Json::Map(pairs)
+        }
+        other => other,
+    }
+}
+
 /// The keys under which a schema keeps what its references name.
 pub(super) const DEFINITIONS: [&str; 2] = ["$defs", "definitions"];
 

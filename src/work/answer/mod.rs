@@ -32,6 +32,7 @@ pub use asked::{Asked, holds_json};
 pub use choice::{ChoiceAnswer, Other, Several};
 pub use fields::{FieldSpec, of_fields};
 pub use json_answer::JsonAnswer;
+pub use json_schema::without_titles;
 pub use judge::Judge;
 pub use openapi::of_today;
 pub use reader::Misfit;
