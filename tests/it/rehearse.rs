@@ -157,7 +157,7 @@ fn a_killed_run_of_embeddings_keeps_its_promises() {
     let text = text.replace("max_output_tokens = 64\n", "max_input_tokens = 5\n");
     std::fs::write(shell.path("job.toml"), text).expect("written");
     // The longest of the texts have several pieces.
-    let faults = format!("{FAULTS},misindexed=0.3");
+    let faults = format!("{FAULTS},misindexed=0.5");
     let more = ["--kill", "--seed", "4", "--faults", &faults, "--json"];
     let (_, line) = rehearse(&shell, &more);
     let misindexed = line["fault_counts"]["misindexed"].as_u64();
