@@ -6,7 +6,7 @@ use arrow::array::{Array, AsArray, FixedSizeListArray, RecordBatch, StringArray}
 use arrow::compute::{cast, concat_batches};
 use arrow::datatypes::{DataType, Field, Float32Type};
 use columnist::emulator::{Sandbox, SandboxConfig};
-use columnist::engine;
+use columnist::engine::{self, Wanted};
 use columnist::ledger::action::{Action, ChunkStored};
 use columnist::work::RowStatus;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
@@ -537,6 +537,15 @@ async fn vectors_of_another_length_stop_the_job_after_three() {
     let again = world.run().await.expect_err("the same");
     assert_eq!(again.to_string(), error.to_string());
     assert_eq!(world.bill().total.requests_accepted, 3);
+    // Unless a person says that the server was mended.
+    let wanted = Wanted {
+        statuses: vec![RowStatus::Invalid],
+        ..Wanted::default()
+    };
+    let retried = engine::retry(world.setup("retry"), wanted).await;
+    retried.expect("three to ask again");
+    world.run().await.expect_err("it was not");
+    assert_eq!(world.bill().total.requests_accepted, 6);
     // It is mended, and the rest is asked.
     world.job["answer"]["answer"]["dimensions"] = 1536.into();
     let report = world.run().await.expect("a run");
