@@ -135,7 +135,11 @@ fn a_ledger_moves_with_its_output() {
     let second = run("there/out.parquet");
     done(&second);
     assert!(!shell.path("here").exists());
-    let batches = first.line()["batches"].clone();
-    assert_eq!(batches.as_array().map(Vec::len), Some(1), "{first:?}");
-    assert_eq!(second.line()["batches"], batches, "{second:?}");
+    let told = |ran: &Ran| (ran.line()["requests"].clone(), ran.line()["rows"].clone());
+    assert_eq!(told(&first), (1.into(), 1.into()), "{first:?}");
+    // Published anew at its new place, and asked for nothing.
+    assert_eq!(second.line()["published"], true, "{second:?}");
+    assert_eq!(told(&second), (0.into(), 1.into()), "{second:?}");
+    let table = read_table(&shell.path("there/out.parquet"));
+    assert_eq!(table["label"].len(), 1);
 }
