@@ -20,12 +20,17 @@ pub(crate) fn trial_failed(state: &State, plan: &PlanState) -> bool {
     matches!(trial_status(state, plan), TrialStatus::Failed(_))
 }
 
-/// Whether it says so by answers: they are paid, and would be paid again.
-pub(crate) fn trial_answered(state: &State, plan: &PlanState) -> bool {
-    let TrialStatus::Failed(attempt) = trial_status(state, plan) else {
-        return false;
-    };
-    let landed = state.attempts.get(&attempt).and_then(|a| a.landed.as_ref());
+/// Whether it was refused, and not answered: to try it again costs nothing.
+pub(crate) fn trial_refused(state: &State, plan: &PlanState) -> bool {
+    match trial_status(state, plan) {
+        TrialStatus::Failed(id) => !state.attempts.get(&id).is_some_and(is_answered),
+        TrialStatus::Passed | TrialStatus::Open => false,
+    }
+}
+
+/// Whether the attempt at a trial that failed says so by answers: they are paid, and would be paid again.
+pub(crate) fn is_answered(attempt: &Attempt) -> bool {
+    let landed = attempt.landed.as_ref();
     landed.is_some_and(|landed| landed.counts.of(RowStatus::Invalid) > 0)
 }
 

@@ -14,7 +14,7 @@ use crate::engine::context::examples::examples;
 use crate::engine::context::job_parts::{JobParts, limits};
 use crate::engine::context::source::{needs_snapshot, open_source};
 use crate::engine::decide::cache::CacheChoice;
-use crate::engine::decide::trial::{account_refused, trial_answered, trial_failed};
+use crate::engine::decide::trial::{account_refused, trial_refused};
 use crate::engine::publish::target;
 use crate::source::Source;
 use crate::spec::Job;
@@ -84,7 +84,7 @@ fn is_still_good(session: &Session, parts: &JobParts, source: &Source) -> Option
     let state = session.ledger.state();
     let plan = state.plan().filter(|plan| !plan.canceled)?;
     // What was wrong with the trial may have been mended: it is tried again where that costs nothing.
-    if trial_failed(state, plan) && !trial_answered(state, plan) {
+    if trial_refused(state, plan) {
         return None;
     }
     // What was refused for the account's sake is asked anew, and so is what a person wants again.

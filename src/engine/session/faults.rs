@@ -5,8 +5,8 @@ use std::panic::AssertUnwindSafe;
 use futures::FutureExt;
 
 use crate::base::{Error, ErrorKind, Result};
+use crate::engine::decide::trial::is_answered;
 use crate::ledger::state::{Attempt, State};
-use crate::work::RowStatus;
 
 /// What `work` comes to. A panic is an error like others: nothing else has to end with it.
 pub(crate) async fn unless_it_panics<T>(work: impl Future<Output = Result<T>>) -> Result<T> {
@@ -47,11 +47,9 @@ pub(crate) fn unsettled(attempt: &Attempt) -> Error {
 /// Why the trial chunk says that no request of the job can succeed.
 pub(crate) fn trial_failed(state: &State, attempt: &str) -> Error {
     let attempt = state.attempts.get(attempt);
-    let landed = attempt.and_then(|attempt| attempt.landed.as_ref());
-    let is_answered = landed.is_some_and(|landed| landed.counts.of(RowStatus::Invalid) > 0);
     let batch = attempt.and_then(|attempt| attempt.accepted.as_ref());
     let batch = batch.map_or_else(String::new, |accepted| accepted.batch.to_string());
-    if is_answered {
+    if attempt.is_some_and(is_answered) {
         let why = "no answer of the trial is what the job says; nothing else was sent";
         return Error::invalid(why).with("batch", batch).hint(
             "`columnist show JOB --key KEY` says why for a row; mend `[answer] dimensions` or the model and run \
